@@ -1,0 +1,188 @@
+# Touchline. `make help` lists the targets; new .c files need no edit here.
+
+VERSION      := 0.1.0
+PREFIX       ?= /usr/local
+FUZZ_SECONDS ?= 5
+
+# One tree of objects per variant: build, build/asan, build/tsan, build/fuzz.
+VARIANT ?=
+B       := build$(addprefix /,$(VARIANT))
+
+CC      := gcc
+WARN    := -Wall -Wextra -Wshadow -Wconversion -Werror
+MODE    := -O2
+ifeq ($(VARIANT),asan)
+MODE    := -O1 -DDEBUG -fno-omit-frame-pointer -fno-sanitize-recover=all \
+           -fsanitize=address,undefined
+else ifeq ($(VARIANT),tsan)
+MODE    := -O1 -DDEBUG -fno-omit-frame-pointer -fsanitize=thread
+else ifeq ($(VARIANT),fuzz)
+CC      := clang
+MODE    := -O1 -DDEBUG -fno-omit-frame-pointer -fno-sanitize-recover=all \
+           -fsanitize=fuzzer-no-link,address,undefined
+else ifneq ($(VARIANT),)
+$(error VARIANT is one of asan, tsan, fuzz, or nothing)
+endif
+ifneq ($(filter asan tsan,$(VARIANT)),) # gcc's flow analysis goes astray in these
+WARN    += -Wno-format-truncation -Wno-maybe-uninitialized -Wno-stringop-truncation
+endif
+
+CPPFLAGS := -D_GNU_SOURCE -DTOUCHLINE_VERSION='"$(VERSION)"' \
+            -iquote . -iquote proto
+CFLAGS   := -std=c11 -g $(MODE) $(WARN) -pthread
+LDFLAGS  := $(MODE) -pthread -rdynamic -Wl,--as-needed
+LDLIBS   := -levent_core -lnng -lsqlite3 -lcjson -lxxhash -lcrypto -lz
+
+# `make V=1` shows the commands.
+Q := $(if $V,,@)
+
+# --- folders: one library each; an upward call does not link ---------------
+
+objects = $(patsubst %,$B/%.o,$(filter-out %/main.c,$(wildcard \
+              $(foreach d,$1,$d/*.c $d/*.S))))
+libs    = $(foreach l,$1,$B/lib$l.a)
+
+define library # name, folders
+$B/lib$1.a: $$(call objects,$2)
+	$$(Q)rm -f $$@ && ar rcs $$@ $$^
+endef
+
+$(eval $(call library,base,proto/base))
+$(eval $(call library,proto,proto))
+$(eval $(call library,store,store))
+$(eval $(call library,router,router router/types))
+$(eval $(call library,gateway,gateways/common))
+$(eval $(call library,http,gateways/http))
+$(eval $(call library,tcp,gateways/tcp))
+$(eval $(call library,ws,gateways/ws))
+$(eval $(call library,touchline,tools/touchline))
+$(eval $(call library,router-ctl,tools/router-ctl))
+$(eval $(call library,t,tests/t))
+
+# --- binaries: a rule for each main.c that exists --------------------------
+
+define binary # name, main.c, libraries from the top layer down
+ifneq ($(wildcard $2),)
+BINARIES += $B/bin/$1
+$B/bin/$1: $B/$2.o $(call libs,$3)
+	@mkdir -p $$(@D) && echo '  link $$@'
+	$$(Q)$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LDLIBS)
+endif
+endef
+
+BINARIES :=
+$(eval $(call binary,touchline,tools/touchline/main.c,touchline proto base))
+$(eval $(call binary,touchline-router,router/main.c,router store proto base))
+$(eval $(call binary,touchline-http,gateways/http/main.c,http gateway proto base))
+$(eval $(call binary,touchline-tcp,gateways/tcp/main.c,tcp gateway proto base))
+$(eval $(call binary,touchline-ws,gateways/ws/main.c,ws gateway proto base))
+$(eval $(call binary,router-ctl,tools/router-ctl/main.c,router-ctl proto base))
+
+# --- tests: tests/FOLDER/X_test.c, linked with that folder's libraries -----
+
+LIBS_proto    := proto base
+LIBS_store    := store base
+LIBS_router   := router store proto base
+LIBS_gateways := http tcp ws gateway proto base
+LIBS_tools    := router-ctl touchline proto base
+LIBS_every    := router-ctl touchline http tcp ws gateway router store proto base
+
+comma := ,
+TESTS := $(patsubst %.c,$B/%,$(wildcard tests/*/*_test.c))
+FUZZ  := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/*_fuzz.c))
+WRAP  := $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc reallocarray strdup)
+
+.SECONDEXPANSION:
+folder  = $(notdir $(patsubst %/,%,$(dir $1)))
+helpers = $(patsubst %,$B/%.o,$(filter-out %_test.c %_fuzz.c,\
+              $(wildcard $(patsubst $B/%,%,$(dir $1))*.c)))
+layers  = $(call libs,$(or $(LIBS_$(call folder,$1)),$(LIBS_every)))
+
+$(TESTS): %: %.c.o $$(call helpers,$$@) $B/libt.a $$(call layers,$$@)
+	$(Q)$(CC) $(LDFLAGS) $(WRAP) -o $@ $^ $(LDLIBS)
+
+$(FUZZ): %: %.c.o $$(call helpers,$$@) $$(call layers,$$@)
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+
+# --- objects: headers are tracked by the compiler, what a .S embeds here ---
+
+$B/%.c.o: %.c Makefile
+	@mkdir -p $(@D) && echo '  cc   $<'
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$B/%.S.o: %.S Makefile $$(wildcard $$(dir $$*)*/*)
+	@mkdir -p $(@D) && echo '  as   $<'
+	$(Q)$(CC) -I. -c -o $@ $<
+
+-include $(shell find $B -name '*.d' 2>/dev/null)
+
+# --- targets ---------------------------------------------------------------
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.PHONY: all help deps deps-build deps-test run test unit unit-asan asan tsan \
+        fuzz layers system docs install clean
+
+all: deps-build $(BINARIES) ## build everything into build/bin
+	@echo "built: $(or $(strip $(BINARIES)),nothing yet)"
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+deps: deps-build deps-test
+deps-build: ## look for what building needs; install what is missing
+	@tools/deps.sh build
+deps-test: ## the same for what testing needs on top
+	@tools/deps.sh build test
+
+run: deps-build all ## start everything in build/demo, with a match to watch
+	@tools/demo.sh
+
+test: deps-test ## all of what follows; ends in "N passed, N failed"
+	@tests/run.sh layers unit asan fuzz system
+
+unit: $(TESTS) ## run the unit tests
+	@tests/run.sh --unit $(TESTS)
+
+asan: ## the unit tests under AddressSanitizer and UBSan
+	@$(MAKE) --no-print-directory VARIANT=asan unit
+
+tsan: ## the unit tests under ThreadSanitizer
+	@$(MAKE) --no-print-directory VARIANT=tsan unit
+
+ifeq ($(VARIANT),fuzz)
+fuzz: $(FUZZ)
+	@tests/run.sh --fuzz $(FUZZ_SECONDS) $(FUZZ)
+else
+fuzz: ## each parser's fuzz target for FUZZ_SECONDS (5)
+	@$(MAKE) --no-print-directory VARIANT=fuzz fuzz
+endif
+
+layers: ## who includes whom, and whose words the core speaks
+	@tools/check-layers.sh
+
+system: all ## whole processes over real sockets
+	@if [ -e tests/system/run.py ]; then python3 tests/system/run.py; \
+	 else echo "0 passed, 0 failed"; fi
+
+docs: $B/print-options ## docs/options.md from proto/options.def
+	@mkdir -p docs
+	$B/print-options > docs/options.md
+
+$B/print-options: $B/tools/print-options.c.o $(call libs,proto base)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+DOCDIR := $(DESTDIR)$(PREFIX)/share/doc/touchline
+install: all ## binaries, manuals, completion; honours DESTDIR and PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DOCDIR)
+	install -m 755 $(BINARIES) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 LICENSE $(wildcard README.md docs/*.md) $(DOCDIR)
+	$(foreach s,1 5 8,$(if $(wildcard docs/man/*.$s),\
+	    install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$s \
+	        $(wildcard docs/man/*.$s) &&)) true
+	$(if $(wildcard tools/router-ctl/completion.bash),\
+	    install -D -m 644 tools/router-ctl/completion.bash \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/router-ctl)
+
+clean: ## remove build/
+	rm -rf build

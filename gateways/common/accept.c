@@ -1,0 +1,198 @@
+#include "gateways/common/accept.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "gateways/common/core.h"
+#include "proto/endpoint.h"
+
+enum {
+    ACCEPTS_PER_EVENT = 64, /* then others get their turn */
+    FILES_ELSE = 64,        /* kept free for NNG, the log */
+    PAUSE_MS = 100,
+};
+
+struct listener {
+    struct gateway *gw;
+    struct listener *next;
+    struct loop_fd watch;
+    struct listen_address at;
+    unsigned index;
+};
+
+/* ---- accepting --------------------------------------------------------- */
+
+static uint32_t room_for_clients(const struct gateway *g)
+{
+    struct rlimit rl = {.rlim_cur = 1024};
+    size_t workers = MAX(g->edge_config->workers, (size_t)1);
+
+    (void)getrlimit(RLIMIT_NOFILE, &rl);
+    if (rl.rlim_cur <= FILES_ELSE + ACCEPT_RESERVE)
+        return 1;
+    return (uint32_t)((MIN(rl.rlim_cur, (rlim_t)UINT32_MAX) - FILES_ELSE -
+                       ACCEPT_RESERVE) / workers);
+}
+
+static void pause_all(struct gateway *g)
+{
+    stat_add(&g->stats, STAT_ACCEPT_PAUSED, 1);
+    for (struct listener *l = g->listeners; l; l = l->next)
+        loop_fd_stop(&l->watch);
+    g->accept_paused = true;
+    loop_timer_set(&g->accept_again, PAUSE_MS * MILLISECOND);
+}
+
+/* Tells a client that there is no room for it, in the edge's words. */
+static void turn_away(struct gateway *g, int fd)
+{
+    struct slice words = g->edge->busy(g);
+
+    stat_add(&g->stats, STAT_ACCEPT_REFUSED, 1);
+    (void)send(fd, words.ptr, words.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)shutdown(fd, SHUT_WR);
+    close(fd);
+}
+
+static unsigned flags_of(const struct listener *l,
+                         const struct sockaddr *peer)
+{
+    struct endpoint e = {.len = sizeof e.addr};
+    unsigned flags = l->at.loopback ? CONN_AT_LOOPBACK : 0;
+
+    memcpy(&e.addr, peer, sizeof e.addr);
+    if (l->at.admin || (l->at.loopback &&
+                        l->gw->edge_config->admin.count == 0))
+        flags |= CONN_ADMIN;
+    if (endpoint_is_loopback(&e))
+        flags |= CONN_LOOPBACK;
+    return flags;
+}
+
+/* False: nothing more to accept just now. */
+static bool accept_one(struct listener *l)
+{
+    struct gateway *g = l->gw;
+    struct endpoint peer = {.len = sizeof peer.addr};
+    int fd = accept4(l->at.fd, &peer.addr.any, &peer.len,
+                     SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (fd < 0) {
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+            errno == ENOMEM)
+            pause_all(g);
+        return errno == EINTR || errno == ECONNABORTED;
+    }
+    if (g->open >= g->room || g->draining) {
+        turn_away(g, fd);
+        return true;
+    }
+    if (!addresses_enter(g, &peer.addr.any)) {
+        gateway_limit(g, LIMIT_CONNECTIONS_PER_ADDRESS);
+        turn_away(g, fd);
+        return true;
+    }
+    if (conn_open(g, fd, flags_of(l, &peer.addr.any), l->index) < 0)
+        addresses_leave(g, &peer.addr.any);
+    return true;
+}
+
+static void on_ready(void *ctx, unsigned ready)
+{
+    (void)ready;
+    for (unsigned i = 0; i < ACCEPTS_PER_EVENT; i++)
+        if (!accept_one(ctx))
+            return;
+}
+
+static int watch(struct listener *l)
+{
+    return loop_fd_start(&l->watch, l->gw->loop, l->at.fd, LOOP_READ,
+                         on_ready, l);
+}
+
+static void resume(void *ctx)
+{
+    struct gateway *g = ctx;
+
+    g->accept_paused = false;
+    for (struct listener *l = g->listeners; l; l = l->next)
+        if (watch(l) < 0) {
+            pause_all(g);
+            return;
+        }
+}
+
+static void log_room(const struct gateway *g)
+{
+    struct rlimit rl = {0};
+
+    (void)getrlimit(RLIMIT_NOFILE, &rl);
+    log_info("listen.room", "clients=%u files=%llu", g->room,
+             (unsigned long long)rl.rlim_cur);
+}
+
+static void log_backlog(size_t wanted)
+{
+    FILE *f = fopen("/proc/sys/net/core/somaxconn", "re");
+    unsigned long most = 0;
+
+    if (!f)
+        return;
+    if (fscanf(f, "%lu", &most) == 1 && most < wanted)
+        log_info("listen.backlog", "wanted=%zu kernel=%lu "
+                 "cure=\"sysctl net.core.somaxconn=%zu\"", wanted, most,
+                 wanted);
+    fclose(f);
+}
+
+int accept_start(struct gateway *g, const struct listen_set *set)
+{
+    loop_timer_init(&g->accept_again, g->loop, resume, g);
+    g->room = room_for_clients(g);
+    log_room(g);
+    log_backlog(g->config->limits.accept_backlog);
+    for (unsigned i = 0; i < set->count; i++) {
+        struct listener *l = calloc(1, sizeof *l);
+
+        if (!l)
+            return ERR_NOMEM;
+        l->gw = g;
+        l->at = set->at[i];
+        l->index = i;
+        l->next = g->listeners;
+        g->listeners = l;
+        if (watch(l) < 0)
+            return ERR_IO;
+    }
+    return 0;
+}
+
+void accept_stop(struct gateway *g)
+{
+    loop_timer_stop(&g->accept_again);
+    while (g->listeners) {
+        struct listener *l = g->listeners;
+
+        g->listeners = l->next;
+        loop_fd_stop(&l->watch);
+        close(l->at.fd);
+        free(l);
+    }
+}
+
+const struct listen_address *accept_address(const struct gateway *g,
+                                            unsigned listener)
+{
+    for (const struct listener *l = g->listeners; l; l = l->next)
+        if (l->index == listener)
+            return &l->at;
+    return NULL;
+}

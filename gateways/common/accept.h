@@ -1,0 +1,21 @@
+/* accept.h - who is let in, and who is turned away.
+ *
+ * Accepting goes on in batches until the kernel has no more. A client for
+ * whom there is no file left is answered out of a reserve (edge->busy); when
+ * that is used up, too, accepting pauses: nothing spins.
+ * Threads: the gateway's loop. */
+#ifndef TOUCHLINE_GATEWAYS_ACCEPT_H
+#define TOUCHLINE_GATEWAYS_ACCEPT_H
+
+#include "base/base.h"
+#include "proto/listen.h"
+
+struct gateway;
+
+/* Takes the sockets of set. ERR_NOMEM, ERR_IO. */
+MUST_USE int accept_start(struct gateway *g, const struct listen_set *set);
+void accept_stop(struct gateway *g); /* for good; the sockets are closed */
+const struct listen_address *accept_address(const struct gateway *g,
+                                            unsigned listener);
+
+#endif

@@ -1,0 +1,860 @@
+#include "gateways/common/conn.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "gateways/common/core.h"
+#include "proto/endpoint.h"
+
+enum {
+    READS_PER_EVENT = 4,   /* then others get their turn */
+    SENDS_PER_FLUSH = 8,   /* the same, for who has much to be sent */
+    CLOSE_WAIT_MS = 1000,  /* for the peer's FIN, or the last output */
+    CONNS_FIRST = 256,
+};
+
+/* ---- names ------------------------------------------------------------- */
+
+static int grow_slots(struct gateway *g)
+{
+    uint32_t room = g->conns_room ? g->conns_room * 2 : CONNS_FIRST;
+    struct conn **conns = realloc(g->conns, room * sizeof *conns);
+    uint32_t *gens, *slots;
+
+    if (!conns)
+        return ERR_NOMEM;
+    g->conns = conns;
+    gens = realloc(g->gens, room * sizeof *gens);
+    if (!gens)
+        return ERR_NOMEM;
+    g->gens = gens;
+    slots = realloc(g->free_slots, room * sizeof *slots);
+    if (!slots)
+        return ERR_NOMEM;
+    g->free_slots = slots;
+    memset(gens + g->conns_room, 0, (room - g->conns_room) * sizeof *gens);
+    g->conns_room = room;
+    return 0;
+}
+
+static int take_slot(struct gateway *g, struct conn *c)
+{
+    if (g->free_count) {
+        c->number = g->free_slots[--g->free_count];
+    } else {
+        if (g->conns_used == g->conns_room && grow_slots(g) < 0)
+            return ERR_NOMEM;
+        c->number = g->conns_used++;
+    }
+    c->gen = ++g->gens[c->number];
+    g->conns[c->number] = c;
+    return 0;
+}
+
+static void give_slot(struct conn *c)
+{
+    struct gateway *g = c->gw;
+
+    g->conns[c->number] = NULL;
+    g->free_slots[g->free_count++] = c->number;
+}
+
+struct conn *conn_by_name(const struct gateway *g, uint32_t number,
+                          uint32_t gen)
+{
+    struct conn *c = number < g->conns_used ? g->conns[number] : NULL;
+
+    return c && c->gen == gen && c->state != CONN_DEAD ? c : NULL;
+}
+
+const char *conn_text(const struct conn *c)
+{
+    static _Thread_local char text[64];
+
+    snprintf(text, sizeof text, "%s/%u.%u", c->gw->name, c->number, c->gen);
+    return text;
+}
+
+/* ---- made and freed ---------------------------------------------------- */
+
+struct conn_extra *conn_extra(struct conn *c)
+{
+    if (c->extra)
+        return c->extra;
+    c->extra = calloc(1, sizeof *c->extra);
+    if (c->extra) {
+        c->extra->conn = c;
+        list_init(&c->extra->lagging);
+    }
+    return c->extra;
+}
+
+int conn_open(struct gateway *g, int fd, unsigned flags, unsigned listener)
+{
+    struct conn *c = calloc(1, sizeof *c + g->edge->conn_bytes);
+    int rc = ERR_NOMEM;
+
+    if (!c)
+        goto fail;
+    c->gw = g;
+    c->fd = fd;
+    c->flags = (uint16_t)flags;
+    c->listener = (uint8_t)listener;
+    seat_side_init(&c->seats);
+    list_init(&c->turn);
+    wheel_timer_init(&c->timer);
+    rc = take_slot(g, c);
+    if (rc < 0)
+        goto fail;
+    rc = pollset_add(g->sockets, fd,
+                     POLLSET_IN | POLLSET_OUT | POLLSET_RDHUP | POLLSET_EDGE,
+                     (uint64_t)c->gen << 32 | c->number);
+    if (rc < 0) {
+        give_slot(c);
+        goto fail;
+    }
+    g->open++;
+    stat_add(&g->stats, STAT_ACCEPTED, 1);
+    stat_set(&g->stats, STAT_CONNS, g->open);
+    g->edge->opened(c);
+    return 0;
+fail:
+    free(c);
+    close(fd);
+    return rc;
+}
+
+static void free_buf(struct buf **b)
+{
+    if (!*b)
+        return;
+    buf_fini(*b);
+    free(*b);
+    *b = NULL;
+}
+
+static void conn_free(struct conn *c)
+{
+    struct gateway *g = c->gw;
+
+    g->edge->closed(c);
+    seat_side_fini(&c->seats);
+    free_buf(&c->out);
+    free_buf(&c->in);
+    free(c->extra);
+    give_slot(c);
+    free(c);
+}
+
+static void set_state(struct conn *c, enum conn_state next)
+{
+    static const unsigned may_become[] = {
+        [CONN_OPEN] = 1u << CONN_CLOSING | 1u << CONN_DEAD,
+        [CONN_CLOSING] = 1u << CONN_DRAINING | 1u << CONN_DEAD,
+        [CONN_DRAINING] = 1u << CONN_DEAD,
+        [CONN_DEAD] = 0,
+    };
+
+    CHECK(may_become[c->state] & 1u << next);
+    c->state = next & 0xf;
+}
+
+static void set_timer(struct conn *c)
+{
+    struct wheel *w = &c->gw->wheel;
+
+    if (c->deadline && (!c->ping || (int32_t)(c->deadline - c->ping) < 0))
+        wheel_set(w, &c->timer, c->deadline);
+    else if (c->ping)
+        wheel_set(w, &c->timer, c->ping);
+    else
+        wheel_stop(w, &c->timer);
+}
+
+static bool peer_of(const struct conn *c, struct endpoint *e)
+{
+    e->len = sizeof e->addr;
+    return getpeername(c->fd, &e->addr.any, &e->len) == 0;
+}
+
+static void leave_address(struct conn *c)
+{
+    struct endpoint e;
+
+    if (c->gw->config->limits.connections_per_address && peer_of(c, &e))
+        addresses_leave(c->gw, &e.addr.any);
+}
+
+/* The socket goes at once; the struct at the end of the turn. */
+static void die(struct conn *c)
+{
+    struct gateway *g = c->gw;
+
+    if (c->state == CONN_DEAD)
+        return;
+    set_state(c, CONN_DEAD);
+    conn_leave_all(c, true);
+    c->deadline = c->ping = 0;
+    set_timer(c);
+    leave_address(c);
+    pollset_remove(g->sockets, c->fd);
+    close(c->fd);
+    c->fd = -1;
+    list_remove(&c->turn);
+    list_add_tail(&g->dead, &c->turn);
+    g->open--;
+    stat_set(&g->stats, STAT_CONNS, g->open);
+    loop_again(g->loop);
+}
+
+void conn_close(struct conn *c, const char *why)
+{
+    if (c->state != CONN_OPEN)
+        return;
+    log_debug("conn.close", "conn=%s why=%s", conn_text(c), why);
+    conn_leave_all(c, false);
+    set_state(c, CONN_CLOSING);
+    c->ping = 0;
+    c->deadline = wheel_in(&c->gw->wheel, CLOSE_WAIT_MS);
+    set_timer(c);
+    conn_dirty(c);
+}
+
+void conn_abort(struct conn *c, const char *why)
+{
+    log_debug("conn.abort", "conn=%s why=%s", conn_text(c), why);
+    die(c);
+}
+
+bool conn_closing(const struct conn *c)
+{
+    return c->state != CONN_OPEN;
+}
+
+void conn_cut(struct conn *c, unsigned stat)
+{
+    struct gateway *g = c->gw;
+
+    if (c->state != CONN_OPEN)
+        return;
+    stat_add(&g->stats, stat, 1);
+    log_info("conn.slow", "conn=%s peer=%s queued=%zu action=cut",
+             conn_text(c), conn_peer_text(c), conn_out_pending(c));
+    if (g->edge->cut)
+        g->edge->cut(c);
+    conn_close(c, "slow");
+}
+
+/* ---- what an edge asks of it ------------------------------------------- */
+
+void *conn_edge(struct conn *c)
+{
+    return c + 1;
+}
+
+struct gateway *conn_gateway(const struct conn *c)
+{
+    return c->gw;
+}
+
+const struct config *conn_config(const struct conn *c)
+{
+    return c->gw->config;
+}
+
+bool conn_from_loopback(const struct conn *c)
+{
+    return c->flags & CONN_LOOPBACK;
+}
+
+bool conn_at_loopback(const struct conn *c)
+{
+    return c->flags & CONN_AT_LOOPBACK;
+}
+
+bool conn_at_admin(const struct conn *c)
+{
+    return c->flags & CONN_ADMIN;
+}
+
+const char *conn_local_text(const struct conn *c)
+{
+    const struct listen_address *a = accept_address(c->gw, c->listener);
+
+    return a ? a->text : "";
+}
+
+const char *conn_peer_text(const struct conn *c)
+{
+    static _Thread_local char text[ENDPOINT_TEXT_MAX];
+    struct endpoint e;
+
+    if (c->extra && c->extra->forwarded[0])
+        return c->extra->forwarded;
+    if (c->fd < 0 || !peer_of(c, &e))
+        return "gone";
+    if (e.addr.any.sa_family == AF_UNIX)
+        return "unix";
+    endpoint_set_port(&e, 0);
+    endpoint_text(&e, text);
+    if (strlen(text) > 2)
+        text[strlen(text) - 2] = '\0'; /* ":0" */
+    return text;
+}
+
+bool conn_peer_is_proxy(const struct conn *c)
+{
+    const struct opt_list *list = &c->gw->edge_config->trusted_proxies;
+    struct endpoint e;
+
+    if (list->count == 0 || !peer_of(c, &e))
+        return false;
+    for (size_t i = 0; i < list->count; i++) {
+        struct net net;
+        const char *why;
+
+        if (net_parse(slice_str(list->items[i]), &net, &why) == 0 &&
+            net_has(&net, &e.addr.any))
+            return true;
+    }
+    return false;
+}
+
+void conn_set_forwarded(struct conn *c, struct slice address)
+{
+    struct conn_extra *x = conn_extra(c);
+    size_t len;
+
+    if (!x) {
+        conn_abort(c, "nomem");
+        return;
+    }
+    c->flags &= (uint16_t)~CONN_LOOPBACK;
+    len = MIN(address.len, sizeof x->forwarded - 1);
+    memcpy(x->forwarded, address.ptr, len);
+    x->forwarded[len] = '\0';
+}
+
+void conn_set_token(struct conn *c, const struct config_token *t)
+{
+    if (!c->extra && !t)
+        return;
+    if (conn_extra(c))
+        c->extra->token = t;
+}
+
+const struct config_token *conn_token(const struct conn *c)
+{
+    return c->extra ? c->extra->token : NULL;
+}
+
+/* ---- output ------------------------------------------------------------ */
+
+struct buf *conn_out(struct conn *c)
+{
+    static _Thread_local struct buf nowhere;
+
+    if (!c->out) {
+        c->out = calloc(1, sizeof *c->out);
+        if (!c->out) {
+            conn_abort(c, "nomem");
+            buf_reset(&nowhere);
+            return &nowhere;
+        }
+    }
+    conn_dirty(c);
+    return c->out;
+}
+
+size_t conn_out_pending(const struct conn *c)
+{
+    return c->out ? c->out->len : 0;
+}
+
+void conn_want_drained(struct conn *c)
+{
+    c->flags |= CONN_WANT_DRAINED;
+    conn_dirty(c);
+}
+
+void conn_dirty(struct conn *c)
+{
+    if ((c->flags & CONN_DIRTY) || c->state == CONN_DEAD)
+        return;
+    c->flags |= CONN_DIRTY;
+    list_add_tail(&c->gw->dirty, &c->turn);
+    loop_again(c->gw->loop);
+}
+
+bool conn_lags(const struct conn *c)
+{
+    return c->extra && list_linked(&c->extra->lagging);
+}
+
+void conn_set_lagging(struct conn *c, bool lags)
+{
+    if (lags == conn_lags(c))
+        return;
+    if (!lags) {
+        list_remove(&c->extra->lagging);
+        return;
+    }
+    if (!conn_extra(c)) {
+        conn_abort(c, "nomem");
+        return;
+    }
+    c->extra->lagging_ns = c->extra->progress_ns = loop_now(c->gw->loop);
+    list_add_tail(&c->gw->lagging, &c->extra->lagging);
+}
+
+static void set_stalled(struct conn *c, bool stalled)
+{
+    struct stats *stats = &c->gw->stats;
+
+    if (stalled == !!(c->flags & CONN_STALLED))
+        return;
+    if (!stalled) {
+        c->flags &= (uint16_t)~CONN_STALLED;
+        stat_sub(stats, STAT_STALLED, 1);
+        return;
+    }
+    conn_set_lagging(c, true);
+    if (c->state == CONN_DEAD)
+        return;
+    c->flags |= CONN_STALLED;
+    stat_add(stats, STAT_STALLED, 1);
+}
+
+/* Bytes of v that the kernel took; negative: the socket is broken. */
+static ssize_t push(struct conn *c, const struct outvec *v)
+{
+    struct msghdr mh = {
+        .msg_iov = (struct iovec *)(uintptr_t)v->iov, .msg_iovlen = v->iovs};
+    ssize_t n;
+
+    do
+        n = sendmsg(c->fd, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    stat_add(&c->gw->stats, STAT_SENDS, 1);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        n = 0;
+    if (n > 0)
+        stat_add(&c->gw->stats, STAT_BYTES_OUT, (uint64_t)n);
+    return n;
+}
+
+/* Marks up to and with the message that was begun; the first one begins
+ * behind `head`. */
+static unsigned marks_begun(const struct outvec *v, size_t head, size_t sent)
+{
+    size_t begin = head;
+    unsigned i = 0;
+
+    while (i < v->marks && (sent > begin || v->mark[i].end <= sent))
+        begin = v->mark[i++].end;
+    return i;
+}
+
+/* The rest of what was begun becomes out. `head` bytes of v were out before. */
+static void keep_rest(struct conn *c, const struct outvec *v, size_t head,
+                      size_t sent, unsigned begun)
+{
+    size_t end = begun ? v->mark[begun - 1].end : head;
+    struct buf *rest;
+
+    if (sent >= end)
+        goto none;
+    if (c->out && sent < head && end == head) {
+        buf_drop_front(c->out, sent);
+        return;
+    }
+    rest = calloc(1, sizeof *rest);
+    if (!rest) {
+        conn_abort(c, "nomem");
+        return;
+    }
+    outvec_copy(v, sent, end, rest);
+    free_buf(&c->out);
+    c->out = rest;
+    if (rest->failed)
+        conn_abort(c, "nomem");
+    return;
+none:
+    free_buf(&c->out);
+}
+
+/* Messages put and begun count as sent: what is missing of them is in out. */
+static void count_sent(struct conn *c, const struct outvec *v, unsigned begun,
+                       bool pages)
+{
+    if (begun == 0)
+        return;
+    if (pages)
+        start_rows_out(c, v->mark[begun - 1].tick);
+    else
+        c->tick = v->mark[begun - 1].tick;
+}
+
+enum step { STEP_DONE, STEP_MORE, STEP_STALLED };
+
+/* Gathers what is due into v, behind out. True: that is all of it. */
+static bool gather(struct conn *c, struct outvec *v, bool *pages)
+{
+    bool all = true;
+
+    outvec_reset(v);
+    if (c->out)
+        outvec_bytes(v, buf_slice(c->out));
+    *pages = false;
+    if (c->state != CONN_OPEN)
+        return true;
+    if (start_paging(c)) {
+        all = start_pull(c, v);
+        *pages = v->marks > 0;
+    }
+    if (all && !*pages && c->flow == FLOW_LIVE)
+        all = pull(c, v, pull_limit(c));
+    return all;
+}
+
+/* Everything gathered has left: the connection has come so far. */
+static enum step all_sent(struct conn *c, bool all, bool pages, bool moved,
+                          uint64_t limit)
+{
+    if (c->state == CONN_OPEN) {
+        if (all && !pages && c->flow == FLOW_LIVE)
+            c->tick = MAX(c->tick, limit);
+        if (start_paging(c))
+            start_advance(c);
+    }
+    if (c->out || pages)
+        return STEP_MORE;
+    return !all && moved ? STEP_MORE : STEP_DONE;
+}
+
+/* One sendmsg of out and of what is due. */
+static enum step send_some(struct conn *c)
+{
+    struct outvec *v = c->gw->out;
+    uint64_t limit = pull_limit(c), before = c->tick;
+    size_t head = conn_out_pending(c);
+    bool pages, all = gather(c, v, &pages);
+    unsigned begun;
+    ssize_t sent;
+
+    if (c->state == CONN_DEAD)
+        return STEP_DONE;
+    if (conn_out_pending(c) != head)
+        return STEP_MORE; /* a notice went to out: it goes first */
+    sent = v->bytes ? push(c, v) : 0;
+    if (sent < 0) {
+        die(c);
+        return STEP_DONE;
+    }
+    begun = marks_begun(v, head, (size_t)sent);
+    keep_rest(c, v, head, (size_t)sent, begun);
+    count_sent(c, v, begun, pages);
+    if (sent > 0 && c->extra)
+        c->extra->progress_ns = loop_now(c->gw->loop);
+    if (begun && c->state == CONN_OPEN && c->gw->edge->pulled)
+        c->gw->edge->pulled(c);
+    if (c->state == CONN_DEAD)
+        return STEP_DONE;
+    if ((size_t)sent < v->bytes)
+        return STEP_STALLED;
+    return all_sent(c, all, pages, begun || c->tick != before, limit);
+}
+
+static void flushed(struct conn *c)
+{
+    struct gateway *g = c->gw;
+
+    set_stalled(c, false);
+    if (c->state == CONN_CLOSING) {
+        set_state(c, CONN_DRAINING);
+        if (c->flags & CONN_INPUT_END || shutdown(c->fd, SHUT_WR) < 0) {
+            die(c);
+            return;
+        }
+        conn_socket_event(g, (uint64_t)c->gen << 32 | c->number, POLLSET_IN);
+        return;
+    }
+    if (c->flow == FLOW_LIVE && c->tick >= pull_limit(c) && !c->starts)
+        conn_set_lagging(c, false);
+    else if (c->flow == FLOW_NONE)
+        conn_set_lagging(c, false);
+    if (c->flags & CONN_READABLE)
+        conn_dirty(c);
+    if (c->flags & CONN_WANT_DRAINED) {
+        c->flags &= (uint16_t)~CONN_WANT_DRAINED;
+        if (g->edge->drained)
+            g->edge->drained(c);
+    }
+}
+
+void conn_flush(struct conn *c)
+{
+    if (c->state > CONN_CLOSING || (c->flags & CONN_STALLED))
+        return;
+    if (!c->out && c->state == CONN_OPEN &&
+        (c->flow == FLOW_STARTING || c->flow == FLOW_NONE) &&
+        !(c->flags & CONN_WANT_DRAINED))
+        return;
+    for (unsigned i = 0; i < SENDS_PER_FLUSH; i++) {
+        enum step step = send_some(c);
+
+        if (c->state == CONN_DEAD)
+            return;
+        if (step == STEP_STALLED) {
+            set_stalled(c, true);
+            return;
+        }
+        if (step == STEP_DONE) {
+            flushed(c);
+            return;
+        }
+    }
+    conn_dirty(c);
+}
+
+/* ---- input ------------------------------------------------------------- */
+
+/* Hands bytes to the edge; keeps what it leaves. False: no more input. */
+static bool feed(struct conn *c, struct slice bytes)
+{
+    const struct edge *edge = c->gw->edge;
+    ssize_t used;
+
+    if (c->in) {
+        buf_add(c->in, bytes);
+        if (c->in->failed) {
+            conn_abort(c, "nomem");
+            return false;
+        }
+        bytes = buf_slice(c->in);
+    }
+    c->flags |= CONN_IN_EDGE;
+    used = edge->input(c, bytes);
+    c->flags &= (uint16_t)~CONN_IN_EDGE;
+    if (used < 0 || c->state != CONN_OPEN) {
+        free_buf(&c->in);
+        return false;
+    }
+    CHECK((size_t)used <= bytes.len);
+    if ((size_t)used == bytes.len) {
+        free_buf(&c->in);
+    } else if (c->in) {
+        buf_drop_front(c->in, (size_t)used);
+    } else {
+        c->in = calloc(1, sizeof *c->in);
+        if (c->in)
+            buf_add(c->in, slice_make(bytes.ptr + used,
+                                      bytes.len - (size_t)used));
+        if (!c->in || c->in->failed) {
+            conn_abort(c, "nomem");
+            return false;
+        }
+    }
+    return true;
+}
+
+static void peer_ended(struct conn *c)
+{
+    if (c->flags & CONN_INPUT_END)
+        return;
+    c->flags |= CONN_INPUT_END;
+    if (c->state == CONN_DRAINING)
+        die(c);
+    else if (c->state == CONN_OPEN)
+        c->gw->edge->input_end(c);
+}
+
+/* Input waits: too many answers are due, or nobody reads them. */
+static bool held_back(const struct conn *c)
+{
+    return c->state == CONN_OPEN &&
+           ((c->flags & CONN_PAUSED) ||
+            conn_out_pending(c) > c->gw->config->limits.queue);
+}
+
+enum got { GOT_SOME, GOT_ALL, GOT_END, GOT_BROKEN };
+
+static enum got read_once(struct conn *c)
+{
+    struct gateway *g = c->gw;
+    ssize_t n;
+
+    do
+        n = recv(c->fd, g->read_buffer, READ_BUFFER, MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return errno == EAGAIN || errno == EWOULDBLOCK ? GOT_ALL
+                                                       : GOT_BROKEN;
+    if (n == 0)
+        return GOT_END;
+    stat_add(&g->stats, STAT_BYTES_IN, (uint64_t)n);
+    if (c->state == CONN_OPEN)
+        (void)feed(c, slice_make(g->read_buffer, (size_t)n));
+    /* A short read empties the socket, unless a FIN is behind it. */
+    return n < READ_BUFFER && !(c->flags & CONN_RDHUP) ? GOT_ALL : GOT_SOME;
+}
+
+/* Reads until the socket has no more, or others must have their turn. */
+static void read_some(struct conn *c)
+{
+    for (unsigned i = 0; i < READS_PER_EVENT; i++) {
+        enum got got;
+
+        if (c->state == CONN_DEAD || held_back(c))
+            return;
+        got = read_once(c);
+        if (got == GOT_SOME || c->state == CONN_DEAD)
+            continue;
+        c->flags &= (uint16_t)~CONN_READABLE;
+        if (got == GOT_END)
+            peer_ended(c);
+        else if (got == GOT_BROKEN)
+            die(c);
+        return;
+    }
+    if (c->state != CONN_DEAD)
+        conn_dirty(c);
+}
+
+void conn_pause_input(struct conn *c, bool paused)
+{
+    if (paused) {
+        c->flags |= CONN_PAUSED;
+        return;
+    }
+    if (!(c->flags & CONN_PAUSED))
+        return;
+    c->flags &= (uint16_t)~CONN_PAUSED;
+    c->flags |= CONN_READABLE;
+    conn_dirty(c);
+}
+
+void conn_socket_event(void *ctx, uint64_t data, uint32_t events)
+{
+    struct gateway *g = ctx;
+    struct conn *c = conn_by_name(g, (uint32_t)data, (uint32_t)(data >> 32));
+
+    if (!c)
+        return;
+    if (events & (POLLSET_IN | POLLSET_RDHUP | POLLSET_HUP | POLLSET_ERR)) {
+        c->flags |= CONN_READABLE;
+        if (events & (POLLSET_RDHUP | POLLSET_HUP))
+            c->flags |= CONN_RDHUP;
+        if (!(c->flags & CONN_INPUT_END))
+            read_some(c);
+    }
+    if (c->state == CONN_DEAD)
+        return;
+    if (events & POLLSET_ERR) {
+        die(c);
+        return;
+    }
+    if ((events & POLLSET_OUT) && (c->flags & CONN_STALLED)) {
+        set_stalled(c, false);
+        conn_flush(c);
+    }
+}
+
+/* What was left for this turn: input unpaused or cut short, then output. */
+static void turn_of(struct conn *c)
+{
+    c->flags &= (uint16_t)~CONN_DIRTY;
+    if (c->in && c->state == CONN_OPEN && !(c->flags & CONN_PAUSED) &&
+        (c->flags & CONN_READABLE))
+        (void)feed(c, slice_make(NULL, 0));
+    if ((c->flags & CONN_READABLE) && !(c->flags & CONN_INPUT_END))
+        read_some(c);
+    if (c->state != CONN_DEAD)
+        conn_flush(c);
+}
+
+void conns_end_of_turn(struct gateway *g)
+{
+    struct list_node mine;
+    struct list_node *n;
+
+    list_init(&mine);
+    list_splice_tail(&mine, &g->dirty);
+    while ((n = list_pop(&mine)))
+        turn_of(CONTAINER_OF(n, struct conn, turn));
+    while ((n = list_pop(&g->dead)))
+        conn_free(CONTAINER_OF(n, struct conn, turn));
+    if (!list_empty(&g->dirty))
+        loop_again(g->loop);
+}
+
+void conns_free(struct gateway *g)
+{
+    struct list_node *n;
+
+    for (uint32_t i = 0; i < g->conns_used; i++)
+        if (g->conns[i])
+            die(g->conns[i]);
+    while ((n = list_pop(&g->dead)))
+        conn_free(CONTAINER_OF(n, struct conn, turn));
+    free(g->conns);
+    free(g->gens);
+    free(g->free_slots);
+}
+
+/* ---- time -------------------------------------------------------------- */
+
+void conn_deadline(struct conn *c, uint32_t ms)
+{
+    if (c->state != CONN_OPEN)
+        return;
+    c->deadline = ms ? MAX(wheel_in(&c->gw->wheel, ms), 1u) : 0;
+    set_timer(c);
+}
+
+static uint32_t ping_ms(const struct conn *c)
+{
+    return (uint32_t)(c->gw->config->limits.ping / 1000000);
+}
+
+void conn_want_pings(struct conn *c, bool wanted)
+{
+    uint32_t period = ping_ms(c);
+
+    c->ping = 0;
+    if (wanted && period && c->state == CONN_OPEN)
+        c->ping = wheel_in(&c->gw->wheel,
+                           period + (c->number * 2654435761u >> 8) % period);
+    set_timer(c);
+}
+
+void conn_wheel_due(void *ctx, struct wheel_timer *t)
+{
+    struct conn *c = CONTAINER_OF(t, struct conn, timer);
+    struct gateway *g = ctx;
+    uint32_t due = t->due;
+
+    if (c->state != CONN_OPEN) {
+        die(c);
+        return;
+    }
+    if (c->ping && (int32_t)(c->ping - due) <= 0) {
+        c->ping = wheel_in(&g->wheel, ping_ms(c));
+        set_timer(c);
+        g->edge->ping(c);
+    }
+    if (c->state == CONN_OPEN && c->deadline &&
+        (int32_t)(c->deadline - due) <= 0) {
+        c->deadline = 0;
+        set_timer(c);
+        g->edge->deadline(c);
+    }
+}

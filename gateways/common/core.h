@@ -1,0 +1,267 @@
+/* core.h - what the files of the common half know of each other: the
+ * connection and the gateway in full. Edges never include it.
+ * Threads: the gateway's loop. */
+#ifndef TOUCHLINE_GATEWAYS_CORE_H
+#define TOUCHLINE_GATEWAYS_CORE_H
+
+#include "base/loop.h"
+#include "base/stat.h"
+#include "gateways/common/accept.h"
+#include "gateways/common/addresses.h"
+#include "gateways/common/asks.h"
+#include "gateways/common/conn.h"
+#include "gateways/common/gateway.h"
+#include "gateways/common/outvec.h"
+#include "gateways/common/ring.h"
+#include "gateways/common/start.h"
+#include "gateways/common/topic.h"
+#include "gateways/common/wheel.h"
+#include "proto/config.h"
+#include "proto/rendezvous.h"
+
+#define GATEWAY_STATS(X)                                                      \
+    X(CONNS, GAUGE, "connections", NULL, "client sockets open now")           \
+    X(ACCEPTED, COUNTER, "accepted_total", NULL, "client sockets accepted")   \
+    X(ACCEPT_REFUSED, COUNTER, "accept_refused_total", "why=\"files\"",       \
+      "clients turned away at the door")                                      \
+    X(ACCEPT_ADDRESS, COUNTER, "accept_refused_total", "why=\"address\"",     \
+      "clients turned away at the door")                                      \
+    X(ACCEPT_PAUSED, COUNTER, "accept_paused_total", NULL,                    \
+      "times that accepting stopped for want of files")                       \
+    X(BYTES_IN, COUNTER, "client_bytes_total", "way=\"in\"",                  \
+      "bytes exchanged with clients")                                         \
+    X(BYTES_OUT, COUNTER, "client_bytes_total", "way=\"out\"",                \
+      "bytes exchanged with clients")                                         \
+    X(SENDS, COUNTER, "sends_total", NULL,                                    \
+      "system calls that sent to clients")                                    \
+    X(DELIVERED, COUNTER, "delivered_total", NULL,                            \
+      "messages written for a connection")                                    \
+    X(RECEIVED, COUNTER, "received_total", NULL,                              \
+      "messages that came over the link")                                     \
+    X(PUBLISHED, COUNTER, "publish_total", "result=\"taken\"",                \
+      "publications by clients")                                              \
+    X(PUBLISH_REFUSED, COUNTER, "publish_total", "result=\"refused\"",        \
+      "publications by clients")                                              \
+    X(PUBLISH_UNKNOWN, COUNTER, "publish_total", "result=\"unknown\"",        \
+      "publications by clients")                                              \
+    X(PUBLISH_RESENT, COUNTER, "publish_resent_total", NULL,                  \
+      "publications sent again after the router had gone")                    \
+    X(SUBSCRIBE_REFUSED, COUNTER, "subscribe_refused_total", NULL,            \
+      "subscriptions that a limit or the router refused")                     \
+    X(STARTS_RING, COUNTER, "starts_total", "from=\"ring\"",                  \
+      "subscriptions begun, by where they began")                             \
+    X(STARTS_STORE, COUNTER, "starts_total", "from=\"store\"",                \
+      "subscriptions begun, by where they began")                             \
+    X(STARTS_NOW, COUNTER, "starts_total", "from=\"now\"",                    \
+      "subscriptions begun, by where they began")                             \
+    X(GAPS, COUNTER, "gaps_total", NULL, "gap notices told to clients")       \
+    X(CUT_QUEUE, COUNTER, "cut_total", "why=\"queue\"",                       \
+      "slow readers cut: too much was waiting")                               \
+    X(CUT_AGE, COUNTER, "cut_total", "why=\"age\"",                           \
+      "slow readers cut: it waited too long")                                 \
+    X(CUT_TOTAL, COUNTER, "cut_total", "why=\"queue_total\"",                 \
+      "slow readers cut: all queues together were too big")                   \
+    X(STALLED, GAUGE, "stalled_connections", NULL,                            \
+      "connections whose socket takes no more just now")                      \
+    X(QUEUED, GAUGE, "queued_bytes", NULL,                                    \
+      "bytes kept for connections of their own")                              \
+    X(RING_BYTES, GAUGE, "ring_bytes", NULL,                                  \
+      "memory that the ring of recent messages stands for")                   \
+    X(RING_ENTRIES, GAUGE, "ring_messages", NULL, "messages in the ring")     \
+    X(TOPICS, GAUGE, "gateway_ids", NULL, "ids known in the gateway")         \
+    X(LINKED, GAUGE, "linked", NULL, "1 while the router can be reached")     \
+    X(LINK_LOST, COUNTER, "link_lost_total", NULL,                            \
+      "times that the link to the router broke")                              \
+    LIMIT_STATS(X)
+
+enum { GATEWAY_STATS(STAT_AS_ENUM) GATEWAY_STAT_COUNT };
+
+enum conn_state {
+    CONN_OPEN,
+    CONN_CLOSING,  /* what is queued still goes out; input is ignored */
+    CONN_DRAINING, /* write side is shut; the peer's input is thrown away */
+    CONN_DEAD,     /* on the list of those to be freed this turn */
+};
+
+enum conn_flow { FLOW_NONE, FLOW_STARTING, FLOW_PAGING, FLOW_LIVE };
+
+enum conn_flag {
+    CONN_DIRTY = 1u << 0,       /* on the list to be flushed this turn */
+    CONN_STALLED = 1u << 1,     /* the socket takes no more */
+    CONN_WANT_DRAINED = 1u << 2,
+    CONN_PAUSED = 1u << 3,      /* input is not read */
+    CONN_READABLE = 1u << 4,    /* edge seen, not read to the end yet */
+    CONN_INPUT_END = 1u << 5,   /* the peer's FIN has been read */
+    CONN_LOOPBACK = 1u << 6,    /* peer */
+    CONN_AT_LOOPBACK = 1u << 7, /* listener */
+    CONN_ADMIN = 1u << 8,
+    CONN_MANY = 1u << 9, /* pulls by walking the ring: many ids, or patterns */
+    CONN_PINGS = 1u << 10,
+    CONN_IN_EDGE = 1u << 11, /* input() is on the stack */
+    CONN_RDHUP = 1u << 12,   /* the kernel has the peer's FIN */
+};
+
+/* What few connections have, made when needed. */
+struct conn_extra {
+    struct conn *conn;
+    const struct config_token *token;
+    struct list_node lagging; /* on gateway.lagging */
+    int64_t lagging_ns;  /* since when */
+    int64_t progress_ns; /* when the socket took something last */
+    uint16_t patterns;
+    char forwarded[48];
+};
+
+struct conn {
+    struct gateway *gw;
+    int fd;
+    uint32_t number, gen;
+    uint16_t flags;    /* enum conn_flag */
+    uint8_t state : 4; /* enum conn_state */
+    uint8_t flow : 4;  /* enum conn_flow */
+    uint8_t listener;  /* which one took it */
+    uint64_t tick;     /* has everything of its ids up to here */
+    struct seat_side seats;
+    struct buf *out, *in; /* NULL while empty */
+    struct start *starts; /* subscriptions that have not begun yet, in order */
+    struct conn_extra *extra;
+    struct list_node turn; /* dirty, or dead */
+    struct wheel_timer timer; /* the earlier of the two below */
+    uint32_t deadline, ping;  /* in the wheel's steps; 0: none */
+};
+
+enum {
+    READ_BUFFER = 64 * 1024,
+    GATEWAY_EVENTS = 128, /* names that gateway_count() may be told */
+};
+
+struct gateway {
+    struct loop *loop;
+    const struct config *config;
+    const struct config_edge *edge_config;
+    const struct edge *edge;
+    void *edge_state;
+    char name[PEER_NAME_MAX + 1];
+    struct epoch epoch;
+
+    /* sockets */
+    struct pollset *sockets;
+    struct listener *listeners;
+    struct loop_timer accept_again;
+    bool accept_paused;
+    uint32_t room;       /* clients that the files allow */
+    struct map addresses;
+    struct conn **conns; /* by number; NULL where free */
+    uint32_t *gens;      /* generation that the slot had last */
+    uint32_t *free_slots;
+    uint32_t conns_room, conns_used, free_count;
+    uint32_t open;
+    struct list_node dirty, dead;
+    struct list_node lagging; /* live, but not at the end of the ring */
+    struct loop_turn end_of_turn;
+    struct wheel wheel;
+    struct loop_timer second; /* housekeeping, each second */
+    struct outvec *out;       /* of the visit under way */
+    uint8_t *read_buffer;
+
+    /* what is said */
+    struct topics topics;
+    struct ring ring;
+    struct list_node fanouts; /* visits under way, oldest first */
+    struct list_node ready;   /* starts that have their place in the ring */
+    struct list_node waiting; /* starts that wait for a snapshot */
+    struct list_node paging;  /* starts that wait for their turn to FETCH */
+    unsigned fetches;         /* FETCHes of theirs under way */
+    size_t queued;            /* bytes of pages that wait for sockets */
+
+    /* the link */
+    struct joiner *joiner;
+    struct pipe *pipe;
+    bool linked;    /* WELCOME has come, the pipe is up */
+    bool resyncing; /* between WELCOME and RESYNCED */
+    bool draining;
+    bool router_changed; /* at the last WELCOME: another life of it */
+    int64_t unlinked_ns;
+    uint64_t router_life, life_seq; /* its life, and the seq it began at */
+    uint64_t seq;    /* everything up to here has come over the link */
+    uint64_t served; /* the newest stored message that has */
+    struct asks asks;
+    struct stats stats;
+    struct gateway_event {
+        const char *name;
+        uint64_t count;
+    } events[GATEWAY_EVENTS]; /* gateway_count() */
+    uint32_t retry_slot;
+
+    struct worker *worker; /* gateway.c's own */
+};
+
+/* ---- conn.c ---- */
+/* Takes fd. ERR_NOMEM, ERR_FULL, ERR_IO: fd is closed then. */
+MUST_USE int conn_open(struct gateway *g, int fd, unsigned flags,
+                       unsigned listener);
+struct conn *conn_by_name(const struct gateway *g, uint32_t number,
+                          uint32_t gen); /* NULL: gone */
+struct conn_extra *conn_extra(struct conn *c); /* NULL: no memory */
+void conn_dirty(struct conn *c); /* flush it at the end of this turn */
+/* Sends out and, when it is live, what is due from the ring. */
+void conn_flush(struct conn *c);
+void conn_socket_event(void *ctx, uint64_t data, uint32_t events);
+void conn_wheel_due(void *ctx, struct wheel_timer *t);
+void conns_end_of_turn(struct gateway *g);
+void conns_free(struct gateway *g);
+/* Ends it as a slow reader. */
+void conn_cut(struct conn *c, unsigned stat);
+/* It has not everything that the ring's visits have passed. */
+bool conn_lags(const struct conn *c);
+void conn_set_lagging(struct conn *c, bool lags);
+
+/* ---- pull.c ---- */
+/* The end of what this connection may take from the ring just now. */
+uint64_t pull_limit(const struct conn *c);
+/* Puts what is due, up to the limit, into v; false when v is full and more is
+ * due. Marks in v where each message ends, and its tick. */
+bool pull(struct conn *c, struct outvec *v, uint64_t limit);
+/* Moves what is due up to tick into out, whether the socket takes it or not. */
+void pull_settle(struct conn *c, uint64_t tick);
+/* Bytes that wait for a connection in the ring, counted up to max; *oldest_ns
+ * is when the oldest of them came. */
+size_t pull_pending(struct conn *c, size_t max, int64_t *oldest_ns);
+/* Is this topic one of a subscription that has not begun? */
+bool conn_muted(const struct conn *c, const struct topic *t);
+
+/* ---- fanout.c ---- */
+/* Something new has come for this topic: visit its connections. */
+void fanout_wake(struct gateway *g, struct topic *t);
+/* A bounded number of visits, small topics first. */
+void fanout_turn(struct gateway *g);
+void fanout_seat_goes(struct topic *t, struct seat *s); /* before seat_free */
+void fanout_stop(struct topic *t);
+/* Every live connection has everything up to this tick. */
+uint64_t fanout_settled(const struct gateway *g);
+
+/* ---- slow.c: each second, who lags too far ---- */
+void slow_check(struct gateway *g);
+
+/* ---- deliver.c: what the link brings into the ring ---- */
+void deliver(struct gateway *g, struct msg *m);
+void deliver_expire(struct gateway *g); /* old entries, idle topics */
+void deliver_forget(struct gateway *g); /* all of it: another epoch */
+/* Nobody here needs it any more: RELEASE, forget. */
+void topic_maybe_release(struct gateway *g, struct topic *t);
+void conn_leave(struct conn *c, struct seat *s, bool say);
+void conn_leave_all(struct conn *c, bool gone);
+
+/* ---- uplink.c ---- */
+MUST_USE int uplink_open(struct gateway *g, const char **why);
+void uplink_close(struct gateway *g);
+void uplink_login(struct conn *c, const struct start *s);
+void uplink_stats(struct gateway *g);
+
+/* ---- gateway.c ---- */
+/* The link is whole for the first time: clients are served from now on. */
+void gateway_ready(struct gateway *g);
+/* Appends the counts of gateway_count() to a report. */
+void gateway_report_events(struct gateway *g, struct buf *b);
+
+#endif

@@ -1,0 +1,163 @@
+/* deliver.c - what the link brings, into the ring; and out of it again. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "gateways/common/core.h"
+#include "gateways/common/fanout.h"
+
+void topic_maybe_release(struct gateway *g, struct topic *t)
+{
+    if (t->seats.count || t->newest || t->fanout)
+        return;
+    if (g->linked && (t->seats.flags & TOPIC_WATCHED)) {
+        struct buf *b = pipe_frame(g->pipe, FRAME_RELEASE);
+
+        frame_write_id(b, topic_id(t));
+        pipe_frame_end(g->pipe);
+    }
+    topics_forget(&g->topics, t);
+}
+
+static void wake_pattern(void *ctx, void *value)
+{
+    fanout_wake(ctx, value);
+}
+
+void deliver(struct gateway *g, struct msg *m)
+{
+    struct topic *t;
+    uint64_t tick;
+
+    stat_add(&g->stats, STAT_RECEIVED, 1);
+    if (topics_get(&g->topics, m->id, &t) < 0)
+        goto fail;
+    if (ring_append(&g->ring, t, m, t->newest, clock_ns(), &tick) < 0) {
+        topic_maybe_release(g, t);
+        goto fail;
+    }
+    if (!(t->seats.flags & TOPIC_WATCHED))
+        t->floor = MAX(t->floor, m->seq - 1);
+    t->newest = tick;
+    if (!(m->flags & MSG_NOTICE)) {
+        t->last_seq = m->seq;
+        t->last_offset = m->offset;
+    }
+    fanout_wake(g, t);
+    if (trie_count(g->topics.patterns))
+        trie_match(g->topics.patterns, m->id, wake_pattern, g);
+    deliver_expire(g);
+    return;
+fail:
+    /* Nobody here can be told what is missing: begin anew with the router. */
+    log_error("deliver.nomem", "seq=%llu action=resync",
+              (unsigned long long)m->seq);
+    pipe_break(g->pipe, "out of memory");
+}
+
+/* An entry leaves though somebody still has to get it: that reader is cut. */
+static void cut_who_needs(struct gateway *g, const struct ring_entry *e,
+                          uint64_t tick)
+{
+    struct list_node *head = &g->lagging;
+    struct list_node *next;
+
+    for (struct list_node *n = head->next; n != head; n = next) {
+        struct conn *c = CONTAINER_OF(n, struct conn_extra, lagging)->conn;
+
+        next = n->next;
+        if (c->tick < tick && seat_find(&e->topic->seats, &c->seats) &&
+            !conn_muted(c, e->topic))
+            conn_cut(c, STAT_CUT_QUEUE);
+    }
+}
+
+void deliver_expire(struct gateway *g)
+{
+    int64_t now = clock_ns();
+    struct ring_entry *e;
+
+    while ((e = ring_overdue(&g->ring, now))) {
+        struct topic *t = e->topic;
+        uint64_t tick = g->ring.first;
+
+        if (!list_empty(&g->lagging))
+            cut_who_needs(g, e, tick);
+        t->floor = MAX(t->floor, e->msg->seq);
+        if (t->newest == tick)
+            t->newest = 0;
+        ring_drop_first(&g->ring);
+        topic_maybe_release(g, t);
+    }
+}
+
+void deliver_forget(struct gateway *g)
+{
+    while (g->ring.first < g->ring.next) {
+        struct topic *t = ring_at(&g->ring, g->ring.first)->topic;
+
+        if (t->newest == g->ring.first)
+            t->newest = 0;
+        ring_drop_first(&g->ring);
+        topic_maybe_release(g, t);
+    }
+    g->ring.gone_seq = 0;
+}
+
+static void forget_seat(struct conn *c, struct seat *s)
+{
+    struct topic *t = topic_of_seat(s);
+
+    start_drop_topic(c, t);
+    fanout_seat_goes(t, s);
+    if ((t->seats.flags & TOPIC_PATTERN) && c->extra && c->extra->patterns)
+        c->extra->patterns--;
+    seat_drop_name(s);
+    seat_free(s);
+}
+
+/* Nothing of it here needs the router's stream any more. */
+static bool releases(const struct topic *t)
+{
+    return t->seats.count == 0 && t->newest == 0 && !t->fanout;
+}
+
+void conn_leave(struct conn *c, struct seat *s, bool say)
+{
+    struct gateway *g = c->gw;
+    struct topic *t = topic_of_seat(s);
+
+    forget_seat(c, s);
+    if (say && g->linked) {
+        struct frame_logout f = {
+            .conn = c->number, .gen = c->gen, .count = 1};
+        struct logout_id id = {.release = releases(t), .id = topic_id(t)};
+        struct buf *b = pipe_frame(g->pipe, FRAME_LOGOUT);
+
+        frame_write_logout(b, &f);
+        frame_write_logout_id(b, &id);
+        pipe_frame_end(g->pipe);
+        if (id.release)
+            t->seats.flags &= ~(uint32_t)TOPIC_WATCHED;
+    }
+    topic_maybe_release(g, t);
+}
+
+void conn_leave_all(struct conn *c, bool gone)
+{
+    struct gateway *g = c->gw;
+    struct seat_iter it = seats_of_conn(&c->seats);
+    struct seat *s;
+
+    if (c->seats.count && g->linked) {
+        struct frame_logout f = {
+            .conn = c->number, .gen = c->gen, .gone = gone};
+
+        frame_write_logout(pipe_frame(g->pipe, FRAME_LOGOUT), &f);
+        pipe_frame_end(g->pipe);
+    }
+    while ((s = seat_next_of_conn(&it)))
+        conn_leave(c, s, false);
+    start_free_all(c);
+    conn_set_lagging(c, false);
+    c->flags &= (uint16_t)~CONN_MANY;
+    c->flow = FLOW_NONE;
+}

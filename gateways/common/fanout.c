@@ -1,0 +1,121 @@
+#include "gateways/common/fanout.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "gateways/common/core.h"
+
+void fanout_wake(struct gateway *g, struct topic *t)
+{
+    struct fanout *f = t->fanout;
+    uint64_t tick = ring_end(&g->ring);
+
+    if (t->seats.count == 0)
+        return;
+    if (f) {
+        if (!f->again)
+            f->again = tick;
+        return;
+    }
+    f = calloc(1, sizeof *f);
+    if (!f) {
+        log_error("fanout.nomem", "action=late_delivery");
+        return;
+    }
+    f->topic = t;
+    f->at = t->seats.seats.next;
+    f->since = tick;
+    t->fanout = f;
+    list_add_tail(&g->fanouts, &f->node);
+    loop_again(g->loop);
+}
+
+static void fanout_free(struct fanout *f)
+{
+    f->topic->fanout = NULL;
+    list_remove(&f->node);
+    free(f);
+}
+
+void fanout_stop(struct topic *t)
+{
+    if (t->fanout)
+        fanout_free(t->fanout);
+}
+
+void fanout_seat_goes(struct topic *t, struct seat *s)
+{
+    if (t->fanout && t->fanout->at == &s->on_topic)
+        t->fanout->at = s->on_topic.next;
+}
+
+/* The walk is through; news that came meanwhile make it walk once more. */
+static void finish(struct gateway *g, struct fanout *f)
+{
+    struct topic *t = f->topic;
+
+    if (f->again && t->seats.count) {
+        f->since = f->again;
+        f->again = 0;
+        f->at = t->seats.seats.next;
+        list_remove(&f->node);
+        list_add_tail(&g->fanouts, &f->node);
+        return;
+    }
+    fanout_free(f);
+    topic_maybe_release(g, t);
+}
+
+/* Visits up to max seats; the number visited. Seats may go meanwhile (a long
+ * poll is answered), a topic under way may not. */
+static unsigned walk(struct gateway *g, struct fanout *f, unsigned max)
+{
+    struct list_node *head = &f->topic->seats.seats;
+    unsigned n = 0;
+
+    while (n < max && f->at != head) {
+        struct seat *s = CONTAINER_OF(f->at, struct seat, on_topic);
+
+        f->at = f->at->next;
+        conn_flush(CONTAINER_OF(s->conn, struct conn, seats));
+        n++;
+    }
+    if (f->at == head)
+        finish(g, f);
+    return n;
+}
+
+/* Topics with few seats, whole; they never wait behind a broadcast. */
+static void walk_small(struct gateway *g)
+{
+    LIST_FOREACH_SAFE(f, next, &g->fanouts, struct fanout, node)
+        if (f->topic->seats.count <= FANOUT_SMALL)
+            walk(g, f, FANOUT_SMALL + 1);
+}
+
+void fanout_turn(struct gateway *g)
+{
+    unsigned left = FANOUT_SLICE;
+
+    if (list_empty(&g->fanouts))
+        return;
+    walk_small(g);
+    while (left && !list_empty(&g->fanouts)) {
+        struct fanout *f = CONTAINER_OF(list_first(&g->fanouts),
+                                        struct fanout, node);
+        unsigned n = walk(g, f, left);
+
+        left -= MIN(left, MAX(n, 1u));
+    }
+    if (!list_empty(&g->fanouts))
+        loop_again(g->loop);
+}
+
+uint64_t fanout_settled(const struct gateway *g)
+{
+    uint64_t settled = ring_end(&g->ring);
+
+    LIST_FOREACH(f, &g->fanouts, struct fanout, node)
+        settled = MIN(settled, f->since - 1);
+    return settled;
+}

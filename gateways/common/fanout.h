@@ -1,0 +1,28 @@
+/* fanout.h - visits under way: who has something new to be told.
+ *
+ * A topic with news is on the gateway's list once, however many messages
+ * came. Each turn visits a bounded number of connections: topics with few go
+ * first and whole, big ones a slice at a time, in rotation. News that come
+ * while a topic's seats are being walked make it walk once more; who was
+ * visited after they came has them already and costs a comparison.
+ * Threads: the gateway's loop. */
+#ifndef TOUCHLINE_GATEWAYS_FANOUT_H
+#define TOUCHLINE_GATEWAYS_FANOUT_H
+
+#include "base/list.h"
+#include "gateways/common/topic.h"
+
+enum {
+    FANOUT_SLICE = 512, /* visits a turn to topics of more seats than that */
+    FANOUT_SMALL = 64,  /* topics of up to so many seats are served whole */
+};
+
+struct fanout {
+    struct list_node node; /* on gateway.fanouts */
+    struct topic *topic;
+    struct list_node *at;  /* next seat's on_topic node, or the head */
+    uint64_t since;        /* tick of the oldest entry not told to all */
+    uint64_t again;        /* tick of news that came during the walk, or 0 */
+};
+
+#endif

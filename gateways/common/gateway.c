@@ -1,0 +1,465 @@
+#include "gateways/common/gateway.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "gateways/common/core.h"
+#include "proto/cli.h"
+#include "proto/report.h"
+
+enum { WORKERS_MAX = 64 };
+
+struct process;
+
+/* A thread and the gateway it runs; the first one is the process's own. */
+struct worker {
+    struct process *process;
+    pthread_t thread;
+    struct gateway g;
+    struct listen_set listen;
+    struct loop_wake drain_wake;
+    struct loop_timer drain_timer;
+    bool ready, done;
+};
+
+struct process {
+    struct cli cli;
+    const struct edge *edge;
+    const struct config_edge *edge_config;
+    const char *instance;
+    struct loop_signal term, intr, hup;
+    struct worker *workers;
+    unsigned count;
+    atomic_uint waiting; /* workers that are not ready yet */
+};
+
+/* ---- what an edge may ask ---------------------------------------------- */
+
+const struct config *gateway_config(const struct gateway *g)
+{
+    return g->config;
+}
+
+const struct config_edge *gateway_edge_config(const struct gateway *g)
+{
+    return g->edge_config;
+}
+
+const struct epoch *gateway_epoch(const struct gateway *g)
+{
+    return &g->epoch;
+}
+
+const char *gateway_name(const struct gateway *g)
+{
+    return g->name;
+}
+
+bool gateway_linked(const struct gateway *g)
+{
+    return g->linked && !g->resyncing;
+}
+
+void gateway_set_edge_state(struct gateway *g, void *state)
+{
+    g->edge_state = state;
+}
+
+void *gateway_edge_state(const struct gateway *g)
+{
+    return g->edge_state;
+}
+
+void gateway_limit(struct gateway *g, enum limit which)
+{
+    stat_add(&g->stats, STAT_LIMIT_MESSAGE + (unsigned)which, 1);
+}
+
+void gateway_count(struct gateway *g, const char *event)
+{
+    for (size_t i = 0; i < GATEWAY_EVENTS; i++) {
+        struct gateway_event *e = &g->events[i];
+
+        if (!e->name)
+            e->name = event;
+        else if (e->name != event && strcmp(e->name, event) != 0)
+            continue;
+        e->count++;
+        return;
+    }
+    log_error("gateway.events", "why=\"too many names\" event=%s", event);
+}
+
+void gateway_report_events(struct gateway *g, struct buf *b)
+{
+    for (size_t i = 0; i < GATEWAY_EVENTS && g->events[i].name; i++) {
+        char label[96];
+
+        snprintf(label, sizeof label, "event=\"%s\"", g->events[i].name);
+        report_row(b);
+        report_text(b, "name", SLICE("edge_events_total"));
+        report_text(b, "label", slice_str(label));
+        report_text(b, "help", SLICE("what happened at the edge, by name"));
+        report_bool(b, "gauge", false);
+        report_number(b, "value", g->events[i].count);
+        report_row_end(b);
+    }
+}
+
+/* Clients turned away together come back one after the other. */
+uint32_t gateway_retry_ms(struct gateway *g)
+{
+    enum { LEAST_MS = 1000, APART_MS = 100, SLOTS = 64 };
+
+    return LEAST_MS + APART_MS * (g->retry_slot++ % SLOTS);
+}
+
+/* ---- the turn and the second ------------------------------------------- */
+
+static void end_of_turn(void *ctx)
+{
+    struct gateway *g = ctx;
+
+    start_turn(g);
+    fanout_turn(g);
+    conns_end_of_turn(g);
+}
+
+static void each_second(void *ctx)
+{
+    struct gateway *g = ctx;
+
+    slow_check(g);
+    deliver_expire(g);
+    asks_expire(g, clock_ns());
+    stat_set(&g->stats, STAT_RING_BYTES, g->ring.bytes);
+    stat_set(&g->stats, STAT_RING_ENTRIES, g->ring.next - g->ring.first);
+    stat_set(&g->stats, STAT_TOPICS, map_count(&g->topics.by_id));
+    uplink_stats(g);
+    loop_timer_set(&g->second, SECOND);
+}
+
+/* ---- a gateway --------------------------------------------------------- */
+
+static int gateway_init(struct gateway *g, const struct process *p,
+                        unsigned number)
+{
+    static const struct stat_row rows[] = {GATEWAY_STATS(STAT_AS_ROW)};
+    int rc;
+
+    g->config = p->cli.config;
+    g->edge = p->edge;
+    g->edge_config = p->edge_config;
+    snprintf(g->name, sizeof g->name, "%s%u", p->edge->name, number);
+    list_init(&g->dirty);
+    list_init(&g->dead);
+    list_init(&g->lagging);
+    list_init(&g->fanouts);
+    list_init(&g->ready);
+    list_init(&g->waiting);
+    list_init(&g->paging);
+    map_init(&g->addresses);
+    asks_init(&g->asks);
+    ring_init(&g->ring, g->config->limits.ring_total);
+    g->out = malloc(sizeof *g->out);
+    g->read_buffer = malloc(READ_BUFFER);
+    if (!g->out || !g->read_buffer)
+        return ERR_NOMEM;
+    if ((rc = stats_init(&g->stats, rows, ARRAY_LEN(rows))) < 0 ||
+        (rc = topics_init(&g->topics)) < 0 || (rc = loop_new(&g->loop)) < 0 ||
+        (rc = pollset_new(&g->sockets, g->loop, conn_socket_event, g)) < 0)
+        return rc;
+    wheel_init(&g->wheel, g->loop, conn_wheel_due, g);
+    loop_turn_start(&g->end_of_turn, g->loop, end_of_turn, g);
+    loop_timer_init(&g->second, g->loop, each_second, g);
+    loop_timer_set(&g->second, SECOND);
+    return g->edge->start ? g->edge->start(g) : 0;
+}
+
+static void gateway_fini(struct gateway *g)
+{
+    if (!g->loop)
+        return;
+    accept_stop(g);
+    conns_free(g);
+    if (g->edge->stop)
+        g->edge->stop(g);
+    uplink_close(g);
+    deliver_forget(g);
+    ring_fini(&g->ring);
+    topics_fini(&g->topics);
+    asks_fini(&g->asks);
+    addresses_free(g);
+    wheel_fini(&g->wheel);
+    loop_timer_stop(&g->second);
+    loop_turn_stop(&g->end_of_turn);
+    pollset_free(g->sockets);
+    stats_fini(&g->stats);
+    loop_free(g->loop);
+    free(g->out);
+    free(g->read_buffer);
+}
+
+static void print_ready(const struct process *p)
+{
+    const struct listen_address *a = &p->workers[0].listen.at[0];
+    bool path = strncmp(a->text, "unix:", 5) == 0;
+
+    printf("ready %s %s%s%s\n", p->edge->name, path ? "" : p->edge->scheme,
+           path ? "" : "://", a->text);
+    fflush(stdout);
+}
+
+void gateway_ready(struct gateway *g)
+{
+    struct worker *w = g->worker;
+
+    if (w->ready)
+        return;
+    w->ready = true;
+    if (atomic_fetch_sub(&w->process->waiting, 1) == 1)
+        print_ready(w->process);
+}
+
+/* ---- draining ---------------------------------------------------------- */
+
+static void stop_now(void *ctx)
+{
+    struct worker *w = ctx;
+
+    loop_stop(w->g.loop);
+}
+
+static void drain_worker(void *ctx)
+{
+    struct worker *w = ctx;
+    struct gateway *g = &w->g;
+
+    if (g->draining) {
+        stop_now(w);
+        return;
+    }
+    g->draining = true;
+    log_info("gateway.drain", "clients=%u", g->open);
+    accept_stop(g);
+    for (uint32_t i = 0; i < g->conns_used; i++)
+        if (g->conns[i] && g->conns[i]->state == CONN_OPEN)
+            g->edge->drain(g->conns[i]);
+    loop_timer_set(&w->drain_timer, g->config->limits.drain_wait);
+    loop_again(g->loop);
+}
+
+/* Draining ends when the last client has gone. */
+static int run_worker(struct worker *w)
+{
+    struct gateway *g = &w->g;
+    int rc = 0;
+
+    while (rc == 0 && !(g->draining && g->open == 0) && !w->done)
+        rc = loop_step(g->loop, -1);
+    return rc;
+}
+
+static void drain_all(void *ctx)
+{
+    struct process *p = ctx;
+
+    for (unsigned i = 0; i < p->count; i++)
+        loop_wake_post(&p->workers[i].drain_wake);
+}
+
+static void reopen_log(void *ctx)
+{
+    (void)ctx;
+    if (log_reopen() < 0)
+        log_error("log.reopen", "action=keep_old_file");
+}
+
+/* ---- the process ------------------------------------------------------- */
+
+static int worker_start(struct worker *w, struct process *p, unsigned number,
+                        const char **why)
+{
+    struct gateway *g = &w->g;
+    int rc = gateway_init(g, p, number);
+
+    *why = "out of memory";
+    w->process = p;
+    g->worker = w;
+    if (rc < 0)
+        return rc;
+    loop_timer_init(&w->drain_timer, g->loop, stop_now, w);
+    rc = loop_wake_start(&w->drain_wake, g->loop, drain_worker, w);
+    if (rc < 0)
+        return rc;
+    *why = "cannot watch the listeners";
+    rc = accept_start(g, &w->listen);
+    if (rc < 0)
+        return rc;
+    return uplink_open(g, why);
+}
+
+static void worker_stop(struct worker *w)
+{
+    if (!w->g.loop)
+        return;
+    loop_timer_stop(&w->drain_timer);
+    loop_wake_stop(&w->drain_wake);
+    gateway_fini(&w->g);
+}
+
+static void *worker_thread(void *ctx)
+{
+    struct worker *w = ctx;
+
+    (void)run_worker(w);
+    return NULL;
+}
+
+static int open_listeners(struct process *p, char *why, size_t size)
+{
+    const struct config *cfg = p->cli.config;
+    size_t backlog = cfg->limits.accept_backlog;
+    struct listen_set *first = &p->workers[0].listen;
+    int rc;
+
+    for (unsigned i = 0; i < p->count; i++)
+        if (!listen_inherited(&p->workers[i].listen, i, p->count))
+            break;
+    if (first->count)
+        return 0;
+    rc = listen_open(first, &p->edge_config->listen, false, backlog, why,
+                     size);
+    if (rc == 0 && p->edge_config->admin.count)
+        rc = listen_open(first, &p->edge_config->admin, true, backlog, why,
+                         size);
+    for (unsigned i = 1; rc == 0 && i < p->count; i++)
+        rc = listen_again(&p->workers[i].listen, first, backlog);
+    return rc;
+}
+
+static int complain(const struct process *p, const char *what)
+{
+    fprintf(stderr, "touchline-%s: %s\n", p->edge->name, what);
+    return EXIT_FAILED;
+}
+
+static int start_signals(struct process *p)
+{
+    struct loop *l = p->workers[0].g.loop;
+    int rc;
+
+    (void)signal(SIGPIPE, SIG_IGN);
+    rc = loop_signal_start(&p->term, l, SIGTERM, drain_all, p);
+    if (rc == 0)
+        rc = loop_signal_start(&p->intr, l, SIGINT, drain_all, p);
+    if (rc == 0)
+        rc = loop_signal_start(&p->hup, l, SIGHUP, reopen_log, p);
+    return rc;
+}
+
+/* Signals are the first thread's. */
+static int spawn(struct worker *w)
+{
+    sigset_t all, before;
+    int rc;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    rc = pthread_create(&w->thread, NULL, worker_thread, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc == 0 ? 0 : ERR_NOMEM;
+}
+
+static int serve(struct process *p)
+{
+    unsigned first = (unsigned)atoi(p->instance) * p->count + 1;
+    const char *why = "out of memory";
+    unsigned running = 1;
+    int rc = 0;
+
+    for (unsigned i = 0; i < p->count; i++)
+        if (worker_start(&p->workers[i], p, first + i, &why) < 0)
+            return complain(p, why);
+    if (start_signals(p) < 0)
+        return complain(p, "cannot catch signals");
+    while (rc == 0 && running < p->count) {
+        rc = spawn(&p->workers[running]);
+        running += rc == 0;
+    }
+    if (rc == 0)
+        rc = run_worker(&p->workers[0]);
+    drain_all(p);
+    for (unsigned i = 1; i < running; i++)
+        pthread_join(p->workers[i].thread, NULL);
+    loop_signal_stop(&p->term);
+    loop_signal_stop(&p->intr);
+    loop_signal_stop(&p->hup);
+    return rc < 0 ? EXIT_FAILED : EXIT_DONE;
+}
+
+static int run(struct process *p)
+{
+    const struct config *cfg = p->cli.config;
+    char why[256] = "";
+    char name[32];
+    int code;
+
+    p->count = (unsigned)MIN(MAX(p->edge_config->workers, (size_t)1),
+                             (size_t)WORKERS_MAX);
+    p->workers = calloc(p->count, sizeof *p->workers);
+    if (!p->workers)
+        return complain(p, "out of memory");
+    atomic_init(&p->waiting, p->count);
+    snprintf(name, sizeof name, "%s%u", p->edge->name,
+             (unsigned)atoi(p->instance) * p->count + 1);
+    if (log_init(name, (enum log_level)cfg->log.level, cfg->log.file) < 0)
+        return complain(p, "the log file cannot be opened");
+    code = open_listeners(p, why, sizeof why) < 0 ? complain(p, why)
+                                                  : EXIT_DONE;
+    if (code == EXIT_DONE && !p->cli.check)
+        code = serve(p);
+    else
+        for (unsigned i = 0; i < p->count; i++)
+            listen_close(&p->workers[i].listen);
+    for (unsigned i = 0; i < p->count; i++)
+        worker_stop(&p->workers[i]);
+    free(p->workers);
+    return code;
+}
+
+int gateway_main(int argc, char **argv, const struct edge *edge)
+{
+    struct process p = {.edge = edge, .instance = "0"};
+    const struct cli_option options[] = {
+        {"instance", "N", "number among the instances of this edge, from 0",
+         NULL, &p.instance},
+    };
+    char binary[32];
+    int code;
+
+    snprintf(binary, sizeof binary, "touchline-%s", edge->name);
+    p.cli = (struct cli){
+        .binary = binary,
+        .about = "a gateway of Touchline: serves clients, talks to the "
+                 "router",
+        .options = options,
+        .option_count = ARRAY_LEN(options),
+    };
+    code = cli_parse(&p.cli, argc, argv);
+    if (code >= 0)
+        return code;
+    p.edge_config = config_edge(p.cli.config, edge->name);
+    CHECK(p.edge_config != NULL);
+    code = run(&p);
+    cli_fini(&p.cli);
+    return code;
+}

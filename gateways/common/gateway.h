@@ -1,0 +1,36 @@
+/* gateway.h - a gateway: one loop, its sockets, its table, its log, its link.
+ * path: msg > publish > store > table > repeater > link > bus > [gateway] >
+ *       edge > conn
+ *
+ * One process runs `workers` gateways, each on a thread of its own, which
+ * share nothing (docs/decisions/0003-worker-has-its-own-link.md).
+ * Threads: gateway_main() the process's first; the rest the gateway's own. */
+#ifndef TOUCHLINE_GATEWAYS_GATEWAY_H
+#define TOUCHLINE_GATEWAYS_GATEWAY_H
+
+#include "gateways/common/edge.h"
+#include "proto/config.h"
+
+/* What main() of every edge calls: options, listeners (its own, or handed
+ * over by the systemd protocol LISTEN_FDS), workers, the ready line, signals,
+ * draining. Returns the exit code. */
+int gateway_main(int argc, char **argv, const struct edge *edge);
+
+const struct config *gateway_config(const struct gateway *g);
+const struct config_edge *gateway_edge_config(const struct gateway *g);
+const struct epoch *gateway_epoch(const struct gateway *g);
+const char *gateway_name(const struct gateway *g); /* "http1" */
+/* The router can be reached just now. */
+bool gateway_linked(const struct gateway *g);
+/* Set and read by edge->start(): state of the edge, one per worker. */
+void gateway_set_edge_state(struct gateway *g, void *state);
+void *gateway_edge_state(const struct gateway *g);
+/* Names one thing that happened in this edge, for /metrics:
+ * touchline_edge_events_total{event="..."}; the name is a static string. */
+void gateway_count(struct gateway *g, const char *event);
+/* A limit turned something down: touchline_limit_reached_total{limit=...}. */
+void gateway_limit(struct gateway *g, enum limit which);
+/* Milliseconds that a client refused for now should wait: spread, not luck. */
+uint32_t gateway_retry_ms(struct gateway *g);
+
+#endif

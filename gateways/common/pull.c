@@ -1,0 +1,227 @@
+/* pull.c - what a connection is due, taken from the ring.
+ *
+ * A connection with a few ids follows its topics' chains back from the newest
+ * entry: as many steps as there are messages due. One with many ids, or with
+ * patterns, or far behind, walks the ring forwards and asks of each entry
+ * whether it holds it; it starts where the last visit of everybody ended. */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "gateways/common/core.h"
+
+enum { CHAIN_MAX = 64 }; /* ticks collected by chains before walking instead */
+
+bool conn_muted(const struct conn *c, const struct topic *t)
+{
+    for (const struct start *s = c->starts; s; s = s->next)
+        if (start_covers(s, t))
+            return true;
+    return false;
+}
+
+uint64_t pull_limit(const struct conn *c)
+{
+    const struct start *s = c->starts;
+
+    if (s && s->state == START_READY)
+        return s->tick;
+    return ring_end(&c->gw->ring);
+}
+
+static bool holds_by_pattern(struct conn *c, struct slice id)
+{
+    struct seat_iter it = seats_of_conn(&c->seats);
+    struct seat *s;
+
+    while ((s = seat_next_of_conn(&it))) {
+        const struct topic *t = topic_of_seat(s);
+
+        if ((t->seats.flags & TOPIC_PATTERN) &&
+            pattern_matches(topic_id(t), id) && !conn_muted(c, t))
+            return true;
+    }
+    return false;
+}
+
+/* Is this entry for this connection? */
+static bool due(struct conn *c, const struct ring_entry *e)
+{
+    struct topic *t = e->topic;
+
+    if (seat_find(&t->seats, &c->seats) && !(c->starts && conn_muted(c, t)))
+        return true;
+    return c->extra && c->extra->patterns && holds_by_pattern(c, e->msg->id);
+}
+
+/* A notice of the ring goes out by way of out, so only when v is empty: who
+ * gathers into v has put out in front of it. */
+static void put_notice(struct conn *c, const struct ring_entry *e)
+{
+    struct gateway *g = c->gw;
+    struct slice channel = topic_id(e->topic);
+    char cursor[CURSOR_TEXT_MAX];
+    struct notice n = {
+        .channels = &channel,
+        .count = 1,
+        .state = e->msg->data,
+    };
+
+    n.cursor = slice_make(cursor,
+                          position_format(cursor, &g->epoch, e->msg->seq));
+    if (slice_eq(e->msg->kind, SLICE("join")))
+        n.kind = NOTICE_JOIN;
+    else if (slice_eq(e->msg->kind, SLICE("leave")))
+        n.kind = NOTICE_LEAVE;
+    else if (slice_eq(e->msg->kind, SLICE("snapshot")))
+        n.kind = NOTICE_SNAPSHOT;
+    else
+        return;
+    g->edge->notice(c, &n);
+}
+
+/* False: v takes no more for now. */
+static bool put_entry(struct conn *c, struct outvec *v, uint64_t tick)
+{
+    struct gateway *g = c->gw;
+    struct ring_entry *e = ring_at(&g->ring, tick);
+    unsigned iovs = v->iovs;
+    size_t bytes = v->bytes;
+
+    if (e->msg->flags & MSG_NOTICE) {
+        if (v->bytes)
+            return false;
+        put_notice(c, e);
+        c->tick = tick;
+        return !c->out;
+    }
+    if (!outvec_room(v))
+        return false;
+    if (g->edge->put(c, e->msg, 0, v) == PUT_FULL) {
+        outvec_rewind(v, iovs, bytes);
+        return false;
+    }
+    outvec_mark(v, tick);
+    stat_add(&g->stats, STAT_DELIVERED, 1);
+    return true;
+}
+
+/* Ticks due by the chains, in no order. False: more than `room`. */
+static bool collect(struct conn *c, uint64_t limit, uint64_t *ticks,
+                    unsigned *count)
+{
+    struct ring *r = &c->gw->ring;
+    struct seat_iter it = seats_of_conn(&c->seats);
+    struct seat *s;
+    unsigned n = 0;
+
+    while ((s = seat_next_of_conn(&it))) {
+        const struct topic *t = topic_of_seat(s);
+        uint64_t tick = t->newest;
+
+        if (tick <= c->tick || (c->starts && conn_muted(c, t)))
+            continue;
+        for (struct ring_entry *e; tick > c->tick && (e = ring_at(r, tick));
+             tick = e->previous) {
+            if (tick > limit)
+                continue;
+            if (n == CHAIN_MAX)
+                return false;
+            ticks[n++] = tick;
+        }
+    }
+    *count = n;
+    return true;
+}
+
+static int by_tick(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static bool pull_chains(struct conn *c, struct outvec *v,
+                        const uint64_t *ticks, unsigned count, uint64_t limit)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (!put_entry(c, v, ticks[i]))
+            return false;
+    if (v->marks == 0 && limit > c->tick)
+        c->tick = limit;
+    return true;
+}
+
+static bool pull_walk(struct conn *c, struct outvec *v, uint64_t limit)
+{
+    struct ring *r = &c->gw->ring;
+    uint64_t tick = MAX(c->tick + 1, r->first);
+
+    if (!conn_lags(c))
+        tick = MAX(tick, fanout_settled(c->gw) + 1);
+    for (; tick <= limit; tick++) {
+        if (due(c, ring_at(r, tick)) && !put_entry(c, v, tick))
+            return false;
+        if (v->marks == 0)
+            c->tick = tick;
+    }
+    return true;
+}
+
+bool pull(struct conn *c, struct outvec *v, uint64_t limit)
+{
+    uint64_t ticks[CHAIN_MAX];
+    unsigned count = 0;
+
+    if (c->tick >= limit)
+        return true;
+    if (!(c->flags & CONN_MANY) && collect(c, limit, ticks, &count)) {
+        if (count > 1)
+            qsort(ticks, count, sizeof *ticks, by_tick);
+        return pull_chains(c, v, ticks, count, limit);
+    }
+    return pull_walk(c, v, limit);
+}
+
+void pull_settle(struct conn *c, uint64_t tick)
+{
+    struct outvec *v = c->gw->out;
+    bool all = c->flow != FLOW_LIVE;
+
+    while (!all) {
+        uint64_t before = c->tick;
+
+        outvec_reset(v);
+        all = pull(c, v, tick);
+        if (v->bytes)
+            outvec_copy(v, 0, v->bytes, conn_out(c));
+        if (v->marks)
+            c->tick = v->mark[v->marks - 1].tick;
+        if (!all && !v->bytes && c->tick == before)
+            break;
+        if (conn_out_pending(c) > c->gw->config->limits.queue) {
+            conn_cut(c, STAT_CUT_QUEUE);
+            return;
+        }
+    }
+    c->tick = MAX(c->tick, tick);
+}
+
+size_t pull_pending(struct conn *c, size_t max, int64_t *oldest_ns)
+{
+    struct ring *r = &c->gw->ring;
+    struct seat_iter it = seats_of_conn(&c->seats);
+    struct seat *s;
+    size_t bytes = 0;
+
+    while ((s = seat_next_of_conn(&it)) && bytes <= max) {
+        const struct topic *t = topic_of_seat(s);
+        uint64_t tick = t->newest;
+
+        for (struct ring_entry *e; tick > c->tick && (e = ring_at(r, tick)) &&
+                                   bytes <= max; tick = e->previous) {
+            bytes += msg_size(e->msg);
+            *oldest_ns = MIN(*oldest_ns, e->came_ns);
+        }
+    }
+    return bytes;
+}

@@ -1,0 +1,955 @@
+#include "gateways/common/start.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/err.h"
+#include "gateways/common/core.h"
+
+enum {
+    MANY_TOPICS = 8,   /* a connection with more pulls by walking the ring */
+    SAY_SLICE = 256,   /* starts said a turn */
+    FETCHES_MAX = 8,   /* pages under way for one gateway */
+};
+
+static void decide(struct start *s);
+static void say(struct start *s);
+
+/* ---- made and freed ---------------------------------------------------- */
+
+static void drop_items(struct start *s)
+{
+    while (s->rows) {
+        struct start_item *i = s->rows;
+
+        s->rows = i->next;
+        msg_drop(i->msg);
+        free(i);
+    }
+    s->rows_end = &s->rows;
+    s->conn->gw->queued -= s->rows_bytes;
+    s->rows_bytes = 0;
+}
+
+static void drop_snapshots(struct start *s)
+{
+    for (unsigned i = 0; i < s->count; i++) {
+        snapshot_drop(s->topics[i].snapshot);
+        s->topics[i].snapshot = NULL;
+    }
+}
+
+static void start_free(struct start *s)
+{
+    struct conn *c = s->conn;
+
+    for (struct start **p = &c->starts; *p; p = &(*p)->next)
+        if (*p == s) {
+            *p = s->next;
+            break;
+        }
+    list_remove(&s->node);
+    drop_items(s);
+    drop_snapshots(s);
+    free(s);
+}
+
+void start_free_all(struct conn *c)
+{
+    while (c->starts)
+        start_free(c->starts);
+}
+
+static struct start *start_alloc(struct conn *c, unsigned count,
+                                 struct slice name)
+{
+    size_t topics = count * sizeof(struct start_topic);
+    struct start *s = calloc(1, sizeof *s + topics + name.len);
+    struct start **end = &c->starts;
+
+    if (!s)
+        return NULL;
+    list_init(&s->node);
+    s->conn = c;
+    s->rows_end = &s->rows;
+    if (name.len) {
+        uint8_t *kept = (uint8_t *)&s->topics[count];
+
+        memcpy(kept, name.ptr, name.len);
+        s->name = slice_make(kept, name.len);
+    }
+    while (*end)
+        end = &(*end)->next;
+    *end = s;
+    return s;
+}
+
+bool start_covers(const struct start *s, const struct topic *t)
+{
+    for (unsigned i = 0; i < s->count; i++)
+        if (s->topics[i].topic == t)
+            return true;
+    return false;
+}
+
+/* Adds the topic to s, once; count grows within what was allocated. */
+static void cover(struct start *s, struct topic *t)
+{
+    if (!start_covers(s, t))
+        s->topics[s->count++].topic = t;
+}
+
+void start_drop_topic(struct conn *c, struct topic *t)
+{
+    struct start *next;
+
+    for (struct start *s = c->starts; s; s = next) {
+        next = s->next;
+        for (unsigned i = 0; i < s->count; i++)
+            if (s->topics[i].topic == t) {
+                snapshot_drop(s->topics[i].snapshot);
+                s->topics[i] = s->topics[--s->count];
+                s->topics[s->count].snapshot = NULL;
+                break;
+            }
+    }
+}
+
+/* ---- the request ------------------------------------------------------- */
+
+static int take_seat(struct start *s, struct slice id)
+{
+    struct conn *c = s->conn;
+    struct topic *t;
+    struct seat *seat;
+    int rc = topics_get(&c->gw->topics, id, &t);
+
+    if (rc < 0)
+        return rc;
+    rc = seat_add(&seat, &t->seats, &c->seats);
+    if (rc < 0 && rc != ERR_EXISTS) {
+        topic_maybe_release(c->gw, t);
+        return rc;
+    }
+    if (rc == 0 && (t->seats.flags & TOPIC_PATTERN))
+        conn_extra(c)->patterns++;
+    if (s->name.len && seat_set_name(seat, s->name) < 0)
+        return ERR_NOMEM;
+    cover(s, t);
+    return 0;
+}
+
+static int refuse_nomem(struct refusal *why)
+{
+    *why = (struct refusal){
+        .code = "server.memory",
+        .text = "the server is out of memory; try again later",
+        .status = PUBLISHED_UNAVAILABLE,
+    };
+    return ERR_NOMEM;
+}
+
+int start_new(struct conn *c, const struct subscribe *req,
+              struct refusal *why)
+{
+    struct start *s = start_alloc(c, req->count, req->name);
+
+    if (!s || !conn_extra(c))
+        goto fail;
+    s->ref = req->ref;
+    s->has_since = req->has_since;
+    s->since = req->since;
+    for (unsigned i = 0; i < req->count; i++)
+        if (take_seat(s, req->channels[i]) < 0)
+            goto fail;
+    if (c->seats.count > MANY_TOPICS || c->extra->patterns)
+        c->flags |= CONN_MANY;
+    if (c->flow == FLOW_NONE)
+        c->flow = FLOW_STARTING;
+    uplink_login(c, s);
+    return 0;
+fail:
+    if (s) {
+        while (s->count)
+            conn_unsubscribe(c, topic_id(s->topics[s->count - 1].topic));
+        start_free(s);
+    }
+    return refuse_nomem(why);
+}
+
+void start_again(struct conn *c, enum gap_why why)
+{
+    struct start *s = start_alloc(c, c->seats.count, slice_make(NULL, 0));
+    struct seat_iter it = seats_of_conn(&c->seats);
+    struct seat *seat;
+
+    if (!s) {
+        conn_abort(c, "nomem");
+        return;
+    }
+    while ((seat = seat_next_of_conn(&it))) {
+        struct topic *t = topic_of_seat(seat);
+
+        if (!conn_muted(c, t))
+            s->topics[s->count++].topic = t;
+    }
+    for (struct start *other = c->starts; other != s; other = other->next) {
+        if (!other->said && !other->has_since)
+            continue;
+        other->has_reason = true;
+        other->reason = (uint8_t)why;
+        if (other->state == START_PAGING || other->state == START_REPLAY)
+            drop_items(other);
+        other->fetch = 0;
+    }
+    s->silent = s->has_reason = true;
+    s->reason = (uint8_t)why;
+    if (s->count == 0)
+        start_free(s);
+    c->flow = FLOW_STARTING;
+    for (s = c->starts; s; s = s->next) {
+        list_remove(&s->node);
+        s->state = START_LOGIN;
+    }
+}
+
+static void one_again(struct conn *c, struct topic *t, enum gap_why why,
+                      uint64_t from, uint64_t to)
+{
+    struct start *s;
+
+    if (c->state != CONN_OPEN || conn_muted(c, t))
+        return;
+    s = start_alloc(c, 1, slice_make(NULL, 0));
+    if (!s) {
+        conn_abort(c, "nomem");
+        return;
+    }
+    cover(s, t);
+    s->silent = s->has_reason = true;
+    s->reason = (uint8_t)why;
+    s->topics[0].from = from;
+    s->topics[0].to = to;
+}
+
+void start_topic_again(struct gateway *g, struct topic *t, enum gap_why why,
+                       uint64_t from, uint64_t to)
+{
+    struct seat_iter it = seats_of_topic(&t->seats);
+    struct seat *seat;
+
+    (void)g;
+    while ((seat = seat_next_of_topic(&it)))
+        one_again(CONTAINER_OF(seat->conn, struct conn, seats), t, why, from,
+                  to);
+}
+
+/* ---- the decision ------------------------------------------------------ */
+
+static bool ours(const struct gateway *g, const struct start *s)
+{
+    return s->since.epoch.text[0] == '\0' ||
+           epoch_equal(&s->since.epoch, &g->epoch);
+}
+
+/* A reason why nothing at all can be resumed, whatever the channel. */
+static bool hopeless(const struct start *s, enum gap_why *why)
+{
+    const struct gateway *g = s->conn->gw;
+
+    if (s->has_reason)
+        *why = s->reason;
+    else if (s->has_since && !ours(g, s))
+        *why = GAP_EPOCH;
+    else if (s->has_since && s->since.seq > g->seq)
+        *why = GAP_FUTURE;
+    else
+        return false;
+    return true;
+}
+
+static void judge_volatile(struct start_topic *st, const struct start *s)
+{
+    const struct topic *t = st->topic;
+    uint64_t since = s->since.seq;
+
+    st->missed = t->last_seq > since && t->newest != 0;
+    if (since == 0 || t->floor <= since)
+        return;
+    if (since >= s->conn->gw->life_seq && t->last_seq <= since)
+        return;
+    st->gap = true;
+    st->why = GAP_VOLATILE;
+    st->from = st->to = 0;
+    if (t->seats.flags & TOPIC_STATEFUL)
+        st->verdict = START_FRESH;
+}
+
+static void judge_kept(struct start_topic *st, const struct start *s)
+{
+    const struct topic *t = st->topic;
+    uint64_t since = s->since.seq;
+
+    st->missed = t->last_seq > since ||
+                 ((t->seats.flags & TOPIC_PATTERN) && s->conn->gw->seq > since);
+    if (since != 0 && t->trimmed_seq > since) {
+        st->gap = true;
+        st->why = GAP_TRIMMED;
+        st->from = 0;
+        st->to = t->trimmed_offset;
+        if (t->seats.flags & TOPIC_STATEFUL) {
+            st->to = t->last_offset;
+            st->verdict = START_FRESH;
+        }
+    }
+    st->paged = st->missed && t->floor > since;
+}
+
+static void judge(struct start *s)
+{
+    enum gap_why why = GAP_EPOCH;
+    bool lost = hopeless(s, &why);
+
+    for (unsigned i = 0; i < s->count; i++) {
+        struct start_topic *st = &s->topics[i];
+
+        st->verdict = s->has_since && !lost ? START_RESUMED : START_FRESH;
+        st->gap = lost;
+        st->why = (uint8_t)why;
+        st->missed = st->paged = false;
+        if (st->verdict == START_FRESH)
+            continue;
+        if (st->topic->seats.flags & TOPIC_VOLATILE)
+            judge_volatile(st, s);
+        else
+            judge_kept(st, s);
+    }
+}
+
+/* Snapshots count from now, resumed channels from since: one connection has
+ * one position. Who must have a snapshot begins right behind those who catch
+ * up. */
+static int split(struct start *s)
+{
+    unsigned fresh = 0;
+    struct start *rest;
+
+    for (unsigned i = 0; i < s->count; i++)
+        fresh += s->topics[i].verdict == START_FRESH;
+    if (fresh == 0 || fresh == s->count)
+        return 0;
+    rest = start_alloc(s->conn, fresh, slice_make(NULL, 0));
+    if (!rest)
+        return ERR_NOMEM;
+    rest->silent = rest->has_reason = true;
+    for (unsigned i = 0; i < s->count;) {
+        if (s->topics[i].verdict == START_RESUMED) {
+            i++;
+            continue;
+        }
+        rest->reason = s->topics[i].why;
+        rest->topics[rest->count++] = s->topics[i];
+        s->topics[i] = s->topics[--s->count];
+    }
+    return 0;
+}
+
+static bool fresh_snapshot(const struct topic *t)
+{
+    return t->snapshot && t->newest <= t->snapshot->tick;
+}
+
+static bool wants_snapshot(const struct start_topic *st)
+{
+    return st->verdict == START_FRESH &&
+           (st->topic->seats.flags & TOPIC_STATEFUL);
+}
+
+/* Asks for the snapshots that have grown old. Who has to ask a second time
+ * asks for all of its own in one frame, which the router answers at one place
+ * of the stream. True: something is on its way. */
+static bool ask_snapshots(struct start *s)
+{
+    struct gateway *g = s->conn->gw;
+    struct frame_ids ids = {.count = 0};
+    bool stale = false;
+    struct buf *b;
+
+    for (unsigned i = 0; i < s->count; i++)
+        if (wants_snapshot(&s->topics[i]))
+            stale |= !fresh_snapshot(s->topics[i].topic);
+    if (!stale)
+        return false;
+    for (unsigned i = 0; i < s->count; i++) {
+        struct topic *t = s->topics[i].topic;
+        bool asked = t->seats.flags & TOPIC_SNAP_ASKED;
+
+        s->topics[i].paged = wants_snapshot(&s->topics[i]) &&
+                             (s->asked || (!fresh_snapshot(t) && !asked));
+        ids.count = (uint16_t)(ids.count + s->topics[i].paged);
+    }
+    s->asked = s->count > 1;
+    if (ids.count == 0)
+        return true;
+    b = pipe_frame(g->pipe, FRAME_SNAP);
+    frame_write_ids(b, &ids);
+    for (unsigned i = 0; i < s->count; i++)
+        if (s->topics[i].paged) {
+            s->topics[i].topic->seats.flags |= TOPIC_SNAP_ASKED;
+            s->topics[i].paged = false;
+            frame_write_id(b, topic_id(s->topics[i].topic));
+        }
+    pipe_frame_end(g->pipe);
+    return true;
+}
+
+static bool resumes(const struct start *s)
+{
+    return s->count && s->topics[0].verdict == START_RESUMED;
+}
+
+static bool needs_pages(const struct start *s)
+{
+    for (unsigned i = 0; i < s->count; i++)
+        if (s->topics[i].paged)
+            return true;
+    return false;
+}
+
+static void place(struct start *s)
+{
+    struct gateway *g = s->conn->gw;
+
+    for (unsigned i = 0; i < s->count; i++)
+        if (wants_snapshot(&s->topics[i]) && !s->topics[i].snapshot)
+            s->topics[i].snapshot = snapshot_hold(s->topics[i].topic->snapshot);
+    s->seq = g->seq;
+    s->tick = ring_end(&g->ring);
+    s->late = s->conn->flow == FLOW_LIVE;
+    s->state = START_READY;
+    list_remove(&s->node);
+    list_add_tail(&g->ready, &s->node);
+    loop_again(g->loop);
+}
+
+/* Only the first of a connection's starts is decided; the next one when it is
+ * through. */
+static void decide(struct start *s)
+{
+    struct gateway *g = s->conn->gw;
+
+    if (s->conn->starts != s || s->logins || !g->linked || g->resyncing)
+        return;
+    if (s->state != START_LOGIN && s->state != START_SNAP)
+        return;
+    drop_snapshots(s);
+    judge(s);
+    if (split(s) < 0) {
+        conn_abort(s->conn, "nomem");
+        return;
+    }
+    if (ask_snapshots(s)) {
+        s->state = START_SNAP;
+        list_remove(&s->node);
+        list_add_tail(&g->waiting, &s->node);
+        return;
+    }
+    place(s);
+}
+
+void start_logged_in(struct conn *c)
+{
+    for (struct start *s = c->starts; s; s = s->next)
+        if (s->state == START_LOGIN && s->logins) {
+            s->logins--;
+            break;
+        }
+    if (c->starts)
+        decide(c->starts);
+}
+
+void start_kick(struct conn *c)
+{
+    if (c->starts)
+        decide(c->starts);
+}
+
+static void decide_list(struct list_node *list)
+{
+    struct list_node mine;
+    struct list_node *n;
+
+    list_init(&mine);
+    list_splice_tail(&mine, list);
+    while ((n = list_pop(&mine)))
+        decide(CONTAINER_OF(n, struct start, node));
+}
+
+void start_decide_waiting(struct gateway *g)
+{
+    decide_list(&g->waiting);
+}
+
+/* ---- saying it --------------------------------------------------------- */
+
+static void tell(struct start *s, struct notice *n, uint64_t seq)
+{
+    struct gateway *g = s->conn->gw;
+    char cursor[CURSOR_TEXT_MAX];
+
+    n->cursor = slice_make(cursor, position_format(cursor, &g->epoch, seq));
+    g->edge->notice(s->conn, n);
+}
+
+static void tell_gap(struct start *s, const struct start_topic *st,
+                     uint64_t seq)
+{
+    struct slice id = topic_id(st->topic);
+    struct notice n = {
+        .kind = NOTICE_GAP,
+        .channels = &id,
+        .count = 1,
+        .why = st->why,
+        .from = st->from,
+        .to = st->to,
+        .missed = st->from && st->to ? st->to - st->from + 1 : 0,
+    };
+
+    stat_add(&s->conn->gw->stats, STAT_GAPS, 1);
+    tell(s, &n, seq);
+}
+
+static void tell_state(struct start *s, const struct start_topic *st,
+                       uint64_t seq)
+{
+    struct slice id = topic_id(st->topic);
+    struct notice n = {
+        .kind = NOTICE_SNAPSHOT,
+        .channels = &id,
+        .count = 1,
+        .state = slice_make(st->snapshot->state, st->snapshot->len),
+    };
+
+    tell(s, &n, seq);
+}
+
+/* One notice for all channels that want the same said of them. */
+static void tell_group(struct start *s, enum notice_kind kind,
+                       const struct slice *ids, unsigned count, uint64_t seq)
+{
+    struct notice n = {.kind = kind, .channels = ids, .count = count};
+
+    if (count)
+        tell(s, &n, seq);
+}
+
+static void tell_all(struct start *s, uint64_t seq, bool resumed)
+{
+    struct slice *ids = malloc((s->count + 1) * sizeof *ids);
+    unsigned nulls = 0, back = 0;
+
+    if (!ids) {
+        conn_abort(s->conn, "nomem");
+        return;
+    }
+    for (unsigned i = 0; i < s->count; i++)
+        if (s->topics[i].gap)
+            tell_gap(s, &s->topics[i], seq);
+    for (unsigned i = 0; i < s->count; i++)
+        if (s->topics[i].snapshot)
+            tell_state(s, &s->topics[i], seq);
+        else if (s->topics[i].gap || s->topics[i].verdict == START_FRESH)
+            ids[nulls++] = topic_id(s->topics[i].topic);
+    tell_group(s, NOTICE_SNAPSHOT, ids, nulls, seq);
+    for (unsigned i = 0; i < s->count; i++)
+        if (s->topics[i].verdict == START_RESUMED && !s->topics[i].gap)
+            ids[back++] = topic_id(s->topics[i].topic);
+    if (resumed)
+        tell_group(s, NOTICE_RESUMED, ids, back, seq);
+    free(ids);
+}
+
+static void finish(struct start *s)
+{
+    struct conn *c = s->conn;
+    struct gateway *g = c->gw;
+    bool silent = s->silent;
+    uint32_t ref = s->ref;
+
+    start_free(s);
+    c->flow = FLOW_LIVE;
+    conn_set_lagging(c, true);
+    conn_dirty(c);
+    if (!silent && g->edge->started)
+        g->edge->started(c, ref);
+    if (c->starts && c->state == CONN_OPEN)
+        decide(c->starts);
+}
+
+static void read_pages(struct start *s, enum start_state state)
+{
+    s->state = (uint8_t)state;
+    s->paged = s->seq = s->since.seq;
+    s->pages_done = !needs_pages(s);
+    stat_add(&s->conn->gw->stats,
+             s->pages_done ? STAT_STARTS_RING : STAT_STARTS_STORE, 1);
+    if (state == START_PAGING)
+        s->conn->flow = FLOW_PAGING;
+    start_advance(s->conn);
+}
+
+static void go_on(struct start *s)
+{
+    struct conn *c = s->conn;
+    bool missed = false;
+
+    for (unsigned i = 0; i < s->count; i++)
+        missed |= s->topics[i].missed;
+    if (!resumes(s)) {
+        stat_add(&c->gw->stats, STAT_STARTS_NOW, 1);
+        c->tick = s->tick;
+        finish(s);
+    } else if (s->late) {
+        read_pages(s, START_REPLAY);
+    } else if (missed && needs_pages(s)) {
+        read_pages(s, START_PAGING);
+    } else {
+        stat_add(&c->gw->stats, STAT_STARTS_RING, 1);
+        c->tick = ring_tick_of(&c->gw->ring, s->since.seq);
+        finish(s);
+    }
+}
+
+/* Has the ring kept what the decision relied on? */
+static bool still_holds(const struct start *s)
+{
+    uint64_t seq = resumes(s) ? s->since.seq : s->seq;
+
+    for (unsigned i = 0; i < s->count; i++)
+        if (!s->topics[i].paged && !s->topics[i].gap &&
+            s->topics[i].missed && s->topics[i].topic->floor > seq)
+            return false;
+    return s->tick + 1 >= s->conn->gw->ring.first || resumes(s);
+}
+
+static void say(struct start *s)
+{
+    struct conn *c = s->conn;
+    const struct edge *edge = c->gw->edge;
+
+    list_remove(&s->node);
+    if (!still_holds(s)) {
+        s->state = START_LOGIN;
+        decide(s);
+        return;
+    }
+    if (s->late) {
+        pull_settle(c, s->tick);
+        if (c->state != CONN_OPEN)
+            return;
+    }
+    if (!s->silent)
+        edge->subscribed(c, s->ref);
+    s->said = true;
+    tell_all(s, resumes(s) && !s->late ? s->since.seq : s->seq,
+             !(s->late && resumes(s)));
+    conn_dirty(c);
+    if (c->state == CONN_OPEN && c->starts == s)
+        go_on(s);
+}
+
+void start_turn(struct gateway *g)
+{
+    unsigned left = SAY_SLICE;
+    struct list_node *n;
+
+    while (left-- && (n = list_first(&g->ready)))
+        say(CONTAINER_OF(n, struct start, node));
+    if (!list_empty(&g->ready))
+        loop_again(g->loop);
+}
+
+/* ---- pages ------------------------------------------------------------- */
+
+uint64_t start_seq(const struct start *s)
+{
+    return s->paged;
+}
+
+static void fetch(struct start *s)
+{
+    struct gateway *g = s->conn->gw;
+    const struct config_limits *limits = &g->config->limits;
+    struct ask *k = ask_new(s->conn, ASK_PAGE, 0);
+    struct frame_fetch f = {
+        .mode = FETCH_SINCE,
+        .after = s->paged,
+        .limit = (uint32_t)limits->page,
+        .bytes = (uint32_t)limits->page_bytes,
+        .count = (uint16_t)s->count,
+    };
+
+    if (!k) {
+        conn_abort(s->conn, "nomem");
+        return;
+    }
+    f.ref = (uint32_t)k->number;
+    k->code = FRAME_FETCH;
+    frame_write_fetch(&k->frame, &f);
+    for (unsigned i = 0; i < s->count; i++)
+        frame_write_id(&k->frame, topic_id(s->topics[i].topic));
+    s->fetch = k->number;
+    g->fetches++;
+    ask_send(g, k);
+}
+
+void start_fetch_next(struct gateway *g)
+{
+    struct list_node *n;
+
+    while (g->fetches < FETCHES_MAX && (n = list_pop(&g->paging)))
+        fetch(CONTAINER_OF(n, struct start, node));
+}
+
+static struct start *paging(const struct conn *c)
+{
+    struct start *s = c->starts;
+
+    if (s && (s->state == START_PAGING || s->state == START_REPLAY))
+        return s;
+    return NULL;
+}
+
+bool start_paging(const struct conn *c)
+{
+    return paging(c) != NULL;
+}
+
+static struct start_item *add_item(struct start *s, struct msg *m)
+{
+    struct start_item *i = calloc(1, sizeof *i);
+
+    if (!i) {
+        msg_drop(m);
+        conn_abort(s->conn, "nomem");
+        return NULL;
+    }
+    i->msg = m;
+    *s->rows_end = i;
+    s->rows_end = &i->next;
+    s->rows_bytes += msg_size(m);
+    s->conn->gw->queued += msg_size(m);
+    return i;
+}
+
+/* Takes m. */
+void start_row(struct conn *c, uint64_t number, struct msg *m)
+{
+    struct start *s = paging(c);
+
+    if (!s || s->fetch != number) {
+        msg_drop(m);
+        return;
+    }
+    (void)add_item(s, m);
+}
+
+void start_hole(struct conn *c, uint64_t number, const struct frame_hole *h)
+{
+    struct start *s = paging(c);
+    struct start_item *i;
+    struct msg *m;
+
+    if (!s || s->fetch != number || (h->why == HOLE_TRIMMED && s->since.seq == 0))
+        return;
+    if (msg_new(&m, &(struct msg_parts){.id = h->id, .seq = h->seq}) < 0) {
+        conn_abort(c, "nomem");
+        return;
+    }
+    i = add_item(s, m);
+    if (!i)
+        return;
+    i->hole = true;
+    i->why = h->why == HOLE_TRIMMED ? GAP_TRIMMED : GAP_DAMAGED;
+    i->from = h->from;
+    i->to = h->to;
+}
+
+void start_page_end(struct conn *c, uint64_t number, int err, bool more,
+                    uint64_t upto)
+{
+    struct start *s = paging(c);
+
+    if (!s || s->fetch != number)
+        return;
+    s->fetch = 0;
+    if (err) {
+        conn_close(c, "store");
+        return;
+    }
+    s->pages_done = !more;
+    s->seq = upto;
+    if (c->flags & CONN_STALLED)
+        return;
+    if (s->rows)
+        conn_dirty(c);
+    else
+        start_advance(c);
+}
+
+static void tell_hole(struct conn *c, const struct start_item *i)
+{
+    struct start *s = c->starts;
+    struct notice n = {
+        .kind = NOTICE_GAP,
+        .channels = &i->msg->id,
+        .count = 1,
+        .why = i->why,
+        .from = i->from,
+        .to = i->to,
+        .missed = i->from && i->to ? i->to - i->from + 1 : 0,
+    };
+
+    stat_add(&c->gw->stats, STAT_GAPS, 1);
+    tell(s, &n, s->paged);
+}
+
+/* One item into v. False: no room, or it went to out instead. */
+static bool put_item(struct conn *c, struct outvec *v,
+                     const struct start_item *i, uint64_t number)
+{
+    const struct edge *edge = c->gw->edge;
+    unsigned flags = c->starts->state == START_REPLAY ? PUT_REPLAY : 0;
+    unsigned iovs = v->iovs;
+    size_t bytes = v->bytes;
+
+    if (!outvec_room(v))
+        return false;
+    if (edge->put(c, i->msg, flags, v) == PUT_FULL) {
+        outvec_rewind(v, iovs, bytes);
+        return false;
+    }
+    outvec_mark(v, number);
+    stat_add(&c->gw->stats, STAT_DELIVERED, 1);
+    return true;
+}
+
+bool start_pull(struct conn *c, struct outvec *v)
+{
+    struct start *s = paging(c);
+    uint64_t number = 1;
+
+    if (!s)
+        return true;
+    for (struct start_item *i = s->rows; i; i = i->next, number++) {
+        if (i->hole) {
+            if (v->bytes || v->marks)
+                return false;
+            tell_hole(c, i);
+            start_rows_out(c, number);
+            return false;
+        }
+        if (!put_item(c, v, i, number))
+            return false;
+    }
+    return true;
+}
+
+void start_rows_out(struct conn *c, uint64_t rows)
+{
+    struct start *s = paging(c);
+
+    while (s && rows-- && s->rows) {
+        struct start_item *i = s->rows;
+
+        s->rows = i->next;
+        if (!s->rows)
+            s->rows_end = &s->rows;
+        s->rows_bytes -= msg_size(i->msg);
+        c->gw->queued -= msg_size(i->msg);
+        if (!i->hole)
+            s->paged = i->msg->seq;
+        msg_drop(i->msg);
+        free(i);
+    }
+}
+
+/* The pages have come up to what the ring still has: the ring goes on. */
+static bool meets_ring(const struct start *s)
+{
+    for (unsigned i = 0; i < s->count; i++)
+        if (!(s->topics[i].topic->seats.flags & TOPIC_VOLATILE) &&
+            s->topics[i].topic->floor > s->paged)
+            return false;
+    return true;
+}
+
+/* What the ring has of this start's topics up to the connection's place, sent
+ * as part of the replay: the connection has passed it. */
+static void replay_rest(struct start *s)
+{
+    struct conn *c = s->conn;
+    struct gateway *g = c->gw;
+    struct outvec *v = g->out;
+
+    for (uint64_t t = ring_tick_of(&g->ring, s->paged) + 1; t <= c->tick;
+         t++) {
+        struct ring_entry *e = ring_at(&g->ring, t);
+
+        if (!e || (e->msg->flags & MSG_NOTICE))
+            continue;
+        for (unsigned i = 0; i < s->count; i++) {
+            const struct topic *held = s->topics[i].topic;
+
+            if (held != e->topic && !((held->seats.flags & TOPIC_PATTERN) &&
+                pattern_matches(topic_id(held), e->msg->id)))
+                continue;
+            outvec_reset(v);
+            if (g->edge->put(c, e->msg, PUT_REPLAY, v) == PUT_OK)
+                outvec_copy(v, 0, v->bytes, conn_out(c));
+            break;
+        }
+    }
+}
+
+static void end_replay(struct start *s)
+{
+    struct conn *c = s->conn;
+    struct gateway *g = c->gw;
+    struct slice *ids = malloc((s->count + 1) * sizeof *ids);
+
+    pull_settle(c, ring_end(&g->ring));
+    if (!ids || c->state != CONN_OPEN) {
+        free(ids);
+        return;
+    }
+    replay_rest(s);
+    for (unsigned i = 0; i < s->count; i++)
+        ids[i] = topic_id(s->topics[i].topic);
+    tell_group(s, NOTICE_RESUMED, ids, s->count, g->seq);
+    free(ids);
+    finish(s);
+}
+
+void start_advance(struct conn *c)
+{
+    struct start *s = paging(c);
+
+    if (!s || s->rows || s->fetch || c->state != CONN_OPEN)
+        return;
+    s->paged = MAX(s->paged, s->seq);
+    if (!s->pages_done || !meets_ring(s)) {
+        s->pages_done = false;
+        list_remove(&s->node);
+        list_add_tail(&c->gw->paging, &s->node);
+        start_fetch_next(c->gw);
+        return;
+    }
+    if (s->state == START_REPLAY) {
+        end_replay(s);
+        return;
+    }
+    c->tick = ring_tick_of(&c->gw->ring, s->paged);
+    finish(s);
+}

@@ -1,0 +1,133 @@
+/* subscribe.c - the checks in front of a subscription, and its end. */
+#include <stdio.h>
+
+#include "base/err.h"
+#include "gateways/common/core.h"
+
+static int refuse(struct conn *c, struct refusal *why,
+                  enum publish_status status, const char *code,
+                  const char *text)
+{
+    stat_add(&c->gw->stats, STAT_SUBSCRIBE_REFUSED, 1);
+    why->status = status;
+    why->code = code;
+    snprintf(why->text, sizeof why->text, "%s", text);
+    return ERR_DENIED;
+}
+
+static int check_channel(struct conn *c, struct slice id, unsigned *patterns,
+                         struct refusal *why)
+{
+    const char *problem = pattern_problem(id);
+
+    if (problem)
+        return refuse(c, why, PUBLISHED_BAD, "channel.bad", problem);
+    *patterns += id_is_pattern(id);
+    return 0;
+}
+
+/* Channels that it holds already count twice here; nobody subscribes again
+ * at the very limit. */
+static int check_limits(struct conn *c, unsigned channels, unsigned patterns,
+                        struct refusal *why)
+{
+    const struct config_limits *limits = &c->gw->config->limits;
+    unsigned held = c->extra ? c->extra->patterns : 0;
+
+    if (c->seats.count + channels > limits->channels_per_connection) {
+        gateway_limit(c->gw, LIMIT_CHANNELS_PER_CONNECTION);
+        return refuse(c, why, PUBLISHED_TOO_MANY, "channels.many",
+                      "too many channels on one connection "
+                      "(limits.channels_per_connection)");
+    }
+    if (held + patterns > limits->patterns_per_connection) {
+        gateway_limit(c->gw, LIMIT_PATTERNS_PER_CONNECTION);
+        return refuse(c, why, PUBLISHED_TOO_MANY, "patterns.many",
+                      "too many patterns on one connection "
+                      "(limits.patterns_per_connection)");
+    }
+    return 0;
+}
+
+int conn_subscribe(struct conn *c, const struct subscribe *s,
+                   struct refusal *why)
+{
+    unsigned patterns = 0;
+    int rc;
+
+    if (s->count == 0)
+        return refuse(c, why, PUBLISHED_BAD, "channel.missing",
+                      "name at least one channel");
+    for (unsigned i = 0; i < s->count; i++)
+        if ((rc = check_channel(c, s->channels[i], &patterns, why)) < 0)
+            return rc;
+    rc = check_limits(c, s->count, patterns, why);
+    if (rc < 0)
+        return rc;
+    return start_new(c, s, why);
+}
+
+int conn_unsubscribe(struct conn *c, struct slice channel)
+{
+    struct topic *t;
+    struct seat *s;
+
+    if (channel.len == 0) {
+        conn_leave_all(c, false);
+        return 0;
+    }
+    t = topics_find(&c->gw->topics, channel);
+    s = t ? seat_find(&t->seats, &c->seats) : NULL;
+    if (!s)
+        return ERR_NOT_FOUND;
+    conn_leave(c, s, true);
+    if (c->seats.count == 0)
+        conn_leave_all(c, false);
+    return 0;
+}
+
+unsigned conn_channels(const struct conn *c)
+{
+    return c->seats.count;
+}
+
+bool conn_holds(struct conn *c, struct slice channel)
+{
+    struct topic *t = topics_find(&c->gw->topics, channel);
+
+    return t && seat_find(&t->seats, &c->seats);
+}
+
+/* The seq up to which this connection has everything it holds. */
+static uint64_t place(struct conn *c)
+{
+    struct gateway *g = c->gw;
+    struct ring_entry *e;
+    int64_t oldest = 0;
+
+    if (c->flow == FLOW_PAGING && c->starts)
+        return start_seq(c->starts);
+    if (c->flow != FLOW_LIVE || c->tick >= ring_end(&g->ring))
+        return g->seq;
+    e = ring_at(&g->ring, c->tick);
+    if (e && (conn_lags(c) || (c->flags & CONN_MANY)))
+        return e->msg->seq;
+    if (e && pull_pending(c, 0, &oldest) > 0)
+        return e->msg->seq;
+    return g->seq;
+}
+
+struct slice conn_cursor(struct conn *c)
+{
+    static _Thread_local char text[CURSOR_TEXT_MAX];
+
+    return slice_make(text,
+                      position_format(text, &c->gw->epoch, place(c)));
+}
+
+struct slice cursor_of(struct conn *c, const struct msg *m)
+{
+    static _Thread_local char text[CURSOR_TEXT_MAX];
+
+    return slice_make(text, position_format(text, &c->gw->epoch, m->seq));
+}

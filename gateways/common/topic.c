@@ -1,0 +1,153 @@
+#include "gateways/common/topic.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/err.h"
+
+struct snapshot *snapshot_new(uint64_t seq, uint64_t tick, struct slice state)
+{
+    struct snapshot *s = malloc(sizeof *s + state.len);
+
+    if (!s)
+        return NULL;
+    s->refs = 1;
+    s->seq = seq;
+    s->tick = tick;
+    s->len = state.len;
+    if (state.len)
+        memcpy(s->state, state.ptr, state.len);
+    return s;
+}
+
+struct snapshot *snapshot_hold(struct snapshot *s)
+{
+    s->refs++;
+    return s;
+}
+
+void snapshot_drop(struct snapshot *s)
+{
+    if (s && --s->refs == 0)
+        free(s);
+}
+
+int seat_set_name(struct seat *s, struct slice name)
+{
+    uint8_t *kept;
+
+    CHECK(name.len <= UINT8_MAX);
+    kept = malloc(name.len + 1);
+    if (!kept)
+        return ERR_NOMEM;
+    kept[0] = (uint8_t)name.len;
+    memcpy(kept + 1, name.ptr, name.len);
+    free(s->name);
+    s->name = kept;
+    return 0;
+}
+
+struct slice seat_name(const struct seat *s)
+{
+    const uint8_t *kept = s->name;
+
+    return kept ? slice_make(kept + 1, kept[0]) : slice_make(NULL, 0);
+}
+
+void seat_drop_name(struct seat *s)
+{
+    free(s->name);
+    s->name = NULL;
+}
+
+int topics_init(struct topics *t)
+{
+    map_init(&t->by_id);
+    return trie_new(&t->patterns);
+}
+
+static void topic_free(struct topic *t)
+{
+    CHECK(t->fanout == NULL);
+    seat_side_fini(&t->seats);
+    snapshot_drop(t->snapshot);
+    free(t);
+}
+
+void topics_fini(struct topics *t)
+{
+    struct map_iter it = map_iter(&t->by_id);
+    struct map_node *n;
+
+    while (map_next(&it, &n)) {
+        map_iter_remove(&it, n);
+        topic_free(CONTAINER_OF(n, struct topic, by_id));
+    }
+    map_fini(&t->by_id);
+    trie_free(t->patterns);
+    t->patterns = NULL;
+}
+
+static bool same_id(const struct map_node *n, const void *key)
+{
+    return slice_eq(topic_id(CONTAINER_OF(n, struct topic, by_id)),
+                    *(const struct slice *)key);
+}
+
+struct topic *topics_find(const struct topics *t, struct slice id)
+{
+    struct map_node *n = map_find(&t->by_id, hash_bytes(id), same_id, &id);
+
+    return n ? CONTAINER_OF(n, struct topic, by_id) : NULL;
+}
+
+/* Enters a pattern into the trie. */
+static int enter_pattern(struct topics *t, struct topic *topic)
+{
+    void **slot = trie_slot(t->patterns, topic_id(topic), true);
+
+    if (!slot)
+        return ERR_NOMEM;
+    *slot = topic;
+    topic->seats.flags |= TOPIC_PATTERN;
+    return 0;
+}
+
+int topics_get(struct topics *t, struct slice id, struct topic **ret)
+{
+    struct topic *topic = topics_find(t, id);
+    int rc;
+
+    if (topic) {
+        *ret = topic;
+        return 0;
+    }
+    CHECK(id.len > 0 && id.len <= ID_MAX);
+    topic = calloc(1, sizeof *topic + id.len);
+    if (!topic)
+        return ERR_NOMEM;
+    seat_side_init(&topic->seats);
+    topic->id_len = (uint8_t)id.len;
+    memcpy(topic->id, id.ptr, id.len);
+    rc = map_add(&t->by_id, &topic->by_id, hash_bytes(id));
+    if (rc < 0) {
+        topic_free(topic);
+        return rc;
+    }
+    if (id_is_pattern(id) && (rc = enter_pattern(t, topic)) < 0) {
+        topics_forget(t, topic);
+        return rc;
+    }
+    *ret = topic;
+    return 0;
+}
+
+void topics_forget(struct topics *t, struct topic *topic)
+{
+    CHECK(topic->seats.count == 0 && topic->newest == 0);
+    if (topic->seats.flags & TOPIC_PATTERN)
+        trie_remove(t->patterns, topic_id(topic));
+    map_remove(&t->by_id, &topic->by_id);
+    topic_free(topic);
+}

@@ -1,0 +1,81 @@
+/* topic.h - an id, or a pattern, as one gateway knows it.
+ *
+ * A topic is there while a local seat holds it or the ring has a message of
+ * it. It is `watched` while the router delivers it to us: from the LOGGED_IN
+ * of the first seat until we RELEASE it or the link goes.
+ * Threads: the gateway's loop. */
+#ifndef TOUCHLINE_GATEWAYS_TOPIC_H
+#define TOUCHLINE_GATEWAYS_TOPIC_H
+
+#include <stdbool.h>
+
+#include "base/map.h"
+#include "proto/id.h"
+#include "proto/msg.h"
+#include "proto/seat.h"
+
+enum topic_flag {
+    TOPIC_WATCHED = 1u << 0,
+    TOPIC_STATEFUL = 1u << 1,
+    TOPIC_VOLATILE = 1u << 2,
+    TOPIC_PATTERN = 1u << 3,
+    TOPIC_SNAP_ASKED = 1u << 4, /* a SNAP of it is under way */
+};
+
+/* Snapshots are shared by all who start with them. */
+struct snapshot {
+    uint32_t refs;
+    uint64_t seq;
+    uint64_t tick; /* the ring's end when it came */
+    size_t len;
+    uint8_t state[]; /* JSON */
+};
+/* NULL: no memory. */
+struct snapshot *snapshot_new(uint64_t seq, uint64_t tick, struct slice state);
+struct snapshot *snapshot_hold(struct snapshot *s);
+void snapshot_drop(struct snapshot *s); /* NULL is fine */
+
+struct fanout; /* fanout.h: the visits under way */
+
+struct topic {
+    struct map_node by_id;
+    struct seat_side seats; /* flags: enum topic_flag */
+    uint64_t newest; /* tick of its newest entry, 0: none in the ring */
+    uint64_t floor;  /* every message above this seq is in the ring */
+    uint64_t last_seq, last_offset; /* of the newest message known of */
+    uint64_t trimmed_seq, trimmed_offset;
+    struct snapshot *snapshot;
+    struct fanout *fanout;
+    uint8_t id_len;
+    uint8_t id[];
+};
+
+static inline struct slice topic_id(const struct topic *t)
+{
+    return slice_make(t->id, t->id_len);
+}
+static inline struct topic *topic_of_seat(const struct seat *s)
+{
+    return CONTAINER_OF(s->topic, struct topic, seats);
+}
+
+/* Under which name the seat watches, for presence. Copied; ERR_NOMEM. */
+MUST_USE int seat_set_name(struct seat *s, struct slice name);
+struct slice seat_name(const struct seat *s); /* empty: anonymous */
+void seat_drop_name(struct seat *s);
+
+struct topics {
+    struct map by_id;
+    struct trie *patterns;
+};
+MUST_USE int topics_init(struct topics *t);
+void topics_fini(struct topics *t); /* frees topics, which hold no seats */
+
+struct topic *topics_find(const struct topics *t, struct slice id);
+/* Found or made. ERR_NOMEM. */
+MUST_USE int topics_get(struct topics *t, struct slice id,
+                        struct topic **ret);
+/* Its seats, entries and fan-out must be gone. */
+void topics_forget(struct topics *t, struct topic *topic);
+
+#endif

@@ -1,0 +1,644 @@
+/* uplink.c - the gateway's end of the link: what it says, what it hears.
+ * path: msg > publish > store > table > repeater > [link] > bus > gateway >
+ *       edge > conn */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "gateways/common/core.h"
+#include "proto/report.h"
+
+enum { IDS_PER_FRAME = 256 };
+
+/* Everything up to here has come; while missed messages are still on their
+ * way, only they count. */
+static void advance(struct gateway *g, uint64_t seq)
+{
+    if (!g->resyncing && seq > g->seq)
+        g->seq = seq;
+}
+
+/* ---- logins ------------------------------------------------------------ */
+
+static void write_login_id(struct buf *b, const struct topic *t, bool want)
+{
+    struct login_id id = {.id = topic_id(t)};
+
+    if (want && !(t->snapshot && t->newest <= t->snapshot->tick) &&
+        !(t->seats.flags & TOPIC_SNAP_ASKED))
+        id.flags = LOGIN_WANT_SNAPSHOT;
+    frame_write_login_id(b, &id);
+}
+
+void uplink_login(struct conn *c, const struct start *from)
+{
+    struct start *s = (struct start *)(uintptr_t)from;
+    struct gateway *g = c->gw;
+
+    s->logins = 0;
+    if (!g->linked) {
+        s->logins = 1; /* said when the link is back */
+        return;
+    }
+    for (unsigned i = 0; i < s->count; i += IDS_PER_FRAME) {
+        unsigned n = MIN(s->count - i, (unsigned)IDS_PER_FRAME);
+        struct frame_login f = {
+            .conn = c->number,
+            .gen = c->gen,
+            .name = s->name,
+            .count = (uint16_t)n,
+        };
+        struct buf *b = pipe_frame(g->pipe, FRAME_LOGIN);
+
+        frame_write_login(b, &f);
+        for (unsigned k = i; k < i + n; k++)
+            write_login_id(b, s->topics[k].topic, !s->has_since);
+        pipe_frame_end(g->pipe);
+        s->logins++;
+    }
+}
+
+/* One LOGIN for up to IDS_PER_FRAME seats from `it` on that watch under the
+ * same name; false: that was the last seat. */
+static bool say_some_again(struct conn *c, struct seat_iter *it)
+{
+    struct gateway *g = c->gw;
+    struct frame_login f = {
+        .conn = c->number, .gen = c->gen, .flags = LOGIN_RESYNC};
+    struct seat *seats[IDS_PER_FRAME];
+    struct buf *b;
+
+    while (f.count < IDS_PER_FRAME &&
+           (seats[f.count] = seat_next_of_conn(it))) {
+        struct slice name = seat_name(seats[f.count]);
+
+        if (f.count == 0)
+            f.name = name;
+        else if (!slice_eq(f.name, name)) {
+            it->next = &seats[f.count]->on_conn;
+            break;
+        }
+        f.count++;
+    }
+    if (f.count == 0)
+        return false;
+    b = pipe_frame(g->pipe, FRAME_LOGIN);
+    frame_write_login(b, &f);
+    for (unsigned i = 0; i < f.count; i++)
+        write_login_id(b, topic_of_seat(seats[i]), false);
+    pipe_frame_end(g->pipe);
+    return true;
+}
+
+static void say_all_again(struct gateway *g)
+{
+    for (uint32_t i = 0; i < g->conns_used; i++) {
+        struct conn *c = g->conns[i];
+        struct seat_iter it;
+
+        if (!c || c->state != CONN_OPEN || c->seats.count == 0)
+            continue;
+        it = seats_of_conn(&c->seats);
+        while (say_some_again(c, &it))
+            ;
+        for (struct start *s = c->starts; s; s = s->next)
+            s->logins = 0;
+    }
+}
+
+static void on_logged_in_id(struct gateway *g, uint8_t flags, uint64_t seq,
+                            const struct logged_in_id *i)
+{
+    struct topic *t = topics_find(&g->topics, i->id);
+    bool known = t && (t->seats.flags & TOPIC_WATCHED);
+
+    if (!t || (i->flags & ID_REFUSED))
+        return;
+    if ((flags & LOGIN_RESYNC) && (i->flags & ID_VOLATILE) && !known &&
+        t->floor && (i->last_offset != t->last_offset ||
+                     g->router_changed)) {
+        bool counted = !g->router_changed && i->last_offset > t->last_offset;
+
+        start_topic_again(g, t, GAP_VOLATILE,
+                          counted ? t->last_offset + 1 : 0,
+                          counted ? i->last_offset : 0);
+    }
+    if (!known && (!(flags & LOGIN_RESYNC) || (i->flags & ID_VOLATILE) ||
+                   t->floor == 0 || t->floor == UINT64_MAX))
+        t->floor = seq;
+    t->seats.flags |= TOPIC_WATCHED;
+    if (i->flags & ID_STATEFUL)
+        t->seats.flags |= TOPIC_STATEFUL;
+    if (i->flags & ID_VOLATILE)
+        t->seats.flags |= TOPIC_VOLATILE;
+    t->last_seq = MAX(t->last_seq, i->last_seq);
+    t->last_offset = MAX(t->last_offset, i->last_offset);
+    if (i->flags & ID_VOLATILE) {
+        t->last_seq = i->last_seq;
+        t->last_offset = i->last_offset;
+    }
+    t->trimmed_seq = i->trimmed_seq;
+    t->trimmed_offset = i->trimmed_offset;
+    if (i->flags & ID_SNAPSHOT) {
+        snapshot_drop(t->snapshot);
+        t->snapshot = snapshot_new(seq, ring_end(&g->ring), i->state);
+    }
+}
+
+/* The router refused an id: the whole request fails. */
+static void refused_login(struct conn *c, const struct logged_in_id *i)
+{
+    struct gateway *g = c->gw;
+    struct topic *t = topics_find(&g->topics, i->id);
+    struct seat *seat = t ? seat_find(&t->seats, &c->seats) : NULL;
+    uint32_t ref = c->starts ? c->starts->ref : 0;
+
+    stat_add(&g->stats, STAT_SUBSCRIBE_REFUSED, 1);
+    if (seat)
+        conn_leave(c, seat, false);
+    g->edge->subscribe_failed(c, ref, "channels.full", i->state);
+}
+
+static int on_logged_in(struct gateway *g, struct slice body)
+{
+    struct frame_logged_in f;
+    struct logged_in_id i;
+    struct conn *c;
+    int rc = frame_read_logged_in(body, &f);
+
+    if (rc < 0)
+        return rc;
+    advance(g, f.seq);
+    c = conn_by_name(g, f.conn, f.gen);
+    while (f.count--) {
+        rc = frame_next_logged_in(&f, &i);
+        if (rc < 0)
+            return rc;
+        on_logged_in_id(g, f.flags, f.seq, &i);
+        if ((i.flags & ID_REFUSED) && c && c->state == CONN_OPEN)
+            refused_login(c, &i);
+    }
+    if (c && c->state == CONN_OPEN && !(f.flags & LOGIN_RESYNC))
+        start_logged_in(c);
+    return 0;
+}
+
+static int on_snapshot(struct gateway *g, struct slice body)
+{
+    struct frame_snapshot f;
+    struct topic *t;
+    int rc = frame_read_snapshot(body, &f);
+
+    if (rc < 0)
+        return rc;
+    advance(g, f.seq);
+    t = topics_find(&g->topics, f.id);
+    if (!t)
+        return 0;
+    snapshot_drop(t->snapshot);
+    t->snapshot = snapshot_new(f.seq, ring_end(&g->ring), f.state);
+    t->seats.flags &= ~(uint32_t)TOPIC_SNAP_ASKED;
+    start_decide_waiting(g);
+    return t->snapshot ? 0 : ERR_NOMEM;
+}
+
+/* ---- messages ---------------------------------------------------------- */
+
+static int on_deliver(struct gateway *g, struct slice body)
+{
+    struct msg_parts p;
+    struct msg *m;
+    int rc = frame_read_deliver(body, &p);
+
+    if (rc < 0)
+        return rc;
+    g->seq = MAX(g->seq, p.seq);
+    if (p.flags & MSG_NOTICE)
+        p.seq = g->seq;
+    else if (p.flags & MSG_STORED)
+        g->served = p.seq;
+    rc = msg_new(&m, &p);
+    if (rc < 0)
+        return rc;
+    deliver(g, m);
+    msg_drop(m);
+    return 0;
+}
+
+static int on_published(struct gateway *g, struct slice body)
+{
+    struct frame_published f;
+    struct published p;
+    struct ask *k;
+    struct conn *c;
+    int rc = frame_read_published(body, &f);
+
+    if (rc < 0)
+        return rc;
+    k = ask_find(g, f.number);
+    if (!k)
+        return 0;
+    c = conn_by_name(g, k->conn, k->gen);
+    p = (struct published){
+        .status = f.status,
+        .created = f.created,
+        .seq = f.seq,
+        .offset = f.offset,
+        .ts_ms = f.ts_ms,
+        .reached = f.reached,
+        .channel = f.id,
+        .code = f.code,
+        .text = f.text,
+        .body = f.body,
+    };
+    stat_add(&g->stats, f.status <= PUBLISHED_DUPLICATE
+                            ? STAT_PUBLISHED : STAT_PUBLISH_REFUSED, 1);
+    if (c && c->state == CONN_OPEN)
+        g->edge->published(c, k->ref, &p);
+    ask_done(g, k);
+    return 0;
+}
+
+static int on_row(struct gateway *g, struct slice body)
+{
+    struct msg_parts p;
+    struct msg *m;
+    uint32_t ref;
+    struct ask *k;
+    struct conn *c;
+    int rc = frame_read_row(body, &ref, &p);
+
+    if (rc < 0)
+        return rc;
+    k = ask_find_ref(g, ref);
+    c = k ? conn_by_name(g, k->conn, k->gen) : NULL;
+    if (!c || c->state != CONN_OPEN)
+        return 0;
+    rc = msg_new(&m, &p);
+    if (rc < 0)
+        return rc;
+    if (k->kind == ASK_PAGE) {
+        start_row(c, k->number, m);
+        return 0;
+    }
+    g->edge->row(c, k->ref, m);
+    msg_drop(m);
+    return 0;
+}
+
+static int on_hole(struct gateway *g, struct slice body)
+{
+    struct frame_hole f;
+    struct ask *k;
+    struct conn *c;
+    int rc = frame_read_hole(body, &f);
+
+    if (rc < 0)
+        return rc;
+    k = ask_find_ref(g, f.ref);
+    c = k ? conn_by_name(g, k->conn, k->gen) : NULL;
+    if (!c || c->state != CONN_OPEN)
+        return 0;
+    if (k->kind == ASK_PAGE)
+        start_hole(c, k->number, &f);
+    else
+        g->edge->hole(c, k->ref, &f);
+    return 0;
+}
+
+static int on_page_end(struct gateway *g, struct slice body)
+{
+    struct frame_page_end f;
+    struct ask *k;
+    struct conn *c;
+    int rc = frame_read_page_end(body, &f);
+
+    if (rc < 0)
+        return rc;
+    k = ask_find_ref(g, f.ref);
+    if (!k)
+        return 0;
+    c = conn_by_name(g, k->conn, k->gen);
+    if (c && c->state == CONN_OPEN) {
+        if (k->kind == ASK_PAGE)
+            start_page_end(c, k->number, f.status, f.more, f.upto);
+        else
+            g->edge->page_end(c, k->ref, -(int)f.status, f.more, f.upto);
+    }
+    ask_done(g, k);
+    return 0;
+}
+
+static int on_answer(struct gateway *g, struct slice body)
+{
+    struct frame_answer f;
+    struct ask *k;
+    struct conn *c;
+    int rc = frame_read_answer(body, &f);
+
+    if (rc < 0)
+        return rc;
+    k = ask_find_ref(g, f.ref);
+    if (!k)
+        return 0;
+    c = conn_by_name(g, k->conn, k->gen);
+    if (c && c->state == CONN_OPEN)
+        g->edge->answered(c, k->ref, f.status, f.opaque, f.body);
+    ask_done(g, k);
+    return 0;
+}
+
+static int on_kick(struct gateway *g, struct slice body)
+{
+    struct frame_kick f;
+    struct conn *c;
+    int rc = frame_read_kick(body, &f);
+
+    if (rc < 0)
+        return rc;
+    c = conn_by_name(g, f.conn, f.gen);
+    if (c && c->state == CONN_OPEN) {
+        log_info("conn.kicked", "conn=%s", conn_text(c));
+        g->edge->drain(c);
+    }
+    return 0;
+}
+
+/* ---- the link itself --------------------------------------------------- */
+
+/* Nothing that clients know of positions is worth anything any more. */
+static void epoch_changed(struct gateway *g)
+{
+    deliver_forget(g);
+    for (uint32_t i = 0; i < g->conns_used; i++) {
+        struct conn *c = g->conns[i];
+
+        if (c && c->state == CONN_OPEN && c->seats.count)
+            start_again(c, GAP_EPOCH);
+    }
+}
+
+/* True when positions of before mean nothing now. */
+static bool set_epoch(struct gateway *g, struct slice epoch)
+{
+    struct epoch now = {.text = ""};
+    bool first = g->epoch.text[0] == '\0';
+
+    memcpy(now.text, epoch.ptr, MIN(epoch.len, (size_t)EPOCH_MAX));
+    if (epoch_equal(&now, &g->epoch))
+        return false;
+    g->epoch = now;
+    g->seq = g->served = 0;
+    if (first)
+        return true;
+    log_warn("link.epoch", "epoch=%s action=tell_all", now.text);
+    epoch_changed(g);
+    return true;
+}
+
+static int on_welcome(struct gateway *g, struct slice body)
+{
+    struct frame_welcome f;
+    int rc = frame_read_welcome(body, &f);
+
+    if (rc < 0)
+        return rc;
+    g->router_changed = g->router_life != f.life;
+    if (g->router_changed)
+        g->life_seq = f.seq;
+    g->router_life = f.life;
+    g->linked = g->resyncing = true;
+    stat_set(&g->stats, STAT_LINKED, 1);
+    if (set_epoch(g, f.epoch))
+        g->seq = f.seq;
+    log_info("link.up", "epoch=%s seq=%llu served=%llu", g->epoch.text,
+             (unsigned long long)f.seq, (unsigned long long)g->served);
+    say_all_again(g);
+    put_u64(pipe_frame(g->pipe, FRAME_SYNCED), g->seq);
+    pipe_frame_end(g->pipe);
+    asks_resend(g);
+    return 0;
+}
+
+static void kick_all(struct gateway *g)
+{
+    for (uint32_t i = 0; i < g->conns_used; i++) {
+        struct conn *c = g->conns[i];
+
+        if (c && c->state == CONN_OPEN && c->starts)
+            start_kick(c);
+    }
+}
+
+/* The link was full for a while. The store has given back what it had; what
+ * has no history may be missing. */
+static void was_stale(struct gateway *g)
+{
+    struct map_iter it = map_iter(&g->topics.by_id);
+    struct map_node *n;
+
+    while (map_next(&it, &n)) {
+        struct topic *t = CONTAINER_OF(n, struct topic, by_id);
+
+        if (!(t->seats.flags & TOPIC_VOLATILE))
+            continue;
+        t->floor = g->seq;
+        start_topic_again(g, t, GAP_VOLATILE, 0, 0);
+    }
+}
+
+static int on_resynced(struct gateway *g, struct slice body)
+{
+    struct cursor c = cursor_init(body);
+
+    g->seq = MAX(g->seq, cursor_u64(&c));
+    if (!cursor_all_read(&c))
+        return ERR_FRAME;
+    if (!g->resyncing)
+        was_stale(g);
+    g->resyncing = false;
+    kick_all(g);
+    gateway_ready(g);
+    return 0;
+}
+
+static int on_epoch(struct gateway *g, struct slice body)
+{
+    struct frame_epoch f;
+    int rc = frame_read_epoch(body, &f);
+
+    if (rc < 0)
+        return rc;
+    if (set_epoch(g, f.epoch))
+        g->seq = f.seq;
+    kick_all(g);
+    return 0;
+}
+
+static int on_drain(struct gateway *g, struct slice body)
+{
+    (void)body;
+    log_info("link.drain", "action=wait_for_router");
+    (void)g;
+    return 0;
+}
+
+static const struct handler {
+    uint8_t code;
+    int (*handle)(struct gateway *g, struct slice body);
+} handlers[] = {
+    {FRAME_DELIVER, on_deliver},     {FRAME_PUBLISHED, on_published},
+    {FRAME_LOGGED_IN, on_logged_in}, {FRAME_SNAPSHOT, on_snapshot},
+    {FRAME_ROW, on_row},             {FRAME_HOLE, on_hole},
+    {FRAME_PAGE_END, on_page_end},   {FRAME_ANSWER, on_answer},
+    {FRAME_KICK, on_kick},           {FRAME_WELCOME, on_welcome},
+    {FRAME_RESYNCED, on_resynced},   {FRAME_EPOCH, on_epoch},
+    {FRAME_DRAIN, on_drain},
+};
+
+static int on_frame(void *ctx, uint8_t code, struct slice body)
+{
+    if (frame_check(code, SENDER_ROUTER, body.len) < 0)
+        return ERR_FRAME;
+    for (size_t i = 0; i < ARRAY_LEN(handlers); i++)
+        if (handlers[i].code == code)
+            return handlers[i].handle(ctx, body);
+    return ERR_FRAME;
+}
+
+static void on_batch_end(void *ctx, uint64_t seq)
+{
+    struct gateway *g = ctx;
+
+    if (g->linked)
+        advance(g, seq);
+}
+
+static void on_up(void *ctx)
+{
+    struct gateway *g = ctx;
+    const struct peer_id *who = joiner_who(g->joiner);
+    struct frame_hello f = {
+        .kind = PEER_GATEWAY,
+        .pid = (uint32_t)getpid(),
+        .life = who->life,
+        .router_life = g->router_life,
+        .served = g->served,
+        .name = slice_str(who->name),
+        .edge = slice_str(g->edge->name),
+        .epoch = slice_str(g->epoch.text),
+    };
+
+    memcpy(g->name, who->name, sizeof g->name);
+    frame_write_hello(pipe_frame(g->pipe, FRAME_HELLO), &f);
+    pipe_frame_end(g->pipe);
+}
+
+static void forget_watches(struct gateway *g)
+{
+    struct map_iter it = map_iter(&g->topics.by_id);
+    struct map_node *n;
+
+    while (map_next(&it, &n)) {
+        struct topic *t = CONTAINER_OF(n, struct topic, by_id);
+
+        t->seats.flags &= ~(uint32_t)(TOPIC_WATCHED | TOPIC_SNAP_ASKED);
+        snapshot_drop(t->snapshot);
+        t->snapshot = NULL;
+        /* Its messages stop coming while nobody here logs in for it. */
+        if (t->seats.count == 0)
+            t->floor = UINT64_MAX;
+    }
+}
+
+static void on_down(void *ctx, const char *why)
+{
+    struct gateway *g = ctx;
+
+    if (g->linked)
+        stat_add(&g->stats, STAT_LINK_LOST, 1);
+    log_warn("link.down", "why=\"%s\" action=keep_clients_and_rejoin", why);
+    g->linked = g->resyncing = false;
+    g->unlinked_ns = clock_ns();
+    stat_set(&g->stats, STAT_LINKED, 0);
+    forget_watches(g);
+    for (uint32_t i = 0; i < g->conns_used; i++)
+        if (g->conns[i])
+            for (struct start *s = g->conns[i]->starts; s; s = s->next)
+                s->logins = s->state == START_LOGIN;
+}
+
+static void on_refused(void *ctx, const char *why)
+{
+    (void)ctx;
+    log_error("link.refused", "why=\"%s\" action=try_again", why);
+}
+
+int uplink_open(struct gateway *g, const char **why)
+{
+    static const struct joiner_ops ops = {
+        .pipe = {
+            .frame = on_frame,
+            .batch_end = on_batch_end,
+            .up = on_up,
+            .down = on_down,
+        },
+        .refused = on_refused,
+    };
+    const struct config *cfg = g->config;
+    struct joiner_options o = {
+        .url = cfg->router.url[0] ? cfg->router.url : NULL,
+        .dir = cfg->dir,
+        .secret = cfg->link.secret[0] ? cfg->link.secret : NULL,
+        .limits = {.batch = cfg->limits.link_batch,
+                   .queue = cfg->limits.link_queue},
+    };
+    int rc;
+
+    memcpy(o.who.name, g->name, sizeof o.who.name);
+    strncpy(o.who.edge, g->edge->name, sizeof o.who.edge - 1);
+    o.who.kind = PEER_GATEWAY;
+    o.who.pid = (uint32_t)getpid();
+    g->unlinked_ns = clock_ns();
+    rc = joiner_open(&g->joiner, g->loop, &o, &ops, g);
+    if (rc < 0) {
+        *why = err_text(rc);
+        return rc;
+    }
+    g->pipe = joiner_pipe(g->joiner);
+    return 0;
+}
+
+void uplink_close(struct gateway *g)
+{
+    joiner_close(g->joiner);
+    g->joiner = NULL;
+    g->pipe = NULL;
+    g->linked = false;
+}
+
+/* The counters, as rows of (name, label, kind, help, value). */
+void uplink_stats(struct gateway *g)
+{
+    struct buf *b;
+
+    if (!g->linked)
+        return;
+    b = pipe_frame(g->pipe, FRAME_STATS);
+    for (size_t i = 0; i < GATEWAY_STAT_COUNT; i++) {
+        struct stat_sample s = stat_sample(&g->stats, i);
+
+        report_row(b);
+        report_text(b, "name", slice_str(s.name));
+        report_text(b, "label", slice_str(s.label ? s.label : ""));
+        report_text(b, "help", slice_str(s.help));
+        report_bool(b, "gauge", s.kind == STAT_GAUGE);
+        report_number(b, "value", s.value);
+        report_row_end(b);
+    }
+    gateway_report_events(g, b);
+    pipe_frame_end(g->pipe);
+}

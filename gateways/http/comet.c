@@ -1,0 +1,758 @@
+#include "gateways/http/comet.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/err.h"
+#include "gateways/common/envelope.h"
+#include "gateways/http/api.h"
+#include "gateways/http/http.h"
+#include "gateways/common/target.h"
+#include "proto/id.h"
+
+enum {
+    CHANNEL_PAIR_MIN = 10, /* bytes of "channel=x&" */
+    EVERY_MAX = 3600,      /* seconds */
+    TICK_NOW_MS = 1,       /* as soon as what is due has been put */
+};
+
+/* A request that waits for its login, and a poll while it is open. */
+struct comet {
+    uint8_t form; /* enum comet_form */
+    bool poll;
+    bool started;
+    bool has_since;
+    bool urgent;   /* a notice that the client must hear now */
+    unsigned count; /* messages in x->body */
+    uint64_t last_seq; /* of the message put last */
+    uint32_t wait_ms;
+    uint32_t every_ms;
+    bool pattern;
+    struct buf channel; /* of a /test/ page, as HTML */
+};
+
+struct ticker {
+    uint32_t every_ms;
+    uint32_t count;
+    struct buf channel;
+};
+
+static void comet_free(void *state)
+{
+    struct comet *p = state;
+
+    buf_fini(&p->channel);
+    free(p);
+}
+
+static const struct exchange_ops comet_ops = {.free = comet_free};
+
+static bool is_test(unsigned form)
+{
+    return form >= FORM_TEST;
+}
+
+static bool is_chunked(unsigned form)
+{
+    return form & 1;
+}
+
+/* The exchange of a connection that subscribes or polls. */
+static struct comet *waiting(struct http_conn *h, struct exchange **x)
+{
+    if (h->state != HTTP_SUBSCRIBING && h->state != HTTP_POLL)
+        return NULL;
+    *x = h->first;
+    return (*x)->state;
+}
+
+/* ---- how things are written --------------------------------------------- */
+
+static void put_html(struct buf *b, struct slice text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        switch (text.ptr[i]) {
+        case '&': buf_add_str(b, "&amp;"); break;
+        case '<': buf_add_str(b, "&lt;"); break;
+        case '>': buf_add_str(b, "&gt;"); break;
+        case '"': buf_add_str(b, "&quot;"); break;
+        case '\'': buf_add_str(b, "&#39;"); break;
+        default: buf_add_byte(b, text.ptr[i]);
+        }
+    }
+}
+
+/* text, as one chunk where the form has chunks. */
+static void put_text(struct buf *b, unsigned form, struct slice text)
+{
+    if (is_chunked(form))
+        buf_addf(b, "%zx\r\n", text.len);
+    buf_add(b, text);
+    if (is_chunked(form))
+        buf_add_str(b, "\r\n");
+}
+
+static void put_event(struct buf *b, struct slice cursor, struct slice json)
+{
+    if (cursor.len)
+        buf_addf(b, "id: " SLICE_FMT "\n", SLICE_ARG(cursor));
+    buf_add_str(b, "data: ");
+    buf_add(b, json);
+    buf_add_str(b, "\n\n");
+}
+
+/* What stands behind the number of a message on a /test/ page. */
+static void put_test_rest(struct buf *b, const struct msg *m)
+{
+    struct buf json = BUF_INIT;
+
+    if (m->format == MSG_BYTES) {
+        envelope_data(&json, MSG_BYTES, m->data);
+        put_html(b, buf_slice(&json));
+        b->failed |= json.failed;
+        buf_fini(&json);
+    } else {
+        put_html(b, m->data);
+    }
+    buf_add_str(b, "'<br/>\n");
+}
+
+static void put_plain(struct buf *b, struct conn *c, unsigned form,
+                      const struct msg *m)
+{
+    const struct epoch *epoch = gateway_epoch(conn_gateway(c));
+    struct buf json = BUF_INIT;
+
+    if (is_test(form)) {
+        put_test_rest(b, m);
+        return;
+    }
+    envelope_message(&json, m, epoch, 0);
+    if (form == FORM_EVENTS || form == FORM_EVENTS_CHUNK) {
+        put_event(b, cursor_of(c, m), buf_slice(&json));
+    } else {
+        buf_add(b, buf_slice(&json));
+        buf_add_byte(b, '\n');
+    }
+    b->failed |= json.failed;
+    buf_fini(&json);
+}
+
+/* The encoding of m that all connections of this form share, made by the
+ * first of them. NULL: no memory. A chunk of a /test/ page begins with what
+ * the connection puts in front: here is only its end. */
+static struct wire *wire_of(struct conn *c, unsigned form, struct msg *m)
+{
+    struct buf plain = BUF_INIT, whole = BUF_INIT;
+    struct wire *w = m->forms[form];
+
+    if (w)
+        return w;
+    put_plain(&plain, c, form, m);
+    if (form == FORM_TEST_CHUNK) {
+        buf_add(&whole, buf_slice(&plain));
+        buf_add_str(&whole, "\r\n");
+    } else {
+        put_text(&whole, form, buf_slice(&plain));
+    }
+    if (!plain.failed && !whole.failed)
+        w = wire_new(whole.len);
+    if (w)
+        memcpy(w->bytes, whole.ptr, whole.len);
+    m->forms[form] = w;
+    buf_fini(&plain);
+    buf_fini(&whole);
+    return w;
+}
+
+/* ---- what is asked for -------------------------------------------------- */
+
+/* The channels of the query, each checked by conn_subscribe(). NULL: none, or
+ * no memory; *count tells which. */
+static struct slice *read_channels(struct query *q, unsigned *count)
+{
+    struct slice *list;
+    struct slice value;
+    size_t at = 0;
+    unsigned n = 0;
+
+    *count = 0;
+    list = calloc(q->raw.len / CHANNEL_PAIR_MIN + 1, sizeof *list);
+    if (!list)
+        *count = 1;
+    while (list && query_next(q, &at, "channel", &value))
+        if (value.len)
+            list[n++] = value;
+    if (list)
+        *count = n;
+    if (n == 0) {
+        free(list);
+        return NULL;
+    }
+    return list;
+}
+
+/* An EventSource that reconnects asks for the URL it began with, and says in
+ * Last-Event-ID how far it has come since. */
+static int read_since(struct query *q, const struct request *r,
+                      struct subscribe *s)
+{
+    struct slice text = r->field[FIELD_LAST_EVENT_ID];
+
+    if (text.len == 0)
+        text = query_get(q, "since");
+    s->has_since = text.ptr != NULL;
+    return s->has_since ? position_parse(text, &s->since) : 0;
+}
+
+/* Subscribes for x, which becomes the connection's only exchange. */
+static void subscribe(struct exchange *x, struct comet *p,
+                      struct subscribe *s, const struct request *r,
+                      struct query *q)
+{
+    struct http_conn *h = conn_edge(x->conn);
+    struct refusal why;
+
+    s->name = query_get(q, "name");
+    s->ref = exchange_ref(x, 0);
+    x->ops = &comet_ops;
+    x->state = p;
+    if (s->name.ptr && !api_name_ok(s->name)) {
+        reply_error(x, 400, "name.bad",
+                    SLICE("A name has 1 to 64 bytes, and no control "
+                          "character, space or colon."));
+    } else if (read_since(q, r, s) < 0) {
+        reply_error(x, 400, "cursor.bad",
+                    SLICE("This is no cursor: it looks like EPOCH-SEQ, or "
+                          "0."));
+    } else if (conn_subscribe(x->conn, s, &why) < 0) {
+        reply_refusal(x, &why);
+    } else {
+        p->has_since = s->has_since;
+        h->state = HTTP_SUBSCRIBING;
+    }
+}
+
+/* With the channels of the query. Takes p. */
+static void subscribe_to_query(struct exchange *x, struct comet *p,
+                               const struct request *r, struct query *q)
+{
+    struct subscribe s = {.ref = 0};
+    struct slice *channels = read_channels(q, &s.count);
+
+    if (channels) {
+        s.channels = channels;
+        subscribe(x, p, &s, r, q);
+    } else {
+        comet_free(p);
+        if (s.count)
+            reply_no_memory(x);
+        else
+            reply_error(x, 400, "channel.missing",
+                        SLICE("Name a channel: ?channel=room/lobby"));
+    }
+    free(channels);
+}
+
+static const char *type_of(unsigned form)
+{
+    if (is_test(form))
+        return "text/html; charset=utf-8";
+    return form >= FORM_EVENTS ? "text/event-stream"
+                               : "application/x-ndjson";
+}
+
+/* HEAD of something endless: what would be said, without listening. */
+static void reply_head_only(struct exchange *x, unsigned form)
+{
+    exchange_stream_head(x, type_of(form));
+    http_answered(x);
+}
+
+static struct comet *comet_new(struct exchange *x, unsigned form)
+{
+    struct comet *p = calloc(1, sizeof *p);
+
+    if (p)
+        p->form = (uint8_t)(form | !(x->flags & EXCHANGE_OLD));
+    else
+        reply_no_memory(x);
+    return p;
+}
+
+void comet_stream(struct exchange *x, const struct call *call)
+{
+    const struct request *r = call->request;
+    unsigned form = x->flags & EXCHANGE_EVENTS ? FORM_EVENTS : FORM_LINES;
+    struct comet *p;
+    struct query q;
+
+    buf_add_str(&x->fields, "Vary: Accept\r\n");
+    if (x->flags & EXCHANGE_HEAD) {
+        reply_head_only(x, form);
+        return;
+    }
+    p = comet_new(x, form);
+    if (!p)
+        return;
+    if (query_init(&q, r->query) == 0) {
+        subscribe_to_query(x, p, r, &q);
+    } else {
+        comet_free(p);
+        reply_no_memory(x);
+    }
+    query_fini(&q);
+}
+
+void comet_poll(struct exchange *x, const struct call *call)
+{
+    const struct request *r = call->request;
+    uint64_t wait = 0;
+    struct comet *p;
+    struct query q;
+
+    if (x->flags & EXCHANGE_HEAD) {
+        reply(x, 200, "application/json", SLICE(""));
+        return;
+    }
+    p = comet_new(x, FORM_LINES);
+    if (!p)
+        return;
+    p->poll = true;
+    if (query_init(&q, r->query) < 0) {
+        comet_free(p);
+        reply_no_memory(x);
+    } else if (query_number(&q, "wait", POLL_WAIT_DEFAULT / SECOND,
+                            POLL_WAIT_MAX / SECOND, &wait) < 0) {
+        comet_free(p);
+        reply_error(x, 400, "wait.bad", SLICE("wait is a number of seconds."));
+    } else {
+        p->wait_ms = wait ? (uint32_t)wait * 1000 : TICK_NOW_MS;
+        subscribe_to_query(x, p, r, &q);
+    }
+    query_fini(&q);
+}
+
+/* Takes p. */
+static void subscribe_to_page(struct exchange *x, struct comet *p,
+                              const struct call *call, struct query *q)
+{
+    struct subscribe s = {.channels = &call->tail, .count = 1};
+    uint64_t every = 0;
+
+    put_html(&p->channel, call->tail);
+    p->pattern = id_is_pattern(call->tail);
+    if (p->channel.failed) {
+        comet_free(p);
+        reply_no_memory(x);
+    } else if (query_number(q, "every", 0, EVERY_MAX, &every) < 0) {
+        comet_free(p);
+        reply_error(x, 400, "every.bad",
+                    SLICE("every is a number of seconds."));
+    } else {
+        p->every_ms = (uint32_t)every * 1000;
+        subscribe(x, p, &s, call->request, q);
+    }
+}
+
+void comet_test(struct exchange *x, const struct call *call)
+{
+    struct comet *p;
+    struct query q;
+
+    if (x->flags & EXCHANGE_HEAD) {
+        reply_head_only(x, FORM_TEST);
+        return;
+    }
+    p = comet_new(x, FORM_TEST);
+    if (!p)
+        return;
+    if (query_init(&q, call->request->query) == 0) {
+        subscribe_to_page(x, p, call, &q);
+    } else {
+        comet_free(p);
+        reply_no_memory(x);
+    }
+    query_fini(&q);
+}
+
+/* ---- the beginning ------------------------------------------------------ */
+
+/* The first words of a stream: the login is in force. */
+static void say_welcome(struct conn *c, const struct comet *p)
+{
+    struct buf b = BUF_INIT;
+
+    if (is_test(p->form))
+        buf_addf(&b, "Touchline welcomes you! Your Id: " SLICE_FMT "<br/>\n",
+                 SLICE_ARG(buf_slice(&p->channel)));
+    else if (p->form >= FORM_EVENTS)
+        buf_addf(&b, "retry: %" PRIu32 "\n\n",
+                 gateway_retry_ms(conn_gateway(c)));
+    if (b.len)
+        put_text(conn_out(c), p->form, buf_slice(&b));
+    if (b.failed)
+        conn_abort(c, "nomem");
+    buf_fini(&b);
+}
+
+static struct ticker *ticker_new(struct comet *p)
+{
+    struct ticker *t = p->every_ms ? calloc(1, sizeof *t) : NULL;
+
+    if (t) {
+        t->every_ms = p->every_ms;
+        t->channel = p->channel;
+        buf_init(&p->channel);
+    }
+    return t;
+}
+
+/* From here on the connection keeps its form and a few numbers. */
+static void become_stream(struct conn *c, struct exchange *x,
+                          struct comet *p)
+{
+    struct http_conn *h = conn_edge(c);
+    struct ticker *t = ticker_new(p);
+    uint8_t form = p->form;
+
+    if (p->every_ms && !t) {
+        conn_abort(c, "nomem");
+        return;
+    }
+    if (p->pattern)
+        h->flags |= HTTP_PATTERN;
+    if ((x->flags & EXCHANGE_TRAILERS) && is_chunked(form))
+        h->flags |= HTTP_TRAILERS;
+    http_release(x);
+    h->state = HTTP_STREAM;
+    h->form = form;
+    h->last_seq = 0;
+    h->last_offset = h->count = 0;
+    h->ticker = t;
+    conn_deadline(c, t ? t->every_ms : 0);
+    conn_want_pings(c, !is_test(form));
+}
+
+void comet_subscribed(struct conn *c, uint32_t ref)
+{
+    struct http_conn *h = conn_edge(c);
+    struct exchange *x;
+    struct comet *p = waiting(h, &x);
+
+    UNUSED(ref);
+    if (!p || p->poll)
+        return;
+    exchange_stream_head(x, type_of(p->form));
+    say_welcome(c, p);
+    if (!conn_closing(c))
+        become_stream(c, x, p);
+}
+
+static const struct {
+    const char *code;
+    unsigned status;
+} refusals[] = {
+    {"channel.bad", 400},  {"name.bad", 400},       {"pattern.bad", 400},
+    {"channel.denied", 403}, {"channels.many", 429}, {"patterns.many", 429},
+};
+
+void comet_subscribe_failed(struct conn *c, uint32_t ref, const char *code,
+                            struct slice text)
+{
+    struct http_conn *h = conn_edge(c);
+    unsigned status = 503;
+    struct exchange *x;
+
+    UNUSED(ref);
+    if (!waiting(h, &x))
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(refusals); i++)
+        if (slice_eq(slice_str(code), slice_str(refusals[i].code)))
+            status = refusals[i].status;
+    conn_deadline(c, 0);
+    reply_error(x, status, code, text);
+}
+
+/* ---- polls -------------------------------------------------------------- */
+
+/* What a poll has gathered, or nothing, as its answer. The seat goes. */
+static void poll_answer(struct conn *c, struct exchange *x, bool empty)
+{
+    struct slice cursor = conn_cursor(c);
+    struct buf b = BUF_INIT;
+
+    buf_addf(&b, "{\"cursor\":\"" SLICE_FMT "\",\"messages\":[",
+             SLICE_ARG(cursor));
+    if (!empty)
+        buf_add(&b, buf_slice(&x->body));
+    buf_add_str(&b, "]}\n");
+    conn_deadline(c, 0);
+    (void)conn_unsubscribe(c, SLICE(""));
+    if (b.failed || x->body.failed)
+        reply_no_memory(x);
+    else
+        reply(x, 200, "application/json", buf_slice(&b));
+    buf_fini(&b);
+}
+
+void comet_started(struct conn *c, uint32_t ref)
+{
+    struct http_conn *h = conn_edge(c);
+    struct exchange *x;
+    struct comet *p = waiting(h, &x);
+
+    UNUSED(ref);
+    if (!p || !p->poll)
+        return;
+    p->started = true;
+    h->state = HTTP_POLL;
+    if (!p->has_since || p->urgent)
+        poll_answer(c, x, false);
+    else
+        conn_deadline(c, p->wait_ms);
+}
+
+static enum put_result poll_put(struct conn *c, struct exchange *x,
+                                struct comet *p, struct msg *m)
+{
+    const struct config_limits *limits = &conn_config(c)->limits;
+    struct wire *w = wire_of(c, FORM_LINES, m);
+
+    if (!w) {
+        conn_abort(c, "nomem");
+        return PUT_FULL;
+    }
+    /* Put again, because nothing at all could be sent last time. */
+    if (m->seq <= p->last_seq)
+        return PUT_OK;
+    if (p->count && (p->count >= limits->page ||
+                     x->body.len + w->len > limits->page_bytes))
+        return PUT_FULL;
+    if (x->body.len)
+        buf_add_byte(&x->body, ',');
+    buf_add(&x->body, slice_make(w->bytes, w->len - 1));
+    p->count++;
+    p->last_seq = m->seq;
+    return PUT_OK;
+}
+
+static void poll_notice(struct conn *c, struct exchange *x, struct comet *p,
+                        const struct notice *n)
+{
+    if (x->body.len)
+        buf_add_byte(&x->body, ',');
+    envelope_notice(&x->body, n);
+    p->urgent |= n->kind != NOTICE_RESUMED;
+    if (p->started && p->urgent)
+        poll_answer(c, x, false);
+}
+
+/* ---- what is said ------------------------------------------------------- */
+
+/* Counts per connection; a message that is put again, because the socket did
+ * not take it, keeps its number. Within one channel offsets tell how far back
+ * it is; of a pattern a visit puts one message only. */
+static uint32_t number_of(struct http_conn *h, const struct msg *m)
+{
+    if (m->seq > h->last_seq) {
+        h->last_seq = m->seq;
+        h->last_offset = (uint32_t)m->offset;
+        return ++h->count;
+    }
+    return h->count - (h->last_offset - (uint32_t)m->offset);
+}
+
+static enum put_result test_put(struct http_conn *h, const struct msg *m,
+                                const struct wire *w, struct outvec *v)
+{
+    char number[48], head[64];
+    int n, len;
+    uint8_t *at;
+
+    if ((h->flags & HTTP_PATTERN) && (h->flags & HTTP_PUT))
+        return PUT_FULL;
+    h->flags |= HTTP_PUT;
+    n = snprintf(number, sizeof number, "Recvd msg #%" PRIu32 ": '",
+                 number_of(h, m));
+    len = is_chunked(h->form)
+              ? snprintf(head, sizeof head, "%zx\r\n%s",
+                         (size_t)n + w->len - 2, number)
+              : snprintf(head, sizeof head, "%s", number);
+    at = outvec_scratch(v, (size_t)len);
+    if (NEVER(!at))
+        return PUT_FULL;
+    memcpy(at, head, (size_t)len);
+    outvec_wire(v, w);
+    return PUT_OK;
+}
+
+/* flags: a stream has one subscription, which nothing is replayed beside. */
+enum put_result comet_put(struct conn *c, struct msg *m, unsigned flags,
+                          struct outvec *v)
+{
+    struct http_conn *h = conn_edge(c);
+    struct exchange *x;
+    struct comet *p = waiting(h, &x);
+    struct wire *w;
+
+    UNUSED(flags);
+    if (p)
+        return poll_put(c, x, p, m);
+    if (NEVER(h->state != HTTP_STREAM))
+        return PUT_OK;
+    w = wire_of(c, h->form, m);
+    if (!w) {
+        conn_abort(c, "nomem");
+        return PUT_FULL;
+    }
+    if (is_test(h->form))
+        return test_put(h, m, w, v);
+    outvec_wire(v, w);
+    return PUT_OK;
+}
+
+void comet_pulled(struct conn *c)
+{
+    struct http_conn *h = conn_edge(c);
+    struct exchange *x;
+    struct comet *p = waiting(h, &x);
+
+    if (p && p->count)
+        poll_answer(c, x, false);
+    else if (h->state == HTTP_STREAM)
+        h->flags &= (uint8_t)~HTTP_PUT;
+}
+
+static void put_notice(struct buf *b, unsigned form, const struct notice *n)
+{
+    struct buf json = BUF_INIT;
+
+    if (is_test(form)) {
+        if (n->kind == NOTICE_GAP && n->missed)
+            buf_addf(b, "Missed %" PRIu64 " msgs<br/>\n", n->missed);
+        else if (n->kind == NOTICE_GAP)
+            buf_add_str(b, "Missed some msgs<br/>\n");
+        return;
+    }
+    envelope_notice(&json, n);
+    if (form >= FORM_EVENTS) {
+        buf_add_str(b, "event: notice\n");
+        put_event(b, n->cursor, buf_slice(&json));
+    } else {
+        buf_add(b, buf_slice(&json));
+        buf_add_byte(b, '\n');
+    }
+    b->failed |= json.failed;
+    buf_fini(&json);
+}
+
+static void stream_notice(struct conn *c, const struct notice *n)
+{
+    const struct http_conn *h = conn_edge(c);
+    struct buf b = BUF_INIT;
+
+    put_notice(&b, h->form, n);
+    if (b.len)
+        put_text(conn_out(c), h->form, buf_slice(&b));
+    if (b.failed)
+        conn_abort(c, "nomem");
+    buf_fini(&b);
+}
+
+void comet_notice(struct conn *c, const struct notice *n)
+{
+    struct http_conn *h = conn_edge(c);
+    struct exchange *x;
+    struct comet *p = waiting(h, &x);
+
+    if (p && p->poll)
+        poll_notice(c, x, p, n);
+    else if (h->state == HTTP_STREAM)
+        stream_notice(c, n);
+}
+
+/* ---- time and the end --------------------------------------------------- */
+
+void comet_ping(struct conn *c)
+{
+    const struct http_conn *h = conn_edge(c);
+
+    if (h->state == HTTP_STREAM)
+        put_text(conn_out(c), h->form,
+                 h->form >= FORM_EVENTS ? SLICE(": ping\n\n") : SLICE("\n"));
+}
+
+static void tick(struct conn *c, struct ticker *t)
+{
+    const struct http_conn *h = conn_edge(c);
+    struct buf b = BUF_INIT;
+
+    buf_addf(&b, "Chunk %" PRIu32 " for id " SLICE_FMT "<br/>\n", ++t->count,
+             SLICE_ARG(buf_slice(&t->channel)));
+    put_text(conn_out(c), h->form, buf_slice(&b));
+    buf_fini(&b);
+    conn_deadline(c, t->every_ms);
+}
+
+void comet_deadline(struct conn *c)
+{
+    struct http_conn *h = conn_edge(c);
+
+    if (h->state == HTTP_POLL)
+        poll_answer(c, h->first, true);
+    else if (h->ticker)
+        tick(c, h->ticker);
+}
+
+/* A stream that ends properly: its last words, the last chunk, and how far it
+ * has come for who can read it there. */
+static void stream_end(struct conn *c)
+{
+    struct http_conn *h = conn_edge(c);
+    struct slice cursor = conn_cursor(c);
+    struct notice n = {
+        .kind = NOTICE_CLOSING,
+        .cursor = cursor,
+        .text = "The gateway goes down; come back with this cursor.",
+    };
+
+    stream_notice(c, &n);
+    if (is_chunked(h->form)) {
+        buf_add_str(conn_out(c), "0\r\n");
+        if (h->flags & HTTP_TRAILERS)
+            buf_addf(conn_out(c), "Touchline-Cursor: " SLICE_FMT "\r\n",
+                     SLICE_ARG(cursor));
+        buf_add_str(conn_out(c), "\r\n");
+    }
+    conn_close(c, "drain");
+}
+
+void comet_drain(struct conn *c)
+{
+    struct http_conn *h = conn_edge(c);
+
+    if (h->state == HTTP_STREAM) {
+        stream_end(c);
+        return;
+    }
+    h->first->flags &= (uint16_t)~EXCHANGE_KEEP;
+    if (h->state == HTTP_POLL)
+        poll_answer(c, h->first, true);
+    else
+        reply_error(h->first, 503, "gateway.closing",
+                    SLICE("The gateway goes down; come back in a moment."));
+}
+
+void comet_closed(struct conn *c)
+{
+    struct http_conn *h = conn_edge(c);
+
+    if (!h->ticker)
+        return;
+    buf_fini(&h->ticker->channel);
+    free(h->ticker);
+    h->ticker = NULL;
+}

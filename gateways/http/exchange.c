@@ -1,0 +1,314 @@
+#include "gateways/http/exchange.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "gateways/common/access.h"
+#include "gateways/common/envelope.h"
+#include "gateways/common/gateway.h"
+#include "gateways/http/http.h"
+
+static const struct {
+    unsigned status;
+    const char *text;
+} statuses[] = {
+    {200, "OK"},
+    {201, "Created"},
+    {204, "No Content"},
+    {304, "Not Modified"},
+    {400, "Bad Request"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {408, "Request Timeout"},
+    {409, "Conflict"},
+    {411, "Length Required"},
+    {413, "Content Too Large"},
+    {414, "URI Too Long"},
+    {415, "Unsupported Media Type"},
+    {417, "Expectation Failed"},
+    {421, "Misdirected Request"},
+    {426, "Upgrade Required"},
+    {429, "Too Many Requests"},
+    {431, "Request Header Fields Too Large"},
+    {501, "Not Implemented"},
+    {503, "Service Unavailable"},
+    {505, "HTTP Version Not Supported"},
+};
+
+static const char *status_text(unsigned status)
+{
+    for (size_t i = 0; i < ARRAY_LEN(statuses); i++)
+        if (statuses[i].status == status)
+            return statuses[i].text;
+    return "Unknown";
+}
+
+unsigned status_of(enum publish_status status)
+{
+    static const unsigned by_status[] = {
+        [PUBLISHED_OK] = 200,          [PUBLISHED_DUPLICATE] = 200,
+        [PUBLISHED_BAD] = 400,         [PUBLISHED_DENIED] = 403,
+        [PUBLISHED_NOT_FOUND] = 404,   [PUBLISHED_CONFLICT] = 409,
+        [PUBLISHED_TOO_BIG] = 413,     [PUBLISHED_TOO_MANY] = 429,
+        [PUBLISHED_UNAVAILABLE] = 503, [PUBLISHED_UNKNOWN] = 503,
+    };
+
+    return status < ARRAY_LEN(by_status) ? by_status[status] : 503;
+}
+
+/* ---- made and freed ----------------------------------------------------- */
+
+/* The tags in If-None-Match that could be ours: 16 hex digits in quotes. */
+static void read_tags(struct exchange *x, struct slice list)
+{
+    struct slice rest = list;
+    unsigned n = 0;
+
+    if (slice_eq(list, SLICE("*")))
+        x->flags |= EXCHANGE_ANY_TAG;
+    while (rest.ptr && n < EXCHANGE_TAGS) {
+        struct slice tag = slice_trim(slice_split(&rest, ','));
+        char text[17] = "";
+
+        if (slice_starts(tag, SLICE("W/")))
+            tag = slice_from(tag, 2);
+        if (tag.len != 18 || tag.ptr[0] != '"' || tag.ptr[17] != '"')
+            continue;
+        memcpy(text, tag.ptr + 1, 16);
+        x->tags[n++] = strtoull(text, NULL, 16);
+    }
+}
+
+/* Pages of other origins may read only when they are allowed to write: a
+ * service on loopback is no more public than that. */
+static void allow_origin(struct exchange *x, const struct request *r)
+{
+    struct gateway *g = conn_gateway(x->conn);
+    struct slice origin = r->field[FIELD_ORIGIN];
+
+    if (!origin.ptr)
+        return;
+    buf_add_str(&x->fields, "Vary: Origin\r\n");
+    if (!access_origin_allowed(gateway_edge_config(g), origin,
+                               r->field[FIELD_HOST]))
+        return;
+    buf_addf(&x->fields, "Access-Control-Allow-Origin: " SLICE_FMT "\r\n",
+             SLICE_ARG(origin));
+    buf_add_str(&x->fields,
+                "Access-Control-Expose-Headers: ETag, Retry-After\r\n");
+}
+
+struct exchange *exchange_new(struct conn *c, const struct request *r)
+{
+    struct http_conn *h = conn_edge(c);
+    struct exchange *x = calloc(1, sizeof *x);
+    struct exchange **last = &h->first;
+
+    if (!x)
+        return NULL;
+    x->conn = c;
+    x->serial = ++h->serial;
+    if (r->method == METHOD_HEAD)
+        x->flags |= EXCHANGE_HEAD;
+    if (request_keeps_alive(r))
+        x->flags |= EXCHANGE_KEEP;
+    if (r->minor == 0)
+        x->flags |= EXCHANGE_OLD;
+    if (r->flags & REQUEST_TRAILERS)
+        x->flags |= EXCHANGE_TRAILERS;
+    if (r->flags & REQUEST_EVENTS)
+        x->flags |= EXCHANGE_EVENTS;
+    if (r->field[FIELD_IF_NONE_MATCH].ptr)
+        read_tags(x, r->field[FIELD_IF_NONE_MATCH]);
+    allow_origin(x, r);
+    while (*last)
+        last = &(*last)->next;
+    *last = x;
+    h->unanswered++;
+    return x;
+}
+
+void exchange_free(struct exchange *x)
+{
+    if (!x)
+        return;
+    if (x->ops && x->ops->free)
+        x->ops->free(x->state);
+    buf_fini(&x->fields);
+    buf_fini(&x->body);
+    buf_fini(&x->out);
+    free(x);
+}
+
+/* ---- the head of an answer ---------------------------------------------- */
+
+static const char *date_text(void)
+{
+    static _Thread_local char text[40];
+    static _Thread_local time_t of;
+    time_t now = (time_t)(clock_wall_ms() / 1000);
+    struct tm tm;
+
+    if ((now != of || !text[0]) && gmtime_r(&now, &tm)) {
+        strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+        of = now;
+    }
+    return text;
+}
+
+static void begin_head(struct buf *o, const struct exchange *x,
+                       unsigned status)
+{
+    buf_addf(o, "HTTP/1.1 %u %s\r\nDate: %s\r\n", status, status_text(status),
+             date_text());
+    if (!(x->flags & EXCHANGE_KEEP))
+        buf_add_str(o, "Connection: close\r\n");
+    else if (x->flags & EXCHANGE_OLD)
+        buf_add_str(o, "Connection: keep-alive\r\n");
+    buf_add_str(o, "X-Content-Type-Options: nosniff\r\n");
+    buf_add_str(o, x->flags & EXCHANGE_TAGGED ? "Cache-Control: no-cache\r\n"
+                                              : "Cache-Control: no-store\r\n");
+    buf_add(o, buf_slice(&x->fields));
+}
+
+void exchange_stream_head(struct exchange *x, const char *type)
+{
+    struct buf *o = conn_out(x->conn);
+
+    x->flags &= (uint16_t)~EXCHANGE_TAGGED;
+    if (x->flags & EXCHANGE_OLD)
+        x->flags &= (uint16_t)~EXCHANGE_KEEP;
+    begin_head(o, x, 200);
+    buf_addf(o, "Content-Type: %s\r\n", type);
+    if (!(x->flags & EXCHANGE_OLD))
+        buf_add_str(o, "Transfer-Encoding: chunked\r\n");
+    if (x->flags & EXCHANGE_TRAILERS && !(x->flags & EXCHANGE_OLD))
+        buf_add_str(o, "Trailer: Touchline-Cursor\r\n");
+    /* A proxy that gathers a stream before passing it on makes it useless. */
+    buf_add_str(o, "X-Accel-Buffering: no\r\n\r\n");
+}
+
+/* ---- whole answers ------------------------------------------------------ */
+
+/* FNV-1a: the tag must be the same in every process, now and tomorrow. */
+static uint64_t tag_of(struct slice body)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+    for (size_t i = 0; i < body.len; i++)
+        hash = (hash ^ body.ptr[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+static bool has_tag(const struct exchange *x, uint64_t tag)
+{
+    for (unsigned i = 0; i < EXCHANGE_TAGS; i++)
+        if (x->tags[i] == tag && tag)
+            return true;
+    return x->flags & EXCHANGE_ANY_TAG;
+}
+
+void reply(struct exchange *x, unsigned status, const char *type,
+           struct slice body)
+{
+    struct http_conn *h = conn_edge(x->conn);
+    struct buf *o = x == h->first ? conn_out(x->conn) : &x->out;
+    uint64_t tag = 0;
+
+    if (status != 200)
+        x->flags &= (uint16_t)~EXCHANGE_TAGGED;
+    if (x->flags & EXCHANGE_TAGGED) {
+        tag = tag_of(body);
+        buf_addf(&x->fields, "ETag: \"%016" PRIx64 "\"\r\n", tag);
+        if (has_tag(x, tag)) {
+            status = 304;
+            type = NULL;
+        }
+    }
+    begin_head(o, x, status);
+    if (type)
+        buf_addf(o, "Content-Type: %s\r\nContent-Length: %zu\r\n", type,
+                 body.len);
+    buf_add_str(o, "\r\n");
+    if (type && !(x->flags & EXCHANGE_HEAD))
+        buf_add(o, body);
+    if (o->failed || x->fields.failed)
+        conn_abort(x->conn, "nomem");
+    http_answered(x);
+}
+
+static void reply_line(struct exchange *x, unsigned status, const char *type,
+                       struct slice text)
+{
+    struct buf b = BUF_INIT;
+
+    buf_add(&b, text);
+    if (!slice_ends(text, SLICE("\n")))
+        buf_add_byte(&b, '\n');
+    if (b.failed)
+        reply_no_memory(x);
+    else
+        reply(x, status, type, buf_slice(&b));
+    buf_fini(&b);
+}
+
+void reply_json(struct exchange *x, unsigned status, struct slice json)
+{
+    reply_line(x, status, "application/json", json);
+}
+
+void reply_text(struct exchange *x, unsigned status, struct slice text)
+{
+    reply_line(x, status, "text/plain; charset=utf-8", text);
+}
+
+void reply_error(struct exchange *x, unsigned status, const char *code,
+                 struct slice text)
+{
+    struct gateway *g = conn_gateway(x->conn);
+    struct buf b = BUF_INIT;
+
+    if (status == 503 || status == 429)
+        buf_addf(&x->fields, "Retry-After: %u\r\n",
+                 gateway_retry_ms(g) / 1000 + 1);
+    buf_add_str(&b, "{\"error\":");
+    envelope_error(&b, slice_str(code), text);
+    buf_add_str(&b, "}\n");
+    if (b.failed)
+        reply_no_memory(x);
+    else
+        reply(x, status, "application/json", buf_slice(&b));
+    buf_fini(&b);
+}
+
+void reply_refusal(struct exchange *x, const struct refusal *why)
+{
+    reply_error(x, status_of(why->status), why->code, slice_str(why->text));
+}
+
+void reply_fault(struct exchange *x, const struct fault *why)
+{
+    x->flags &= (uint16_t)~EXCHANGE_KEEP;
+    gateway_count(conn_gateway(x->conn), why->code);
+    reply_error(x, why->status, why->code, slice_str(why->text));
+}
+
+void reply_no_memory(struct exchange *x)
+{
+    buf_reset(&x->body);
+    reply(x, 503, "application/json",
+          SLICE("{\"error\":{\"code\":\"gateway.memory\","
+                "\"text\":\"Out of memory; try again.\"}}\n"));
+}
+
+void reply_gathered(struct exchange *x, unsigned status)
+{
+    buf_add_byte(&x->body, '\n');
+    if (x->body.failed)
+        reply_no_memory(x);
+    else
+        reply(x, status, "application/json", buf_slice(&x->body));
+}

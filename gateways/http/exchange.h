@@ -1,0 +1,88 @@
+/* exchange.h - one request and its answer.
+ *
+ * A handler is given an exchange and either answers it with one of the reply_
+ * functions, or asks the router first, having set `ops`, and answers when the
+ * router has. Answers leave in the order of the requests: one that is ready
+ * too early waits in its exchange. Replying ends the exchange: the pointer is
+ * void afterwards.
+ * Threads: the gateway's loop. */
+#ifndef TOUCHLINE_HTTP_EXCHANGE_H
+#define TOUCHLINE_HTTP_EXCHANGE_H
+
+#include "base/buf.h"
+#include "gateways/common/conn.h"
+#include "gateways/common/request.h"
+
+struct exchange;
+
+/* What the router says about what the exchange has asked. Each may be NULL
+ * when it cannot happen. index: as given to exchange_ref(). */
+struct exchange_ops {
+    void (*published)(struct exchange *x, unsigned index,
+                      const struct published *p);
+    void (*row)(struct exchange *x, struct msg *m);
+    void (*hole)(struct exchange *x, const struct frame_hole *h);
+    void (*page_end)(struct exchange *x, int err, bool more, uint64_t upto);
+    void (*answered)(struct exchange *x, enum publish_status status,
+                     bool json, struct slice body);
+    void (*free)(void *state);
+};
+
+enum exchange_flag {
+    EXCHANGE_HEAD = 1u << 0,     /* asked with HEAD: the answer has no body */
+    EXCHANGE_KEEP = 1u << 1,     /* the connection stays open afterwards */
+    EXCHANGE_OLD = 1u << 2,      /* HTTP/1.0 */
+    EXCHANGE_DONE = 1u << 3,     /* answered; waits for those in front */
+    EXCHANGE_TAGGED = 1u << 4,   /* 200 carries an ETag; If-None-Match counts */
+    EXCHANGE_TRAILERS = 1u << 5, /* TE: trailers */
+    EXCHANGE_EVENTS = 1u << 6,   /* Accept: text/event-stream */
+    EXCHANGE_ANY_TAG = 1u << 7,  /* If-None-Match: * */
+};
+
+enum { EXCHANGE_TAGS = 4 }; /* of If-None-Match that are looked at */
+
+struct exchange {
+    struct exchange *next; /* the request behind it */
+    struct conn *conn;
+    const struct exchange_ops *ops;
+    void *state;       /* the handler's; freed with ops->free */
+    uint16_t serial;   /* upper half of its refs */
+    uint16_t flags;    /* enum exchange_flag */
+    uint64_t tags[EXCHANGE_TAGS];
+    struct buf fields; /* header lines made on the way, each with CR LF */
+    struct buf body;   /* the handler's, while it gathers */
+    struct buf out;    /* the whole answer, when it has to wait */
+};
+
+/* NULL: no memory. Takes its place behind the connection's others. */
+struct exchange *exchange_new(struct conn *c, const struct request *r);
+void exchange_free(struct exchange *x); /* NULL is fine */
+
+static inline uint32_t exchange_ref(const struct exchange *x, unsigned index)
+{
+    return (uint32_t)x->serial << 16 | index;
+}
+
+/* The whole answer; body is copied. type NULL: none, and no body. */
+void reply(struct exchange *x, unsigned status, const char *type,
+           struct slice body);
+/* JSON or text, with an LF behind it. */
+void reply_json(struct exchange *x, unsigned status, struct slice json);
+void reply_text(struct exchange *x, unsigned status, struct slice text);
+/* {"error":{"code","text"}}, with Retry-After where it helps. */
+void reply_error(struct exchange *x, unsigned status, const char *code,
+                 struct slice text);
+void reply_refusal(struct exchange *x, const struct refusal *why);
+/* The same, and the connection closes. */
+void reply_fault(struct exchange *x, const struct fault *why);
+/* Memory has run out: 503 without using much. */
+void reply_no_memory(struct exchange *x);
+/* x->body as JSON, or 503 when it has failed. */
+void reply_gathered(struct exchange *x, unsigned status);
+
+/* 400, 403 ... for what the router or the policy said. */
+unsigned status_of(enum publish_status status);
+/* The head of an answer without Content-Length: a stream. */
+void exchange_stream_head(struct exchange *x, const char *type);
+
+#endif

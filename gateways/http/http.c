@@ -1,0 +1,837 @@
+#include "gateways/http/http.h"
+
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/err.h"
+#include "gateways/common/access.h"
+#include "gateways/http/api.h"
+#include "gateways/http/comet.h"
+#include "gateways/http/route.h"
+#include "gateways/common/target.h"
+
+enum { REF_INDEX_BITS = 16 };
+
+/* A request whose head is there and whose body is not. */
+struct upload {
+    struct exchange *exchange;
+    const struct route *route;
+    struct request request; /* slices of head */
+    struct buf head, path, body;
+    size_t tail; /* where in path the tail begins */
+    size_t tail_len;
+    size_t max;
+    struct chunked chunked;
+    uint64_t seen;   /* bytes of it so far, framing included */
+    uint64_t looked; /* seen, when its rate was looked at last */
+};
+
+static const struct fault timeout_head = {
+    408, "request.timeout", "The head of the request took too long."};
+static const struct fault timeout_body = {
+    408, "request.timeout", "The body of the request came too slowly."};
+static const struct fault cut_short = {
+    400, "request.cut_short", "The request ends before it is complete."};
+static const struct fault too_big = {
+    413, "body.too_big", "The body is larger than allowed here."};
+static const struct fault echo_too_big = {
+    400, "body.too_big", "The body is larger than what is given back."};
+
+static struct gateway *gateway_of(struct conn *c)
+{
+    return conn_gateway(c);
+}
+
+static const struct config_limits *limits_of(const struct conn *c)
+{
+    return &conn_config(c)->limits;
+}
+
+static uint32_t to_ms(int64_t ns)
+{
+    return (uint32_t)MIN(ns / MILLISECOND, INT64_C(1) << 30);
+}
+
+static void upload_free(struct upload *u)
+{
+    if (!u)
+        return;
+    buf_fini(&u->head);
+    buf_fini(&u->path);
+    buf_fini(&u->body);
+    free(u);
+}
+
+static void forget_scan(struct http_conn *h)
+{
+    h->scanned = 0;
+    h->lines = 0;
+}
+
+/* ---- answers, in order -------------------------------------------------- */
+
+static void finish(struct conn *c, const char *why)
+{
+    struct http_conn *h = conn_edge(c);
+
+    h->state = HTTP_CLOSING;
+    conn_close(c, why);
+}
+
+/* All that was asked has been answered, or some of it: what now? */
+static void go_on(struct conn *c)
+{
+    struct http_conn *h = conn_edge(c);
+    unsigned waits = h->flags & (HTTP_WAIT_ROOM | HTTP_WAIT_ALL);
+
+    if (h->unanswered == 0 && h->state == HTTP_IDLE) {
+        if (h->flags & HTTP_ENDED) {
+            finish(c, "done");
+            return;
+        }
+        conn_deadline(c, HTTP_KEEP_ALIVE_MS);
+    }
+    if (!waits || conn_out_pending(c) > HTTP_OUT_MAX)
+        return;
+    if (h->unanswered == 0 ||
+        (waits == HTTP_WAIT_ROOM && h->unanswered <= PIPELINE_MAX / 2)) {
+        h->flags &= (uint8_t)~(HTTP_WAIT_ROOM | HTTP_WAIT_ALL);
+        conn_pause_input(c, false);
+    }
+}
+
+/* Takes the first exchange off its connection. True: it may stay open. */
+static bool pop(struct http_conn *h)
+{
+    struct exchange *x = h->first;
+    bool keep = x->flags & EXCHANGE_KEEP;
+
+    h->first = x->next;
+    h->unanswered--;
+    exchange_free(x);
+    return keep;
+}
+
+void http_answered(struct exchange *x)
+{
+    struct conn *c = x->conn;
+    struct http_conn *h = conn_edge(c);
+
+    x->flags |= EXCHANGE_DONE;
+    if (!(x->flags & EXCHANGE_KEEP))
+        h->state = HTTP_CLOSING;
+    while (h->first && (h->first->flags & EXCHANGE_DONE)) {
+        if (h->first->out.len)
+            buf_add(conn_out(c), buf_slice(&h->first->out));
+        if (!pop(h)) {
+            finish(c, "answered");
+            return;
+        }
+    }
+    if (h->state == HTTP_SUBSCRIBING || h->state == HTTP_POLL)
+        h->state = HTTP_IDLE;
+    go_on(c);
+}
+
+void http_release(struct exchange *x)
+{
+    struct http_conn *h = conn_edge(x->conn);
+
+    CHECK(h->first == x && !x->next);
+    (void)pop(h);
+}
+
+/* The exchange that asked under this ref, NULL when nobody waits for it. */
+static struct exchange *asked_by(struct conn *c, uint32_t ref)
+{
+    struct http_conn *h = conn_edge(c);
+    struct exchange *x;
+
+    if (h->state == HTTP_STREAM || conn_closing(c))
+        return NULL;
+    for (x = h->first; x; x = x->next)
+        if (x->serial == ref >> REF_INDEX_BITS && x->ops &&
+            !(x->flags & EXCHANGE_DONE))
+            break;
+    return x;
+}
+
+/* ---- what is asked, before a handler sees it ---------------------------- */
+
+static bool has_body(const struct request *r)
+{
+    return (r->flags & REQUEST_CHUNKED) || r->length > 0;
+}
+
+/* An answer to what was no request, or not all of one. It closes. */
+static void reject(struct conn *c, const struct request *r,
+                   const struct fault *why)
+{
+    static const struct request unknown = {.minor = 1};
+    struct exchange *x = exchange_new(c, r ? r : &unknown);
+    struct http_conn *h = conn_edge(c);
+
+    h->state = HTTP_CLOSING;
+    conn_deadline(c, 0);
+    if (x)
+        reply_fault(x, why);
+    else
+        conn_abort(c, "nomem");
+}
+
+static size_t body_max(const struct conn *c, const struct route *route)
+{
+    return route->body == BODY_BATCH ? limits_of(c)->batch_bytes
+                                     : limits_of(c)->message;
+}
+
+static const struct fault *too_big_for(const struct route *route)
+{
+    return route->body == BODY_ECHO ? &echo_too_big : &too_big;
+}
+
+static bool refuses_body(struct exchange *x, const struct request *r,
+                         const struct route *route)
+{
+    struct slice coding = r->field[FIELD_CONTENT_ENCODING];
+
+    if (route->body == BODY_NONE && has_body(r))
+        reply_error(x, 400, "body.unexpected",
+                    SLICE("This request takes no body."));
+    else if ((route->body == BODY_MESSAGE || route->body == BODY_BATCH) &&
+             !(r->flags & (REQUEST_CHUNKED | REQUEST_LENGTH)))
+        reply_error(x, 411, "body.length",
+                    SLICE("Say Content-Length, 0 for an empty body."));
+    else if (r->length > body_max(x->conn, route) && route->body != BODY_NONE)
+        reply_fault(x, too_big_for(route));
+    else if (coding.len && !slice_eq_nocase(coding, SLICE("identity")))
+        reply_error(x, 415, "body.encoding",
+                    SLICE("The body must not be compressed."));
+    else
+        return false;
+    return true;
+}
+
+/* OPTIONS: what is possible here, and what a page of an allowed origin may
+ * send along. */
+static void reply_options(struct exchange *x, struct slice allow)
+{
+    buf_addf(&x->fields,
+             "Allow: " SLICE_FMT "\r\n"
+             "Access-Control-Allow-Methods: " SLICE_FMT "\r\n",
+             SLICE_ARG(allow), SLICE_ARG(allow));
+    buf_add_str(&x->fields,
+                "Access-Control-Allow-Headers: Authorization, Content-Type, "
+                "Idempotency-Key, Last-Event-ID, Touchline-From, "
+                "Touchline-Key\r\n"
+                "Access-Control-Max-Age: 600\r\n");
+    reply(x, 204, NULL, SLICE(""));
+}
+
+/* Nobody answers this method on this path. */
+static void reply_no_route(struct exchange *x, const struct request *r,
+                           struct slice allow)
+{
+    if (r->method == METHOD_OPTIONS && slice_eq(r->path, SLICE("*"))) {
+        reply_options(x, SLICE("GET, HEAD, POST, PUT, DELETE, OPTIONS"));
+    } else if (allow.len == 0) {
+        reply_error(x, 404, "path.unknown", SLICE("There is nothing here."));
+    } else if (r->method == METHOD_OPTIONS) {
+        reply_options(x, allow);
+    } else {
+        buf_addf(&x->fields, "Allow: " SLICE_FMT "\r\n", SLICE_ARG(allow));
+        reply_error(x, 405, "method.denied",
+                    SLICE("This method is not possible here; see Allow."));
+    }
+}
+
+/* 421: a page on the web has had its name pointed at this machine. */
+static bool refuses_host(struct exchange *x, const struct request *r)
+{
+    struct slice host = r->field[FIELD_HOST];
+
+    if (!host.ptr || !conn_at_loopback(x->conn) ||
+        access_host_allowed(gateway_edge_config(gateway_of(x->conn)), host))
+        return false;
+    reply_error(x, 421, "host.unknown",
+                SLICE("This address answers to its number, to localhost, and "
+                      "to the names in http.hosts."));
+    return true;
+}
+
+static bool refuses_origin(struct exchange *x, const struct request *r)
+{
+    struct slice origin = r->field[FIELD_ORIGIN];
+
+    if (r->method == METHOD_GET || r->method == METHOD_HEAD ||
+        r->method == METHOD_OPTIONS || !origin.ptr ||
+        access_origin_allowed(gateway_edge_config(gateway_of(x->conn)),
+                              origin, r->field[FIELD_HOST]))
+        return false;
+    reply_error(x, 403, "origin.denied",
+                SLICE("Pages of this origin may not write here; http.origins "
+                      "would list its host."));
+    return true;
+}
+
+/* The address in the last element of Forwarded, or of X-Forwarded-For. */
+static struct slice forwarded_for(const struct request *r)
+{
+    struct slice rest = r->field[FIELD_X_FORWARDED_FOR];
+    struct slice last = rest;
+
+    if (rest.ptr) {
+        while (rest.ptr)
+            last = slice_trim(slice_split(&rest, ','));
+        return last;
+    }
+    rest = r->field[FIELD_FORWARDED];
+    while (rest.ptr)
+        last = slice_trim(slice_split(&rest, ','));
+    while (last.ptr) {
+        struct slice pair = slice_trim(slice_split(&last, ';'));
+
+        if (!slice_eq_nocase(slice_head(pair, 4), SLICE("for=")))
+            continue;
+        pair = slice_from(pair, 4);
+        if (pair.len >= 2 && pair.ptr[0] == '"')
+            pair = slice_make(pair.ptr + 1, pair.len - 2);
+        return pair;
+    }
+    return SLICE("");
+}
+
+/* Who asks: through which proxy, with which token. */
+static bool refuses_who(struct exchange *x, const struct request *r)
+{
+    struct slice text = r->field[FIELD_AUTHORIZATION];
+    const struct config_token *token = NULL;
+
+    if (r->field[FIELD_X_FORWARDED_FOR].ptr || r->field[FIELD_FORWARDED].ptr)
+        conn_set_forwarded(x->conn, forwarded_for(r));
+    if (slice_eq_nocase(slice_head(text, 7), SLICE("bearer "))) {
+        token = access_token(conn_config(x->conn),
+                             slice_trim(slice_from(text, 7)));
+        if (!token) {
+            reply_error(x, 403, "token.unknown",
+                        SLICE("This token is not known here."));
+            return true;
+        }
+    }
+    if (token != conn_token(x->conn))
+        conn_set_token(x->conn, token);
+    return false;
+}
+
+static bool asks_for_websocket(const struct request *r)
+{
+    unsigned both = REQUEST_UPGRADE | REQUEST_WEBSOCKET;
+
+    return r->method == METHOD_GET && r->minor > 0 && (r->flags & both) == both;
+}
+
+/* True: it has been answered. route NULL: there is none; see allow. */
+static bool refused(struct exchange *x, const struct request *r,
+                    const struct route *route, struct slice allow)
+{
+    bool keep = x->flags & EXCHANGE_KEEP;
+
+    /* The body of a request that is refused is not read. */
+    if (has_body(r))
+        x->flags &= (uint16_t)~EXCHANGE_KEEP;
+    if (refuses_host(x, r) || refuses_who(x, r))
+        return true;
+    if (asks_for_websocket(r)) {
+        api_websocket(x, &(struct call){.request = r});
+        return true;
+    }
+    if (!route) {
+        reply_no_route(x, r, allow);
+        return true;
+    }
+    if (refuses_origin(x, r) || refuses_body(x, r, route))
+        return true;
+    if (keep)
+        x->flags |= EXCHANGE_KEEP;
+    return false;
+}
+
+/* ---- from the head to the handler --------------------------------------- */
+
+static void handle(struct exchange *x, const struct route *route,
+                   const struct call *call)
+{
+    struct conn *c = x->conn;
+    struct http_conn *h = conn_edge(c);
+    bool keep = x->flags & EXCHANGE_KEEP;
+
+    h->state = HTTP_IDLE;
+    conn_deadline(c, 0);
+    route->handle(x, call);
+    if (!keep && h->state == HTTP_IDLE)
+        h->state = HTTP_CLOSING;
+}
+
+static bool is_admin(struct conn *c)
+{
+    const struct config_edge *cfg = gateway_edge_config(gateway_of(c));
+
+    return conn_at_admin(c) || (cfg->admin.count == 0 && conn_at_loopback(c));
+}
+
+/* A head that is complete, on its way to be handled. */
+struct arrival {
+    struct request request;
+    const struct route *route;
+    struct buf path, allow;
+    struct slice tail;
+};
+
+static void arrival_fini(struct arrival *a)
+{
+    buf_fini(&a->path);
+    buf_fini(&a->allow);
+}
+
+/* 0, or ERR_BAD with *why, or ERR_NOMEM. */
+static int arrival_read(struct arrival *a, struct conn *c, struct slice head,
+                        const struct fault **why)
+{
+    int rc = request_parse(&a->request, head, why);
+
+    if (rc == 0)
+        rc = request_check_host(&a->request, why);
+    if (rc == 0)
+        rc = target_decode(&a->path, a->request.path);
+    if (rc < 0)
+        return rc;
+    a->route = route_find(a->request.method, buf_slice(&a->path), is_admin(c),
+                          &a->tail, &a->allow);
+    return a->path.failed || a->allow.failed ? ERR_NOMEM : 0;
+}
+
+/* May it be begun while others wait for their answers? */
+static bool may_overlap(const struct arrival *a)
+{
+    return a->route && (a->route->flags & ROUTE_PIPELINED) &&
+           !(a->request.flags & REQUEST_CONTINUE);
+}
+
+/* Keeps the request until its body is there. */
+static void await_body(struct exchange *x, struct arrival *a,
+                       struct slice head, bool body_begun)
+{
+    struct conn *c = x->conn;
+    struct http_conn *h = conn_edge(c);
+    struct upload *u = calloc(1, sizeof *u);
+    const struct fault *why;
+
+    if (u)
+        buf_add(&u->head, head);
+    if (!u || u->head.failed ||
+        request_parse(&u->request, buf_slice(&u->head), &why) < 0) {
+        upload_free(u);
+        conn_abort(c, "nomem");
+        return;
+    }
+    u->exchange = x;
+    u->route = a->route;
+    u->tail = a->tail.ptr ? (size_t)(a->tail.ptr - a->path.ptr) : 0;
+    u->tail_len = a->tail.len;
+    u->path = a->path;
+    buf_init(&a->path);
+    u->max = body_max(c, a->route);
+    h->upload = u;
+    h->state = HTTP_BODY;
+    conn_deadline(c, limits_of(c)->body_rate ? HTTP_BODY_STEP_MS : 0);
+    if ((u->request.flags & REQUEST_CONTINUE) && !body_begun)
+        buf_add_str(conn_out(c), "HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+/* The request is accepted: now, or once its body is there. */
+static void begin(struct conn *c, struct arrival *a, struct slice head,
+                  struct slice rest, size_t *used)
+{
+    struct http_conn *h = conn_edge(c);
+    const struct request *r = &a->request;
+    struct exchange *x = exchange_new(c, r);
+    size_t limit = limits_of(c)->requests_per_connection;
+
+    if (!x) {
+        conn_abort(c, "nomem");
+        return;
+    }
+    *used += head.len;
+    h->state = HTTP_IDLE;
+    if (limit && ++h->served >= limit)
+        x->flags &= (uint16_t)~EXCHANGE_KEEP;
+    if (refused(x, r, a->route, buf_slice(&a->allow)))
+        return;
+    if ((r->flags & REQUEST_CHUNKED) || rest.len < r->length) {
+        await_body(x, a, head, rest.len > 0);
+        return;
+    }
+    *used += (size_t)r->length;
+    handle(x, a->route,
+           &(struct call){r, buf_slice(&a->path), a->tail,
+                          slice_head(rest, (size_t)r->length)});
+}
+
+/* ---- input -------------------------------------------------------------- */
+
+enum step { STEP_ON, STEP_WAIT };
+
+/* What has come stays where it is for now. */
+static enum step hold(struct conn *c, enum http_flag until)
+{
+    struct http_conn *h = conn_edge(c);
+
+    h->flags |= (uint8_t)until;
+    conn_pause_input(c, true);
+    if (conn_out_pending(c) > HTTP_OUT_MAX)
+        conn_want_drained(c);
+    return STEP_WAIT;
+}
+
+static enum step arrive(struct conn *c, struct slice head, struct slice rest,
+                        size_t *used)
+{
+    struct http_conn *h = conn_edge(c);
+    struct arrival a = {.path = BUF_INIT};
+    const struct fault *why = NULL;
+    enum step step = STEP_ON;
+    int rc = arrival_read(&a, c, head, &why);
+
+    forget_scan(h);
+    if (rc == ERR_NOMEM)
+        conn_abort(c, "nomem");
+    else if (rc < 0)
+        reject(c, &a.request, why);
+    else if (h->unanswered && !may_overlap(&a))
+        step = hold(c, HTTP_WAIT_ALL);
+    else
+        begin(c, &a, head, rest, used);
+    arrival_fini(&a);
+    return conn_closing(c) ? STEP_WAIT : step;
+}
+
+/* Part of a head is there: the clock runs from its first byte. */
+static enum step await_head(struct conn *c, struct slice in)
+{
+    struct http_conn *h = conn_edge(c);
+
+    if (h->state == HTTP_IDLE && !slice_starts(SLICE("\r\n"), in)) {
+        h->state = HTTP_HEAD;
+        conn_deadline(c, to_ms(limits_of(c)->header_wait));
+    }
+    return STEP_WAIT;
+}
+
+static enum step take_head(struct conn *c, struct slice in, size_t *used)
+{
+    struct http_conn *h = conn_edge(c);
+    const struct config_limits *l = limits_of(c);
+    struct head_limits limits = {l->request_line, l->header_block,
+                                 (unsigned)l->headers};
+    struct head_scan scan = {h->scanned, h->lines};
+    const struct fault *why = NULL;
+    size_t len = 0;
+    int rc;
+
+    if (in.len == 0)
+        return STEP_WAIT;
+    if (h->unanswered >= PIPELINE_MAX || conn_out_pending(c) > HTTP_OUT_MAX)
+        return hold(c, HTTP_WAIT_ROOM);
+    rc = head_scan(&scan, in, &limits, &len, &why);
+    h->scanned = scan.at;
+    h->lines = scan.lines;
+    if (rc == ERR_AGAIN)
+        return await_head(c, in);
+    if (rc == 0)
+        return arrive(c, slice_head(in, len), slice_from(in, len), used);
+    reject(c, NULL, why);
+    return STEP_WAIT;
+}
+
+static int upload_feed(struct upload *u, struct slice in, size_t *used,
+                       const struct fault **why)
+{
+    size_t n = 0;
+    int rc = 0;
+
+    if (u->request.flags & REQUEST_CHUNKED) {
+        rc = chunked_feed(&u->chunked, in, &u->body, u->max, &n, why);
+    } else {
+        n = (size_t)MIN(u->request.length - u->body.len, (uint64_t)in.len);
+        buf_add(&u->body, slice_head(in, n));
+        if (u->body.len < u->request.length)
+            rc = u->body.failed ? ERR_NOMEM : ERR_AGAIN;
+    }
+    u->seen += n;
+    *used += n;
+    return rc;
+}
+
+/* The body will not become whole: says why, and closes. */
+static void upload_fail(struct conn *c, const struct fault *why)
+{
+    struct http_conn *h = conn_edge(c);
+    struct exchange *x = h->upload->exchange;
+
+    upload_free(h->upload);
+    h->upload = NULL;
+    h->state = HTTP_CLOSING;
+    conn_deadline(c, 0);
+    reply_fault(x, why);
+}
+
+static void upload_handle(struct upload *u)
+{
+    struct slice path = buf_slice(&u->path);
+    struct call call = {
+        .request = &u->request,
+        .path = path,
+        .tail = slice_head(slice_from(path, u->tail), u->tail_len),
+        .body = buf_slice(&u->body),
+    };
+
+    handle(u->exchange, u->route, &call);
+    upload_free(u);
+}
+
+static enum step take_body(struct conn *c, struct slice in, size_t *used)
+{
+    struct http_conn *h = conn_edge(c);
+    struct upload *u = h->upload;
+    const struct fault *why = NULL;
+    int rc = upload_feed(u, in, used, &why);
+
+    if (rc == ERR_AGAIN)
+        return STEP_WAIT;
+    if (rc == ERR_NOMEM) {
+        conn_abort(c, "nomem");
+    } else if (rc < 0) {
+        upload_fail(c, rc == ERR_TOO_BIG ? too_big_for(u->route) : why);
+    } else {
+        h->upload = NULL;
+        upload_handle(u);
+    }
+    return conn_closing(c) ? STEP_WAIT : STEP_ON;
+}
+
+static enum step take(struct conn *c, struct slice in, size_t *used)
+{
+    struct http_conn *h = conn_edge(c);
+
+    switch ((enum http_state)h->state) {
+    case HTTP_IDLE:
+    case HTTP_HEAD:
+        return take_head(c, in, used);
+    case HTTP_BODY:
+        return take_body(c, in, used);
+    case HTTP_SUBSCRIBING:
+    case HTTP_POLL:
+        return in.len ? hold(c, HTTP_WAIT_ALL) : STEP_WAIT;
+    case HTTP_STREAM:
+    case HTTP_CLOSING:
+        *used += in.len;
+        return STEP_WAIT;
+    }
+    return STEP_WAIT;
+}
+
+static ssize_t http_input(struct conn *c, struct slice bytes)
+{
+    size_t used = 0;
+
+    while (take(c, slice_from(bytes, used), &used) == STEP_ON)
+        ;
+    return conn_closing(c) ? -1 : (ssize_t)used;
+}
+
+static void http_input_end(struct conn *c)
+{
+    struct http_conn *h = conn_edge(c);
+
+    h->flags |= HTTP_ENDED;
+    if (h->state == HTTP_HEAD)
+        reject(c, NULL, &cut_short);
+    else if (h->state == HTTP_BODY)
+        upload_fail(c, &cut_short);
+    else if (h->state == HTTP_IDLE)
+        go_on(c);
+    else if (h->state != HTTP_CLOSING)
+        finish(c, "left"); /* nobody is there to hear the rest */
+}
+
+/* ---- time, the beginning and the end ------------------------------------ */
+
+static void look_at_rate(struct conn *c, struct upload *u)
+{
+    uint64_t least = limits_of(c)->body_rate * (HTTP_BODY_STEP_MS / 1000);
+
+    if (u->seen - u->looked < least) {
+        upload_fail(c, &timeout_body);
+        return;
+    }
+    u->looked = u->seen;
+    conn_deadline(c, HTTP_BODY_STEP_MS);
+}
+
+static void http_deadline(struct conn *c)
+{
+    struct http_conn *h = conn_edge(c);
+
+    switch ((enum http_state)h->state) {
+    case HTTP_IDLE:
+        if (h->unanswered == 0)
+            finish(c, "idle");
+        break;
+    case HTTP_HEAD:
+        reject(c, NULL, &timeout_head);
+        break;
+    case HTTP_BODY:
+        look_at_rate(c, h->upload);
+        break;
+    case HTTP_POLL:
+    case HTTP_STREAM:
+        comet_deadline(c);
+        break;
+    case HTTP_SUBSCRIBING:
+    case HTTP_CLOSING:
+        break;
+    }
+}
+
+static void http_opened(struct conn *c)
+{
+    conn_deadline(c, to_ms(limits_of(c)->header_wait));
+}
+
+static struct slice http_busy(const struct gateway *g)
+{
+    UNUSED(g);
+    return SLICE("HTTP/1.1 503 Service Unavailable\r\n"
+                 "Connection: close\r\n"
+                 "Retry-After: 5\r\n"
+                 "Content-Type: application/json\r\n"
+                 "Content-Length: 75\r\n"
+                 "\r\n"
+                 "{\"error\":{\"code\":\"gateway.full\","
+                 "\"text\":\"No room for one more connection.\"}}\n");
+}
+
+static void http_drained(struct conn *c)
+{
+    struct http_conn *h = conn_edge(c);
+
+    if (h->state != HTTP_STREAM && !conn_closing(c))
+        go_on(c);
+}
+
+static void http_closed(struct conn *c)
+{
+    struct http_conn *h = conn_edge(c);
+
+    if (h->state == HTTP_STREAM) {
+        comet_closed(c);
+        return;
+    }
+    upload_free(h->upload);
+    while (h->first)
+        (void)pop(h);
+}
+
+/* What has been asked is still answered; the last answer closes. */
+static void http_drain(struct conn *c)
+{
+    struct http_conn *h = conn_edge(c);
+    struct exchange *last;
+
+    if (h->state == HTTP_STREAM || h->state == HTTP_POLL ||
+        h->state == HTTP_SUBSCRIBING) {
+        comet_drain(c);
+        return;
+    }
+    if (!h->first) {
+        finish(c, "drain");
+        return;
+    }
+    for (last = h->first; last->next; last = last->next)
+        ;
+    last->flags &= (uint16_t)~EXCHANGE_KEEP;
+    if (h->state != HTTP_BODY)
+        h->state = HTTP_CLOSING;
+}
+
+/* ---- answers of the router ---------------------------------------------- */
+
+static void http_published(struct conn *c, uint32_t ref,
+                           const struct published *p)
+{
+    struct exchange *x = asked_by(c, ref);
+
+    if (x && x->ops->published)
+        x->ops->published(x, ref & ((1u << REF_INDEX_BITS) - 1), p);
+}
+
+static void http_row(struct conn *c, uint32_t ref, struct msg *m)
+{
+    struct exchange *x = asked_by(c, ref);
+
+    if (x && x->ops->row)
+        x->ops->row(x, m);
+}
+
+static void http_hole(struct conn *c, uint32_t ref, const struct frame_hole *f)
+{
+    struct exchange *x = asked_by(c, ref);
+
+    if (x && x->ops->hole)
+        x->ops->hole(x, f);
+}
+
+static void http_page_end(struct conn *c, uint32_t ref, int err, bool more,
+                          uint64_t upto)
+{
+    struct exchange *x = asked_by(c, ref);
+
+    if (x && x->ops->page_end)
+        x->ops->page_end(x, err, more, upto);
+}
+
+static void http_answer(struct conn *c, uint32_t ref,
+                        enum publish_status status, bool json,
+                        struct slice body)
+{
+    struct exchange *x = asked_by(c, ref);
+
+    if (x && x->ops->answered)
+        x->ops->answered(x, status, json, body);
+}
+
+const struct edge http_edge = {
+    .name = "http",
+    .scheme = "http",
+    .conn_bytes = sizeof(struct http_conn),
+    .opened = http_opened,
+    .busy = http_busy,
+    .input = http_input,
+    .input_end = http_input_end,
+    .deadline = http_deadline,
+    .ping = comet_ping,
+    .drained = http_drained,
+    .closed = http_closed,
+    .drain = http_drain,
+    .subscribed = comet_subscribed,
+    .started = comet_started,
+    .subscribe_failed = comet_subscribe_failed,
+    .notice = comet_notice,
+    .put = comet_put,
+    .pulled = comet_pulled,
+    .published = http_published,
+    .row = http_row,
+    .hole = http_hole,
+    .page_end = http_page_end,
+    .answered = http_answer,
+};

@@ -1,0 +1,77 @@
+/* http.h - the HTTP edge: connections, requests in order, answers in order.
+ * path: msg > publish > store > table > repeater > link > bus > gateway >
+ *       [edge] > conn
+ *
+ * A connection goes  idle -> head -> (body) -> idle ...  and, once, ends in a
+ * stream. Publications may be pipelined, up to PIPELINE_MAX; any other request
+ * waits until all before it have been answered, so that what is kept for
+ * answers is bounded. A stream keeps nothing but struct http_conn.
+ * Threads: the gateway's loop. */
+#ifndef TOUCHLINE_HTTP_HTTP_H
+#define TOUCHLINE_HTTP_HTTP_H
+
+#include "gateways/common/conn.h"
+#include "gateways/common/edge.h"
+#include "gateways/common/gateway.h"
+#include "gateways/http/exchange.h"
+#include "gateways/common/request.h"
+
+extern const struct edge http_edge;
+
+enum {
+    HTTP_OUT_MAX = 64 * 1024,   /* unread answers; then requests wait */
+    HTTP_KEEP_ALIVE_MS = 75000, /* a connection without a request */
+    HTTP_BODY_STEP_MS = 5000,   /* how often a body's rate is looked at */
+};
+
+enum http_state {
+    HTTP_IDLE,        /* no byte of a request is there */
+    HTTP_HEAD,        /* the head of a request has begun */
+    HTTP_BODY,        /* upload holds a request whose body is coming */
+    HTTP_SUBSCRIBING, /* a stream or a poll waits for its login */
+    HTTP_POLL,        /* logged in, nothing to answer yet */
+    HTTP_STREAM,
+    HTTP_CLOSING,     /* input is thrown away */
+};
+
+enum http_flag {
+    HTTP_WAIT_ROOM = 1u << 0, /* input is paused: too many answers are due */
+    HTTP_WAIT_ALL = 1u << 1,  /* ... until all have been given */
+    HTTP_ENDED = 1u << 2,     /* the peer has sent its FIN */
+    HTTP_TRAILERS = 1u << 3,  /* the stream ends with Touchline-Cursor */
+    HTTP_PUT = 1u << 4,       /* this visit has put a message (comet.c) */
+    HTTP_PATTERN = 1u << 5,   /* the stream is of a pattern (comet.c) */
+};
+
+struct upload; /* a request that waits for its body (http.c) */
+struct ticker; /* a /test/ page with ?every= (comet.c) */
+
+struct http_conn {
+    uint8_t state; /* enum http_state */
+    uint8_t form;  /* enum comet_form, of a stream */
+    uint8_t flags; /* enum http_flag */
+    uint8_t unanswered;
+    uint16_t serial; /* of the newest exchange */
+    uint16_t lines;  /* of the head that is coming; see head_scan */
+    union {
+        struct {
+            struct exchange *first; /* the oldest one not answered */
+            struct upload *upload;
+            uint32_t scanned;
+            uint32_t served; /* requests so far */
+        };
+        struct { /* HTTP_STREAM */
+            uint64_t last_seq; /* of the message put last */
+            struct ticker *ticker;
+            uint32_t last_offset; /* its low bits */
+            uint32_t count;       /* messages shown on a /test/ page */
+        };
+    };
+};
+
+/* An exchange has its answer: sends what is due, goes on reading. */
+void http_answered(struct exchange *x);
+/* The exchange leaves without an answer of its own: a stream has begun. */
+void http_release(struct exchange *x);
+
+#endif

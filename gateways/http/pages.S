@@ -1,0 +1,18 @@
+/* The files of pages/, as they are. */
+    .section .rodata
+
+    .macro page name, file
+    .global page_\name
+    .global page_\name\()_end
+page_\name:
+    .incbin "gateways/http/pages/\file"
+page_\name\()_end:
+    .byte 0
+    .endm
+
+    page index, index.html
+    page style, style.css
+    page app, app.js
+    page touchline, touchline.js
+
+    .section .note.GNU-stack, "", %progbits

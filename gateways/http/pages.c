@@ -1,0 +1,86 @@
+#include "gateways/http/pages.h"
+
+/* Made by pages.S. */
+extern const uint8_t page_index[], page_index_end[];
+extern const uint8_t page_style[], page_style_end[];
+extern const uint8_t page_app[], page_app_end[];
+extern const uint8_t page_touchline[], page_touchline_end[];
+
+static const struct page {
+    const char *path;
+    const char *type;
+    const uint8_t *bytes, *end;
+} pages[] = {
+    {"/", "text/html; charset=utf-8", page_index, page_index_end},
+    {"/style.css", "text/css; charset=utf-8", page_style, page_style_end},
+    {"/app.js", "text/javascript; charset=utf-8", page_app, page_app_end},
+    {"/touchline.js", "text/javascript; charset=utf-8", page_touchline,
+     page_touchline_end},
+};
+
+static const char try_this[] =
+    "Touchline: say something on a channel, and all who listen hear it.\n"
+    "\n"
+    "listen:   curl -N http://HOST/v1/stream?channel=room/lobby\n"
+    "say:      curl -d hello http://HOST/v1/publish/room/lobby\n"
+    "read on:  curl http://HOST/v1/history/room/lobby\n"
+    "who:      curl http://HOST/v1/presence/room/lobby\n"
+    "matches:  curl http://HOST/v1/matches\n"
+    "\n"
+    "With a browser, this address shows matches and a chat room.\n";
+
+static void send_page(struct exchange *x, const struct page *p)
+{
+    buf_add_str(&x->fields,
+                "Content-Security-Policy: default-src 'self'; "
+                "connect-src 'self' ws: wss:; frame-ancestors 'none'; "
+                "base-uri 'none'; form-action 'self'\r\n"
+                "Referrer-Policy: no-referrer\r\n");
+    x->flags |= EXCHANGE_TAGGED;
+    reply(x, 200, p->type, slice_make(p->bytes, (size_t)(p->end - p->bytes)));
+}
+
+/* HOST in the text becomes the host that was asked for. */
+static void send_text(struct exchange *x, const struct call *call)
+{
+    struct slice host = call->request->field[FIELD_HOST];
+    struct slice rest = slice_make(try_this, sizeof try_this - 1);
+    struct buf b = BUF_INIT;
+
+    if (!host.len)
+        host = slice_str(conn_local_text(x->conn));
+    while (rest.len) {
+        if (slice_starts(rest, SLICE("HOST"))) {
+            buf_add(&b, host);
+            rest = slice_from(rest, 4);
+        } else {
+            buf_add_byte(&b, rest.ptr[0]);
+            rest = slice_from(rest, 1);
+        }
+    }
+    if (b.failed)
+        reply_no_memory(x);
+    else
+        reply_text(x, 200, buf_slice(&b));
+    buf_fini(&b);
+}
+
+void pages_root(struct exchange *x, const struct call *call)
+{
+    buf_add_str(&x->fields, "Vary: Accept\r\n");
+    if (call->request->flags & REQUEST_HTML)
+        send_page(x, &pages[0]);
+    else
+        send_text(x, call);
+}
+
+void pages_file(struct exchange *x, const struct call *call)
+{
+    for (size_t i = 0; i < ARRAY_LEN(pages); i++) {
+        if (slice_eq(call->path, slice_str(pages[i].path))) {
+            send_page(x, &pages[i]);
+            return;
+        }
+    }
+    reply_error(x, 404, "path.unknown", SLICE("There is no such page."));
+}

@@ -1,0 +1,13 @@
+/* pages.h - the pages for people and their scripts, kept in the binary.
+ * Threads: the gateway's loop. */
+#ifndef TOUCHLINE_HTTP_PAGES_H
+#define TOUCHLINE_HTTP_PAGES_H
+
+#include "gateways/http/route.h"
+
+/* GET /: the page, or a short text for who did not ask for HTML. */
+void pages_root(struct exchange *x, const struct call *call);
+/* The file that the path names. */
+void pages_file(struct exchange *x, const struct call *call);
+
+#endif

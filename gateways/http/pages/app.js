@@ -1,0 +1,1064 @@
+/* app.js - the fan's page: matches, one match live, a chat room.
+ *
+ * Two subscriptions feed it: match/* and team/* from the cursor of the list
+ * that was read first, and the room. A match is kept as the server's state at
+ * a seq (base, at) and the events known of it; what comes after `at` is folded
+ * in here, and a snapshot replaces both. All text goes in as text. */
+(function () {
+'use strict';
+
+const KEEP_LINES = 300;         /* of talk, in the page */
+const PEOPLE_NOTES = 50;        /* in a larger room nobody's coming is news */
+const DRAW_MS = 30;
+const SNAPSHOT_WAIT_MS = 3000;  /* behind a retract */
+const PERIODS = {
+    not_started: 'Not started', first: 'First half', halftime: 'Half time',
+    last: 'Second half', first_extra: 'Extra time, first half',
+    halftime_extra: 'Half time of extra time',
+    last_extra: 'Extra time, second half', penalties: 'Penalty shoot-out',
+    ended: 'Full time', postponed: 'Postponed', abandoned: 'Abandoned',
+    cancelled: 'Cancelled',
+};
+const MINOR = {
+    shot: 'Shot', save: 'Save', corner: 'Corner', goalkick: 'Goal kick',
+    offside: 'Offside', foul: 'Foul', penalty: 'Penalty',
+    freekick: 'Free kick', throwin: 'Throw-in',
+};
+const MOVES = {     /* kind -> the period that follows which */
+    halftime_start: {first: 'halftime', first_extra: 'halftime_extra'},
+    halftime_stop: {halftime: 'last', halftime_extra: 'last_extra'},
+};
+const TURNS = {start: 'first', extratime: 'first_extra',
+               penalties: 'penalties', stop: 'ended'};
+const SEVERITY = ['failed', 'waiting', 'connecting', 'catching-up', 'live'];
+
+const matches = new Map();      /* id -> match */
+const teams = new Map();        /* id -> name */
+const dirty = new Set();
+let epoch = null;
+let chosen = null;              /* match id */
+let pinned = false;             /* by the reader, not by us */
+let refreshing = false;
+let last_ts = 0;
+
+/* ---- Small tools ---- */
+
+const $ = (id) => document.getElementById(id);
+const sides = ['home', 'visit'];
+const clock = (ts) => new Date(ts).toLocaleTimeString(
+    [], {hour: '2-digit', minute: '2-digit', hourCycle: 'h23'});
+const seq_of = (cursor) =>
+    Number((/-(\d+)$/.exec(cursor || '') || [0, -1])[1]);
+
+/* kids: nodes or strings; strings become text. */
+function el(tag, cls, ...kids) {
+    const e = document.createElement(tag);
+
+    if (cls)
+        e.className = cls;
+    e.append(...kids);
+    return e;
+}
+
+function icon(name) {
+    const ns = 'http://www.w3.org/2000/svg';
+    const svg = document.createElementNS(ns, 'svg');
+    const use = document.createElementNS(ns, 'use');
+
+    use.setAttribute('href', '#i-' + name);
+    svg.setAttribute('aria-hidden', 'true');
+    svg.append(use);
+    return svg;
+}
+
+function put(node, text) {
+    if (node.textContent !== String(text))
+        node.textContent = text;
+}
+
+/* Makes nodes the children of parent and touches only what differs, so that
+ * focus, scroll position and animations of the others stay. */
+function place(parent, nodes) {
+    nodes.forEach((n, i) => {
+        if (parent.children[i] !== n)
+            parent.insertBefore(n, parent.children[i] || null);
+    });
+    while (parent.children.length > nodes.length)
+        parent.lastChild.remove();
+}
+
+function hue(text) {
+    let h = 7;
+
+    for (const c of text)
+        h = (h * 31 + c.codePointAt(0)) % 360;
+    return String(h);
+}
+
+function stored(key, value) {
+    try {
+        if (value !== undefined)
+            localStorage.setItem(key, value);
+        return localStorage.getItem(key);
+    } catch (e) {
+        return null;    /* storage is blocked: we live without */
+    }
+}
+
+/* Asks until there is an answer; null when the answer is a refusal. */
+async function get(path) {
+    for (let n = 0; ; n += 1) {
+        try {
+            const r = await fetch(path);
+
+            if (r.ok)
+                return await r.json();
+            if (r.status < 500 && r.status !== 429)
+                return null;
+        } catch (e) {
+            /* The network is away: the pause below is the cure. */
+        }
+        const ms = Math.random() * Math.min(30000, 1000 * Math.pow(2, n));
+        await new Promise((done) => setTimeout(done, ms));
+    }
+}
+
+/* A burst is drawn once. Not by animation frames: there are none in a hidden
+ * tab, whose title shows the score. */
+function changed(...what) {
+    if (dirty.size === 0)
+        setTimeout(draw, DRAW_MS);
+    what.forEach((w) => dirty.add(w));
+}
+
+function draw() {
+    const now = new Set(dirty);
+
+    dirty.clear();
+    choose_current();
+    if (now.has('list'))
+        draw_list();
+    if (now.has('match'))
+        draw_match();
+}
+
+function announce(text) {
+    $('announce').textContent = text;
+}
+
+/* ---- What the events mean ---- */
+
+const team_name = (id) => teams.get(id) || String(id || '').toUpperCase();
+
+/* 7, [7,"Luna"] or {"7":"Luna"} -> ["7", "Luna"] */
+function player(p, match) {
+    if (p === undefined || p === null)
+        return null;
+    const pair = Array.isArray(p) ? p
+        : typeof p === 'object' ? Object.entries(p)[0] || ['', ''] : [p, ''];
+    const s = match.state;
+    const known = Object.assign({}, s.visit_players, s.home_players);
+
+    return [String(pair[0]), pair[1] || known[pair[0]] || 'No. ' + pair[0]];
+}
+
+function fold(s, m) {
+    const d = m.data || {};
+    const side = d.team === s.home ? 'home' : 'visit';
+    const list = side + '_players';
+
+    if (TURNS[m.kind])
+        s.period = TURNS[m.kind];
+    else if (MOVES[m.kind])
+        s.period = MOVES[m.kind][s.period] || s.period;
+    if (m.kind === 'start') {
+        Object.assign(s, {home_score: 0, visit_score: 0}, d,
+                      {period: 'first'});
+    } else if (m.kind === 'penalties') {
+        Object.assign(s, {home_shootout: 0, visit_shootout: 0});
+    } else if (m.kind === 'goal') {
+        const what = side +
+            (s.period === 'penalties' ? '_shootout' : '_score');
+
+        s[what] = (s[what] || 0) + 1;
+    } else if (m.kind === 'status') {
+        Object.assign(s, d);
+        if (d.comment === 'cancelled')
+            s.period = 'cancelled';
+    } else if (m.kind === 'substitution' && s[list]) {
+        const now = Object.assign({}, s[list], d.player_in);
+
+        delete now[Object.keys(d.player_out || {})[0]];
+        s[list] = now;
+    }
+}
+
+function refold(match) {
+    match.state = Object.assign({}, match.base);
+    events_of(match).filter((m) => m.seq > match.at)
+        .forEach((m) => fold(match.state, m));
+}
+
+/* A retract met while catching up comes without its snapshot. With every event
+ * at hand the state is what replaying those that count gives. */
+function replay(match, m) {
+    const list = events_of(match);
+    const undone = retracted(list);
+
+    if (!is_whole(list))
+        return;
+    match.base = {};
+    match.at = m.seq;
+    list.filter((e) => !undone.has(e.offset))
+        .forEach((e) => fold(match.base, e));
+    refold(match);
+}
+
+/* Offsets are dense, so a list from 1 to its own length lacks nothing. */
+function is_whole(list) {
+    return list.length > 0 && list[list.length - 1].offset === list.length;
+}
+
+function retracted(list) {
+    return new Set(list.filter((m) => m.kind === 'retract')
+        .map((m) => m.data.offset));
+}
+
+function events_of(match) {
+    return Array.from(match.events.values())
+        .sort((a, b) => a.offset - b.offset);
+}
+
+/* The events in words, oldest first, with the score as it stood; those that
+ * were taken back are marked and count for nothing. */
+function story(match) {
+    const list = events_of(match);
+    const undone = retracted(list);
+    const whole = is_whole(list);
+    const s = {home: match.state.home, visit: match.state.visit};
+
+    return list.map((m) => {
+        const e = {m: m, undone: undone.has(m.offset), minor: false, tally: '',
+                   counts: whole && !undone.has(m.offset)};
+
+        if (!e.undone)
+            fold(s, m);
+        e.shootout = s.period === 'penalties';
+        tell(e, match, s);
+        return e;
+    });
+}
+
+function tell(e, match, s) {
+    const kind = e.m.kind;
+    const d = e.m.data || {};
+    const who = player(d.player, match);
+    const name = who ? who[1] : '';
+
+    e.who = who;
+    e.detail = [d.team ? team_name(d.team) : '', d.comment || ''];
+    e.mark = 'time';
+    if (kind === 'goal') {
+        const own = d.player_team && d.player_team !== d.team;
+
+        e.mark = 'ball';
+        e.own = own;
+        e.text = (own ? 'Own goal' : e.shootout ? 'Penalty scored' : 'Goal') +
+            (name ? ' – ' + name : '');
+        if (e.counts)
+            e.tally = e.shootout ? s.home_shootout + '–' + s.visit_shootout
+                                 : s.home_score + '–' + s.visit_score;
+    } else if (kind === 'card') {
+        e.mark = d.card;
+        e.text = (d.card === 'red' ? 'Red' : 'Yellow') + ' card – ' + name;
+    } else if (kind === 'substitution') {
+        e.mark = 'swap';
+        e.text = (player(d.player_in, match) || ['', '?'])[1] + ' for ' +
+            (player(d.player_out, match) || ['', '?'])[1];
+    } else if (kind === 'retract') {
+        e.mark = 'undo';
+        e.text = 'Decision reversed';
+    } else if (MINOR[kind]) {
+        e.minor = kind !== 'penalty';
+        e.mark = 'dot';
+        e.text = MINOR[kind] + (name ? ' – ' + name : '');
+    } else if (kind === 'status') {
+        e.text = e.m.offset === 1 ? 'Match announced'
+            : PERIODS[d.period] || 'Announcement';
+    } else {
+        e.text = kind === 'start' ? 'Kick-off' : PERIODS[s.period] || kind;
+    }
+}
+
+/* ---- Following the matches ---- */
+
+function match_of(id) {
+    if (!matches.has(id))
+        matches.set(id, {id: id, epoch: '', base: {}, at: -1, state: {},
+                         events: new Map(), rows: new Map(), asked: false});
+    return matches.get(id);
+}
+
+/* An answer may be older than a snapshot that has come meanwhile. */
+function set_base(id, state, cursor) {
+    const match = match_of(id);
+    const from = String(cursor).replace(/-\d+$/, '');
+
+    if (match.epoch === from && seq_of(cursor) < match.at)
+        return;
+    match.epoch = from;
+    match.base = state;
+    match.at = seq_of(cursor);
+    refold(match);
+}
+
+/* Everything anew, after a gap or where something does not add up. */
+async function refresh() {
+    if (refreshing)
+        return null;
+    refreshing = true;
+    const list = await get('/v1/matches');
+
+    refreshing = false;
+    if (!list)
+        return null;
+    const there = new Set(list.matches.map((s) => s.id));
+    const at = seq_of(list.cursor);
+
+    list.matches.forEach((s) => set_base(s.id, s, list.cursor));
+    matches.forEach((match, id) => {
+        const newer = events_of(match).some((m) => m.seq > at);
+
+        if (!there.has(id) && !newer && match.at <= at && id !== chosen)
+            matches.delete(id);
+    });
+    $('no-matches').textContent =
+        'No matches yet. They appear here as soon as one is created.';
+    changed('list', 'match');
+    return list.cursor;
+}
+
+/* A crowd that saw the same thing does not ask in the same moment. */
+function refresh_soon(ms) {
+    setTimeout(() => {
+        matches.forEach((match) => { match.asked = false; });
+        refresh().then(load_chosen);
+    }, (ms || 0) + Math.random() * 1500);
+}
+
+async function load_teams() {
+    const t = await get('/v1/teams');
+
+    (t ? t.teams : []).forEach((team) => teams.set(team.id, team.name));
+    changed('list', 'match');
+    return t ? t.cursor : null;
+}
+
+/* The events of the match that is shown, newest page first. */
+async function load_chosen() {
+    const match = matches.get(chosen);
+    let query = '?last=1000';
+
+    if (!match || match.asked)
+        return;
+    match.asked = true;
+    while (query) {
+        const page = await get('/v1/matches/' + encodeURIComponent(match.id) +
+                               '/events' + query);
+        const news = (page ? page.messages : [])
+            .filter((m) => !m.notice && !match.events.has(m.offset));
+
+        query = page && page.more && news.length > 0 &&
+            '?limit=1000&before=' + news[0].epoch + '-' + news[0].seq;
+        news.forEach((m) => match.events.set(m.offset, m));
+    }
+    refold(match);
+    changed('match');
+}
+
+function on_match_message(m) {
+    const [type, id] = m.channel.split('/');
+
+    last_ts = m.ts;
+    if (epoch !== null && epoch !== m.epoch) {
+        matches.forEach((match) => {
+            match.events.clear();
+            match.rows.clear();
+        });
+        refresh_soon();
+    }
+    epoch = m.epoch;
+    if (type === 'team') {
+        teams.set(id, m.data.name);
+        changed('list', 'match');
+        return;
+    }
+    const match = match_of(id);
+    const fresh = m.seq > match.at;
+
+    match.events.set(m.offset, m);
+    if (fresh)
+        fold(match.state, m);
+    if (!match.state.home)
+        refresh_soon();
+    if (m.kind === 'retract' && fresh) {
+        replay(match, m);
+        setTimeout(() => {
+            if (match.at < m.seq)
+                refresh_soon();
+        }, SNAPSHOT_WAIT_MS);
+    }
+    if (fresh && id === chosen)
+        announce_event(match, m);
+    changed('list', 'match');
+}
+
+function announce_event(match, m) {
+    const e = story(match).find((x) => x.m === m);
+
+    if (e && !e.minor)
+        announce([e.text].concat(e.detail, e.tally).filter(Boolean).join(', '));
+}
+
+function on_match_notice(n) {
+    if (n.notice === 'gap') {
+        refresh_soon();
+    } else if (n.notice === 'snapshot' && n.state && n.channel) {
+        set_base(n.channel.split('/')[1], n.state, n.cursor);
+        changed('list', 'match');
+    }
+}
+
+/* In play and started last, else next to start, else the latest. What the
+ * reader looks at is left only for a match in play, and never when the reader
+ * has chosen it. */
+function choose_current() {
+    const have = matches.get(chosen);
+    const best = sorted()[0];
+
+    if (have && (pinned || phase(have) === 'live'))
+        return;
+    if (best && best.id !== chosen && (!have || phase(best) === 'live'))
+        choose(best.id);
+}
+
+function choose(id) {
+    chosen = id;
+    changed('list', 'match');
+    load_chosen();
+}
+
+/* ---- Drawing the matches ---- */
+
+function phase(match) {
+    const p = match.state.period;
+
+    if (p === 'not_started')
+        return 'next';
+    return ['ended', 'postponed', 'abandoned', 'cancelled', undefined]
+        .includes(p) ? 'over' : 'live';
+}
+
+function sorted() {
+    const rank = {live: 0, next: 1, over: 2};
+    const time = (m) => Date.parse(m.state.start_time) || 0;
+
+    return Array.from(matches.values())
+        .filter((m) => m.state.home && m.state.period !== 'cancelled')
+        .sort((a, b) => rank[phase(a)] - rank[phase(b)] ||
+            (phase(a) === 'next' ? time(a) - time(b) : time(b) - time(a)) ||
+            (a.id < b.id ? -1 : 1));
+}
+
+const headings = {live: el('li', 'heading', 'In play'),
+                  next: el('li', 'heading', 'To come'),
+                  over: el('li', 'heading', 'Played')};
+
+function fixture(match) {
+    const b = el('button', 'fixture');
+
+    sides.forEach(() => b.append(el('span'), el('b')));
+    b.append(el('small'));
+    b.addEventListener('click', () => {
+        pinned = true;
+        choose(match.id);
+        write_hash();
+    });
+    match.item = el('li', '', b);
+}
+
+function day(s, with_time) {
+    const d = new Date(s.start_time);
+    const form = {day: 'numeric', month: 'short', year: 'numeric'};
+
+    if (isNaN(d))
+        return '';
+    if (with_time)
+        Object.assign(form, {hour: '2-digit', minute: '2-digit',
+                             hourCycle: 'h23'});
+    return d.toLocaleString([], form);
+}
+
+function fixture_text(match) {
+    const s = match.state;
+    const begun = phase(match) !== 'next' && s.home_score !== undefined;
+
+    return [team_name(s.home), begun ? s.home_score : '',
+            team_name(s.visit), begun ? s.visit_score : '',
+            phase(match) === 'next' ? day(s, true)
+                : s.period === 'ended' ? day(s)
+                : String(PERIODS[s.period] || s.period).split(',')[0]];
+}
+
+function draw_list() {
+    const nodes = [];
+    const was = document.querySelector('.fixture[aria-current=true]');
+    let group = null;
+
+    sorted().forEach((match) => {
+        if (phase(match) !== group)
+            nodes.push(headings[group = phase(match)]);
+        if (!match.item)
+            fixture(match);
+        const b = match.item.firstChild;
+
+        fixture_text(match).forEach((t, i) => put(b.children[i], t));
+        b.dataset.phase = phase(match);
+        b.setAttribute('aria-current', String(match.id === chosen));
+        nodes.push(match.item);
+    });
+    $('no-matches').hidden = nodes.length > 0;
+    place($('match-list'), nodes);
+    const is = document.querySelector('.fixture[aria-current=true]');
+
+    if (is && is !== was)
+        is.scrollIntoView({block: 'nearest', inline: 'nearest'});
+}
+
+function draw_match() {
+    const match = matches.get(chosen);
+
+    if (!match || !match.state.home)
+        return;
+    const events = story(match);
+
+    draw_board(match, events);
+    draw_timeline(match, events);
+    draw_lineups(match, events);
+}
+
+function draw_board(match, events) {
+    const s = match.state;
+    const timed = events.filter((e) => e.m.data && e.m.data.minute).pop();
+    const live = phase(match) === 'live';
+    const minute = live && timed ? ' · ' + timed.m.data.minute + '′' : '';
+    const moved = $('board').dataset.match !== match.id;
+
+    $('board').dataset.match = match.id;
+    put($('period'), (PERIODS[s.period] || s.period) + minute);
+    put($('where'), [s.stadium, day(s, !live)].filter(Boolean).join(', '));
+    sides.forEach((side) => {
+        const n = phase(match) === 'next' ? '–' : s[side + '_score'];
+
+        put($(side + '-name'), team_name(s[side]));
+        put($(side + '-crest'), s[side].slice(0, 3).toUpperCase());
+        $(side + '-crest').style.setProperty('--hue', hue(s[side]));
+        draw_score($(side + '-score'), n === undefined ? '–' : n, !moved);
+        draw_scorers($(side + '-scorers'), events, s[side]);
+    });
+    put($('shootout'), s.home_shootout === undefined ? ''
+        : s.home_shootout + '–' + s.visit_shootout + ' on penalties');
+    document.title = s.home.toUpperCase() + ' ' + $('home-score').textContent +
+        ':' + $('visit-score').textContent + ' ' + s.visit.toUpperCase() +
+        ' · Touchline';
+}
+
+function draw_score(node, n, flash) {
+    const more = flash && Number(n) > Number(node.textContent);
+
+    put(node, n);
+    if (!more)
+        return;
+    node.classList.add('scored');
+    setTimeout(() => node.classList.remove('scored'), 2500);
+}
+
+function draw_scorers(node, events, team) {
+    const names = new Map();
+
+    events.filter((e) => e.m.kind === 'goal' && !e.undone && !e.shootout &&
+                         e.m.data.team === team && e.who).forEach((e) => {
+        const name = e.who[1] + (e.own ? ' (own goal)' : '');
+        const minute = e.m.data.minute ? ' ' + e.m.data.minute + '′' : '';
+
+        names.set(name, names.has(name) ? names.get(name) + ',' + minute
+                                        : minute);
+    });
+    const lines = Array.from(names, ([name, minutes]) => name + minutes);
+
+    if (Array.from(node.children, (c) => c.textContent).join() !== lines.join())
+        node.replaceChildren(...lines.map((l) => el('li', '', l)));
+}
+
+function mark(name) {
+    return name === 'yellow' || name === 'red' ? el('span', 'mark ' + name)
+                                               : el('span', 'mark', icon(name));
+}
+
+function row(e) {
+    return el('li', '', el('span', 'minute'), mark(e.mark),
+              el('div', 'what', el('b'), el('small')), el('span', 'tally'));
+}
+
+function draw_timeline(match, events) {
+    const first = match.rows.size === 0;
+
+    place($('timeline'), events.map((e) => {
+        const known = match.rows.has(e.m.offset);
+        const li = known ? match.rows.get(e.m.offset) : row(e);
+        const minute = e.m.data && e.m.data.minute;
+
+        match.rows.set(e.m.offset, li);
+        li.className = [e.minor ? 'minor' : '', e.undone ? 'undone' : '',
+                        e.m.kind === 'goal' && !e.undone ? 'goal' : '',
+                        first ? '' : 'fresh'].join(' ');
+        put(li.children[0], minute ? minute + '′' : clock(e.m.ts));
+        put(li.querySelector('b'), e.text);
+        put(li.querySelector('small'), e.detail.filter(Boolean).join(' · '));
+        put(li.children[3], e.tally);
+        return li;
+    }).reverse());
+    $('no-events').hidden = events.length > 0;
+}
+
+function draw_lineups(match, events) {
+    const s = match.state;
+    const notes = new Map();    /* team/number -> marks, and whether off */
+    const note = (team, p, what, off) => {
+        const who = player(p, match);
+        const key = who && team + '/' + who[0];
+
+        if (!who)
+            return;
+        if (!notes.has(key))
+            notes.set(key, {team: team, who: who, marks: [], off: false});
+        const had = notes.get(key);
+
+        had.off = off === undefined ? had.off
+            : off || what === 'yellow' && had.marks.includes('yellow');
+        had.marks.push(what);
+    };
+
+    events.filter((e) => !e.undone).forEach((e) => {
+        const d = e.m.data || {};
+
+        if (e.m.kind === 'goal' && !e.shootout)
+            note(d.player_team || d.team, d.player, 'ball');
+        else if (e.m.kind === 'card')
+            note(d.team || d.player_team, d.player, d.card, d.card === 'red');
+        if (e.m.kind === 'substitution') {
+            note(d.team, d.player_in, 'swap', false);
+            note(d.team, d.player_out, 'swap', true);
+        }
+    });
+    sides.forEach((side) => draw_lineup(side, s, notes));
+}
+
+function draw_lineup(side, s, notes) {
+    const team = s[side];
+    const given = s[side + '_players'];
+    const men = new Map(Object.entries(given || {}));
+
+    put($(side + '-line'), team_name(team));
+    notes.forEach((n) => {
+        if (n.team === team && given && Object.keys(given).length > 0)
+            men.set(n.who[0], n.who[1]);
+    });
+    const lines = Array.from(men, ([number, name]) => {
+        const n = notes.get(team + '/' + number) || {marks: [], off: false};
+        const badges = el('span', 'badges', ...n.marks.map(mark));
+
+        return {off: n.off, number: Number(number),
+                li: el('li', n.off ? 'off' : '', el('span', '', number),
+                       el('span', '', name), badges)};
+    }).sort((a, b) => a.off - b.off || a.number - b.number);
+
+    $(side + '-players').replaceChildren(...(lines.length > 0
+        ? lines.map((l) => l.li) : [el('li', 'none', 'Not announced')]));
+}
+
+/* ---- The room ---- */
+
+const room = {name: '', sub: null, lines: new Map(), people: new Map(),
+              count: 0, expected: new Map()};
+let me = '';
+
+function enter(name) {
+    if (room.sub)
+        room.sub.close();
+    room.name = name;
+    room.lines.clear();
+    room.people.clear();
+    room.expected.clear();
+    room.count = 0;
+    $('talk').replaceChildren();
+    $('room-name').textContent = name;
+    $('room-input').value = name;
+    $('name-input').value = me;
+    draw_people();
+    room.sub = Touchline.subscribe('', 'room/' + name, {
+        name: me,
+        onmessage: (m) => hear(m, true),
+        onnotice: on_room_notice,
+        onstate: (s) => on_state('room', s),
+    });
+}
+
+function on_room_notice(n) {
+    const s = n.state || n;
+
+    if (n.notice === 'snapshot' && n.state) {
+        set_people(s);
+        (s.messages || []).forEach((m) => hear(m, false));
+    } else if (n.notice === 'resumed') {
+        const asked = room.name;    /* who came and went meanwhile is unknown */
+
+        get('/v1/presence/room/' + asked.split('/').map(encodeURIComponent)
+            .join('/')).then((p) => {
+            if (p && asked === room.name)
+                set_people(p);
+        });
+    } else if (n.notice === 'gap') {
+        add_note('Messages missed: ' + (n.count || 'some'));
+    } else if (n.notice === 'join' || n.notice === 'leave') {
+        come_and_go(n.notice, s);
+    }
+}
+
+function set_people(s) {
+    room.people = new Map((s.names || []).map((p) => [p.name, p.connections]));
+    if (!room.people.has(me) && room.people.size < 100)
+        room.people.set(me, 1);     /* our own coming may be told later */
+    room.count = s.count || 0;
+    draw_people();
+}
+
+function come_and_go(what, s) {
+    const names = (s.names || []).map((p) => p.name || p);
+    const others = (s.count || names.length) - names.length;
+
+    names.forEach((name) => {
+        if (what === 'leave')
+            room.people.delete(name);
+        else if (!room.people.has(name))
+            room.people.set(name, 1);
+    });
+    draw_people();
+    const told = names.filter((name) => name !== me);
+
+    if (others > 0)
+        told.push(others + (others > 1 ? ' others' : ' other'));
+    if (told.length > 0 && room.people.size <= PEOPLE_NOTES)
+        add_note(told.join(', ') + (what === 'join' ? ' joined' : ' left'));
+}
+
+function draw_people() {
+    const many = room.people.size >= 100;
+
+    put($('people'), (many ? room.count : room.people.size) + ' here');
+    $('names').replaceChildren(...Array.from(room.people, ([name, n]) =>
+        el('li', '', name + (n > 1 ? ' ×' + n : ''))));
+}
+
+function text_of(data) {
+    if (typeof data === 'string')
+        return data;
+    return data && typeof data.text === 'string' ? data.text
+                                                 : JSON.stringify(data);
+}
+
+function hear(m, live) {
+    const key = m.epoch + '/' + m.offset;
+    const mine = room.expected.get(m.offset);
+
+    last_ts = m.ts;
+    if (room.lines.has(key))
+        return;
+    if (mine)
+        mine.remove();
+    room.expected.delete(m.offset);
+    const li = line(m.from || 'anon', text_of(m.data), m.ts);
+
+    room.lines.set(key, li);
+    add_line(li, m.from === me);
+    if (live && $('panel-chat').offsetParent === null)
+        unread(Number($('unread').textContent) + 1);
+}
+
+function line(from, text, ts) {
+    const who = el('b', '', from);
+    const li = el('li', from === me ? 'line mine' : 'line',
+                  el('header', '', who, el('span', '', clock(ts))),
+                  el('div', '', text));
+
+    who.style.setProperty('--hue', hue(from));
+    li.dataset.from = from;
+    return li;
+}
+
+function add_note(text) {
+    add_line(el('li', 'note', text), false);
+}
+
+/* What is still being sent stays below what has been said. */
+function add_line(li, follow) {
+    const talk = $('talk');
+    const at_end = talk.scrollHeight - talk.scrollTop - talk.clientHeight < 40;
+    const pending = li.classList.contains('pending') ? null
+        : talk.querySelector('.pending');
+    const before = pending ? pending.previousElementSibling
+                           : talk.lastElementChild;
+
+    li.classList.toggle('follows', Boolean(
+        before && li.dataset.from && before.dataset.from === li.dataset.from));
+    talk.insertBefore(li, pending);
+    while (talk.children.length > KEEP_LINES)
+        talk.firstChild.remove();
+    if (room.lines.size > 2 * KEEP_LINES)
+        room.lines.delete(room.lines.keys().next().value);
+    if (at_end || follow)
+        to_end();
+    else
+        $('newer').hidden = false;
+}
+
+function to_end() {
+    $('talk').scrollTop = $('talk').scrollHeight;
+    $('newer').hidden = true;
+}
+
+function unread(n) {
+    $('unread').textContent = n;
+    $('unread').hidden = n === 0;
+}
+
+function say(text) {
+    const li = line(me, text, Date.now());
+    const key = Date.now().toString(36) + Math.random().toString(36).slice(2);
+    const options = {from: me, idempotency: key};
+
+    li.classList.add('pending');
+    add_line(li, true);
+    send(li, room.name, text, options);
+}
+
+/* The key stays the same however often the reader presses Try again. */
+function send(li, name, text, options) {
+    Touchline.publish('', 'room/' + name, text, options).then((answer) => {
+        if (room.lines.has(answer.epoch + '/' + answer.offset))
+            li.remove();
+        else
+            room.expected.set(answer.offset, li);
+    }, (e) => {
+        const again = el('button', '', 'Not sent: ' + e.message +
+                                       ' – try again');
+
+        again.addEventListener('click', () => {
+            again.remove();
+            send(li, name, text, options);
+        });
+        li.append(again);
+        to_end();
+    });
+}
+
+/* The server's rule: 1 to 64 bytes without control characters, space, colon. */
+function name_is_good(name) {
+    const bytes = new TextEncoder().encode(name).length;
+
+    return bytes > 0 && bytes <= 64 &&
+        !/[\s:\u0000-\u001f\u007f-\u009f]/.test(name);
+}
+
+function room_is_good(name) {
+    return name.length <= 100 && name.split('/').every((s) =>
+        s !== '' && s !== '.' && s !== '..' &&
+        !/[\s*\u0000-\u001f\u007f-\u009f]/.test(s));
+}
+
+/* ---- Connection ---- */
+
+const states = {};
+let retry_at = 0;
+let ever_live = false;
+
+function on_state(who, s) {
+    states[who] = s;
+    if (s.state === 'waiting')
+        retry_at = Date.now() + s.retryIn;
+    if (s.state === 'failed' && who === 'room') {
+        $('identity-error').textContent = s.error.text;
+        $('who').open = true;
+    }
+    draw_state();
+}
+
+function draw_state() {
+    const s = Object.values(states).sort((a, b) =>
+        SEVERITY.indexOf(a.state) - SEVERITY.indexOf(b.state))[0];
+    const was = $('conn').dataset.state;
+    const seconds = Math.max(1, Math.ceil((retry_at - Date.now()) / 1000));
+    const text = {
+        live: 'Live',
+        connecting: ever_live ? 'Reconnecting' : 'Connecting',
+        'catching-up': 'Catching up' + (last_ts
+            ? ' from ' + clock(last_ts) : ''),
+        waiting: 'Reconnecting in ' + seconds + ' s',
+        failed: 'Refused: ' + (s && s.error ? s.error.text : ''),
+    };
+
+    if (!s || !text[s.state])
+        return;
+    put($('conn-text'), text[s.state]);
+    $('conn').dataset.state = s.state;
+    $('conn').title = s.transport === 'poll' ? 'long poll' : s.transport;
+    if (s.state === 'waiting' && was !== 'waiting' && was !== 'connecting')
+        announce('Connection lost, reconnecting.');
+    if (s.state === 'live' && ever_live && was !== 'live')
+        announce('Live again.');
+    ever_live = ever_live || s.state === 'live';
+}
+
+/* ---- The page itself ---- */
+
+function show(view) {
+    document.body.dataset.view = view;
+    document.querySelectorAll('[role=tab]').forEach((t) => {
+        const on = t.id === 'tab-' + view;
+
+        t.setAttribute('aria-selected', String(on));
+        t.tabIndex = on ? 0 : -1;
+    });
+    if (view === 'chat') {
+        unread(0);
+        to_end();
+    }
+}
+
+function on_tab_key(event) {
+    const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
+    const tabs = Array.from(document.querySelectorAll('[role=tab]'))
+        .filter((t) => t.offsetParent !== null);
+    const at = tabs.indexOf(document.activeElement);
+
+    if (!step || at < 0)
+        return;
+    const next = tabs[(at + step + tabs.length) % tabs.length];
+
+    show(next.id.slice(4));
+    next.focus();
+}
+
+function read_hash() {
+    const want = new URLSearchParams(location.hash.slice(1));
+    const name = want.get('room') || 'lobby';
+
+    pinned = want.has('match');
+    if (pinned && want.get('match') !== chosen)
+        choose(want.get('match'));
+    if (name !== room.name)
+        enter(room_is_good(name) ? name : 'lobby');
+}
+
+function write_hash() {
+    const want = new URLSearchParams();
+
+    if (pinned)
+        want.set('match', chosen);
+    want.set('room', room.name);
+    history.pushState(null, '', '#' + want);
+}
+
+function on_identity(event) {
+    const name = $('name-input').value.trim();
+    const where = $('room-input').value.trim();
+
+    event.preventDefault();
+    if (!name_is_good(name) || !room_is_good(where)) {
+        $('identity-error').textContent = name_is_good(name)
+            ? 'A room is a word without spaces or asterisks.'
+            : 'A name has up to 64 bytes, no spaces and no colon.';
+        return;
+    }
+    $('identity-error').textContent = '';
+    me = name;
+    stored('touchline name', name);
+    enter(where);
+    write_hash();
+    $('who').open = false;
+    $('text').focus();
+}
+
+function on_say(event) {
+    const text = $('text').value.trim();
+
+    event.preventDefault();
+    $('text').value = '';
+    if (text)
+        say(text);
+    $('text').focus();
+}
+
+function wire_up() {
+    document.querySelectorAll('[role=tab]').forEach((t) =>
+        t.addEventListener('click', () => show(t.id.slice(4))));
+    document.querySelector('[role=tablist]')
+        .addEventListener('keydown', on_tab_key);
+    document.querySelector('.skip').addEventListener('click', (event) => {
+        event.preventDefault();
+        $('panel-timeline').focus();
+    });
+    $('key-only').addEventListener('click', (event) => {
+        const on = $('timeline').classList.toggle('key-only');
+
+        event.currentTarget.setAttribute('aria-pressed', String(on));
+    });
+    $('identity').addEventListener('submit', on_identity);
+    $('say').addEventListener('submit', on_say);
+    $('text').addEventListener('keydown', (event) => {
+        if (event.key === 'Enter' && !event.shiftKey && !event.isComposing)
+            on_say(event);
+    });
+    $('newer').addEventListener('click', to_end);
+    $('talk').addEventListener('scroll', () => {
+        const t = $('talk');
+
+        if (t.scrollHeight - t.scrollTop - t.clientHeight < 40)
+            $('newer').hidden = true;
+    });
+    window.addEventListener('popstate', read_hash);
+    window.addEventListener('hashchange', read_hash);
+    setInterval(draw_state, 1000);
+}
+
+async function follow_matches() {
+    const since = await load_teams();
+    const cursor = await refresh();
+
+    load_chosen();
+    Touchline.subscribe('', ['match/*', 'team/*'], {
+        since: since || cursor,
+        onmessage: on_match_message,
+        onnotice: on_match_notice,
+        onstate: (s) => on_state('matches', s),
+    });
+}
+
+me = stored('touchline name') || '';
+if (!name_is_good(me))
+    me = stored('touchline name', 'fan-' +
+        String(Math.random()).slice(2, 6)) || 'fan';
+wire_up();
+read_hash();
+follow_matches();
+}());

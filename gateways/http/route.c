@@ -1,0 +1,100 @@
+#include "gateways/http/route.h"
+
+#include "gateways/http/api.h"
+#include "gateways/http/comet.h"
+#include "gateways/http/match.h"
+#include "gateways/http/pages.h"
+
+static const struct route routes[] = {
+    {METHOD_GET, "/", pages_root, BODY_NONE, 0},
+    {METHOD_POST, "/", api_echo, BODY_ECHO, 0},
+    {METHOD_GET, "/style.css", pages_file, BODY_NONE, 0},
+    {METHOD_GET, "/app.js", pages_file, BODY_NONE, 0},
+    {METHOD_GET, "/touchline.js", pages_file, BODY_NONE, 0},
+    {METHOD_GET, "/test/**", comet_test, BODY_NONE, 0},
+    {METHOD_GET, "/v1/stream", comet_stream, BODY_NONE, 0},
+    {METHOD_GET, "/v1/poll", comet_poll, BODY_NONE, 0},
+    {METHOD_POST, "/v1/publish/**", api_publish, BODY_MESSAGE,
+     ROUTE_PIPELINED},
+    {METHOD_POST, "/v1/publish", api_publish_batch, BODY_BATCH, 0},
+    {METHOD_GET, "/v1/history/**", api_history, BODY_NONE, 0},
+    {METHOD_GET, "/v1/presence/**", api_presence, BODY_NONE, 0},
+    {METHOD_GET, "/v1/channels", api_channels, BODY_NONE, 0},
+    {METHOD_GET, "/v1/teams", match_teams, BODY_NONE, 0},
+    {METHOD_GET, "/v1/teams/*", match_team, BODY_NONE, 0},
+    {METHOD_PUT, "/v1/teams/*", match_put_team, BODY_MESSAGE, 0},
+    {METHOD_GET, "/v1/matches", match_list, BODY_NONE, 0},
+    {METHOD_POST, "/v1/matches", match_create, BODY_MESSAGE, 0},
+    {METHOD_GET, "/v1/matches/*", match_show, BODY_NONE, 0},
+    {METHOD_DELETE, "/v1/matches/*", match_cancel, BODY_NONE, 0},
+    {METHOD_GET, "/v1/matches/*/events", match_events, BODY_NONE, 0},
+    {METHOD_POST, "/v1/matches/*/events", match_event, BODY_MESSAGE,
+     ROUTE_PIPELINED},
+    {METHOD_GET, "/1/matches", match_old_list, BODY_NONE, 0},
+    {METHOD_GET, "/1/match/*", match_old_show, BODY_NONE, 0},
+    {METHOD_GET, "/1/match/*/history", match_old_history, BODY_NONE, 0},
+    {METHOD_GET, "/1/checkin", match_checkin, BODY_NONE, 0},
+    {METHOD_GET, "/v1/ws", api_websocket, BODY_NONE, 0},
+    {METHOD_GET, "/v1/raw", api_websocket, BODY_NONE, 0},
+    {METHOD_GET, "/healthz", api_healthz, BODY_NONE, 0},
+    {METHOD_GET, "/readyz", api_readyz, BODY_NONE, 0},
+    {METHOD_GET, "/metrics", api_metrics, BODY_NONE, ROUTE_ADMIN},
+    {METHOD_GET, "/v1/stats", api_stats, BODY_NONE, ROUTE_ADMIN},
+};
+
+/* Segment by segment; the pattern's star takes one, two stars all the rest. */
+static bool matches(const char *text, struct slice path, struct slice *tail)
+{
+    struct slice pattern = slice_str(text);
+    struct slice found = slice_make(NULL, 0);
+
+    while (pattern.ptr && path.ptr) {
+        struct slice want = slice_split(&pattern, '/');
+        struct slice have;
+
+        if (slice_eq(want, SLICE("**"))) {
+            *tail = path;
+            return path.len > 0;
+        }
+        have = slice_split(&path, '/');
+        if (slice_eq(want, SLICE("*")) && have.len)
+            found = have;
+        else if (!slice_eq(want, have))
+            return false;
+    }
+    if (pattern.ptr || path.ptr)
+        return false;
+    *tail = found;
+    return true;
+}
+
+static void add_allowed(struct buf *allow, const struct route *r)
+{
+    buf_addf(allow, "%s%s", allow->len ? ", " : "", method_text(r->method));
+    if (r->method == METHOD_GET)
+        buf_add_str(allow, ", HEAD");
+}
+
+const struct route *route_find(enum method method, struct slice path,
+                               bool admin, struct slice *tail,
+                               struct buf *allow)
+{
+    enum method wanted = method == METHOD_HEAD ? METHOD_GET : method;
+    struct slice found;
+
+    for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
+        const struct route *r = &routes[i];
+
+        if (((r->flags & ROUTE_ADMIN) && !admin) ||
+            !matches(r->pattern, path, &found))
+            continue;
+        if (r->method == wanted) {
+            *tail = found;
+            return r;
+        }
+        add_allowed(allow, r);
+    }
+    if (allow->len)
+        buf_add_str(allow, ", OPTIONS");
+    return NULL;
+}

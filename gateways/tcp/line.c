@@ -1,0 +1,206 @@
+#include "gateways/tcp/line.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+
+/* RFC 854: commands are IAC and a byte, the four of option negotiation one
+ * more, a subnegotiation everything up to IAC SE. */
+enum { IAC = 255, WILL = 251, DONT = 254, SB = 250, SE = 240 };
+enum { TELNET_TEXT, TELNET_IAC, TELNET_OPTION, TELNET_SUB, TELNET_SUB_IAC };
+enum { KEPT_LEAST = 64 };
+
+void line_fini(struct line *l)
+{
+    free(l->kept);
+    *l = (struct line){ .kept = NULL };
+}
+
+static void forget(struct line *l)
+{
+    free(l->kept);
+    l->kept = NULL;
+    l->len = 0;
+    l->returned = false;
+}
+
+static void skip_rest(struct line *l)
+{
+    forget(l);
+    l->skipping = true;
+}
+
+/* Bytes allocated for a line of which len are kept. */
+static size_t room_for(size_t len)
+{
+    size_t room = len ? KEPT_LEAST : 0;
+
+    while (room < len)
+        room *= 2;
+    return room;
+}
+
+static int keep(struct line *l, struct slice text)
+{
+    size_t len = l->len + text.len;
+    uint8_t *kept = l->kept;
+
+    if (room_for(len) != room_for(l->len)) {
+        kept = realloc(l->kept, room_for(len));
+        if (!kept)
+            return ERR_NOMEM;
+    }
+    memcpy(kept + l->len, text.ptr, text.len);
+    l->kept = kept;
+    l->len = (uint32_t)len;
+    return 0;
+}
+
+/* A carriage return at the end may belong to the line's end. */
+static bool too_long(size_t len, uint8_t last, uint32_t limit)
+{
+    return len > limit && !(len == (size_t)limit + 1 && last == '\r');
+}
+
+static struct slice without_cr(struct slice s)
+{
+    return s.len && s.ptr[s.len - 1] == '\r' ? slice_head(s, s.len - 1) : s;
+}
+
+/* The bytes up to the next one that means something here. */
+static struct slice take_plain(struct slice *in)
+{
+    size_t n = 0;
+    struct slice plain;
+
+    while (n < in->len && in->ptr[n] != '\n' && in->ptr[n] != IAC)
+        n++;
+    plain = slice_head(*in, n);
+    *in = slice_from(*in, n);
+    return plain;
+}
+
+/* Adds text to the line under way. */
+static int extend(struct line *l, struct slice text, uint32_t limit,
+                  enum line_event *event)
+{
+    size_t len = l->len + text.len;
+    int rc;
+
+    *event = LINE_MORE;
+    if (l->skipping || !text.len)
+        return 0;
+    if (too_long(len, text.ptr[text.len - 1], limit)) {
+        skip_rest(l);
+        *event = LINE_LONG;
+        return 0;
+    }
+    rc = keep(l, text);
+    if (rc < 0)
+        skip_rest(l);
+    return rc;
+}
+
+/* The byte behind IAC; an IAC that stands for itself is text. */
+static int telnet_command(struct line *l, uint8_t byte, uint32_t limit,
+                          enum line_event *event)
+{
+    static const uint8_t iac = IAC;
+
+    l->telnet = TELNET_TEXT;
+    if (byte == IAC)
+        return extend(l, slice_make(&iac, 1), limit, event);
+    if (byte >= WILL && byte <= DONT)
+        l->telnet = TELNET_OPTION;
+    if (byte == SB) {
+        l->telnet = TELNET_SUB;
+        l->sub = 0;
+    }
+    return 0;
+}
+
+static int telnet_byte(struct line *l, uint8_t byte, uint32_t limit,
+                       enum line_event *event)
+{
+    switch (l->telnet) {
+    case TELNET_IAC:
+        return telnet_command(l, byte, limit, event);
+    case TELNET_SUB:
+        if (byte == IAC)
+            l->telnet = TELNET_SUB_IAC;
+        break;
+    case TELNET_SUB_IAC:
+        l->telnet = byte == SE ? TELNET_TEXT : TELNET_SUB;
+        break;
+    default:
+        l->telnet = TELNET_TEXT;
+    }
+    if (l->telnet >= TELNET_SUB && ++l->sub > limit) {
+        l->telnet = TELNET_TEXT;
+        *event = l->skipping ? LINE_MORE : LINE_LONG;
+        skip_rest(l);
+    }
+    return 0;
+}
+
+/* in stands at a line feed, plain is what came in front of it in this call. */
+static int line_end(struct line *l, struct slice plain, uint32_t limit,
+                    enum line_event *event, struct slice *ret)
+{
+    int rc;
+
+    if (l->skipping) {
+        l->skipping = false;
+        return 0;
+    }
+    if (l->len) {
+        rc = extend(l, plain, limit, event);
+        if (rc < 0 || *event == LINE_LONG) {
+            l->skipping = false;
+            return rc;
+        }
+        plain = slice_make(l->kept, l->len);
+    }
+    plain = without_cr(plain);
+    *event = plain.len > limit ? LINE_LONG : LINE_TEXT;
+    *ret = plain;
+    l->returned = true;
+    return 0;
+}
+
+/* One step: a run of text with or without its end, or one telnet byte. */
+static int step(struct line *l, struct slice *in, uint32_t limit,
+                enum line_event *event, struct slice *ret)
+{
+    struct slice plain;
+    uint8_t byte;
+
+    if (l->telnet != TELNET_TEXT) {
+        byte = in->ptr[0];
+        *in = slice_from(*in, 1);
+        return telnet_byte(l, byte, limit, event);
+    }
+    plain = take_plain(in);
+    if (!in->len)
+        return extend(l, plain, limit, event);
+    byte = in->ptr[0];
+    *in = slice_from(*in, 1);
+    if (byte == '\n')
+        return line_end(l, plain, limit, event, ret);
+    l->telnet = TELNET_IAC;
+    return extend(l, plain, limit, event);
+}
+
+int line_next(struct line *l, struct slice *in, uint32_t limit,
+              enum line_event *event, struct slice *ret)
+{
+    int rc = 0;
+
+    if (l->returned)
+        forget(l);
+    *event = LINE_MORE;
+    while (rc == 0 && *event == LINE_MORE && in->len)
+        rc = step(l, in, limit, event, ret);
+    return rc;
+}

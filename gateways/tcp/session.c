@@ -1,0 +1,317 @@
+#include "gateways/tcp/session.h"
+
+#include <stdlib.h>
+
+#include "gateways/common/gateway.h"
+#include "gateways/tcp/print.h"
+#include "gateways/tcp/verbs.h"
+
+/* Output that waits for a client which goes on asking. */
+enum { OUT_ENOUGH = 64 * 1024 };
+
+/* One publication. While others in front of it wait, its answer is text. */
+struct answer {
+    struct list_node node; /* session.answers */
+    uint32_t ref;
+    bool done;
+    const struct verb *verb;
+    struct buf text;
+};
+
+/* ---- made and freed ---------------------------------------------------- */
+
+struct tcp *tcp_of(struct conn *c)
+{
+    return conn_edge(c);
+}
+
+static void no_memory(struct conn *c)
+{
+    tcp_error(c, "server.memory", "the server is out of memory");
+    conn_close(c, "memory");
+}
+
+struct session *session_get(struct conn *c)
+{
+    struct tcp *t = tcp_of(c);
+    struct session *s = t->session;
+
+    if (s)
+        return s;
+    s = calloc(1, sizeof *s);
+    if (!s) {
+        no_memory(c);
+        return NULL;
+    }
+    list_init(&s->answers);
+    s->next_ref = 1;
+    t->session = s;
+    return s;
+}
+
+static void answer_free(struct answer *a)
+{
+    list_remove(&a->node);
+    buf_fini(&a->text);
+    free(a);
+}
+
+void session_free(struct conn *c)
+{
+    struct tcp *t = tcp_of(c);
+    struct session *s = t->session;
+    struct list_node *n;
+
+    if (!s)
+        return;
+    while ((n = list_first(&s->answers)))
+        answer_free(CONTAINER_OF(n, struct answer, node));
+    buf_fini(&s->subject);
+    buf_fini(&s->held);
+    free(s);
+    t->session = NULL;
+}
+
+struct slice session_name(struct conn *c)
+{
+    const struct session *s = tcp_of(c)->session;
+
+    return s ? slice_make(s->name, s->name_len) : slice_make(NULL, 0);
+}
+
+static uint32_t take_ref(struct session *s)
+{
+    if (s->next_ref == 0)
+        s->next_ref = 1;
+    return s->next_ref++;
+}
+
+/* ---- answers ----------------------------------------------------------- */
+
+static void print_error(struct buf *b, struct slice code, struct slice text)
+{
+    buf_add_str(b, "ERROR ");
+    print_safe(b, code, " \n");
+    buf_add_str(b, ": ");
+    print_safe(b, text, "\n");
+    buf_add_str(b, "\r\n");
+}
+
+void tcp_refused(struct conn *c, struct slice code, struct slice text)
+{
+    print_error(conn_out(c), code, text);
+}
+
+void tcp_error(struct conn *c, const char *code, const char *fmt, ...)
+{
+    struct buf text = BUF_INIT;
+    va_list args;
+
+    va_start(args, fmt);
+    buf_addv(&text, fmt, args);
+    va_end(args);
+    gateway_count(conn_gateway(c), code);
+    tcp_refused(c, slice_str(code), buf_slice(&text));
+    buf_fini(&text);
+}
+
+uint32_t session_publication(struct conn *c, const struct verb *v)
+{
+    struct session *s = session_get(c);
+    struct answer *a = s ? calloc(1, sizeof *a) : NULL;
+
+    if (s && !a)
+        no_memory(c);
+    if (!a)
+        return 0;
+    a->verb = v;
+    a->ref = take_ref(s);
+    list_add_tail(&s->answers, &a->node);
+    s->unanswered++;
+    return a->ref;
+}
+
+static struct answer *find_answer(struct session *s, uint32_t ref)
+{
+    LIST_FOREACH(a, &s->answers, struct answer, node)
+        if (a->ref == ref)
+            return a;
+    return NULL;
+}
+
+/* Everything up to the first one that is still waited for. */
+static void say_answers(struct conn *c, struct session *s)
+{
+    struct list_node *n;
+
+    while ((n = list_first(&s->answers))) {
+        struct answer *a = CONTAINER_OF(n, struct answer, node);
+
+        if (!a->done)
+            return;
+        buf_add(conn_out(c), buf_slice(&a->text));
+        conn_out(c)->failed |= a->text.failed;
+        s->unanswered--;
+        answer_free(a);
+    }
+}
+
+static void print_published(struct conn *c, struct answer *a,
+                            const struct published *p)
+{
+    char cursor[CURSOR_TEXT_MAX];
+    size_t len = position_format(cursor, gateway_epoch(conn_gateway(c)),
+                                 p->seq);
+
+    buf_addf(&a->text, "OK %s ", a->verb->name);
+    print_safe(&a->text, p->channel, "\n");
+    buf_add_byte(&a->text, ' ');
+    buf_add(&a->text, slice_make(cursor, len));
+    buf_addf(&a->text, " reached=%u\r\n", (unsigned)p->reached);
+}
+
+void session_published(struct conn *c, uint32_t ref,
+                       const struct published *p)
+{
+    struct session *s = tcp_of(c)->session;
+    struct answer *a = s ? find_answer(s, ref) : NULL;
+
+    if (!a)
+        return;
+    if (p->status == PUBLISHED_OK || p->status == PUBLISHED_DUPLICATE)
+        print_published(c, a, p);
+    else
+        print_error(&a->text, p->code, p->text);
+    a->done = true;
+    say_answers(c, s);
+    session_settle(c);
+}
+
+/* Said by whoever takes the line, which settles the session afterwards. */
+void session_refused(struct conn *c, uint32_t ref, const struct refusal *why)
+{
+    struct session *s = tcp_of(c)->session;
+    struct answer *a = find_answer(s, ref);
+
+    print_error(&a->text, slice_str(why->code), slice_str(why->text));
+    a->done = true;
+    say_answers(c, s);
+}
+
+/* ---- verbs that take their time ---------------------------------------- */
+
+uint32_t session_begin(struct conn *c, const struct verb *v,
+                       struct slice channel)
+{
+    struct session *s = session_get(c);
+
+    if (!s)
+        return 0;
+    buf_reset(&s->subject);
+    buf_add(&s->subject, channel);
+    if (s->subject.failed) {
+        no_memory(c);
+        return 0;
+    }
+    s->busy = v;
+    s->rows = 0;
+    s->unknown = false;
+    s->added = conn_channels(c) > 0;
+    s->busy_ref = take_ref(s);
+    return s->busy_ref;
+}
+
+void session_done(struct conn *c)
+{
+    struct session *s = tcp_of(c)->session;
+
+    if (!s || !s->busy)
+        return;
+    s->busy = NULL;
+    buf_fini(&s->subject);
+    session_settle(c);
+}
+
+const struct verb *session_busy(struct conn *c, uint32_t ref)
+{
+    const struct session *s = tcp_of(c)->session;
+
+    return s && s->busy && s->busy_ref == ref ? s->busy : NULL;
+}
+
+/* ---- order ------------------------------------------------------------- */
+
+bool session_ready(struct conn *c)
+{
+    const struct session *s = tcp_of(c)->session;
+
+    if (conn_closing(c) || conn_out_pending(c) > OUT_ENOUGH)
+        return false;
+    return !s || (!s->busy && !s->is_held && s->unanswered < PIPELINE_MAX);
+}
+
+bool session_hold(struct conn *c, enum line_event event, struct slice line)
+{
+    struct session *s = tcp_of(c)->session;
+
+    if (!s || s->unanswered == 0)
+        return false;
+    s->is_held = true;
+    s->held_event = event;
+    buf_add(&s->held, line);
+    if (s->held.failed)
+        no_memory(c);
+    return true;
+}
+
+/* The line that was held back, now that nothing is in front of it. */
+static void run_held(struct conn *c, struct session *s)
+{
+    struct buf line = s->held;
+    enum line_event event = s->held_event;
+
+    s->is_held = false;
+    buf_init(&s->held);
+    verbs_take(c, event, buf_slice(&line));
+    buf_fini(&line);
+}
+
+static bool is_idle(const struct session *s)
+{
+    return !s->busy && !s->is_held && s->unanswered == 0;
+}
+
+static void say_goodbye(struct conn *c, const struct session *s)
+{
+    struct notice n = {
+        .kind = NOTICE_CLOSING,
+        .text = "the server goes down for a moment",
+    };
+
+    if (s->draining) {
+        if (conn_channels(c))
+            n.cursor = conn_cursor(c);
+        print_notice(conn_out(c), &n);
+    }
+    conn_close(c, s->draining ? "drain" : "client");
+}
+
+void session_settle(struct conn *c)
+{
+    struct session *s = tcp_of(c)->session;
+
+    if (s && s->is_held && !s->busy && s->unanswered == 0)
+        run_held(c, s);
+    s = tcp_of(c)->session;
+    if (conn_closing(c))
+        return;
+    if (s && s->ending && is_idle(s)) {
+        say_goodbye(c, s);
+        return;
+    }
+    if (conn_out_pending(c) > OUT_ENOUGH)
+        conn_want_drained(c);
+    conn_pause_input(c, !session_ready(c));
+    if (s && is_idle(s) && !s->ending && s->name_len == 0)
+        session_free(c);
+}

@@ -1,0 +1,112 @@
+/* socket.h - one WebSocket, as its two kinds (/v1/ws, /v1/raw) see it.
+ *
+ *   HEAD --request--> LOGIN --101--> OPEN --> ENDING --> CLOSED
+ *
+ * The end comes in order: when a client breaks a rule, or says goodbye, what
+ * it has published before is answered and delivered first, for a second at
+ * most; what it sends afterwards is not read.
+ *
+ * Memory: an idle socket has struct ws_socket and nothing else.
+ * Threads: the gateway's loop. */
+#ifndef TOUCHLINE_WS_SOCKET_H
+#define TOUCHLINE_WS_SOCKET_H
+
+#include "base/list.h"
+#include "gateways/common/conn.h"
+#include "gateways/common/target.h"
+#include "gateways/ws/wsframe.h"
+
+enum ws_state {
+    WS_HEAD,   /* the request is coming */
+    WS_LOGIN,  /* it is good; 101 waits for the subscription */
+    WS_OPEN,
+    WS_ENDING, /* a close frame waits for answers to what was published */
+    WS_CLOSED, /* the close frame, or a refusal, has been said */
+    WS_STATES
+};
+
+struct query;
+
+/* What a path of the URL makes of a WebSocket. Members that can have no cause
+ * are NULL. */
+struct ws_kind {
+    size_t (*message_limit)(const struct config *cfg);
+    /* The URL's query, once the handshake is good: starts a subscription with
+     * ref 0 and sets *waits, or does without. ERR_ with *why. */
+    int (*begin)(struct conn *c, struct query *q, bool *waits,
+                 struct refusal *why);
+    void (*opened)(struct conn *c); /* behind the 101 */
+    void (*message)(struct conn *c, enum ws_opcode op, struct slice payload);
+    /* A message on its way out: its opcode; its payload is appended to b. */
+    enum ws_opcode (*encode)(struct conn *c, const struct msg *m,
+                             unsigned flags, struct buf *b);
+    int form, replay_form; /* of msg.forms */
+    void (*goodbye)(struct conn *c); /* the gateway goes down */
+    void (*free)(struct conn *c);    /* the socket is gone */
+    /* As in struct edge; refs are those of ws_ref(). */
+    void (*notice)(struct conn *c, const struct notice *n);
+    void (*subscribed)(struct conn *c, uint32_t ref);
+    void (*subscribe_failed)(struct conn *c, uint32_t ref, const char *code,
+                             struct slice text);
+    void (*published)(struct conn *c, uint32_t ref, const struct published *p);
+    void (*row)(struct conn *c, uint32_t ref, struct msg *m);
+    void (*hole)(struct conn *c, uint32_t ref, const struct frame_hole *h);
+    void (*page_end)(struct conn *c, uint32_t ref, int err, bool more,
+                     uint64_t upto);
+    void (*answered)(struct conn *c, uint32_t ref, enum publish_status status,
+                     struct slice body);
+};
+extern const struct ws_kind ws_commands, ws_raw;
+
+/* What few sockets have, and only while they do something. */
+struct ws_work {
+    struct list_node asks;   /* ws_commands: what was asked, in order */
+    uint32_t unanswered;     /* asks and publications */
+    uint32_t next_ref;
+    bool exclusive;          /* read no more until all is answered */
+    uint64_t last_seq;       /* of its newest publication that it will get */
+    struct upgrade *upgrade; /* until 101 */
+    uint8_t *pong;           /* length and payload: the newest one not said */
+    char *target;            /* ws_raw: where to publish; or NULL */
+    unsigned close_code;     /* from ENDING on */
+    const char *close_why;   /* static */
+};
+
+/* Behind each connection. */
+struct ws_socket {
+    uint8_t state;              /* enum ws_state */
+    bool patterns;              /* it has subscribed to one */
+    uint16_t controls;          /* control frames within control_s */
+    uint32_t control_s;
+    const struct ws_kind *kind; /* from LOGIN on */
+    struct wsreader *reader;    /* of a message that has begun */
+    struct ws_work *work;       /* made when needed */
+};
+
+struct ws_socket *ws_of(struct conn *c);
+/* NULL: no memory, and the connection is gone. */
+struct ws_work *ws_work(struct conn *c);
+/* The one way to another state. */
+void ws_become(struct conn *c, enum ws_state next);
+
+/* For the JSON of a text frame: empty, the worker's own, good until
+ * ws_text_end() sends it. */
+struct buf *ws_text_begin(struct conn *c);
+void ws_text_end(struct conn *c);
+
+/* Something is asked of the router, under this ref; 0: no memory. Then
+ * ws_answered() follows once, also when it was refused at once. */
+uint32_t ws_ref(struct conn *c);
+void ws_answered(struct conn *c);
+/* Ends when that was waited for; stops or restarts input; gives back memory
+ * that says nothing any more. Called by the edge behind each of the kind's
+ * functions. */
+void ws_settle(struct conn *c);
+
+/* The client has broken a rule, which is counted, or ends: see above. */
+void ws_violated(struct conn *c, unsigned code, const char *why);
+void ws_end(struct conn *c, unsigned code, const char *why);
+/* At once, behind what has been put out already. */
+void ws_close(struct conn *c, unsigned code, const char *why);
+
+#endif

@@ -1,0 +1,641 @@
+#include "gateways/ws/ws.h"
+
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "gateways/common/gateway.h"
+#include "gateways/ws/handshake.h"
+#include "gateways/ws/upgrade.h"
+
+enum {
+    OUT_ENOUGH = 64 * 1024, /* output that waits; then input waits, too */
+    PONG_OUT = 1024,        /* the same; then only the newest pong counts */
+    SPARE_MAX = 64 * 1024,  /* bytes that are kept for the next message */
+};
+
+/* One per worker. */
+struct ws_worker {
+    struct wsreader *spare; /* for whoever begins a message next */
+    struct buf text, payload, busy;
+};
+
+static struct ws_worker *worker_of(struct conn *c)
+{
+    return gateway_edge_state(conn_gateway(c));
+}
+
+static int ws_start(struct gateway *g)
+{
+    struct ws_worker *w = calloc(1, sizeof *w);
+
+    if (!w)
+        return ERR_NOMEM;
+    gateway_set_edge_state(g, w);
+    return 0;
+}
+
+static void reader_free(struct wsreader *r)
+{
+    if (r)
+        wsreader_fini(r);
+    free(r);
+}
+
+static void ws_stop(struct gateway *g)
+{
+    struct ws_worker *w = gateway_edge_state(g);
+
+    if (!w)
+        return;
+    reader_free(w->spare);
+    buf_fini(&w->text);
+    buf_fini(&w->payload);
+    buf_fini(&w->busy);
+    free(w);
+}
+
+/* ---- state ------------------------------------------------------------- */
+
+struct ws_socket *ws_of(struct conn *c)
+{
+    return conn_edge(c);
+}
+
+void ws_become(struct conn *c, enum ws_state next)
+{
+    static const unsigned may_become[WS_STATES] = {
+        [WS_HEAD] = 1u << WS_LOGIN | 1u << WS_CLOSED,
+        [WS_LOGIN] = 1u << WS_OPEN | 1u << WS_CLOSED,
+        [WS_OPEN] = 1u << WS_ENDING | 1u << WS_CLOSED,
+        [WS_ENDING] = 1u << WS_CLOSED,
+    };
+    struct ws_socket *s = ws_of(c);
+
+    CHECK(may_become[s->state] & 1u << next);
+    s->state = (uint8_t)next;
+}
+
+static bool is_open(struct conn *c)
+{
+    return ws_of(c)->state == WS_OPEN || ws_of(c)->state == WS_ENDING;
+}
+
+struct ws_work *ws_work(struct conn *c)
+{
+    struct ws_socket *s = ws_of(c);
+
+    if (s->work)
+        return s->work;
+    s->work = calloc(1, sizeof *s->work);
+    if (!s->work) {
+        conn_abort(c, "memory");
+        return NULL;
+    }
+    list_init(&s->work->asks);
+    s->work->next_ref = 1;
+    return s->work;
+}
+
+static void work_free(struct conn *c)
+{
+    struct ws_socket *s = ws_of(c);
+    struct ws_work *w = s->work;
+
+    if (!w)
+        return;
+    free(w->upgrade);
+    free(w->pong);
+    free(w->target);
+    free(w);
+    s->work = NULL;
+}
+
+/* ---- out --------------------------------------------------------------- */
+
+struct buf *ws_text_begin(struct conn *c)
+{
+    struct buf *text = &worker_of(c)->text;
+
+    buf_reset(text);
+    return text;
+}
+
+void ws_text_end(struct conn *c)
+{
+    struct buf *text = &worker_of(c)->text;
+
+    if (text->failed)
+        conn_abort(c, "memory");
+    else
+        wsframe_add(conn_out(c), WS_TEXT, buf_slice(text));
+    if (text->cap > SPARE_MAX)
+        buf_fini(text);
+}
+
+void ws_close(struct conn *c, unsigned code, const char *why)
+{
+    if (conn_closing(c))
+        return;
+    ws_become(c, WS_CLOSED);
+    wsframe_add_close(conn_out(c), code, why);
+    conn_close(c, *why ? why : "client");
+}
+
+/* ---- order ------------------------------------------------------------- */
+
+/* Has the socket been sent what it published itself? */
+static bool delivered(struct conn *c)
+{
+    const struct ws_work *w = ws_of(c)->work;
+    struct position at;
+
+    if (!w || !w->last_seq || conn_channels(c) == 0)
+        return true;
+    return position_parse(conn_cursor(c), &at) == 0 && at.seq >= w->last_seq;
+}
+
+static bool ready(struct conn *c)
+{
+    const struct ws_work *w = ws_of(c)->work;
+
+    if (conn_closing(c) || ws_of(c)->state != WS_OPEN ||
+        conn_out_pending(c) > OUT_ENOUGH)
+        return false;
+    return !w || (!w->exclusive && w->unanswered < PIPELINE_MAX);
+}
+
+static bool is_needed(struct conn *c, const struct ws_work *w)
+{
+    return w->unanswered || w->pong || w->target || !delivered(c);
+}
+
+void ws_settle(struct conn *c)
+{
+    struct ws_socket *s = ws_of(c);
+
+    if (conn_closing(c))
+        return;
+    if (s->state == WS_ENDING && s->work->unanswered == 0 && delivered(c)) {
+        ws_close(c, s->work->close_code, s->work->close_why);
+        return;
+    }
+    if (s->state != WS_OPEN)
+        return;
+    if (conn_out_pending(c) > OUT_ENOUGH)
+        conn_want_drained(c);
+    conn_pause_input(c, !ready(c));
+    if (s->work && !is_needed(c, s->work))
+        work_free(c);
+}
+
+uint32_t ws_ref(struct conn *c)
+{
+    struct ws_work *w = ws_work(c);
+
+    if (!w)
+        return 0;
+    if (w->next_ref == 0)
+        w->next_ref = 1;
+    w->unanswered++;
+    return w->next_ref++;
+}
+
+void ws_answered(struct conn *c)
+{
+    struct ws_work *w = ws_of(c)->work;
+
+    if (NEVER(!w || w->unanswered == 0))
+        return;
+    if (--w->unanswered == 0)
+        w->exclusive = false;
+}
+
+void ws_end(struct conn *c, unsigned code, const char *why)
+{
+    struct ws_work *w;
+
+    if (conn_closing(c) || ws_of(c)->state != WS_OPEN)
+        return;
+    w = ws_work(c);
+    if (!w)
+        return;
+    ws_become(c, WS_ENDING);
+    w->close_code = code;
+    w->close_why = why;
+    conn_want_pings(c, false);
+    conn_deadline(c, (uint32_t)(CLOSE_DRAIN_WAIT / MILLISECOND));
+    conn_pause_input(c, false);
+    ws_settle(c);
+}
+
+void ws_violated(struct conn *c, unsigned code, const char *why)
+{
+    static const struct {
+        unsigned code;
+        const char *event;
+    } events[] = {
+        { WS_PROTOCOL, "ws.protocol" },   { WS_UNSUPPORTED, "ws.unsupported" },
+        { WS_NOT_UTF8, "ws.not_utf8" },   { WS_POLICY, "ws.policy" },
+        { WS_TOO_BIG, "ws.too_big" },     { WS_TRY_LATER, "ws.try_later" },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(events); i++)
+        if (events[i].code == code)
+            gateway_count(conn_gateway(c), events[i].event);
+    ws_end(c, code, why);
+}
+
+/* ---- frames ------------------------------------------------------------ */
+
+/* True when the client sends more control frames than it may. */
+static bool floods(struct conn *c)
+{
+    struct ws_socket *s = ws_of(c);
+    size_t most = conn_config(c)->limits.control_frames_per_second;
+    uint32_t now_s = (uint32_t)(clock_ns() / SECOND);
+
+    if (s->control_s != now_s) {
+        s->control_s = now_s;
+        s->controls = 0;
+    }
+    if (s->controls < UINT16_MAX)
+        s->controls++;
+    if (!most || s->controls <= most)
+        return false;
+    gateway_limit(conn_gateway(c), LIMIT_CONTROL_FRAMES);
+    return true;
+}
+
+/* Answers a ping; while the client does not read, only the newest one. */
+static void pong(struct conn *c, struct slice payload)
+{
+    struct ws_work *w;
+
+    if (conn_out_pending(c) <= PONG_OUT) {
+        wsframe_add(conn_out(c), WS_PONG, payload);
+        return;
+    }
+    w = ws_work(c);
+    if (w && !w->pong)
+        w->pong = malloc(1 + WS_CONTROL_MAX);
+    if (!w || !w->pong) {
+        conn_abort(c, "memory");
+        return;
+    }
+    w->pong[0] = (uint8_t)payload.len;
+    if (payload.len)
+        memcpy(w->pong + 1, payload.ptr, payload.len);
+    conn_want_drained(c);
+}
+
+static void say_late_pong(struct conn *c)
+{
+    struct ws_work *w = ws_of(c)->work;
+
+    if (!w || !w->pong || ws_of(c)->state != WS_OPEN)
+        return;
+    wsframe_add(conn_out(c), WS_PONG, slice_make(w->pong + 1, w->pong[0]));
+    free(w->pong);
+    w->pong = NULL;
+}
+
+static void take_control(struct conn *c, const struct wsframe *f)
+{
+    if (f->op == WS_CLOSE)
+        ws_end(c, f->code, "");
+    else if (floods(c))
+        ws_violated(c, WS_POLICY, "too many control frames");
+    else if (f->op == WS_PING)
+        pong(c, f->payload);
+    else
+        conn_deadline(c, 0);
+}
+
+static void take_failure(struct conn *c, const struct wsframe *f)
+{
+    if (f->code == WS_TOO_BIG)
+        gateway_limit(conn_gateway(c), LIMIT_MESSAGE);
+    if (f->code == WS_POLICY)
+        gateway_limit(conn_gateway(c), LIMIT_FRAGMENTS);
+    ws_violated(c, f->code, f->why);
+}
+
+static void take_frame(struct conn *c, const struct wsframe *f)
+{
+    if (f->event == WS_MESSAGE)
+        ws_of(c)->kind->message(c, f->op, f->payload);
+    else if (f->event == WS_CONTROL)
+        take_control(c, f);
+    else if (f->event == WS_FAILED)
+        take_failure(c, f);
+}
+
+static struct wsreader *take_reader(struct conn *c)
+{
+    struct ws_socket *s = ws_of(c);
+    struct ws_worker *w = worker_of(c);
+
+    if (!s->reader) {
+        s->reader = w->spare ? w->spare : calloc(1, sizeof *s->reader);
+        w->spare = NULL;
+    }
+    if (!s->reader)
+        conn_abort(c, "memory");
+    return s->reader;
+}
+
+/* Between messages a socket has no reader. */
+static void give_reader(struct conn *c)
+{
+    struct ws_socket *s = ws_of(c);
+    struct ws_worker *w = worker_of(c);
+    struct wsreader *r = s->reader;
+
+    if (!r || !wsreader_idle(r))
+        return;
+    s->reader = NULL;
+    if (w->spare || r->message.cap > SPARE_MAX) {
+        reader_free(r);
+        return;
+    }
+    wsreader_reset(r);
+    w->spare = r;
+}
+
+static size_t input_frames(struct conn *c, struct slice bytes)
+{
+    const struct config *cfg = conn_config(c);
+    struct wsframe_limits limits = {
+        .message = ws_of(c)->kind->message_limit(cfg),
+        .fragments = (uint32_t)cfg->limits.fragments,
+    };
+    struct slice in = bytes;
+
+    while (in.len && ready(c)) {
+        struct wsreader *r = take_reader(c);
+        struct wsframe f;
+
+        if (!r)
+            return bytes.len;
+        wsframe_next(r, &in, &limits, &f);
+        take_frame(c, &f);
+    }
+    give_reader(c);
+    ws_settle(c);
+    return bytes.len - in.len;
+}
+
+/* ---- a client comes, speaks, goes -------------------------------------- */
+
+static void ws_opened(struct conn *c)
+{
+    conn_deadline(c, (uint32_t)(conn_config(c)->limits.handshake_wait
+                                / MILLISECOND));
+}
+
+static struct slice ws_busy(const struct gateway *g)
+{
+    struct ws_worker *w = gateway_edge_state(g);
+    unsigned retry_s = gateway_retry_ms((struct gateway *)(uintptr_t)g) / 1000;
+
+    buf_reset(&w->busy);
+    handshake_refuse(&w->busy, NULL, 503, SLICE("gateway.full"),
+                     SLICE("all places are taken; try again later"),
+                     retry_s + 1);
+    return buf_slice(&w->busy);
+}
+
+static ssize_t ws_input(struct conn *c, struct slice bytes)
+{
+    struct ws_socket *s = ws_of(c);
+    size_t used = 0;
+
+    if (s->state == WS_HEAD)
+        used = upgrade_input(c, bytes);
+    if (s->state == WS_OPEN)
+        used += input_frames(c, slice_from(bytes, used));
+    return (ssize_t)(s->state >= WS_ENDING ? bytes.len : used);
+}
+
+static void ws_input_end(struct conn *c)
+{
+    if (ws_of(c)->state == WS_ENDING)
+        return;
+    if (ws_of(c)->state != WS_CLOSED)
+        ws_become(c, WS_CLOSED);
+    conn_close(c, "client");
+}
+
+static void ws_deadline(struct conn *c)
+{
+    struct ws_socket *s = ws_of(c);
+
+    if (s->state == WS_HEAD) {
+        upgrade_late(c);
+    } else if (s->state == WS_ENDING) {
+        ws_close(c, s->work->close_code, s->work->close_why);
+    } else {
+        gateway_count(conn_gateway(c), "ws.no_pong");
+        conn_abort(c, "no pong");
+    }
+}
+
+/* Who does not read gets no ping either: the slow-reader rule sees to it. */
+static void ws_ping(struct conn *c)
+{
+    if (ws_of(c)->state != WS_OPEN || conn_out_pending(c))
+        return;
+    wsframe_add(conn_out(c), WS_PING, slice_make(NULL, 0));
+    conn_deadline(c, (uint32_t)(PONG_WAIT / MILLISECOND));
+}
+
+static void ws_drained(struct conn *c)
+{
+    say_late_pong(c);
+    ws_settle(c);
+}
+
+static void ws_closed(struct conn *c)
+{
+    struct ws_socket *s = ws_of(c);
+
+    if (s->kind && s->kind->free)
+        s->kind->free(c);
+    work_free(c);
+    reader_free(s->reader);
+    s->reader = NULL;
+}
+
+static void ws_drain(struct conn *c)
+{
+    struct ws_socket *s = ws_of(c);
+
+    if (s->state == WS_HEAD) {
+        ws_become(c, WS_CLOSED);
+        conn_close(c, "drain");
+    } else if (s->state == WS_LOGIN) {
+        upgrade_refuse(c, 503, SLICE("gateway.draining"),
+                       SLICE("the server goes down for a moment"));
+    } else if (s->state == WS_OPEN) {
+        if (s->kind->goodbye)
+            s->kind->goodbye(c);
+        ws_end(c, WS_GOING_AWAY, "the server goes down for a moment");
+    }
+}
+
+static void ws_cut(struct conn *c)
+{
+    if (is_open(c))
+        ws_close(c, WS_SLOW, "too slow");
+}
+
+/* ---- subscriptions ----------------------------------------------------- */
+
+static void ws_subscribed(struct conn *c, uint32_t ref)
+{
+    if (ws_of(c)->state == WS_LOGIN)
+        upgrade_open(c);
+    else if (is_open(c) && ref)
+        ws_of(c)->kind->subscribed(c, ref);
+}
+
+static void ws_subscribe_failed(struct conn *c, uint32_t ref,
+                                const char *code, struct slice text)
+{
+    if (ws_of(c)->state == WS_LOGIN)
+        upgrade_refuse(c, 503, slice_str(code), text);
+    else if (is_open(c) && ref)
+        ws_of(c)->kind->subscribe_failed(c, ref, code, text);
+    ws_settle(c);
+}
+
+static void ws_started(struct conn *c, uint32_t ref)
+{
+    UNUSED(ref);
+    ws_settle(c);
+}
+
+static void ws_notice(struct conn *c, const struct notice *n)
+{
+    if (is_open(c))
+        ws_of(c)->kind->notice(c, n);
+}
+
+static struct wire *make_form(struct conn *c, const struct msg *m,
+                              unsigned flags)
+{
+    struct buf *payload = &worker_of(c)->payload;
+    uint8_t header[WS_HEADER_MAX];
+    enum ws_opcode op;
+    struct wire *w;
+    size_t n;
+
+    buf_reset(payload);
+    op = ws_of(c)->kind->encode(c, m, flags, payload);
+    n = wsframe_header(header, op, payload->len);
+    w = payload->failed ? NULL : wire_new(n + payload->len);
+    if (!w)
+        return NULL;
+    memcpy(w->bytes, header, n);
+    if (payload->len)
+        memcpy(w->bytes + n, payload->ptr, payload->len);
+    return w;
+}
+
+static enum put_result ws_put(struct conn *c, struct msg *m, unsigned flags,
+                              struct outvec *v)
+{
+    const struct ws_kind *kind = ws_of(c)->kind;
+    int form = flags & PUT_REPLAY ? kind->replay_form : kind->form;
+
+    if (!m->forms[form])
+        m->forms[form] = make_form(c, m, flags);
+    if (m->forms[form])
+        outvec_wire(v, m->forms[form]);
+    else
+        conn_abort(c, "memory");
+    return PUT_OK;
+}
+
+static void ws_pulled(struct conn *c)
+{
+    if (ws_of(c)->state == WS_ENDING)
+        ws_settle(c);
+}
+
+/* ---- answers ----------------------------------------------------------- */
+
+static void ws_published(struct conn *c, uint32_t ref,
+                         const struct published *p)
+{
+    struct ws_socket *s = ws_of(c);
+
+    if (NEVER(!s->work) || !is_open(c))
+        return;
+    if (p->status == PUBLISHED_OK &&
+        (s->patterns || conn_holds(c, p->channel)))
+        s->work->last_seq = MAX(s->work->last_seq, p->seq);
+    s->kind->published(c, ref, p);
+    ws_settle(c);
+}
+
+static void ws_row(struct conn *c, uint32_t ref, struct msg *m)
+{
+    if (is_open(c))
+        ws_of(c)->kind->row(c, ref, m);
+}
+
+static void ws_hole(struct conn *c, uint32_t ref, const struct frame_hole *h)
+{
+    if (is_open(c))
+        ws_of(c)->kind->hole(c, ref, h);
+}
+
+static void ws_page_end(struct conn *c, uint32_t ref, int err, bool more,
+                        uint64_t upto)
+{
+    if (is_open(c))
+        ws_of(c)->kind->page_end(c, ref, err, more, upto);
+    ws_settle(c);
+}
+
+static void ws_answer(struct conn *c, uint32_t ref, enum publish_status status,
+                      bool json, struct slice body)
+{
+    if (NEVER(status == PUBLISHED_OK && !json))
+        status = PUBLISHED_UNAVAILABLE;
+    if (is_open(c))
+        ws_of(c)->kind->answered(c, ref, status, body);
+    ws_settle(c);
+}
+
+const struct edge ws_edge = {
+    .name = "ws",
+    .scheme = "ws",
+    .conn_bytes = sizeof(struct ws_socket),
+    .start = ws_start,
+    .stop = ws_stop,
+    .opened = ws_opened,
+    .busy = ws_busy,
+    .input = ws_input,
+    .input_end = ws_input_end,
+    .deadline = ws_deadline,
+    .ping = ws_ping,
+    .drained = ws_drained,
+    .closed = ws_closed,
+    .drain = ws_drain,
+    .subscribed = ws_subscribed,
+    .started = ws_started,
+    .subscribe_failed = ws_subscribe_failed,
+    .notice = ws_notice,
+    .put = ws_put,
+    .pulled = ws_pulled,
+    .cut = ws_cut,
+    .published = ws_published,
+    .row = ws_row,
+    .hole = ws_hole,
+    .page_end = ws_page_end,
+    .answered = ws_answer,
+};

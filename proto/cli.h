@@ -1,0 +1,59 @@
+/* cli.h - the command line that all binaries have in common.
+ * Threads: start-up only. */
+#ifndef PROTO_CLI_H
+#define PROTO_CLI_H
+
+#include "proto/config.h"
+
+enum exit_code {
+    EXIT_DONE = 0,
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2,
+    EXIT_NO_ROUTER = 3,
+    EXIT_NOT_FOUND = 4,
+    EXIT_REFUSED = 5,
+};
+
+/* An option of one binary: --name, or --name VALUE when value is given. */
+struct cli_option {
+    const char *name;   /* "json" */
+    const char *value;  /* what to call it in the help, "URL"; NULL: a flag */
+    const char *help;
+    bool *flag;         /* set to true, or NULL */
+    const char **text;  /* set to the value (of argv), or NULL */
+};
+
+struct cli {
+    const char *binary;   /* "touchline-http" */
+    const char *about;    /* what it is, one sentence */
+    const char *usage;    /* what follows the options, "VERB ..."; or NULL */
+    const char *more;     /* printed behind the options by --help; or NULL */
+    const struct cli_option *options; /* its own */
+    size_t option_count;
+
+    /* results */
+    struct config *config; /* the caller frees it */
+    const char *config_file; /* as given, NULL without; of argv */
+    const char *dir;         /* as given, NULL without; of argv */
+    const char **sets;       /* as given; freed by cli_fini() */
+    size_t set_count;
+    bool check;              /* --check: look, say what is wrong, exit */
+    char **args;             /* what is no option, in order; within argv */
+    int arg_count;
+};
+
+/* Understands --help, --version, --config FILE, --check, --print-config,
+ * --set SECTION.KEY=VALUE, --dir DIR and the binary's own, as --name VALUE or
+ * --name=VALUE, before and behind other arguments; `--` ends the options.
+ * Prints what is to be printed and returns the code to exit with; or returns
+ * -1: go on, with the results filled in. Moves the elements of argv. */
+MUST_USE int cli_parse(struct cli *c, int argc, char **argv);
+
+/* Frees sets and config. */
+void cli_fini(struct cli *c);
+
+/* "touchline-http: <text>" and how to get help, on standard error; returns
+ * EXIT_USAGE. */
+PRINTF_LIKE(2, 3) int cli_usage_error(const struct cli *c, const char *fmt, ...);
+
+#endif

@@ -1,0 +1,133 @@
+/* config.h - the configuration of all binaries, with every default filled in.
+ * Threads: loaded at start-up, read by any afterwards; never changes.
+ *
+ * What each field means, its bounds and its default: proto/options.def and
+ * proto/limits.h. Sizes are bytes, durations nanoseconds, strings never NULL
+ * ("" is "not set"). */
+#ifndef PROTO_CONFIG_H
+#define PROTO_CONFIG_H
+
+#include "base/log.h"
+#include "base/opt.h"
+#include "proto/limits.h"
+
+enum durability { DURABILITY_MEMORY, DURABILITY_PROCESS, DURABILITY_POWER };
+enum publish_by { PUBLISH_ANYONE, PUBLISH_LOOPBACK, PUBLISH_NOBODY,
+                  PUBLISH_TOKEN };
+enum slow_policy { SLOW_CUT, SLOW_DROP_OLDEST, SLOW_CONFLATE };
+
+/* One edge; tcp has no origins, hosts; admin is http's, deflate is ws'. */
+struct config_edge {
+    struct opt_list listen;          /* each is valid for endpoint_parse() */
+    size_t instances;
+    size_t workers;                  /* at least 1 once loaded */
+    struct opt_list origins;
+    struct opt_list hosts;
+    struct opt_list trusted_proxies; /* each is valid for net_parse() */
+    struct opt_list admin;
+    bool deflate;
+};
+
+struct config_limits {
+#define FIELD_SIZE     size_t
+#define FIELD_COUNT    size_t
+#define FIELD_DURATION int64_t
+#define LIMIT_AS_FIELD(X, name, key, type, ...) FIELD_##type key;
+    LIMITS(LIMIT_AS_FIELD, )
+#undef LIMIT_AS_FIELD
+#undef FIELD_SIZE
+#undef FIELD_COUNT
+#undef FIELD_DURATION
+};
+
+/* The rules for ids that start with prefix. Keys that its section does not
+ * set are those of the next shorter prefix: room/quiet/ is like room/. */
+struct config_namespace {
+    char *prefix;          /* "" is the one for all others */
+    size_t history;        /* messages per id; SIZE_MAX: all; 0: none */
+    int64_t history_age;   /* INT64_MAX: for ever */
+    size_t history_bytes;  /* per id; SIZE_MAX: no bound */
+    int durability;        /* enum durability; MEMORY is history == 0 */
+    int publish;           /* enum publish_by */
+    bool presence;
+    int slow;              /* enum slow_policy */
+};
+
+struct config_token {
+    char *name;
+    char *secret;
+    struct opt_list publish; /* prefixes of ids; "/" is all */
+};
+
+struct config {
+    char *dir; /* absolute; database, sockets and logs live there */
+    struct {
+        char *url;
+    } router;
+    struct {
+        char *url;
+        char *secret;
+    } link;
+    struct config_edge http, tcp, ws;
+    struct {
+        char *file; /* for config_path() */
+        size_t readers;
+        size_t cache;
+        size_t checkpoint;
+        size_t wal_limit;
+        size_t ballast;
+    } store;
+    struct {
+        int level;  /* enum log_level */
+        char *file; /* for config_path(), or "" for standard error */
+    } log;
+    struct config_limits limits;
+    struct config_namespace *namespaces; /* longest prefix first, "" last */
+    size_t namespace_count;
+    struct config_token *tokens;
+    size_t token_count;
+};
+
+/* Where it comes from; each later one overrides the earlier. */
+struct config_source {
+    const char *file;        /* NULL: none */
+    const char *const *sets; /* "SECTION.KEY=VALUE", as after --set */
+    size_t set_count;
+    const char *dir;         /* NULL: ./var */
+};
+
+/* ERR_BAD (unknown key, bad value, keys that contradict each other), ERR_IO
+ * (a file that cannot be read), ERR_NOMEM; *err says where and what. */
+MUST_USE int config_load(struct config **ret, const struct config_source *from,
+                         struct opt_error *err);
+void config_free(struct config *cfg); /* NULL is fine; wipes the secrets */
+
+/* A path of the configuration as one that can be opened: a relative one starts
+ * in dir. The caller frees it; NULL when out of memory. */
+MUST_USE char *config_path(const struct config *cfg, const char *path);
+
+/* The rules for an id: those of the longest prefix. Never NULL.
+ * O(number of namespaces). */
+const struct config_namespace *config_namespace(const struct config *cfg,
+                                                struct slice id);
+
+/* The token with this secret, NULL when there is none. All are compared, each
+ * in constant time. */
+const struct config_token *config_token(const struct config *cfg,
+                                        struct slice secret);
+
+/* May the holder publish to this id? */
+bool config_token_opens(const struct config_token *t, struct slice id);
+
+/* The section of an edge, "http", "tcp" or "ws"; NULL for another name. */
+const struct config_edge *config_edge(const struct config *cfg,
+                                      const char *name);
+
+/* Appends every key, its value and its meaning as a file that config_load()
+ * reads back to the same configuration, but for secrets, which are left out. */
+void config_print(struct buf *out, const struct config *cfg);
+
+/* Appends the manual of all options, in Markdown. */
+void config_print_manual(struct buf *out);
+
+#endif

@@ -1,0 +1,664 @@
+#include "proto/pipe.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "proto/batch.h"
+#include "proto/bus.h"
+#include "proto/frame.h"
+
+#define HEARTBEAT (PIPE_HEARTBEAT_MS * MILLISECOND)
+#define DEAD      (PIPE_DEAD_MS * MILLISECOND)
+/* A stranger on the line, who says nothing, keeps the peer away: so long. */
+#define MUTE (1 * SECOND)
+/* A timer that is so much too late means that this process was stopped, and
+ * that what the peer has said meanwhile may still be on its way through NNG's
+ * threads: it gets time to arrive before the silence is judged. */
+#define STOPPED (MILLISECOND * 500)
+#define GRACE   (1 * SECOND)
+#define SOONEST (100 * MILLISECOND)
+#define GOODBYE (100 * MILLISECOND)
+
+enum pipe_state { PIPE_DOWN, PIPE_COMING, PIPE_UP };
+
+struct pipe {
+    struct bus *bus;
+    struct loop *loop;
+    const struct pipe_ops *ops;
+    void *ctx;
+    const struct pipe_owner *owner; /* may be NULL */
+    void *owner_ctx;
+    struct pipe_limits limits;
+
+    enum pipe_state state;
+    struct batches stream;
+    struct bus_line *line; /* NULL: none, or it was lost */
+    bool lost;             /* the owner has not been told yet */
+    bool paused, was_full, flushing;
+    bool breaking; /* down as soon as the loop comes by */
+    char why[96];
+
+    struct buf open; /* the open batch; on a pipe that is down, a sink */
+    size_t frame_at;
+    uint64_t seq;
+
+    struct loop_turn turn;   /* while there is something to send */
+    struct loop_timer timer; /* heartbeat, silence, and what cannot wait */
+    int64_t due_ns;          /* when the timer was to fire */
+    int64_t sent_ns, heard_ns, met_ns;
+
+    unsigned calls; /* callbacks under way: they may free the pipe */
+    bool freed;
+    struct pipe_figures figures;
+};
+
+static void drop_line(struct pipe *p);
+static void end_of_turn(void *ctx);
+
+/* ---- the callbacks, which may do anything, pipe_free() included ----------- */
+
+static void enter(struct pipe *p)
+{
+    p->calls++;
+}
+
+static void destroy(struct pipe *p)
+{
+    loop_turn_stop(&p->turn);
+    loop_timer_stop(&p->timer);
+    batches_fini(&p->stream);
+    buf_fini(&p->open);
+    bus_drop(p->bus);
+    free(p);
+}
+
+/* True: the pipe is no more. */
+static bool leave(struct pipe *p)
+{
+    if (--p->calls > 0 || !p->freed)
+        return p->freed;
+    destroy(p);
+    return true;
+}
+
+/* ---- sending --------------------------------------------------------------- */
+
+static bool has_open(const struct pipe *p)
+{
+    return p->open.len > BATCH_HEADER;
+}
+
+static void want_flush(struct pipe *p)
+{
+    if (!p->turn.loop)
+        loop_turn_start(&p->turn, p->loop, end_of_turn, p);
+}
+
+static void seal(struct pipe *p)
+{
+    if (batches_seal(&p->stream, &p->open, p->seq) < 0) {
+        pipe_break(p, err_text(ERR_NOMEM));
+        return;
+    }
+    if (p->stream.kept_bytes > 2 * p->limits.queue)
+        pipe_break(p, "the peer does not take what it is sent");
+}
+
+static bool send_out(struct pipe *p, const struct batch_out *out)
+{
+    uint8_t *at;
+
+    if (bus_line_begin(p->line, out->bytes.len, &at) < 0)
+        return false;
+    batch_write(at, out);
+    bus_line_commit(p->line);
+    p->sent_ns = loop_now(p->loop);
+    p->figures.batches_out++;
+    p->figures.bytes_out += out->bytes.len;
+    return true;
+}
+
+/* The next thing to say: a sealed batch, the open one, or a due word. */
+static bool next_out(struct pipe *p, uint8_t flags, struct batch_out *out)
+{
+    bool found = batches_next(&p->stream, out);
+
+    if (!found && p->stream.met && has_open(p)) {
+        seal(p);
+        found = batches_next(&p->stream, out);
+    }
+    if (!found && (flags || batches_due(&p->stream))) {
+        batches_heartbeat(&p->stream, has_open(p) ? 0 : p->seq, out);
+        found = true;
+    }
+    if (found)
+        out->header.flags |= flags;
+    return found;
+}
+
+/* Sends while the line has room. flags: said at least once. */
+static void pump(struct pipe *p, uint8_t flags)
+{
+    while (p->line && !p->breaking && bus_line_room(p->line)) {
+        struct batch_out out;
+
+        if (!next_out(p, flags, &out))
+            return;
+        if (!send_out(p, &out)) {
+            drop_line(p); /* no memory; what is kept is sent on the next */
+            return;
+        }
+        flags = 0;
+    }
+}
+
+static void end_of_turn(void *ctx)
+{
+    struct pipe *p = ctx;
+
+    loop_turn_stop(&p->turn);
+    pump(p, 0);
+}
+
+/* The frame that made the open batch too long travels in the next one. */
+static void split(struct pipe *p)
+{
+    struct slice last = slice_from(buf_slice(&p->open), p->frame_at);
+    struct buf next = BUF_INIT;
+
+    batch_begin(&next);
+    buf_add(&next, last);
+    if (next.failed) {
+        buf_fini(&next);
+        pipe_break(p, err_text(ERR_NOMEM));
+        return;
+    }
+    buf_truncate(&p->open, p->frame_at);
+    seal(p);
+    buf_fini(&p->open);
+    p->open = next;
+}
+
+static void frame_done(struct pipe *p)
+{
+    if (p->open.failed) {
+        pipe_break(p, "a frame could not be written");
+        return;
+    }
+    if (p->open.len - p->frame_at + BATCH_HEADER > p->limits.batch) {
+        pipe_break(p, "a frame is larger than a batch may be");
+        return;
+    }
+    p->figures.frames_out++;
+    if (p->open.len > PIPE_BATCH_BYTES && p->frame_at > BATCH_HEADER)
+        split(p);
+    if (p->open.len >= PIPE_BATCH_BYTES)
+        seal(p);
+    p->was_full |= pipe_full(p);
+    want_flush(p);
+}
+
+struct buf *pipe_frame(struct pipe *p, uint8_t code)
+{
+    if (!has_open(p) || !pipe_is_up(p))
+        batch_begin(&p->open);
+    p->frame_at = batch_frame_begin(&p->open, code);
+    return &p->open;
+}
+
+void pipe_frame_end(struct pipe *p)
+{
+    batch_frame_end(&p->open, p->frame_at);
+    if (pipe_is_up(p))
+        frame_done(p);
+    else
+        buf_reset(&p->open);
+}
+
+void pipe_set_seq(struct pipe *p, uint64_t seq)
+{
+    p->seq = seq;
+}
+
+bool pipe_is_up(const struct pipe *p)
+{
+    return p->state == PIPE_UP && !p->breaking;
+}
+
+size_t pipe_queued(const struct pipe *p)
+{
+    return p->stream.kept_bytes + (has_open(p) ? p->open.len : 0);
+}
+
+bool pipe_full(const struct pipe *p)
+{
+    return pipe_queued(p) >= p->limits.queue;
+}
+
+/* ---- up and down ----------------------------------------------------------- */
+
+static void set_timer(struct pipe *p, int64_t now, int64_t due)
+{
+    p->due_ns = MAX(due, now);
+    loop_timer_set(&p->timer, p->due_ns - now);
+}
+
+static void drop_line(struct pipe *p)
+{
+    if (!p->line)
+        return;
+    bus_line_close(p->line, 0);
+    p->line = NULL;
+    p->met_ns = 0;
+    p->lost = true;
+    set_timer(p, clock_ns(), 0);
+}
+
+/* Says goodbye, when there is somebody who can hear it. */
+static void close_line(struct pipe *p)
+{
+    bool said = p->line && p->stream.met && bus_line_room(p->line);
+
+    if (said) {
+        struct batch_out out;
+
+        batches_heartbeat(&p->stream, 0, &out);
+        out.header.flags |= BATCH_BYE;
+        said = send_out(p, &out);
+    }
+    bus_line_close(p->line, said ? GOODBYE : 0);
+    p->line = NULL;
+}
+
+static void go_down(struct pipe *p)
+{
+    close_line(p);
+    p->state = PIPE_DOWN;
+    p->lost = p->breaking = p->was_full = false;
+    p->met_ns = 0;
+    p->figures.resent += p->stream.resent;
+    p->figures.holes += p->stream.holes;
+    p->figures.duplicates += p->stream.duplicates;
+    batches_fini(&p->stream);
+    batches_init(&p->stream, 0, 0);
+    buf_fini(&p->open);
+    loop_turn_stop(&p->turn);
+    loop_timer_stop(&p->timer);
+}
+
+void pipe_fall(struct pipe *p, const char *why)
+{
+    char said[sizeof p->why];
+
+    if (p->state == PIPE_DOWN)
+        return;
+    snprintf(said, sizeof said, "%s", why);
+    log_debug("pipe.down", "session=%016llx why=%s",
+              (unsigned long long)p->stream.session,
+              log_quote(slice_str(said)).text);
+    enter(p);
+    go_down(p);
+    if (p->ops)
+        p->ops->down(p->ctx, said);
+    if (!p->freed && p->state == PIPE_DOWN && p->owner)
+        p->owner->fallen(p->owner_ctx);
+    (void)leave(p);
+}
+
+void pipe_break(struct pipe *p, const char *why)
+{
+    if (p->state == PIPE_DOWN || p->breaking)
+        return;
+    snprintf(p->why, sizeof p->why, "%s", why);
+    p->breaking = true;
+    set_timer(p, clock_ns(), 0);
+}
+
+static void come_up(struct pipe *p)
+{
+    p->state = PIPE_UP;
+    log_debug("pipe.up", "session=%016llx",
+              (unsigned long long)p->stream.session);
+    if (p->ops)
+        p->ops->up(p->ctx);
+}
+
+/* ---- receiving --------------------------------------------------------------- */
+
+static void handle_frames(struct pipe *p, struct cursor frames)
+{
+    uint8_t code;
+    struct slice body;
+
+    while (!p->freed && pipe_is_up(p) && batch_frame(&frames, &code, &body)) {
+        char why[48];
+
+        p->figures.frames_in++;
+        if (!p->ops || p->ops->frame(p->ctx, code, body) == 0)
+            continue;
+        snprintf(why, sizeof why, "the peer sent a bad %s",
+                 frame_name(code));
+        pipe_break(p, why);
+    }
+}
+
+static void tell_drained(struct pipe *p)
+{
+    if (p->freed || !pipe_is_up(p) || !p->was_full ||
+        pipe_queued(p) >= p->limits.queue / 2)
+        return;
+    p->was_full = false;
+    if (p->ops && p->ops->drained)
+        p->ops->drained(p->ctx);
+}
+
+/* A hole is asked for at once, and again before the next heartbeat. */
+static void hurry(struct pipe *p)
+{
+    int64_t now = clock_ns();
+
+    if (p->due_ns > now + SOONEST)
+        set_timer(p, now, now + SOONEST);
+}
+
+static void handle_batch(struct pipe *p, const struct batch_in *in)
+{
+    enter(p);
+    if (p->state == PIPE_COMING)
+        come_up(p);
+    if (in->verdict == BATCH_TAKEN)
+        handle_frames(p, in->frames);
+    if (in->verdict != BATCH_PASSED && !p->freed && pipe_is_up(p) && p->ops)
+        p->ops->batch_end(p->ctx, in->seq);
+    tell_drained(p);
+    if (leave(p))
+        return;
+    if (p->stream.hole && p->state == PIPE_UP && !p->breaking)
+        hurry(p);
+    if (in->flags & BATCH_BYE)
+        pipe_fall(p, "the peer has left");
+    else if (pipe_is_up(p))
+        want_flush(p);
+}
+
+/* A line that brings what is no batch of ours is dropped; the peer, if it is
+ * one, finds another. */
+static void reject(struct pipe *p)
+{
+    p->figures.rejected++;
+    drop_line(p);
+}
+
+static void on_received(void *ctx, struct slice bytes)
+{
+    struct pipe *p = ctx;
+    struct batch_in in;
+    int rc = p->flushing ? batches_heed(&p->stream, bytes)
+                         : batches_take(&p->stream, bytes, &in);
+
+    if (rc == ERR_FRAME) {
+        reject(p);
+        return;
+    }
+    if (rc < 0) {
+        pipe_break(p, "the peer sent nonsense");
+        return;
+    }
+    p->heard_ns = loop_now(p->loop);
+    p->figures.batches_in++;
+    p->figures.bytes_in += bytes.len;
+    if (!p->flushing && !p->breaking)
+        handle_batch(p, &in);
+}
+
+static void on_met(void *ctx)
+{
+    struct pipe *p = ctx;
+    int64_t now = clock_ns();
+
+    p->met_ns = now;
+    if (!p->stream.met)
+        set_timer(p, now, MIN(p->due_ns, now + MUTE));
+}
+
+static void on_lost(void *ctx)
+{
+    drop_line(ctx);
+}
+
+static void on_room(void *ctx)
+{
+    want_flush(ctx);
+}
+
+static const struct bus_line_ops line_ops = {
+    .met = on_met,
+    .lost = on_lost,
+    .received = on_received,
+    .room = on_room,
+};
+
+/* ---- time -------------------------------------------------------------------- */
+
+static bool silent(const struct pipe *p, int64_t now)
+{
+    return !p->paused && now - p->heard_ns >= DEAD;
+}
+
+static bool mute(const struct pipe *p, int64_t now)
+{
+    return p->line && p->met_ns && !p->stream.met && now - p->met_ns >= MUTE;
+}
+
+static int64_t next_due(const struct pipe *p, int64_t now)
+{
+    int64_t due = p->heard_ns + DEAD;
+
+    if (p->paused)
+        due = now + DEAD;
+    if (p->line && p->stream.met)
+        due = MIN(due, p->sent_ns + HEARTBEAT);
+    if (p->line && p->met_ns && !p->stream.met)
+        due = MIN(due, p->met_ns + MUTE);
+    if (p->line && p->stream.hole)
+        due = now;
+    return MAX(due, now + SOONEST);
+}
+
+static void heartbeat(struct pipe *p, int64_t now)
+{
+    struct batch_out out;
+
+    batches_tick(&p->stream);
+    pump(p, 0);
+    if (!p->line || !p->stream.met || now - p->sent_ns < HEARTBEAT ||
+        !bus_line_room(p->line))
+        return;
+    batches_heartbeat(&p->stream, has_open(p) ? 0 : p->seq, &out);
+    if (!send_out(p, &out))
+        drop_line(p);
+}
+
+/* True: the pipe is no more, or down. */
+static bool tell_lost(struct pipe *p)
+{
+    enter(p);
+    p->lost = false;
+    if (p->owner)
+        p->owner->line_lost(p->owner_ctx);
+    return leave(p) || p->state == PIPE_DOWN;
+}
+
+static void on_timer(void *ctx)
+{
+    struct pipe *p = ctx;
+    int64_t now = clock_ns();
+
+    if (now - p->due_ns > STOPPED)
+        p->heard_ns = MAX(p->heard_ns, now - DEAD + GRACE);
+    if (p->breaking) {
+        pipe_fall(p, p->why);
+        return;
+    }
+    if (silent(p, now)) {
+        pipe_fall(p, p->state == PIPE_UP ? "the peer has been silent too long"
+                                         : "the peer did not come");
+        return;
+    }
+    if (mute(p, now))
+        reject(p);
+    if (p->lost && tell_lost(p))
+        return;
+    heartbeat(p, now);
+    if (!p->lost && !p->breaking)
+        set_timer(p, now, next_due(p, now));
+}
+
+/* ---- lines ------------------------------------------------------------------- */
+
+static void begin_stream(struct pipe *p, uint64_t session)
+{
+    CHECK(p->state == PIPE_DOWN);
+    batches_init(&p->stream, session, p->limits.queue / 4);
+    p->state = PIPE_COMING;
+    p->seq = 0;
+    p->heard_ns = clock_ns();
+}
+
+/* In front of a new line: the old one, if there is one, is of no more use. */
+static void prepare_line(struct pipe *p, uint64_t session, bool first)
+{
+    int64_t now = clock_ns();
+
+    if (p->state == PIPE_DOWN)
+        begin_stream(p, session);
+    else
+        p->figures.reconnects++;
+    CHECK(p->stream.session == session);
+    bus_line_close(p->line, 0);
+    p->line = NULL;
+    p->lost = false;
+    p->met_ns = 0;
+    p->sent_ns = now;
+    batches_new_line(&p->stream, first);
+    set_timer(p, now, p->breaking ? 0 : next_due(p, now));
+}
+
+int pipe_listen(struct pipe *p, uint64_t session, const char *url)
+{
+    int rc;
+
+    prepare_line(p, session, false);
+    rc = bus_line_listen(&p->line, p->bus, url, p->limits.batch, &line_ops,
+                         p);
+    if (rc < 0)
+        return rc;
+    bus_line_pause(p->line, p->paused);
+    return 0;
+}
+
+int pipe_dial(struct pipe *p, uint64_t session, const char *url)
+{
+    int rc;
+
+    prepare_line(p, session, true);
+    rc = bus_line_dial(&p->line, p->bus, url, p->limits.batch, &line_ops, p);
+    if (rc < 0)
+        return rc;
+    bus_line_pause(p->line, p->paused);
+    want_flush(p);
+    return 0;
+}
+
+unsigned pipe_port(const struct pipe *p)
+{
+    return p->line ? bus_line_port(p->line) : 0;
+}
+
+uint64_t pipe_session(const struct pipe *p)
+{
+    return p->state == PIPE_DOWN ? 0 : p->stream.session;
+}
+
+void pipe_pause(struct pipe *p, bool paused)
+{
+    if (p->paused == paused)
+        return;
+    p->paused = paused;
+    p->heard_ns = MAX(p->heard_ns, clock_ns() - DEAD + GRACE);
+    if (p->line)
+        bus_line_pause(p->line, paused);
+}
+
+void pipe_flush(struct pipe *p, int ms)
+{
+    int64_t until = clock_ns() + ms * MILLISECOND;
+
+    if (!pipe_is_up(p))
+        return;
+    p->flushing = true;
+    pump(p, BATCH_ANSWER);
+    while (pipe_is_up(p) && p->line && pipe_queued(p) > 0 &&
+           bus_line_wait(p->line, until) == 0)
+        pump(p, 0);
+    p->flushing = false;
+}
+
+/* ---- life ---------------------------------------------------------------------- */
+
+int pipe_new(struct pipe **ret, struct bus *bus,
+             const struct pipe_limits *limits)
+{
+    struct pipe *p = calloc(1, sizeof *p);
+
+    if (!p)
+        return ERR_NOMEM;
+    p->bus = bus_hold(bus);
+    p->loop = bus_loop(bus);
+    p->limits = *limits;
+    p->limits.batch = MAX(limits->batch, (size_t)2 * PIPE_BATCH_BYTES);
+    batches_init(&p->stream, 0, 0);
+    loop_timer_init(&p->timer, p->loop, on_timer, p);
+    *ret = p;
+    return 0;
+}
+
+void pipe_set_ops(struct pipe *p, const struct pipe_ops *ops, void *ctx)
+{
+    p->ops = ops;
+    p->ctx = ctx;
+}
+
+void pipe_set_owner(struct pipe *p, const struct pipe_owner *o, void *ctx)
+{
+    p->owner = o;
+    p->owner_ctx = ctx;
+}
+
+void pipe_free(struct pipe *p)
+{
+    if (!p || p->freed)
+        return;
+    p->freed = true;
+    if (p->state != PIPE_DOWN)
+        go_down(p);
+    if (p->owner)
+        p->owner->freed(p->owner_ctx);
+    p->ops = NULL;
+    p->owner = NULL;
+    if (p->calls == 0)
+        destroy(p);
+}
+
+void pipe_figures(const struct pipe *p, struct pipe_figures *ret)
+{
+    *ret = p->figures;
+    ret->resent += p->stream.resent;
+    ret->holes += p->stream.holes;
+    ret->duplicates += p->stream.duplicates;
+}

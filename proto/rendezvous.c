@@ -1,0 +1,535 @@
+#include "proto/rendezvous.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "proto/bus.h"
+#include "proto/frame.h"
+#include "proto/join.h"
+#include "proto/place.h"
+
+enum {
+    PROBE_MS = 5000,
+    PROBE_WAIT_MS = 1000,
+    COMING_MAX = 256,   /* links offered that nobody has come to yet */
+    CHALLENGES_MAX = 64, /* nonces given out and not answered */
+    URL_MAX = 80         /* leaves room for the names of the links */
+};
+#define CHALLENGE_AGE (10 * SECOND)
+
+/* A link that was given out, for as long as its pipe is there. */
+struct offer {
+    struct list_node node; /* on rendezvous->offers */
+    struct pipe *pipe;     /* the router's */
+    uint64_t life;         /* of the peer */
+    uint64_t session;
+    uint8_t nonce[JOIN_NONCE]; /* of the JOIN it answered last */
+    char address[BUS_URL_MAX]; /* what was answered */
+};
+
+struct challenge {
+    uint8_t nonce[JOIN_NONCE];
+    int64_t given_ns; /* 0: not in use */
+};
+
+struct rendezvous {
+    struct loop *loop;
+    struct bus *bus;
+    struct bus_server *server;
+    struct place place;
+    bool tcp;
+    char *secret; /* NULL: none is asked for */
+    uint64_t life;
+    struct pipe_limits limits;
+    const struct rendezvous_ops *ops;
+    void *ctx;
+
+    char url[BUS_URL_MAX];    /* where it listens */
+    char public[BUS_URL_MAX]; /* what peers on this machine dial */
+    char links[BUS_URL_MAX];  /* "ipc:///.../link-LIFE-" or "tcp://host:" */
+    unsigned links_made;
+    struct list_node offers;
+    struct challenge challenges[CHALLENGES_MAX];
+    unsigned next_challenge;
+
+    struct loop_timer prober;
+    struct bus_ask *probe;
+    unsigned probe_ms;
+    uint64_t reopened;
+};
+
+/* ---- links ----------------------------------------------------------------- */
+
+static void on_freed(void *ctx)
+{
+    struct offer *o = ctx;
+
+    list_remove(&o->node);
+    free(o);
+}
+
+static void on_nothing(void *ctx)
+{
+    UNUSED(ctx); /* the peer comes and asks when it wants a new line */
+}
+
+static const struct pipe_owner offer_owner = {
+    .line_lost = on_nothing,
+    .fallen = on_nothing,
+    .freed = on_freed,
+};
+
+/* A line of its own for this offer. What a peer is told is the address as
+ * seen from there: of tcp the port alone. */
+static int listen_at(struct rendezvous *r, struct offer *o)
+{
+    char url[BUS_URL_MAX + 16];
+    int rc;
+
+    if (r->tcp)
+        snprintf(url, sizeof url, "%s0", r->links);
+    else
+        snprintf(url, sizeof url, "%s%u", r->links, ++r->links_made);
+    rc = pipe_listen(o->pipe, o->session, url);
+    if (rc < 0)
+        return rc;
+    if (r->tcp)
+        snprintf(url, sizeof url, "tcp://:%u", pipe_port(o->pipe));
+    snprintf(o->address, sizeof o->address, "%.*s", BUS_URL_MAX - 1, url);
+    return 0;
+}
+
+static uint64_t new_session(void)
+{
+    uint64_t n;
+
+    do
+        n = random_u64();
+    while (n == 0);
+    return n;
+}
+
+static int offer_new(struct offer **ret, struct rendezvous *r,
+                     const struct peer_id *who)
+{
+    struct offer *o = calloc(1, sizeof *o);
+    int rc = ERR_NOMEM;
+
+    if (!o)
+        return ERR_NOMEM;
+    list_init(&o->node);
+    o->life = who->life;
+    o->session = new_session();
+    rc = pipe_new(&o->pipe, r->bus, &r->limits);
+    if (rc == 0)
+        rc = listen_at(r, o);
+    if (rc < 0) {
+        pipe_free(o->pipe);
+        free(o);
+        return rc;
+    }
+    pipe_set_owner(o->pipe, &offer_owner, o);
+    list_add_tail(&r->offers, &o->node);
+    *ret = o;
+    return 0;
+}
+
+/* The offer that this JOIN is about already: it was sent twice, or wants a
+ * new line for a stream that goes on. */
+static struct offer *offer_of(struct rendezvous *r,
+                              const struct join_request *q)
+{
+    LIST_FOREACH(o, &r->offers, struct offer, node) {
+        if (o->life != q->who.life || pipe_session(o->pipe) != o->session)
+            continue;
+        if (memcmp(o->nonce, q->nonce, JOIN_NONCE) == 0 ||
+            o->session == q->resume)
+            return o;
+    }
+    return NULL;
+}
+
+static unsigned coming(const struct rendezvous *r)
+{
+    unsigned n = 0;
+
+    LIST_FOREACH(o, &r->offers, struct offer, node)
+        n += pipe_session(o->pipe) != 0 && !pipe_is_up(o->pipe);
+    return n;
+}
+
+/* ---- answering --------------------------------------------------------------- */
+
+static void refuse(struct buf *reply, const char *why)
+{
+    log_debug("rendezvous.refused", "why=%s",
+              log_quote(slice_str(why)).text);
+    join_write_refuse(reply, slice_str(why));
+}
+
+static void challenge(struct rendezvous *r, struct buf *reply)
+{
+    struct challenge *c = &r->challenges[r->next_challenge];
+
+    r->next_challenge = (r->next_challenge + 1) % CHALLENGES_MAX;
+    random_bytes(c->nonce, sizeof c->nonce);
+    c->given_ns = clock_ns();
+    join_write_challenge(reply, slice_make(c->nonce, sizeof c->nonce));
+}
+
+/* A challenge can be answered once. */
+static bool take_challenge(struct rendezvous *r, struct slice nonce)
+{
+    for (size_t i = 0; i < CHALLENGES_MAX; i++) {
+        struct challenge *c = &r->challenges[i];
+
+        if (c->given_ns == 0 ||
+            !slice_eq(slice_make(c->nonce, sizeof c->nonce), nonce))
+            continue;
+        if (clock_ns() - c->given_ns > CHALLENGE_AGE)
+            return false;
+        c->given_ns = 0;
+        return true;
+    }
+    return false;
+}
+
+static void write_offer(struct rendezvous *r, struct offer *o,
+                        const struct join_request *q, struct buf *reply)
+{
+    memcpy(o->nonce, q->nonce, JOIN_NONCE);
+    if (join_write_offer(reply, o->session, slice_str(o->address), q,
+                         r->secret) < 0)
+        buf_reset(reply);
+}
+
+/* True when an answer has been written. */
+static bool answer_again(struct rendezvous *r, const struct join_request *q,
+                         struct buf *reply)
+{
+    struct offer *o = offer_of(r, q);
+
+    if (!o)
+        return false;
+    if (memcmp(o->nonce, q->nonce, JOIN_NONCE) != 0 && listen_at(r, o) < 0)
+        refuse(reply, "the router has no address for the link");
+    else
+        write_offer(r, o, q, reply);
+    return true;
+}
+
+static void answer_join(struct rendezvous *r, const struct join_request *q,
+                        struct buf *reply)
+{
+    const struct pipe_ops *ops = NULL;
+    void *ctx = NULL;
+    const char *no;
+    struct offer *o;
+
+    if (answer_again(r, q, reply))
+        return;
+    no = r->ops->admit ? r->ops->admit(r->ctx, &q->who) : NULL;
+    if (!no && coming(r) >= COMING_MAX)
+        no = "too many are joining at once";
+    if (!no && offer_new(&o, r, &q->who) < 0)
+        no = "the router has no room for another link";
+    if (no) {
+        refuse(reply, no);
+        return;
+    }
+    write_offer(r, o, q, reply);
+    r->ops->joined(r->ctx, &q->who, o->pipe, &ops, &ctx);
+    pipe_set_ops(o->pipe, ops, ctx);
+}
+
+static void answer_stranger(struct rendezvous *r,
+                            const struct join_request *q, struct buf *reply)
+{
+    if (q->proof.len == 0)
+        challenge(r, reply);
+    else if (!take_challenge(r, q->challenge))
+        refuse(reply, "the challenge is out of date");
+    else if (!join_proves_peer(q, r->secret))
+        refuse(reply, "link.secret is not the router's");
+    else
+        answer_join(r, q, reply);
+}
+
+static void on_request(void *ctx, struct slice request, struct buf *reply)
+{
+    struct rendezvous *r = ctx;
+    struct join_request q;
+
+    if (join_read_request(request, &q) < 0) {
+        refuse(reply, "not understood");
+    } else if (q.version != FRAME_VERSION) {
+        char why[64];
+
+        snprintf(why, sizeof why, "speaks link version %d, this router %d",
+                 q.version, FRAME_VERSION);
+        refuse(reply, why);
+    } else if (q.verb == JOIN_PROBE) {
+        join_write_alive(reply, r->life);
+    } else if (r->secret) {
+        answer_stranger(r, &q, reply);
+    } else {
+        answer_join(r, &q, reply);
+    }
+}
+
+/* ---- the probe ----------------------------------------------------------------- */
+
+static void plan_probe(struct rendezvous *r)
+{
+    loop_timer_set(&r->prober, r->probe_ms * MILLISECOND);
+}
+
+static void reopen(struct rendezvous *r)
+{
+    int rc = bus_server_reopen(r->server, r->url);
+
+    r->reopened++;
+    log_debug("rendezvous.reopened", "url=%s result=%s", r->url,
+              rc < 0 ? err_name(rc) : "ok");
+}
+
+/* Any answer of ours will do: it came through the listener. */
+static void on_probed(void *ctx, int rc, struct slice reply)
+{
+    struct rendezvous *r = ctx;
+    struct join_reply a;
+
+    if (rc < 0 || join_read_reply(reply, &a) < 0 || a.verb != JOIN_ALIVE ||
+        a.session != r->life)
+        reopen(r);
+    bus_ask_close(r->probe);
+    r->probe = NULL;
+    plan_probe(r);
+}
+
+static void probe(void *ctx)
+{
+    struct rendezvous *r = ctx;
+    struct buf b = BUF_INIT;
+
+    join_write_probe(&b);
+    if (bus_ask_open(&r->probe, r->bus, r->public, buf_slice(&b),
+                     MIN((int)r->probe_ms, (int)PROBE_WAIT_MS), on_probed,
+                     r) < 0)
+        plan_probe(r);
+    buf_fini(&b);
+}
+
+/* ---- opening -------------------------------------------------------------------- */
+
+static bool is_address(struct slice host)
+{
+    for (size_t i = 0; i < host.len; i++)
+        if (host.ptr[i] != '.' && (host.ptr[i] < '0' || host.ptr[i] > '9'))
+            return false;
+    return true;
+}
+
+static bool is_local(struct slice host)
+{
+    return (slice_starts(host, SLICE("127.")) && is_address(host)) ||
+           slice_eq(host, SLICE("localhost")) ||
+           slice_eq(host, SLICE("[::1]"));
+}
+
+static bool is_any(struct slice host)
+{
+    return host.len == 0 || slice_eq(host, SLICE("*")) ||
+           slice_eq(host, SLICE("0.0.0.0")) || slice_eq(host, SLICE("[::]"));
+}
+
+/* The host of tcp://host:port; an empty one with NULL when there is no port. */
+static struct slice host_of(const char *url)
+{
+    const char *host = url + strlen("tcp://");
+    const char *colon = strrchr(host, ':');
+
+    return slice_make(colon ? host : NULL, colon ? (size_t)(colon - host) : 0);
+}
+
+static int check_url(struct rendezvous *r, const char *url,
+                     const char *secret, char why[PLACE_WHY_MAX])
+{
+    struct slice host;
+
+    r->tcp = strncmp(url, "tcp://", 6) == 0;
+    if ((!r->tcp && strncmp(url, "ipc:///", 7) != 0) ||
+        strlen(url) > URL_MAX || (r->tcp && !host_of(url).ptr)) {
+        snprintf(why, PLACE_WHY_MAX, "no address for a rendezvous: %.100s "
+                 "(ipc:///path or tcp://host:port)", url);
+        return ERR_BAD;
+    }
+    host = r->tcp ? host_of(url) : SLICE("localhost");
+    if (is_local(host) || secret)
+        return 0;
+    snprintf(why, PLACE_WHY_MAX, "%.100s is not a local address: "
+             "link.secret must be set for it", url);
+    return ERR_DENIED;
+}
+
+/* Where it listens, where its links will. */
+static int choose_urls(struct rendezvous *r, const char *url,
+                       char why[PLACE_WHY_MAX])
+{
+    struct slice host;
+
+    if (!url && !r->place.dir) {
+        snprintf(why, PLACE_WHY_MAX, "neither an address nor a directory");
+        return ERR_BAD;
+    }
+    if (url)
+        snprintf(r->url, sizeof r->url, "%s", url);
+    else
+        snprintf(r->url, sizeof r->url, "ipc://%.110s/router",
+                 r->place.links);
+    host = r->tcp ? host_of(r->url) : SLICE("");
+    if (r->tcp)
+        snprintf(r->links, sizeof r->links, "tcp://" SLICE_FMT ":",
+                 SLICE_ARG(host));
+    else if (r->place.dir)
+        snprintf(r->links, sizeof r->links, "ipc://%.100s/link-%08x-",
+                 r->place.links, (unsigned)r->life);
+    else
+        snprintf(r->links, sizeof r->links, "%.100s.link-%08x-", r->url,
+                 (unsigned)r->life);
+    return 0;
+}
+
+/* Once the port is known: url for the next listener, public for everybody. */
+static void settle_urls(struct rendezvous *r)
+{
+    unsigned port = bus_server_port(r->server);
+    struct slice host;
+    char known[BUS_URL_MAX];
+
+    snprintf(r->public, sizeof r->public, "%s", r->url);
+    if (!r->tcp)
+        return;
+    snprintf(known, sizeof known, "%s", r->url);
+    host = host_of(known);
+    snprintf(r->url, sizeof r->url, "tcp://" SLICE_FMT ":%u",
+             SLICE_ARG(host), port);
+    if (is_any(host))
+        host = slice_eq(host, SLICE("[::]")) ? SLICE("[::1]")
+                                             : SLICE("127.0.0.1");
+    snprintf(r->public, sizeof r->public, "tcp://" SLICE_FMT ":%u",
+             SLICE_ARG(host), port);
+}
+
+static int start(struct rendezvous *r, char why[PLACE_WHY_MAX])
+{
+    int rc = bus_new(&r->bus, r->loop);
+
+    if (rc == 0)
+        rc = bus_server_open(&r->server, r->bus, r->url, JOIN_MESSAGE_MAX,
+                             on_request, r);
+    if (rc < 0) {
+        snprintf(why, PLACE_WHY_MAX, "cannot listen at %s: %s", r->url,
+                 rc == ERR_BUSY ? "somebody else does" : err_text(rc));
+        return rc;
+    }
+    settle_urls(r);
+    if (r->place.dir && place_announce(&r->place, r->public) < 0) {
+        snprintf(why, PLACE_WHY_MAX, "cannot write router.url in %.200s",
+                 r->place.dir);
+        return ERR_IO;
+    }
+    plan_probe(r);
+    return 0;
+}
+
+static int prepare(struct rendezvous *r, const struct rendezvous_options *o,
+                   char why[PLACE_WHY_MAX])
+{
+    int rc = o->url ? check_url(r, o->url, o->secret, why) : 0;
+
+    if (rc < 0)
+        return rc;
+    /* The directory of an ipc socket admits nobody who would have to prove
+     * anything. */
+    if (o->secret && r->tcp && !(r->secret = strdup(o->secret))) {
+        snprintf(why, PLACE_WHY_MAX, "%s", err_text(ERR_NOMEM));
+        return ERR_NOMEM;
+    }
+    if (o->dir)
+        rc = place_open(&r->place, o->dir, why);
+    return rc < 0 ? rc : choose_urls(r, o->url, why);
+}
+
+int rendezvous_open(struct rendezvous **ret, struct loop *loop,
+                    const struct rendezvous_options *options,
+                    const struct rendezvous_ops *ops, void *ctx,
+                    const char **why)
+{
+    static _Thread_local char text[PLACE_WHY_MAX];
+    struct rendezvous *r = calloc(1, sizeof *r);
+    int rc;
+
+    *why = text;
+    if (!r) {
+        snprintf(text, sizeof text, "%s", err_text(ERR_NOMEM));
+        return ERR_NOMEM;
+    }
+    r->loop = loop;
+    r->life = options->life;
+    r->limits = options->limits;
+    r->ops = ops;
+    r->ctx = ctx;
+    r->probe_ms = options->probe_ms ? options->probe_ms : PROBE_MS;
+    list_init(&r->offers);
+    loop_timer_init(&r->prober, loop, probe, r);
+    rc = prepare(r, options, text);
+    if (rc == 0)
+        rc = start(r, text);
+    if (rc < 0) {
+        rendezvous_close(r);
+        return rc;
+    }
+    *ret = r;
+    return 0;
+}
+
+const char *rendezvous_url(const struct rendezvous *r)
+{
+    return r->public;
+}
+
+uint64_t rendezvous_reopened(const struct rendezvous *r)
+{
+    return r->reopened;
+}
+
+void rendezvous_close(struct rendezvous *r)
+{
+    struct list_node *n;
+
+    if (!r)
+        return;
+    while ((n = list_pop(&r->offers))) {
+        struct offer *o = CONTAINER_OF(n, struct offer, node);
+
+        pipe_set_owner(o->pipe, NULL, NULL);
+        free(o);
+    }
+    loop_timer_stop(&r->prober);
+    bus_ask_close(r->probe);
+    bus_server_close(r->server);
+    bus_drop(r->bus);
+    place_close(&r->place);
+    if (r->secret)
+        secret_wipe(r->secret, strlen(r->secret));
+    free(r->secret);
+    free(r);
+}

@@ -1,0 +1,50 @@
+/* answers.h - what was answered to publications, for publishers who ask again.
+ *
+ * A publication has a name: (life of the gateway, number). When a link breaks
+ * the gateway cannot know whether what it had sent was taken, and sends it
+ * again, so the answer must still be known: for as long as a gateway may hold
+ * a publication back, over the death of either side.
+ * Threads: the router's loop. Cost: O(1); 96 bytes a publication for the time
+ * of keep_ns. */
+#ifndef TOUCHLINE_ROUTER_ANSWERS_H
+#define TOUCHLINE_ROUTER_ANSWERS_H
+
+#include "base/list.h"
+#include "base/map.h"
+
+enum { ANSWERS_MAX = 1 << 20 }; /* more are not remembered: the oldest go */
+
+struct answer {
+    struct map_node by_name;
+    uint64_t life, number;
+    uint64_t seq, offset;
+    int64_t ts_ms, at_ns;
+    uint32_t reached;
+    bool created;
+    uint8_t id_len; /* of an act: its id and body */
+    uint32_t body_len;
+    uint8_t *bytes; /* both; NULL when there are none */
+};
+
+struct answers {
+    struct map by_name;
+    struct list_node segments; /* oldest first */
+    size_t count;
+    int64_t keep_ns;
+};
+
+void answers_init(struct answers *a, int64_t keep_ns);
+void answers_fini(struct answers *a);
+
+/* Copies. Without memory it is not remembered: then one that is sent again
+ * is stored twice, which beats refusing it. */
+void answers_note(struct answers *a, const struct answer *answer,
+                  struct slice id, struct slice body);
+const struct answer *answers_find(const struct answers *a, uint64_t life,
+                                  uint64_t number);
+struct slice answer_id(const struct answer *a);
+struct slice answer_body(const struct answer *a);
+/* Forgets what is older than keep_ns. */
+void answers_expire(struct answers *a, int64_t now_ns);
+
+#endif

@@ -1,0 +1,34 @@
+/* ctl.h - what can be asked of a running router: the verbs of QUERY.
+ *
+ * Arguments are words, separated by single spaces; an empty word is left out
+ * ("channels  user/ana 100"). Answers are reports (proto/report.h), in titled
+ * parts. A refusal is "code: text for people".
+ *
+ *   status                     state OK, DEGRADED or DOWN and why; figures
+ *   presence ID                who is there: presence {channel, count}, names
+ *                              {name, connections}, up to 1,000
+ *   channels [PATTERN [AFTER [LIMIT]]]
+ *                              channels {channel, connections, offset, seq} in
+ *                              byte order, page {more}
+ *   conns [ID]                 connections {connection, channels, name}
+ *   gateways                   gateways {gateway, edge, pid, state, ...}
+ *   stats                      stats {gateway, edge, pid, name, label, help,
+ *                              gauge, value}, of the router and all gateways
+ *   kick CONNECTION|ID         kicked {count}
+ *   backup FILE                backup {file}, once the copy is whole
+ *
+ * A verb with a dot is a type's (type.h): its arguments and its answer are
+ * passed through unread.
+ * Threads: the router's loop. */
+#ifndef TOUCHLINE_ROUTER_CTL_H
+#define TOUCHLINE_ROUTER_CTL_H
+
+#include "proto/frame.h"
+
+struct link;
+
+/* The answer goes to l as ANSWER, now or later. */
+void ctl_query(struct link *l, const struct frame_query *f);
+void ctl_link_gone(struct link *l); /* nobody waits for its answers */
+
+#endif

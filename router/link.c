@@ -1,0 +1,447 @@
+#include "router/link.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "router/ctl.h"
+#include "router/router.h"
+
+/* ---- states ------------------------------------------------------------ */
+
+static const char *const state_names[LINK_STATES] = {
+    [LINK_NEW] = "new",         [LINK_EPOCH] = "epoch",
+    [LINK_SAYING] = "saying",   [LINK_READING] = "reading",
+    [LINK_LIVE] = "live",       [LINK_STALE] = "stale",
+    [LINK_GONE] = "gone",
+};
+
+static const unsigned may_become[LINK_STATES] = {
+    [LINK_NEW] = 1u << LINK_EPOCH | 1u << LINK_SAYING | 1u << LINK_LIVE |
+                 1u << LINK_GONE,
+    [LINK_EPOCH] = 1u << LINK_SAYING | 1u << LINK_LIVE | 1u << LINK_GONE,
+    [LINK_SAYING] = 1u << LINK_READING | 1u << LINK_GONE,
+    [LINK_READING] = 1u << LINK_LIVE | 1u << LINK_GONE,
+    [LINK_LIVE] = 1u << LINK_STALE | 1u << LINK_GONE,
+    [LINK_STALE] = 1u << LINK_READING | 1u << LINK_GONE,
+};
+
+const char *link_state_name(enum link_state s)
+{
+    return state_names[s];
+}
+
+void link_become(struct link *l, enum link_state next)
+{
+    CHECK(may_become[l->state] & 1u << next);
+    log_debug("link.state", "link=%s from=%s to=%s", l->who.name,
+              state_names[l->state], state_names[next]);
+    l->state = next;
+}
+
+/* ---- coming ------------------------------------------------------------ */
+
+void links_init(struct links *ls)
+{
+    *ls = (struct links){.next = 1};
+    list_init(&ls->all);
+    list_init(&ls->gone);
+}
+
+/* A number that no link has; 0: there is none left. */
+static uint32_t free_number(struct links *ls)
+{
+    for (uint32_t tried = 1; tried < TABLE_LINKS_MAX; tried++) {
+        uint32_t number = ls->next;
+
+        ls->next = number + 1 < TABLE_LINKS_MAX ? number + 1 : 1;
+        if (!ls->by_number[number])
+            return number;
+    }
+    return 0;
+}
+
+static struct link *by_name(struct links *ls, const char *name)
+{
+    LIST_FOREACH(l, &ls->all, struct link, node)
+        if (strcmp(l->who.name, name) == 0)
+            return l;
+    return NULL;
+}
+
+static void make_name(struct links *ls, struct peer_id *who)
+{
+    const char *stem = who->edge[0] ? who->edge
+                       : who->kind == PEER_CTL ? "ctl" : "peer";
+
+    for (unsigned n = 1; !who->name[0] || by_name(ls, who->name); n++)
+        snprintf(who->name, sizeof who->name, "%s%u", stem, n);
+}
+
+/* A name belongs to one peer. That it is there already means that its link is
+ * dead and we have not noticed, or that two were given the same name: then the
+ * log shows them replacing each other. */
+static void replace_namesake(struct router *r, const struct peer_id *who)
+{
+    struct link *old = by_name(&r->links, who->name);
+
+    if (!old)
+        return;
+    if (old->who.life != who->life)
+        log_warn("link.replaced", "link=%s old_pid=%" PRIu32 " pid=%" PRIu32
+                 " action=drop_old", who->name, old->who.pid, who->pid);
+    link_gone(old, "another one of this name has joined");
+}
+
+int link_new(struct link **ret, struct router *r, const struct peer_id *who,
+             struct pipe *pipe)
+{
+    uint32_t number = free_number(&r->links);
+    struct link *l;
+
+    if (!number)
+        return ERR_FULL;
+    l = calloc(1, sizeof *l);
+    if (!l)
+        return ERR_NOMEM;
+    l->router = r;
+    l->pipe = pipe;
+    l->who = *who;
+    table_link_init(&l->seats, number);
+    list_init(&l->fetches);
+    list_init(&l->queries);
+    list_init(&l->snapshots);
+    if (who->name[0])
+        replace_namesake(r, who);
+    else
+        make_name(&r->links, &l->who);
+    r->links.by_number[number] = l;
+    r->links.count++;
+    list_init(&l->node);
+    list_add_tail(&r->links.all, &l->node);
+    if (r->publish.paused)
+        pipe_pause(pipe, true);
+    *ret = l;
+    return 0;
+}
+
+static const char *admit(void *ctx, const struct peer_id *who)
+{
+    struct router *r = ctx;
+
+    UNUSED(who);
+    if (r->draining)
+        return "the router goes down";
+    if (r->links.count + 1 >= TABLE_LINKS_MAX)
+        return "the router has as many links as it can have";
+    return NULL;
+}
+
+/* Without memory the pipe is orphaned: nobody hears of it, it stays silent,
+ * and the peer tries again. */
+static int deaf_frame(void *ctx, uint8_t code, struct slice body)
+{
+    UNUSED(ctx);
+    UNUSED(code);
+    UNUSED(body);
+    return ERR_NOMEM;
+}
+
+static void deaf(void *ctx)
+{
+    UNUSED(ctx);
+}
+
+static void deaf_batch_end(void *ctx, uint64_t seq)
+{
+    UNUSED(ctx);
+    UNUSED(seq);
+}
+
+static void deaf_down(void *pipe, const char *why)
+{
+    UNUSED(why);
+    pipe_free(pipe);
+}
+
+static const struct pipe_ops no_link = {deaf_frame, deaf_batch_end, deaf,
+                                        deaf_down, deaf};
+
+static void joined(void *ctx, const struct peer_id *who, struct pipe *pipe,
+                   const struct pipe_ops **ops, void **pipe_ctx)
+{
+    struct link *l;
+    int rc = link_new(&l, ctx, who, pipe);
+
+    if (rc < 0) {
+        log_error("link.failed", "link=%s error=%s", who->name, err_name(rc));
+        *ops = &no_link;
+        *pipe_ctx = pipe;
+        return;
+    }
+    *ops = &link_pipe;
+    *pipe_ctx = l;
+    log_info("link.joined", "link=%s edge=%s pid=%" PRIu32, l->who.name,
+             l->who.edge, l->who.pid);
+}
+
+const struct rendezvous_ops link_rendezvous = {admit, joined};
+
+/* ---- HELLO and WELCOME ------------------------------------------------- */
+
+void link_welcome(struct link *l)
+{
+    struct router *r = l->router;
+    bool tool = l->who.kind == PEER_CTL;
+    struct frame_welcome f = {
+        .life = r->life,
+        .seq = r->seq,
+        .link = l->seats.number,
+        .resync = !tool,
+        .epoch = slice_str(r->epoch.text),
+        .server = SLICE(ROUTER_SERVER),
+    };
+
+    frame_write_welcome(pipe_frame(l->pipe, FRAME_WELCOME), &f);
+    pipe_frame_end(l->pipe);
+    pipe_set_seq(l->pipe, r->seq);
+    link_become(l, tool ? LINK_LIVE : LINK_SAYING);
+}
+
+/* What has no history cannot be repaired, so places above the last stored
+ * message are as good as that. */
+void link_synced(struct link *l, uint64_t seq)
+{
+    struct router *r = l->router;
+
+    l->position = l->same_epoch ? MIN(seq, r->stored_seq) : r->stored_seq;
+    pipe_set_seq(l->pipe, l->position);
+    replay_resync(l);
+}
+
+void links_epoch_made(struct router *r)
+{
+    struct frame_epoch f = {r->seq, slice_str(r->epoch.text)};
+
+    LIST_FOREACH(l, &r->links.all, struct link, node) {
+        if (l->state == LINK_EPOCH) {
+            l->same_epoch = false;
+            link_welcome(l);
+        } else if (l->state != LINK_NEW) {
+            frame_write_epoch(pipe_frame(l->pipe, FRAME_EPOCH), &f);
+            pipe_frame_end(l->pipe);
+        }
+    }
+}
+
+/* ---- the stream -------------------------------------------------------- */
+
+static void go_stale(struct link *l)
+{
+    l->position = l->router->stored_seq;
+    link_become(l, LINK_STALE);
+    stat_add(&l->router->stats, STAT_LINKS_STALE, 1);
+    log_warn("link.stale", "link=%s queued=%zu action=repair_when_drained",
+             l->who.name, pipe_queued(l->pipe));
+}
+
+bool link_put(struct link *l, const struct buf *frame)
+{
+    if (frame->failed)
+        return false;
+    put_raw(pipe_frame(l->pipe, FRAME_DELIVER), buf_slice(frame));
+    pipe_frame_end(l->pipe);
+    l->delivered++;
+    stat_add(&l->router->stats, STAT_DELIVERS, 1);
+    return true;
+}
+
+void link_deliver(struct link *l, const struct buf *frame)
+{
+    if (l->state != LINK_LIVE)
+        return;
+    if (pipe_full(l->pipe) || !link_put(l, frame))
+        go_stale(l);
+}
+
+void links_set_seq(struct router *r)
+{
+    LIST_FOREACH(l, &r->links.all, struct link, node)
+        if (l->state == LINK_LIVE)
+            pipe_set_seq(l->pipe, r->seq);
+}
+
+int link_defer(struct link *l, uint8_t code, struct slice body)
+{
+    if (l->deferred.len + body.len > l->router->config->limits.link_queue)
+        return ERR_TOO_BIG;
+    put_u8(&l->deferred, code);
+    put_str32(&l->deferred, body);
+    return l->deferred.failed ? ERR_NOMEM : 0;
+}
+
+static int run_deferred(struct link *l, struct slice frames)
+{
+    struct cursor c = cursor_init(frames);
+    int rc = 0;
+
+    while (rc == 0 && l->state != LINK_GONE && cursor_left(&c)) {
+        uint8_t code = cursor_u8(&c);
+
+        rc = dispatch(l, code, cursor_str32(&c));
+    }
+    return rc;
+}
+
+void link_live(struct link *l)
+{
+    struct router *r = l->router;
+    struct buf deferred = l->deferred;
+    int rc;
+
+    put_u64(pipe_frame(l->pipe, FRAME_RESYNCED), r->seq);
+    pipe_frame_end(l->pipe);
+    link_become(l, LINK_LIVE);
+    pipe_set_seq(l->pipe, r->seq);
+    log_info("link.live", "link=%s seats=%zu seq=%" PRIu64, l->who.name,
+             l->seats.seats, r->seq);
+    buf_init(&l->deferred);
+    rc = run_deferred(l, buf_slice(&deferred));
+    buf_fini(&deferred);
+    if (rc < 0)
+        link_fault(l, rc);
+}
+
+/* ---- going ------------------------------------------------------------- */
+
+void link_fault(struct link *l, int rc)
+{
+    stat_add(&l->router->stats, STAT_LINK_FAULTS, 1);
+    link_gone(l, err_text(rc));
+}
+
+void link_gone(struct link *l, const char *why)
+{
+    struct router *r = l->router;
+
+    if (l->state == LINK_GONE)
+        return;
+    log_info("link.gone", "link=%s why=%s seats=%zu connections=%zu",
+             l->who.name, log_quote(slice_str(why)).text, l->seats.seats,
+             l->seats.conns);
+    link_become(l, LINK_GONE);
+    publish_link_gone(r, l);
+    replay_link_gone(l);
+    snapshots_link_gone(l);
+    ctl_link_gone(l);
+    table_link_drop(&r->table, &l->seats);
+    r->links.by_number[l->seats.number] = NULL;
+    r->links.count--;
+    list_remove(&l->node);
+    list_add_tail(&r->links.gone, &l->node);
+}
+
+static void link_free(struct link *l)
+{
+    pipe_free(l->pipe);
+    table_link_fini(&l->seats);
+    buf_fini(&l->deferred);
+    buf_fini(&l->figures);
+    free(l);
+}
+
+static void free_gone(struct router *r)
+{
+    struct list_node *n;
+
+    while ((n = list_pop(&r->links.gone)))
+        link_free(CONTAINER_OF(n, struct link, node));
+}
+
+void links_end_of_turn(struct router *r)
+{
+    size_t half = r->config->limits.link_queue / 2;
+
+    LIST_FOREACH_SAFE(l, next, &r->links.all, struct link, node)
+        if (l->state == LINK_STALE && pipe_queued(l->pipe) < half)
+            replay_resync(l);
+    free_gone(r);
+}
+
+void links_free(struct router *r)
+{
+    LIST_FOREACH_SAFE(l, next, &r->links.all, struct link, node)
+        link_gone(l, "the router goes down");
+    free_gone(r);
+}
+
+/* ---- the pipe's side --------------------------------------------------- */
+
+static int on_frame(void *ctx, uint8_t code, struct slice body)
+{
+    struct link *l = ctx;
+    int rc = ERR_FRAME;
+
+    if (l->state == LINK_GONE)
+        return 0;
+    if (frame_check(code, SENDER_GATEWAY, body.len) == 0)
+        rc = dispatch(l, code, body);
+    if (rc < 0) {
+        stat_add(&l->router->stats, STAT_LINK_FAULTS, 1);
+        log_warn("link.fault", "link=%s frame=%s bytes=%zu error=%s "
+                 "action=close", l->who.name, frame_name(code), body.len,
+                 err_name(rc));
+    }
+    return rc;
+}
+
+static void on_batch_end(void *ctx, uint64_t seq)
+{
+    UNUSED(ctx);
+    UNUSED(seq);
+}
+
+static void on_up(void *ctx)
+{
+    UNUSED(ctx); /* the peer speaks first */
+}
+
+static void on_down(void *ctx, const char *why)
+{
+    link_gone(ctx, why);
+}
+
+static void on_drained(void *ctx)
+{
+    UNUSED(ctx); /* the end of this turn sees to it */
+}
+
+const struct pipe_ops link_pipe = {on_frame, on_batch_end, on_up, on_down,
+                                   on_drained};
+
+/* ---- names of connections ---------------------------------------------- */
+
+int links_parse_conn(struct router *r, struct slice name, struct link **ret,
+                     uint32_t *conn, uint32_t *gen)
+{
+    struct slice numbers = name;
+    struct slice stem = slice_split(&numbers, '/');
+    struct slice after = numbers;
+    struct slice before = slice_split(&after, '.');
+    uint64_t number, generation;
+
+    if (slice_parse_u64(before, &number) < 0 || number > UINT32_MAX ||
+        slice_parse_u64(after, &generation) < 0 || generation > UINT32_MAX)
+        return ERR_BAD;
+    LIST_FOREACH(l, &r->links.all, struct link, node)
+        if (slice_eq(slice_str(l->who.name), stem)) {
+            *ret = l;
+            *conn = (uint32_t)number;
+            *gen = (uint32_t)generation;
+            return 0;
+        }
+    return ERR_NOT_FOUND;
+}

@@ -1,0 +1,582 @@
+#include "router/replay.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "router/router.h"
+
+struct msg_parts replay_parts(const struct record *rec)
+{
+    return (struct msg_parts){
+        .format = rec->format,
+        .flags = rec->flags,
+        .seq = rec->seq,
+        .offset = rec->offset,
+        .ts_ms = rec->ts_ms,
+        .id = rec->id,
+        .from = rec->from,
+        .kind = rec->kind,
+        .key = rec->key,
+        .data = rec->data,
+    };
+}
+
+static void put_hole(struct link *l, const struct frame_hole *h)
+{
+    frame_write_hole(pipe_frame(l->pipe, FRAME_HOLE), h);
+    pipe_frame_end(l->pipe);
+}
+
+static void put_damage(struct link *l, uint32_t ref, const struct damage *d)
+{
+    struct frame_hole h = {
+        .ref = ref,
+        .why = HOLE_DAMAGED,
+        .from = d->first_offset,
+        .to = d->last_offset,
+        .seq = d->last_seq,
+        .id = d->id,
+    };
+
+    stat_add(&l->router->stats, STAT_DAMAGED, 1);
+    put_hole(l, &h);
+}
+
+/* ---- resync ------------------------------------------------------------ */
+
+/* An id whose snapshot is due when the link is whole. */
+struct due {
+    struct due *next;
+    uint8_t len;
+    uint8_t id[];
+};
+
+struct resync {
+    struct link *link;
+    struct read_job *job; /* NULL: waits for room on the link */
+    struct due *due;
+    uint64_t upto;
+};
+
+static void resync_free(struct resync *s)
+{
+    if (!s)
+        return;
+    if (s->job)
+        reader_cancel(s->link->router->readers, s->job);
+    while (s->due) {
+        struct due *d = s->due;
+
+        s->due = d->next;
+        free(d);
+    }
+    s->link->resync = NULL;
+    free(s);
+}
+
+void replay_resnapshot(struct link *l, unsigned flags, struct slice id)
+{
+    struct due *d;
+
+    if (!(flags & MSG_RESNAPSHOT) || !l->resync)
+        return;
+    for (d = l->resync->due; d; d = d->next)
+        if (slice_eq(slice_make(d->id, d->len), id))
+            return;
+    d = malloc(sizeof *d + id.len);
+    if (!d)
+        return;
+    d->len = (uint8_t)id.len;
+    memcpy(d->id, id.ptr, id.len);
+    d->next = l->resync->due;
+    l->resync->due = d;
+}
+
+static void resync_end(struct resync *s)
+{
+    struct link *l = s->link;
+
+    for (struct due *d = s->due; d; d = d->next)
+        snapshots_tell_link(l, slice_make(d->id, d->len));
+    resync_free(s);
+    link_live(l);
+}
+
+static void resync_page(void *arg, struct page *page);
+
+/* The next page, or the end. */
+static void resync_step(struct resync *s)
+{
+    struct link *l = s->link;
+    struct router *r = l->router;
+    struct slice all = SLICE("**");
+    struct page_request q = {
+        .patterns = &all,
+        .pattern_count = 1,
+        .after_seq = l->position,
+        .upto_seq = r->stored_seq,
+        .max_count = r->config->limits.page,
+        .max_bytes = r->config->limits.page_bytes,
+    };
+
+    if (s->job || pipe_full(l->pipe))
+        return;
+    if (repeater_catch_up(r, l)) {
+        resync_end(s);
+        return;
+    }
+    q.after_seq = l->position;
+    s->upto = q.upto_seq;
+    if (reader_page(r->readers, &q, resync_page, s, &s->job) < 0)
+        link_gone(l, "out of memory");
+}
+
+static void resync_damage(struct link *l, const struct page *page, size_t *at,
+                          uint64_t before)
+{
+    for (; *at < page->damaged_count; ++*at) {
+        const struct damage *d = &page->damaged[*at];
+
+        if (d->first_seq >= before)
+            return;
+        if (d->id.len == 0 || repeater_wanted(l->router, l, d->id))
+            put_damage(l, 0, d);
+    }
+}
+
+static void resync_rows(struct link *l, const struct page *page)
+{
+    size_t damage = 0;
+
+    for (size_t i = 0; i < page->count; i++) {
+        struct msg_parts parts = replay_parts(&page->records[i]);
+
+        resync_damage(l, page, &damage, parts.seq);
+        if (!repeater_wanted(l->router, l, parts.id))
+            continue;
+        frame_write_deliver(pipe_frame(l->pipe, FRAME_DELIVER), &parts);
+        pipe_frame_end(l->pipe);
+        l->delivered++;
+        replay_resnapshot(l, parts.flags, parts.id);
+        stat_add(&l->router->stats, STAT_ROWS, 1);
+    }
+    resync_damage(l, page, &damage, UINT64_MAX);
+}
+
+/* History cannot be read: going on with a hole that is told beats gateways
+ * without a router. */
+static void resync_unread(struct resync *s, int rc)
+{
+    struct link *l = s->link;
+    struct damage lost = {.first_seq = l->position + 1,
+                          .last_seq = l->router->stored_seq};
+
+    log_error("resync.unread", "link=%s after=%" PRIu64 " error=%s "
+              "action=tell_gap", l->who.name, l->position, err_name(rc));
+    put_damage(l, 0, &lost);
+    l->position = l->router->stored_seq;
+    resync_end(s);
+}
+
+static void resync_page(void *arg, struct page *page)
+{
+    struct resync *s = arg;
+    struct link *l = s->link;
+    int rc = page->rc;
+
+    s->job = NULL;
+    stat_add(&l->router->stats, STAT_PAGES, 1);
+    if (rc == 0) {
+        resync_rows(l, page);
+        l->position = page->more ? page->upto_seq : s->upto;
+        pipe_set_seq(l->pipe, l->position);
+    }
+    page_free(page);
+    if (rc < 0)
+        resync_unread(s, rc);
+    else
+        resync_step(s);
+}
+
+void replay_resync(struct link *l)
+{
+    struct resync *s = calloc(1, sizeof *s);
+
+    if (!s) {
+        link_gone(l, "out of memory");
+        return;
+    }
+    s->link = l;
+    l->resync = s;
+    link_become(l, LINK_READING);
+    stat_add(&l->router->stats, STAT_LINKS_RESYNC, 1);
+    log_info("link.resync", "link=%s after=%" PRIu64 " upto=%" PRIu64,
+             l->who.name, l->position, l->router->stored_seq);
+    resync_step(s);
+}
+
+/* ---- pages that were asked for ----------------------------------------- */
+
+/* An id of which messages in the page's range are not kept any more. */
+struct trim {
+    char *id;
+    uint64_t offset, seq;
+};
+
+struct fetch {
+    struct list_node node; /* link->fetches, in the order asked */
+    struct link *link;
+    uint32_t ref;
+    uint8_t mode;
+    uint64_t after, upto;
+    uint32_t limit, bytes;
+    struct slice *ids;     /* in ids_bytes; patterns behind the ids */
+    size_t id_count, pattern_count;
+    bool started;
+    int failed;            /* an error instead of a page */
+    struct read_job *job;
+    struct page *page;     /* has come; being sent, or completed by trims */
+    bool ready;            /* to be sent */
+    size_t pattern;        /* whose trims are being looked for */
+    struct trim *trims;
+    size_t trim_count;
+    size_t next_trim, next_damage, next_row;
+    uint8_t bytes_kept[];
+};
+
+static void fetch_free(struct fetch *f)
+{
+    if (f->job)
+        reader_cancel(f->link->router->readers, f->job);
+    for (size_t i = 0; i < f->trim_count; i++)
+        free(f->trims[i].id);
+    free(f->trims);
+    free(f->ids);
+    page_free(f->page);
+    list_remove(&f->node);
+    free(f);
+}
+
+static void put_page_end(struct link *l, uint32_t ref, int rc, bool more,
+                         uint64_t upto)
+{
+    struct frame_page_end f = {
+        .ref = ref,
+        .more = more,
+        .status = (uint8_t)-rc,
+        .upto = upto,
+    };
+
+    frame_write_page_end(pipe_frame(l->pipe, FRAME_PAGE_END), &f);
+    pipe_frame_end(l->pipe);
+}
+
+static void fetch_start_next(struct link *l);
+
+/* The answer will be an error. */
+static void fetch_fail(struct fetch *f, int rc)
+{
+    f->failed = rc;
+    f->ready = true;
+    loop_again(f->link->router->loop);
+}
+
+static void fetch_end(struct fetch *f)
+{
+    struct link *l = f->link;
+    const struct page *page = f->page;
+    bool more = !f->failed && page->more;
+    uint64_t upto = f->failed ? f->after : f->upto;
+
+    if (more && f->mode == FETCH_SINCE)
+        upto = page->upto_seq;
+    put_page_end(l, f->ref, f->failed, more, upto);
+    fetch_free(f);
+    fetch_start_next(l);
+}
+
+/* ---- what trimming took ------------------------------------------------ */
+
+static int trim_add(struct fetch *f, const struct id_record *rec)
+{
+    struct trim *grown;
+    char *id;
+
+    if (rec->trimmed_seq <= f->after ||
+        (f->page->more && rec->trimmed_seq > f->page->upto_seq))
+        return 0;
+    grown = realloc(f->trims, (f->trim_count + 1) * sizeof *grown);
+    if (!grown)
+        return ERR_NOMEM;
+    f->trims = grown;
+    id = slice_dup(rec->id);
+    if (!id)
+        return ERR_NOMEM;
+    f->trims[f->trim_count++] = (struct trim){
+        id, rec->trimmed_offset, rec->trimmed_seq};
+    return 0;
+}
+
+static void trims_of_pattern(void *arg, struct id_list *list);
+
+/* Patterns name no ids, so the store is asked which ones there are; only when
+ * anything at all was trimmed since. */
+static int next_pattern(struct fetch *f, struct slice after)
+{
+    struct router *r = f->link->router;
+    bool needed = f->mode == FETCH_SINCE && f->after &&
+                  f->after < r->replay.trimmed_seq;
+
+    if (!needed || f->pattern == f->pattern_count) {
+        f->ready = true;
+        loop_again(r->loop);
+        return 0;
+    }
+    return reader_ids(r->readers, f->ids[f->id_count + f->pattern], after,
+                      PAGE_COUNT_MAX, trims_of_pattern, f, &f->job);
+}
+
+static void trims_of_pattern(void *arg, struct id_list *list)
+{
+    struct fetch *f = arg;
+    int rc = list->rc;
+
+    f->job = NULL;
+    for (size_t i = 0; rc == 0 && i < list->count; i++)
+        rc = trim_add(f, &list->ids[i]);
+    if (rc == 0 && list->more) {
+        rc = next_pattern(f, list->ids[list->count - 1].id);
+    } else if (rc == 0) {
+        f->pattern++;
+        rc = next_pattern(f, SLICE(""));
+    }
+    id_list_free(list);
+    if (rc < 0)
+        fetch_fail(f, rc);
+}
+
+static void fetched(void *arg, struct page *page)
+{
+    struct fetch *f = arg;
+    int rc = page->rc;
+
+    f->job = NULL;
+    f->page = page;
+    stat_add(&f->link->router->stats, STAT_PAGES, 1);
+    for (size_t i = 0; rc == 0 && i < page->id_count; i++)
+        if (f->mode == FETCH_SINCE)
+            rc = trim_add(f, &page->ids[i]);
+    if (rc == 0)
+        rc = next_pattern(f, SLICE(""));
+    if (rc < 0)
+        fetch_fail(f, rc);
+}
+
+/* ---- asking ------------------------------------------------------------ */
+
+static int fetch_start(struct fetch *f)
+{
+    struct router *r = f->link->router;
+    struct page_request q = {
+        .ids = f->ids,
+        .id_count = f->id_count,
+        .patterns = f->ids + f->id_count,
+        .pattern_count = f->pattern_count,
+        .after_seq = f->after,
+        .max_count = f->limit,
+        .max_bytes = f->bytes,
+        .newest = f->mode != FETCH_SINCE,
+    };
+
+    f->started = true;
+    if (f->mode == FETCH_BEFORE && f->upto)
+        f->upto--;
+    else if (f->upto == 0 || f->upto > r->seq)
+        f->upto = r->seq;
+    q.upto_seq = f->upto;
+    return reader_page(r->readers, &q, fetched, f, &f->job);
+}
+
+static void fetch_start_next(struct link *l)
+{
+    unsigned running = 0;
+
+    LIST_FOREACH(f, &l->fetches, struct fetch, node) {
+        int rc = 0;
+
+        if (++running > FETCHES_AT_ONCE)
+            return;
+        if (!f->started)
+            rc = fetch_start(f);
+        if (rc < 0)
+            fetch_fail(f, rc);
+    }
+}
+
+static bool fetch_bad(struct link *l, const struct frame_fetch *q)
+{
+    struct frame_fetch walk = *q;
+    struct slice id;
+
+    for (unsigned i = 0; i < q->count; i++)
+        if (frame_next_fetch_id(&walk, &id) < 0 || pattern_problem(id)) {
+            put_page_end(l, q->ref, ERR_BAD, false, q->after);
+            return true;
+        }
+    if (q->count > 0 && q->count <= PAGE_IDS_MAX)
+        return false;
+    put_page_end(l, q->ref, ERR_BAD, false, q->after);
+    return true;
+}
+
+/* Ids to the front, patterns to the end. */
+static void fetch_keep_ids(struct fetch *f, struct frame_fetch walk)
+{
+    uint8_t *at = f->bytes_kept;
+    struct slice id;
+
+    for (unsigned i = 0; i < walk.count; i++) {
+        size_t place;
+
+        if (frame_next_fetch_id(&walk, &id) < 0)
+            return;
+        place = id_is_pattern(id) ? walk.count - ++f->pattern_count
+                                  : f->id_count++;
+        memcpy(at, id.ptr, id.len);
+        f->ids[place] = slice_make(at, id.len);
+        at += id.len;
+    }
+}
+
+int replay_fetch(struct link *l, const struct frame_fetch *q)
+{
+    const struct config_limits *limits = &l->router->config->limits;
+    struct fetch *f;
+
+    if (fetch_bad(l, q))
+        return 0;
+    f = calloc(1, sizeof *f + cursor_left(&q->items));
+    if (!f)
+        return ERR_NOMEM;
+    list_init(&f->node);
+    f->link = l;
+    f->ids = calloc(q->count, sizeof *f->ids);
+    if (!f->ids) {
+        fetch_free(f);
+        return ERR_NOMEM;
+    }
+    f->ref = q->ref;
+    f->mode = q->mode;
+    f->after = q->after;
+    f->upto = q->upto;
+    f->limit = (uint32_t)(q->limit ? MIN(q->limit, limits->page)
+                                   : limits->page);
+    f->bytes = (uint32_t)(q->bytes ? MIN(q->bytes, limits->page_bytes)
+                                   : limits->page_bytes);
+    fetch_keep_ids(f, *q);
+    list_add_tail(&l->fetches, &f->node);
+    fetch_start_next(l);
+    return 0;
+}
+
+/* ---- sending ----------------------------------------------------------- */
+
+static void put_trims(struct fetch *f)
+{
+    for (; f->next_trim < f->trim_count; f->next_trim++) {
+        const struct trim *t = &f->trims[f->next_trim];
+        struct frame_hole h = {
+            .ref = f->ref,
+            .why = HOLE_TRIMMED,
+            .to = t->offset,
+            .seq = t->seq,
+            .id = slice_str(t->id),
+        };
+
+        put_hole(f->link, &h);
+    }
+}
+
+static void put_damages(struct fetch *f, uint64_t before)
+{
+    const struct page *page = f->page;
+
+    for (; f->next_damage < page->damaged_count; f->next_damage++) {
+        if (page->damaged[f->next_damage].first_seq >= before)
+            return;
+        put_damage(f->link, f->ref, &page->damaged[f->next_damage]);
+    }
+}
+
+/* Some rows of a page. True: it is through, and f is gone. */
+static bool send_some(struct fetch *f, unsigned *budget)
+{
+    struct link *l = f->link;
+    const struct page *page = f->page;
+    unsigned most = MIN((unsigned)REPLAY_ROWS_PER_PASS, *budget);
+
+    if (f->failed) {
+        fetch_end(f);
+        return true;
+    }
+    put_trims(f);
+    for (; most && f->next_row < page->count; f->next_row++, most--) {
+        struct msg_parts parts = replay_parts(&page->records[f->next_row]);
+
+        if (pipe_full(l->pipe))
+            return false;
+        put_damages(f, parts.seq);
+        frame_write_row(pipe_frame(l->pipe, FRAME_ROW), f->ref, &parts);
+        pipe_frame_end(l->pipe);
+        stat_add(&l->router->stats, STAT_ROWS, 1);
+        --*budget;
+    }
+    if (f->next_row < page->count)
+        return false;
+    put_damages(f, UINT64_MAX);
+    fetch_end(f);
+    return true;
+}
+
+/* One pass over a link's pages. False: nothing could be sent. */
+static bool send_pass(struct link *l, unsigned *budget)
+{
+    unsigned before = *budget;
+    bool any = false;
+
+    LIST_FOREACH_SAFE(f, next, &l->fetches, struct fetch, node) {
+        if (!*budget || pipe_full(l->pipe))
+            break;
+        if (f->ready)
+            any = send_some(f, budget) || any;
+    }
+    return any || *budget < before;
+}
+
+void replay_turn(struct router *r)
+{
+    unsigned budget = REPLAY_ROWS_PER_TURN;
+    bool sent = true;
+
+    while (budget && sent) {
+        sent = false;
+        LIST_FOREACH(l, &r->links.all, struct link, node)
+            sent = send_pass(l, &budget) || sent;
+    }
+    if (!budget)
+        loop_again(r->loop);
+    LIST_FOREACH_SAFE(l, next, &r->links.all, struct link, node)
+        if (l->resync)
+            resync_step(l->resync);
+}
+
+void replay_link_gone(struct link *l)
+{
+    struct list_node *n;
+
+    resync_free(l->resync);
+    while ((n = list_first(&l->fetches)))
+        fetch_free(CONTAINER_OF(n, struct fetch, node));
+}

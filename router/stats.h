@@ -1,0 +1,68 @@
+/* stats.h - what the router counts.
+ * Threads: written by the router's loop, read by any. */
+#ifndef TOUCHLINE_ROUTER_STATS_H
+#define TOUCHLINE_ROUTER_STATS_H
+
+#include "base/stat.h"
+#include "proto/limits.h"
+
+#define ROUTER_STATS(X)                                                       \
+    X(UPTIME, GAUGE, "uptime_seconds", NULL, "age of the process")            \
+    X(LINKS, GAUGE, "links", NULL, "gateways and tools joined now")           \
+    X(LINKS_STALE, COUNTER, "link_stale_total", NULL,                         \
+      "times that a link's queue was full and it had to be repaired")         \
+    X(LINKS_RESYNC, COUNTER, "link_resync_total", NULL,                       \
+      "times that a link was repaired from the store")                        \
+    X(LINK_FAULTS, COUNTER, "link_fault_total", NULL,                         \
+      "links ended because the peer broke the protocol")                      \
+    X(LISTENER_CURED, COUNTER, "listener_reopened_total", NULL,               \
+      "times that the rendezvous had stopped answering")                      \
+    X(IDS, GAUGE, "ids", NULL, "ids and patterns known")                      \
+    X(PATTERNS, GAUGE, "patterns", NULL, "patterns subscribed to")            \
+    X(SEATS, GAUGE, "seats", NULL, "pairs of id and connection")              \
+    X(CONNECTIONS, GAUGE, "router_connections", NULL,                         \
+      "connections that hold a seat")                                         \
+    X(LOGINS, COUNTER, "logins_total", NULL, "seats made")                    \
+    X(LOGIN_REFUSED, COUNTER, "login_refused_total", NULL,                    \
+      "logins refused for want of room")                                      \
+    X(PUBLISHED, COUNTER, "published_total", NULL,                            \
+      "publications taken, numbered and sent")                                \
+    X(DUPLICATES, COUNTER, "publish_duplicate_total", NULL,                   \
+      "publications answered as taken before")                                \
+    X(REFUSED, COUNTER, "publish_refused_total", "why=\"rule\"",              \
+      "publications refused")                                                 \
+    X(REFUSED_STORE, COUNTER, "publish_refused_total", "why=\"store\"",       \
+      "publications refused")                                                 \
+    X(DELIVERS, COUNTER, "delivers_total", NULL, "messages put on links")     \
+    X(REACHED, COUNTER, "reached_total", NULL,                                \
+      "connections that messages were meant for")                             \
+    X(NOTICES, COUNTER, "notices_total", NULL,                                \
+      "joins, leaves and snapshots sent behind messages")                     \
+    X(BATCHES, COUNTER, "commit_batches_total", NULL, "batches committed")    \
+    X(BATCH_FAILURES, COUNTER, "commit_failures_total", NULL,                 \
+      "batches that failed")                                                  \
+    X(COMMIT_US, GAUGE, "commit_latency_us", NULL,                            \
+      "duration of the last commit, there and back")                          \
+    X(COMMIT_MAX_US, GAUGE, "commit_latency_max_us", NULL,                    \
+      "duration of the slowest commit so far")                                \
+    X(COMMIT_SUM_US, COUNTER, "commit_us_total", NULL,                        \
+      "time that commits took together")                                      \
+    X(QUEUED, GAUGE, "publish_queued", NULL,                                  \
+      "publications that wait for their commit")                              \
+    X(STORE_FAILING, GAUGE, "store_failing", NULL,                            \
+      "1 while the last commit failed")                                       \
+    X(PAGES, COUNTER, "pages_total", NULL, "pages of history read")           \
+    X(ROWS, COUNTER, "rows_total", NULL, "messages sent out of history")      \
+    X(DAMAGED, COUNTER, "damaged_total", NULL,                                \
+      "stored messages that could not be read")                               \
+    X(TRIMMED, COUNTER, "trimmed_total", NULL, "ids whose oldest were trimmed") \
+    X(FORGOTTEN, COUNTER, "forgotten_total", NULL,                            \
+      "ids forgotten after seven days without use")                           \
+    X(EPOCHS, COUNTER, "epochs_total", NULL, "new epochs made while running") \
+    X(QUERIES, COUNTER, "queries_total", NULL, "questions answered")          \
+    X(SNAPSHOTS, COUNTER, "snapshots_total", NULL, "snapshots made")          \
+    LIMIT_STATS(X)
+
+enum { ROUTER_STATS(STAT_AS_ENUM) ROUTER_STAT_COUNT };
+
+#endif

@@ -1,0 +1,666 @@
+#include "router/table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/err.h"
+
+/* A name that connections give themselves; shared by all their seats. */
+struct name {
+    struct map_node by_text;
+    uint32_t refs;
+    uint8_t len;
+    uint8_t text[];
+};
+
+/* ---- names ------------------------------------------------------------- */
+
+static bool name_eq(const struct map_node *n, const void *key)
+{
+    const struct name *name = CONTAINER_OF(n, struct name, by_text);
+
+    return slice_eq(slice_make(name->text, name->len),
+                    *(const struct slice *)key);
+}
+
+/* *ret is NULL for the empty name. */
+static int name_hold(struct table *t, struct slice text, struct name **ret)
+{
+    uint32_t hash = hash_bytes(text);
+    struct map_node *n;
+    struct name *name = NULL;
+
+    if (text.len == 0 || text.len > UINT8_MAX)
+        goto found;
+    n = map_find(&t->names, hash, name_eq, &text);
+    if (n) {
+        name = CONTAINER_OF(n, struct name, by_text);
+        name->refs++;
+        goto found;
+    }
+    name = calloc(1, sizeof *name + text.len);
+    if (!name || map_add(&t->names, &name->by_text, hash) < 0) {
+        free(name);
+        return ERR_NOMEM;
+    }
+    name->refs = 1;
+    name->len = (uint8_t)text.len;
+    memcpy(name->text, text.ptr, text.len);
+found:
+    *ret = name;
+    return 0;
+}
+
+static void name_drop(struct table *t, struct name *name)
+{
+    if (!name || --name->refs)
+        return;
+    map_remove(&t->names, &name->by_text);
+    free(name);
+}
+
+struct slice seat_name(const struct seat *s)
+{
+    const struct name *name = s->name;
+
+    return name ? slice_make(name->text, name->len) : SLICE("");
+}
+
+/* ---- topics ------------------------------------------------------------ */
+
+static bool topic_eq(const struct map_node *n, const void *key)
+{
+    return slice_eq(topic_id(CONTAINER_OF(n, struct topic, by_id)),
+                    *(const struct slice *)key);
+}
+
+struct topic *table_find(const struct table *t, struct slice id)
+{
+    struct map_node *n = map_find(&t->topics, hash_bytes(id), topic_eq, &id);
+
+    return n ? CONTAINER_OF(n, struct topic, by_id) : NULL;
+}
+
+/* table_match() must not fail, so its room grows with the patterns. */
+static int matched_reserve(struct table *t, size_t room)
+{
+    struct topic **grown;
+
+    if (room <= t->matched_room)
+        return 0;
+    room = MAX(room, t->matched_room * 2);
+    grown = realloc(t->matched, room * sizeof t->matched[0]);
+    if (!grown)
+        return ERR_NOMEM;
+    t->matched = grown;
+    t->matched_room = room;
+    return 0;
+}
+
+static int pattern_add(struct table *t, struct topic *topic)
+{
+    void **slot;
+
+    if (matched_reserve(t, trie_count(t->patterns) + 2) < 0)
+        return ERR_NOMEM;
+    slot = trie_slot(t->patterns, topic_id(topic), true);
+    if (!slot)
+        return ERR_NOMEM;
+    *slot = topic;
+    return 0;
+}
+
+static struct topic *topic_new(struct table *t, struct slice id)
+{
+    struct topic *topic = calloc(1, sizeof *topic + id.len);
+
+    if (!topic)
+        return NULL;
+    topic->len = (uint8_t)id.len;
+    memcpy(topic->text, id.ptr, id.len);
+    topic->first.topic = topic;
+    topic->flags = id_is_pattern(id)
+                       ? TOPIC_PATTERN
+                       : (uint8_t)t->hooks.classify(t->hooks.ctx, id);
+    return topic;
+}
+
+int table_make(struct table *t, struct slice id, struct topic **ret)
+{
+    struct topic *topic = table_find(t, id);
+
+    if (topic) {
+        *ret = topic;
+        return 0;
+    }
+    if (t->limit && map_count(&t->topics) >= t->limit)
+        return ERR_FULL;
+    topic = topic_new(t, id);
+    if (!topic)
+        return ERR_NOMEM;
+    if ((topic->flags & TOPIC_PATTERN) && pattern_add(t, topic) < 0)
+        goto fail;
+    if (map_add(&t->topics, &topic->by_id, hash_bytes(id)) < 0) {
+        trie_remove(t->patterns, id);
+        goto fail;
+    }
+    *ret = topic;
+    return 0;
+fail:
+    free(topic);
+    return ERR_NOMEM;
+}
+
+/* The past of an id without history, which may have to go. */
+struct idle_past {
+    struct past past;
+    struct list_node node; /* table->idle while nobody listens */
+    struct topic *topic;
+};
+
+static struct idle_past *idle_past(struct topic *topic)
+{
+    if (!topic->past || (topic->flags & TOPIC_STORED))
+        return NULL;
+    return CONTAINER_OF(topic->past, struct idle_past, past);
+}
+
+static void idle_leave(struct table *t, struct topic *topic)
+{
+    struct idle_past *p = idle_past(topic);
+
+    if (!p || !list_linked(&p->node))
+        return;
+    list_remove(&p->node);
+    t->idle_count--;
+}
+
+static void past_free(struct table *t, struct topic *topic)
+{
+    struct idle_past *p = idle_past(topic);
+
+    idle_leave(t, topic);
+    if (p)
+        free(p);
+    else
+        free(topic->past);
+    topic->past = NULL;
+}
+
+static void topic_free(struct table *t, struct topic *topic)
+{
+    past_free(t, topic);
+    map_remove(&t->topics, &topic->by_id);
+    if (topic->flags & TOPIC_PATTERN)
+        trie_remove(t->patterns, topic_id(topic));
+    free(topic);
+}
+
+static void idle_enter(struct table *t, struct topic *topic)
+{
+    struct idle_past *p = idle_past(topic), *oldest;
+
+    idle_leave(t, topic);
+    list_add_tail(&t->idle, &p->node);
+    if (++t->idle_count <= TABLE_IDLE_MAX)
+        return;
+    oldest = CONTAINER_OF(list_first(&t->idle), struct idle_past, node);
+    t->hooks.dropped(t->hooks.ctx, oldest->topic);
+    topic_free(t, oldest->topic);
+}
+
+static struct past *idle_past_new(struct topic *topic)
+{
+    struct idle_past *p = calloc(1, sizeof *p);
+
+    if (!p)
+        return NULL;
+    list_init(&p->node);
+    p->topic = topic;
+    return &p->past;
+}
+
+struct past *table_past(struct table *t, struct topic *topic)
+{
+    if (!topic->past)
+        topic->past = topic->flags & TOPIC_STORED
+                          ? calloc(1, sizeof *topic->past)
+                          : idle_past_new(topic);
+    if (topic->past)
+        table_tidy(t, topic); /* an idle one goes to the end of the line */
+    return topic->past;
+}
+
+void table_forget(struct table *t, struct topic *topic)
+{
+    past_free(t, topic);
+    table_tidy(t, topic);
+}
+
+void table_tidy(struct table *t, struct topic *topic)
+{
+    if (topic_leaves(topic))
+        return;
+    if (!topic->past)
+        topic_free(t, topic);
+    else if (idle_past(topic))
+        idle_enter(t, topic);
+}
+
+/* ---- leaves ------------------------------------------------------------
+ * The head of an empty seat list has nothing to do: by it a leaf without
+ * seats hangs on its link's list of warm leaves. It is taken off before the
+ * first seat comes; nobody walks the seats of a leaf that has none. */
+
+static bool leaf_is_warm(const struct leaf *l)
+{
+    return l->seats.count == 0 && list_linked(&l->seats.seats);
+}
+
+static void leaf_cool(struct leaf *l)
+{
+    if (leaf_is_warm(l))
+        list_remove(&l->seats.seats);
+}
+
+struct leaf *table_leaf_on(struct topic *t, uint32_t link)
+{
+    struct leaf *l = topic_leaves(t);
+
+    while (l && leaf_link(l) != link)
+        l = leaf_next(l);
+    return l;
+}
+
+static struct leaf *leaf_make(struct table *t, struct topic *topic,
+                              uint32_t link)
+{
+    struct leaf *l = table_leaf_on(topic, link);
+
+    if (l)
+        return l;
+    l = &topic->first;
+    if (leaf_link(l)) {
+        l = calloc(1, sizeof *l);
+        if (!l)
+            return NULL;
+        l->topic = topic;
+        l->next = topic->first.next;
+        topic->first.next = l;
+    }
+    seat_side_init(&l->seats);
+    l->seats.flags = link;
+    t->leaves++;
+    idle_leave(t, topic);
+    return l;
+}
+
+/* The leaf has no seats. The topic may go with it. */
+static void leaf_drop(struct table *t, struct leaf *l)
+{
+    struct topic *topic = l->topic;
+    struct leaf **at = &topic->first.next;
+
+    leaf_cool(l);
+    seat_side_fini(&l->seats);
+    t->leaves--;
+    if (l == &topic->first) {
+        l->seats.flags = 0;
+    } else {
+        while (*at != l)
+            at = &(*at)->next;
+        *at = l->next;
+        free(l);
+    }
+    if (topic_leaves(topic))
+        return;
+    t->hooks.deserted(t->hooks.ctx, topic);
+    table_tidy(t, topic);
+}
+
+/* ---- connections ------------------------------------------------------- */
+
+void table_link_init(struct table_link *tl, uint32_t number)
+{
+    *tl = (struct table_link){.number = number};
+    list_init(&tl->warm);
+}
+
+void table_link_fini(struct table_link *tl)
+{
+    for (size_t i = 0; i < tl->page_count; i++)
+        free(tl->pages[i]);
+    free(tl->pages);
+    tl->pages = NULL;
+    tl->page_count = 0;
+}
+
+static int pages_reserve(struct table_link *tl, size_t count)
+{
+    struct conn **pages;
+    size_t room = MAX(count, tl->page_count * 2);
+
+    if (count <= tl->page_count)
+        return 0;
+    pages = realloc(tl->pages, room * sizeof *pages);
+    if (!pages)
+        return ERR_NOMEM;
+    memset(pages + tl->page_count, 0,
+           (room - tl->page_count) * sizeof *pages);
+    tl->pages = pages;
+    tl->page_count = room;
+    return 0;
+}
+
+static struct conn *page_new(void)
+{
+    struct conn *page = calloc(TABLE_PAGE, sizeof *page);
+
+    for (size_t i = 0; page && i < TABLE_PAGE; i++)
+        seat_side_init(&page[i].seats);
+    return page;
+}
+
+/* The slot of this number, made when absent. NULL: no memory. */
+static struct conn *conn_slot(struct table_link *tl, uint32_t number)
+{
+    size_t page = number / TABLE_PAGE;
+
+    if (pages_reserve(tl, page + 1) < 0)
+        return NULL;
+    if (!tl->pages[page])
+        tl->pages[page] = page_new();
+    return tl->pages[page] ? &tl->pages[page][number % TABLE_PAGE] : NULL;
+}
+
+struct conn *table_conn(const struct table_link *tl, uint32_t number)
+{
+    size_t page = number / TABLE_PAGE;
+    struct conn *c;
+
+    if (page >= tl->page_count || !tl->pages[page])
+        return NULL;
+    c = &tl->pages[page][number % TABLE_PAGE];
+    return c->seats.count ? c : NULL;
+}
+
+static struct conn *conn_of(const struct table_link *tl, uint32_t number,
+                            uint32_t gen)
+{
+    struct conn *c = table_conn(tl, number);
+
+    return c && c->seats.flags == gen ? c : NULL;
+}
+
+uint32_t table_conn_number(const struct table_link *tl,
+                           const struct seat_side *side)
+{
+    const struct conn *c = CONTAINER_OF(side, struct conn, seats);
+
+    for (size_t i = 0; i < tl->page_count; i++) {
+        const struct conn *page = tl->pages[i];
+
+        if (page && (uintptr_t)c >= (uintptr_t)page &&
+            (uintptr_t)c < (uintptr_t)(page + TABLE_PAGE))
+            return (uint32_t)(i * TABLE_PAGE + (size_t)(c - page));
+    }
+    CHECK(!"a connection of this link");
+    return UINT32_MAX;
+}
+
+/* ---- seats ------------------------------------------------------------- */
+
+/* Takes the seat away. Its leaf stays: warm, when it was the last one. */
+static void seat_leave(struct table *t, struct table_link *tl, struct seat *s)
+{
+    struct leaf *l = CONTAINER_OF(s->topic, struct leaf, seats);
+    struct seat_side *conn = s->conn;
+
+    name_drop(t, s->name);
+    seat_free(s);
+    t->seats--;
+    tl->seats--;
+    if (conn->count == 0) {
+        t->conns--;
+        tl->conns--;
+    }
+    if (l->seats.count == 0)
+        list_add_tail(&tl->warm, &l->seats.seats);
+}
+
+static void seat_goes(struct table *t, struct table_link *tl, struct seat *s)
+{
+    struct leaf *l = CONTAINER_OF(s->topic, struct leaf, seats);
+
+    if (l->topic->flags & TOPIC_PRESENCE)
+        t->hooks.left(t->hooks.ctx, l->topic, seat_name(s));
+    seat_leave(t, tl, s);
+}
+
+static void conn_close(struct table *t, struct table_link *tl, struct conn *c)
+{
+    struct seat_iter it = seats_of_conn(&c->seats);
+    struct seat *s;
+
+    while ((s = seat_next_of_conn(&it)))
+        seat_goes(t, tl, s);
+}
+
+static int seat_make(struct table *t, struct table_link *tl, struct conn *c,
+                     struct leaf *l, struct slice text, struct seat **ret)
+{
+    bool warm = leaf_is_warm(l);
+    struct name *name = NULL;
+    int rc = name_hold(t, text, &name);
+
+    if (rc < 0)
+        return rc;
+    leaf_cool(l);
+    rc = seat_add(ret, &l->seats, &c->seats);
+    if (rc < 0) {
+        name_drop(t, name);
+        if (warm)
+            list_add_tail(&tl->warm, &l->seats.seats);
+        return rc;
+    }
+    (*ret)->name = name;
+    t->seats++;
+    tl->seats++;
+    if (c->seats.count == 1) {
+        t->conns++;
+        tl->conns++;
+    }
+    return 0;
+}
+
+int table_login(struct table *t, struct table_link *tl, uint32_t number,
+                uint32_t gen, struct slice id, struct slice name,
+                struct seat **ret)
+{
+    struct topic *topic;
+    struct conn *c;
+    struct leaf *l;
+    int rc;
+
+    if (number >= TABLE_CONNS_MAX)
+        return ERR_BAD;
+    c = conn_slot(tl, number);
+    if (!c)
+        return ERR_NOMEM;
+    if (c->seats.flags != gen)
+        conn_close(t, tl, c);
+    c->seats.flags = gen;
+    rc = table_make(t, id, &topic);
+    if (rc < 0)
+        return rc;
+    l = leaf_make(t, topic, tl->number);
+    if (!l) {
+        table_tidy(t, topic);
+        return ERR_NOMEM;
+    }
+    rc = seat_make(t, tl, c, l, name, ret);
+    if (rc < 0 && l->seats.count == 0 && !leaf_is_warm(l))
+        leaf_drop(t, l);
+    return rc;
+}
+
+void table_unseat(struct table *t, struct table_link *tl, struct seat *s)
+{
+    seat_leave(t, tl, s);
+}
+
+int table_logout(struct table *t, struct table_link *tl, uint32_t number,
+                 uint32_t gen, struct slice id)
+{
+    struct conn *c = conn_of(tl, number, gen);
+    struct topic *topic = table_find(t, id);
+    struct leaf *l = topic ? table_leaf_on(topic, tl->number) : NULL;
+    struct seat *s;
+
+    if (!c || !l || l->seats.count == 0)
+        return ERR_NOT_FOUND;
+    s = seat_find(&l->seats, &c->seats);
+    if (!s)
+        return ERR_NOT_FOUND;
+    seat_goes(t, tl, s);
+    return 0;
+}
+
+void table_close(struct table *t, struct table_link *tl, uint32_t number,
+                 uint32_t gen)
+{
+    struct conn *c = conn_of(tl, number, gen);
+
+    if (c)
+        conn_close(t, tl, c);
+}
+
+void table_release(struct table *t, struct table_link *tl, struct slice id)
+{
+    struct topic *topic = table_find(t, id);
+    struct leaf *l = topic ? table_leaf_on(topic, tl->number) : NULL;
+
+    if (l && l->seats.count == 0)
+        leaf_drop(t, l);
+}
+
+void table_link_drop(struct table *t, struct table_link *tl)
+{
+    struct list_node *n;
+
+    for (size_t i = 0; i < tl->page_count; i++)
+        for (size_t k = 0; tl->pages[i] && k < TABLE_PAGE; k++)
+            if (tl->pages[i][k].seats.count)
+                conn_close(t, tl, &tl->pages[i][k]);
+    while ((n = list_first(&tl->warm)))
+        leaf_drop(t, CONTAINER_OF(n, struct leaf, seats.seats));
+    CHECK(tl->seats == 0 && tl->conns == 0);
+}
+
+/* ---- looking up -------------------------------------------------------- */
+
+struct collector {
+    struct table *table;
+    size_t count;
+};
+
+static void collect(void *ctx, void *value)
+{
+    struct collector *c = ctx;
+
+    CHECK(c->count < c->table->matched_room);
+    c->table->matched[c->count++] = value;
+}
+
+struct topic *const *table_match(struct table *t, struct slice id,
+                                 size_t *count)
+{
+    struct collector c = {t, 0};
+    struct topic *exact = table_find(t, id);
+
+    if (exact && topic_leaves(exact))
+        collect(&c, exact);
+    if (trie_count(t->patterns))
+        trie_match(t->patterns, id, collect, &c);
+    *count = c.count;
+    return t->matched;
+}
+
+/* Is the connection seated on one of these topics? link is its link. */
+static bool seated_on_any(struct topic *const *topics, size_t count,
+                          uint32_t link, struct seat_side *conn)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct leaf *l = table_leaf_on(topics[i], link);
+
+        if (l && l->seats.count && seat_find(&l->seats, conn))
+            return true;
+    }
+    return false;
+}
+
+/* Connections of leaf l that sit on none of the topics before. */
+static uint32_t newly_reached(struct topic *const *before, size_t count,
+                              struct leaf *l)
+{
+    uint32_t reached = 0;
+    struct seat_iter it;
+    struct seat *s;
+
+    if (l->seats.count == 0)
+        return 0;
+    it = seats_of_topic(&l->seats);
+    while ((s = seat_next_of_topic(&it)))
+        if (s->conn->count == 1 ||
+            !seated_on_any(before, count, leaf_link(l), s->conn))
+            reached++;
+    return reached;
+}
+
+uint32_t table_reached(struct topic *const *topics, size_t count)
+{
+    uint32_t reached = 0;
+
+    for (size_t i = 0; i < count; i++)
+        for (struct leaf *l = topic_leaves(topics[i]); l; l = leaf_next(l))
+            reached += i == 0 ? l->seats.count
+                              : newly_reached(topics, i, l);
+    return reached;
+}
+
+/* ---- the whole --------------------------------------------------------- */
+
+int table_init(struct table *t, size_t limit, const struct table_hooks *hooks)
+{
+    *t = (struct table){.limit = limit, .hooks = *hooks};
+    map_init(&t->topics);
+    map_init(&t->names);
+    list_init(&t->idle);
+    if (trie_new(&t->patterns) < 0 || matched_reserve(t, 8) < 0) {
+        table_fini(t);
+        return ERR_NOMEM;
+    }
+    return 0;
+}
+
+void table_fini(struct table *t)
+{
+    struct map_iter it = map_iter(&t->topics);
+    struct map_node *n;
+
+    while (map_next(&it, &n)) {
+        struct topic *topic = CONTAINER_OF(n, struct topic, by_id);
+
+        CHECK(!topic_leaves(topic));
+        map_iter_remove(&it, n);
+        past_free(t, topic);
+        free(topic);
+    }
+    map_fini(&t->topics);
+    CHECK(map_count(&t->names) == 0);
+    map_fini(&t->names);
+    trie_free(t->patterns);
+    free(t->matched);
+    *t = (struct table){.limit = 0};
+}

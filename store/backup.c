@@ -1,0 +1,283 @@
+#include "store/backup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "store/filecheck.h"
+#include "store/schema.h"
+
+enum { STEP_PAGES = 256, NAME_SIZE = 4096, CHECK_MS = 60 * 1000 };
+
+struct backup {
+    struct history *h;
+    sqlite3 *from; /* h's connection at the start: it may be replaced */
+    sqlite3 *to;
+    sqlite3_backup *copy;
+    char file[NAME_SIZE];
+    char part[NAME_SIZE + 8];
+};
+
+static int join(char *ret, size_t size, const char *path, const char *suffix)
+{
+    int n = snprintf(ret, size, "%s%s", path, suffix);
+
+    return n < 0 || (size_t)n >= size ? ERR_TOO_BIG : 0;
+}
+
+static int sync_path(const char *path, int flags)
+{
+    int fd = open(path, flags | O_CLOEXEC);
+    int rc = fd >= 0 && fsync(fd) == 0 ? 0 : ERR_IO;
+
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+static int sync_folder(const char *path)
+{
+    char folder[NAME_SIZE];
+    char *slash;
+    int rc = join(folder, sizeof folder, path, "");
+
+    if (rc < 0)
+        return rc;
+    slash = strrchr(folder, '/');
+    if (!slash)
+        return sync_path(".", O_RDONLY | O_DIRECTORY);
+    slash[slash == folder] = '\0';
+    return sync_path(folder, O_RDONLY | O_DIRECTORY);
+}
+
+/* Opens both ends of a copy; the target is made anew. */
+static int copy_open(sqlite3 *from, const char *part, sqlite3 **to,
+                     sqlite3_backup **copy)
+{
+    int rc;
+
+    unlink(part);
+    rc = db_open(to, part, DB_WRITER, 0);
+    if (rc < 0)
+        return rc;
+    *copy = sqlite3_backup_init(*to, "main", from, "main");
+    return *copy ? 0 : db_error(*to);
+}
+
+static int copy_step(sqlite3 *to, sqlite3_backup *copy)
+{
+    switch (sqlite3_backup_step(copy, STEP_PAGES)) {
+    case SQLITE_OK:
+        return 1;
+    case SQLITE_DONE:
+        return 0;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return ERR_BUSY;
+    case SQLITE_FULL:
+        return ERR_FULL;
+    case SQLITE_NOMEM:
+        return ERR_NOMEM;
+    default:
+        sqlite3_errcode(to);
+        return ERR_IO;
+    }
+}
+
+/* --- backup --- */
+
+int backup_start(struct backup **ret, struct history *h, const char *file)
+{
+    struct backup *b;
+    int rc;
+
+    if (access(file, F_OK) == 0)
+        return ERR_EXISTS;
+    if (!h->conn)
+        return ERR_IO;
+    b = calloc(1, sizeof *b);
+    if (!b)
+        return ERR_NOMEM;
+    b->h = h;
+    b->from = h->conn;
+    rc = join(b->file, sizeof b->file, file, "");
+    if (rc == 0)
+        rc = join(b->part, sizeof b->part, file, ".part");
+    if (rc == 0)
+        rc = copy_open(b->from, b->part, &b->to, &b->copy);
+    if (rc < 0) {
+        backup_free(b);
+        return rc;
+    }
+    *ret = b;
+    return 0;
+}
+
+/* One file without a WAL, marked as a backup, so that opening it in place of
+ * the original makes a new epoch. */
+static int mark_copy(sqlite3 *to)
+{
+    struct meta m;
+    int rc = meta_load(to, &m);
+
+    if (rc < 0)
+        return rc;
+    m.backup = true;
+    rc = meta_save(to, &m);
+    return rc < 0 ? rc : db_exec(to, "PRAGMA journal_mode = DELETE");
+}
+
+/* link() and not rename(): a file that came meanwhile is not overwritten. */
+static int publish(struct backup *b)
+{
+    int rc = sync_path(b->part, O_RDONLY);
+
+    if (rc < 0)
+        return rc;
+    if (link(b->part, b->file) < 0)
+        return errno == EEXIST ? ERR_EXISTS : err_from_errno(errno);
+    return sync_folder(b->file);
+}
+
+static int finish(struct backup *b)
+{
+    int rc = sqlite3_backup_finish(b->copy) ? ERR_IO : 0;
+
+    b->copy = NULL;
+    if (rc == 0)
+        rc = mark_copy(b->to);
+    db_close(b->to);
+    b->to = NULL;
+    return rc < 0 ? rc : publish(b);
+}
+
+int backup_step(struct backup *b)
+{
+    int rc;
+
+    if (b->h->conn != b->from)
+        return ERR_IO;
+    rc = copy_step(b->to, b->copy);
+    return rc != 0 ? rc : finish(b);
+}
+
+void backup_free(struct backup *b)
+{
+    if (!b)
+        return;
+    sqlite3_backup_finish(b->copy);
+    db_close(b->to);
+    if (b->part[0])
+        unlink(b->part);
+    free(b);
+}
+
+/* --- restore --- */
+
+static int refuse(char why[256], int rc, const char *text)
+{
+    if (!why[0])
+        snprintf(why, 256, "%s", text);
+    return rc;
+}
+
+static int open_backup(sqlite3 **ret, const char *backup, char why[256])
+{
+    struct meta m;
+    int rc;
+
+    if (access(backup, R_OK) < 0)
+        return refuse(why, ERR_NOT_FOUND, "the backup cannot be read");
+    rc = db_open(ret, backup, DB_READER, 0);
+    if (rc == 0)
+        rc = schema_check(*ret, why);
+    if (rc == 0)
+        rc = meta_load(*ret, &m);
+    if (rc == 0 && filecheck(*ret, CHECK_MS, why) == CHECK_BAD)
+        rc = ERR_DAMAGED;
+    if (rc == ERR_VERSION)
+        return rc;
+    return rc == 0 ? 0 : refuse(why, ERR_DAMAGED,
+                                "the file is damaged or not a backup");
+}
+
+static int copy_all(sqlite3 *from, const char *part)
+{
+    sqlite3 *to = NULL;
+    sqlite3_backup *copy = NULL;
+    int rc = copy_open(from, part, &to, &copy);
+
+    if (rc == 0)
+        do
+            rc = copy_step(to, copy);
+        while (rc > 0);
+    if (sqlite3_backup_finish(copy) && rc == 0)
+        rc = ERR_IO;
+    if (rc == 0)
+        rc = mark_copy(to);
+    db_close(to);
+    return rc < 0 ? rc : sync_path(part, O_RDONLY);
+}
+
+/* The old WAL goes first: it must never meet the new file. */
+static int set_aside(const char *path)
+{
+    static const char *const suffixes[] = { "-wal", "-shm", "" };
+    char old[NAME_SIZE], aside[NAME_SIZE];
+    int rc;
+
+    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
+        rc = join(old, sizeof old, path, suffixes[i]);
+        if (rc < 0 || access(old, F_OK) < 0)
+            continue;
+        rc = join(aside, sizeof aside, path, ".before-restore");
+        if (rc == 0 && strlen(aside) + 5 < sizeof aside)
+            strcat(aside, suffixes[i]);
+        unlink(aside);
+        if (rc < 0 || rename(old, aside) < 0)
+            return ERR_IO;
+    }
+    return 0;
+}
+
+static int install(sqlite3 *from, const char *path)
+{
+    char part[NAME_SIZE];
+    int rc = join(part, sizeof part, path, ".part");
+
+    if (rc == 0)
+        rc = copy_all(from, part);
+    if (rc == 0)
+        rc = set_aside(path);
+    if (rc == 0 && rename(part, path) < 0)
+        rc = err_from_errno(errno);
+    if (rc < 0)
+        unlink(part);
+    return rc < 0 ? rc : sync_folder(path);
+}
+
+int history_restore(const char *backup, const char *path, char why[256])
+{
+    char ignored[256];
+    struct guard guard = GUARD_INIT;
+    sqlite3 *from = NULL;
+    int rc;
+
+    why = why ? why : ignored;
+    why[0] = '\0';
+    rc = guard_open(&guard, path);
+    if (rc < 0)
+        return refuse(why, rc, rc == ERR_BUSY
+                      ? "the store is in use: stop the router first"
+                      : "the store's folder cannot be written to");
+    rc = open_backup(&from, backup, why);
+    if (rc == 0)
+        rc = install(from, path);
+    db_close(from);
+    guard_close(&guard);
+    return rc < 0 ? refuse(why, rc, err_text(rc)) : 0;
+}

@@ -1,0 +1,106 @@
+/* core.h - the inside of struct history: one connection and what it knows.
+ * Threads: the opener's until writer_new(), then the writer's. */
+#ifndef TOUCHLINE_STORE_CORE_H
+#define TOUCHLINE_STORE_CORE_H
+
+#include "store/db.h"
+#include "store/guard.h"
+#include "store/history.h"
+#include "store/ids.h"
+#include "store/meta.h"
+#include "store/row.h"
+
+enum {
+    MARK_AHEAD = 1 << 20,        /* how far the mark stands ahead */
+    MARK_LOW = MARK_AHEAD / 2,   /* it is moved when so few are left */
+    KEY_KEEP_MS = 10 * 60 * 1000 /* least life of an idempotency key */
+};
+#define SEQ_MAX ((UINT64_C(1) << 53) - 1)
+#define FORGET_MS (INT64_C(7) * 24 * 3600 * 1000)
+
+#define ID_COLUMNS \
+    "idn, id, last_offset, last_seq, trimmed_offset, trimmed_seq, count, " \
+    "bytes, oldest_ms, due_ms, sum"
+
+/* name, SQL */
+#define STATEMENTS(X) \
+    X(BEGIN, "BEGIN IMMEDIATE") \
+    X(COMMIT, "COMMIT") \
+    X(LOG_ADD, ROW_INSERT) \
+    X(LOG_OLDEST, "SELECT seq, offset, ts_ms, size, keyed FROM log " \
+                  "WHERE idn = ?1 ORDER BY seq LIMIT ?2") \
+    X(LOG_DROP, "DELETE FROM log WHERE seq = ?1") \
+    X(ID_GET, "SELECT " ID_COLUMNS " FROM ids WHERE id = ?1") \
+    X(ID_DUE, "SELECT id, due_ms, idn FROM ids WHERE due_ms IS NOT NULL " \
+              "ORDER BY due_ms LIMIT 1") \
+    X(ID_NOT_DUE, "UPDATE ids SET due_ms = NULL WHERE idn = ?1") \
+    X(ID_ADD, "INSERT INTO ids (" ID_COLUMNS ") " \
+              "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)") \
+    X(ID_SET, "UPDATE ids SET last_offset = ?3, last_seq = ?4, count = ?7, " \
+              "bytes = ?8, sum = ?11 WHERE idn = ?1") \
+    X(ID_SET_ALL, "UPDATE ids SET last_offset = ?3, last_seq = ?4, " \
+                  "trimmed_offset = ?5, trimmed_seq = ?6, count = ?7, " \
+                  "bytes = ?8, oldest_ms = ?9, due_ms = ?10, sum = ?11 " \
+                  "WHERE idn = ?1") \
+    X(ID_DROP, "DELETE FROM ids WHERE idn = ?1") \
+    X(STATE_SET, "INSERT OR REPLACE INTO states (idn, offset, state, sum) " \
+                 "VALUES (?1,?2,?3,?4)") \
+    X(STATE_DROP, "DELETE FROM states WHERE idn = ?1") \
+    X(KEY_GET, "SELECT seq, offset, ts_ms, body_hash FROM keys " \
+               "WHERE id = ?1 AND key = ?2") \
+    X(KEY_ADD, "INSERT INTO keys (id, key, seq, offset, ts_ms, body_hash, " \
+               "due_ms) VALUES (?1,?2,?3,?4,?5,?6,?7)") \
+    X(KEY_SET_DUE, "UPDATE keys SET due_ms = ts_ms + ?2 WHERE seq = ?1") \
+    X(KEYS_DUE, "DELETE FROM keys WHERE (id, key) IN (SELECT id, key " \
+                "FROM keys WHERE due_ms <= ?1 ORDER BY due_ms LIMIT ?2)") \
+    X(KEY_NEXT, "SELECT min(due_ms) FROM keys WHERE due_ms IS NOT NULL") \
+    X(EPOCH_OF, EPOCH_AT)
+
+#define AS_STATEMENT(name, sql) ST_##name,
+enum statement { STATEMENTS(AS_STATEMENT) ST_COUNT };
+
+struct history {
+    struct history_options opt; /* path: our copy */
+    sqlite3 *conn;              /* NULL: has to be opened again */
+    sqlite3_stmt *st[ST_COUNT];
+    struct guard guard;
+    struct meta meta;           /* as committed */
+    char epoch[EPOCH_SIZE];
+    uint64_t first_seq;         /* of this life */
+    uint64_t last_seq;          /* last one given to anything; see append.h */
+    uint64_t last_stored;       /* last one committed */
+    bool full_sync;             /* the connection's setting now */
+    bool impatient;             /* somebody held the lock the last time */
+    unsigned wal_pages;         /* in the WAL after the last commit */
+    struct ids ids;
+};
+
+static inline int64_t history_now(const struct history *h)
+{
+    return h->opt.wall_ms();
+}
+
+/* Opens the connection again after an error that left it in doubt, and proves
+ * that it can write. The file must still be the one we opened. */
+MUST_USE int history_reopen(struct history *h);
+void history_disconnect(struct history *h);
+
+/* Begins, commits; sync: the disk has it when this returns 0. A failed commit
+ * is rolled back, caches included. */
+MUST_USE int history_begin(struct history *h, bool sync);
+MUST_USE int history_commit(struct history *h);
+void history_rollback(struct history *h);
+
+/* Is it time to move the mark, before so many seqs are given out? */
+bool history_mark_low(const struct history *h, uint64_t need);
+/* Moves it, within a transaction that is begun with sync. On failure of that
+ * the caller puts back meta.mark. */
+MUST_USE int history_mark_move(struct history *h);
+/* Moves it in the guard alone, when the disk takes no transaction. */
+MUST_USE int history_mark_guard(struct history *h);
+
+/* The sum column of states. */
+uint64_t history_state_sum(struct slice id, uint64_t offset,
+                           struct slice state);
+
+#endif

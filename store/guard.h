@@ -1,0 +1,37 @@
+/* guard.h - a small file beside the store that knows what the store's own
+ * bytes cannot tell: whether they are the ones we wrote last.
+ *
+ * It is locked while the store is open, so two processes never write one
+ * store. It holds the store's life, a number drawn at every open and close: a
+ * file copied back over itself keeps its inode but not its life. And it holds
+ * a second copy of the mark (history.h): these bytes are allocated once, so
+ * the mark can move on when the disk is full.
+ *
+ * Two slots of 512 bytes are written in turn, each with a checksum; a torn
+ * write leaves the other. Threads: the store's. */
+#ifndef TOUCHLINE_STORE_GUARD_H
+#define TOUCHLINE_STORE_GUARD_H
+
+#include "base/base.h"
+
+struct guard {
+    int fd;            /* -1: closed */
+    bool found;        /* there was a valid slot; else the rest is 0 */
+    uint64_t number;   /* of writes so far: the higher slot is the newer */
+    uint64_t lives[2]; /* the store has one of them */
+    uint64_t mark;
+};
+
+/* An unopened guard, harmless to close. */
+#define GUARD_INIT { .fd = -1 }
+
+/* Opens or creates <path>-guard, locks it, reads it. ERR_BUSY: another
+ * process has it. ERR_IO, ERR_FULL, ERR_NOMEM. */
+MUST_USE int guard_open(struct guard *g, const char *path);
+void guard_close(struct guard *g);
+
+/* Writes and syncs; on failure what was there before is still valid. */
+MUST_USE int guard_write(struct guard *g, uint64_t life, uint64_t next_life,
+                         uint64_t mark);
+
+#endif

@@ -1,0 +1,11 @@
+/* schema.S - the migrations, byte for byte, as C strings (see schema.h).
+ * Paths are relative to the top of the tree, where the assembler runs. */
+#if defined(__ELF__)
+    .section .note.GNU-stack,"",%progbits
+#endif
+    .section .rodata
+
+    .global schema_0001
+schema_0001:
+    .incbin "store/schema/0001_first.sql"
+    .byte 0

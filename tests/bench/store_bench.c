@@ -1,0 +1,164 @@
+/* store_bench - what a commit costs: rows a second for batches of several
+ * sizes, and how long a lone message waits for its numbers.
+ *
+ *     store_bench [DIR [SECONDS]]
+ *
+ * DIR (default: the current one) gets a database that is removed at the end;
+ * SECONDS (default 1) is the time each row takes. The disk decides: name one
+ * like the one that will be used. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "store/reader.h"
+#include "store/writer.h"
+
+enum { IDS = 1000, BODY = 200, BATCH_MAX = 1000, SAMPLES = 200000 };
+
+struct bench {
+    struct loop *loop;
+    struct writer *writer;
+    struct batch batch;
+    struct entry entries[BATCH_MAX];
+    char ids[IDS][16];
+    uint64_t until_ns, started_ns, rows, commits;
+    int64_t *waits; /* per commit, nanoseconds */
+    bool sync, stored;
+};
+
+static void must(int rc, const char *what)
+{
+    if (rc >= 0)
+        return;
+    fprintf(stderr, "store_bench: %s: %s\n", what, err_text(rc));
+    exit(1);
+}
+
+static void fill(struct bench *b, size_t count)
+{
+    static uint8_t body[BODY];
+
+    for (size_t i = 0; i < count; i++) {
+        struct slice id = slice_str(b->ids[(unsigned)rand() % IDS]);
+
+        b->entries[i] = (struct entry){
+            .rec = { .id = id, .ts_ms = clock_wall_ms(),
+                     .data = slice_make(body, sizeof body) },
+            .stored = b->stored,
+            .sync = b->sync,
+        };
+    }
+    b->batch.entries = b->entries;
+    b->batch.count = count;
+}
+
+static void submit(struct bench *b)
+{
+    fill(b, b->batch.count);
+    b->started_ns = (uint64_t)clock_ns();
+    must(writer_submit(b->writer, &b->batch), "submit");
+}
+
+static void done(struct batch *batch)
+{
+    struct bench *b = batch->user;
+    uint64_t now_ns = (uint64_t)clock_ns();
+
+    must(batch->rc, "commit");
+    if (b->commits < SAMPLES)
+        b->waits[b->commits] = (int64_t)(now_ns - b->started_ns);
+    b->commits++;
+    b->rows += batch->count;
+    if (now_ns < b->until_ns)
+        submit(b);
+    else
+        loop_stop(b->loop);
+}
+
+static int by_value(const void *x, const void *y)
+{
+    int64_t a = *(const int64_t *)x, b = *(const int64_t *)y;
+
+    return a < b ? -1 : a > b;
+}
+
+static void report(struct bench *b, const char *what, double seconds)
+{
+    size_t n = b->commits < SAMPLES ? b->commits : SAMPLES;
+
+    qsort(b->waits, n, sizeof *b->waits, by_value);
+    printf("%-8s %5zu %12.0f %12.0f %9.1f %9.1f %9.1f\n", what,
+           b->batch.count, (double)b->rows / seconds,
+           (double)b->commits / seconds, (double)b->waits[n / 2] / 1e3,
+           (double)b->waits[n * 99 / 100] / 1e3,
+           (double)b->waits[n - 1] / 1e3);
+}
+
+static void run(struct bench *b, const char *what, size_t count,
+                double seconds)
+{
+    int64_t start_ns = clock_ns();
+
+    b->rows = b->commits = 0;
+    b->batch.count = count;
+    b->until_ns = (uint64_t)start_ns + (uint64_t)(seconds * 1e9);
+    submit(b);
+    must(loop_run(b->loop), "loop");
+    report(b, what, (double)(clock_ns() - start_ns) / 1e9);
+}
+
+static void open_store(struct bench *b, const char *path)
+{
+    struct history_options opt = { .path = path, .busy_ms = 100 };
+    struct history_report found;
+    struct history *h;
+
+    must(history_open(&h, &opt, &found), "open");
+    must(loop_new(&b->loop), "loop");
+    must(writer_new(&b->writer, h, b->loop, NULL), "writer");
+    b->batch.done = done;
+    b->batch.user = b;
+    for (size_t i = 0; i < IDS; i++)
+        snprintf(b->ids[i], sizeof b->ids[i], "room/%zu", i);
+}
+
+static void remove_store(const char *path)
+{
+    static const char *const suffixes[] = { "", "-wal", "-shm", "-guard" };
+    char name[4200];
+
+    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
+        snprintf(name, sizeof name, "%s%s", path, suffixes[i]);
+        unlink(name);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const size_t sizes[] = { 1, 10, 100, 1000 };
+    static struct bench b;
+    double seconds = argc > 2 ? strtod(argv[2], NULL) : 1;
+    char path[4096];
+
+    snprintf(path, sizeof path, "%s/store_bench.db", argc > 1 ? argv[1] : ".");
+    b.waits = malloc(SAMPLES * sizeof *b.waits);
+    if (!b.waits)
+        return 1;
+    remove_store(path);
+    open_store(&b, path);
+    printf("%-8s %5s %12s %12s %9s %9s %9s\n", "", "batch", "rows/s",
+           "commits/s", "p50 us", "p99 us", "max us");
+    b.stored = true;
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
+        run(&b, "process", sizes[i], seconds);
+    b.sync = true;
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
+        run(&b, "power", sizes[i], seconds);
+    writer_free(b.writer);
+    loop_free(b.loop);
+    free(b.waits);
+    remove_store(path);
+    return 0;
+}

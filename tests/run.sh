@@ -1,0 +1,73 @@
+#!/bin/sh
+# Runs tests and adds up what they count.
+#   run.sh STAGE...         layers, unit, asan, tsan, fuzz, system: `make STAGE`
+#   run.sh --unit BINARY... each test program
+#   run.sh --fuzz SECONDS BINARY... each fuzz target
+# The last line is "N passed, N failed"; exit 1 when anything failed. What does
+# not say how much it passed, or fails without saying what, counts as failed.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+passed=0 failed=0
+log=$(mktemp) || exit 1
+trap 'rm -f "$log" "$log.rc"' EXIT
+trap 'exit 130' INT TERM
+
+# add NAME COMMAND...: runs it, shows its output, adds its last count.
+add() {
+    name=$1
+    shift
+    { "$@" 2>&1; echo $? > "$log.rc"; } | tee "$log"
+    rc=$(cat "$log.rc")
+    count=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1)
+    p=${count%% passed*} f=${count##*, } f=${f%% failed*}
+    if [ -z "$count" ] || { [ "$rc" != 0 ] && [ "$f" = 0 ]; }; then
+        echo "FAIL $name: exit code $rc${count:+ after }$count"
+        f=$((${f:-0} + 1))
+    fi
+    passed=$((passed + ${p:-0})) failed=$((failed + f))
+}
+
+# One fuzz target, from its seeds, for so many seconds.
+fuzz() {
+    name=$(basename "$2") corpus="build/fuzz/corpus/$(basename "$2")"
+    mkdir -p "$corpus"
+    seeds="tests/fuzz/seeds/${name%_fuzz}"
+    [ -d "$seeds" ] || seeds=
+    if "$2" -max_total_time="$1" -timeout=5 -rss_limit_mb=1024 \
+        -artifact_prefix="$corpus-" -print_final_stats=1 \
+        "$corpus" $seeds > "$log.fuzz" 2>&1; then
+        runs=$(sed -n 's/^stat::number_of_executed_units: //p' "$log.fuzz")
+        echo "ok   $name: $runs runs"
+        echo '1 passed, 0 failed'
+    else
+        tail -n 40 "$log.fuzz"
+        echo "FAIL $name"
+        echo '0 passed, 1 failed'
+    fi
+    rm -f "$log.fuzz"
+}
+
+case ${1:-} in
+--unit)
+    shift
+    for t in "$@"; do
+        echo "== ${t#build/}"
+        add "$t" "$t"
+    done
+    ;;
+--fuzz)
+    seconds=$2
+    shift 2
+    for t in "$@"; do
+        add "$t" fuzz "$seconds" "$t"
+    done
+    ;;
+*)
+    for stage in "$@"; do
+        echo "=== $stage"
+        add "$stage" "${MAKE:-make}" --no-print-directory "$stage"
+    done
+    ;;
+esac
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

@@ -1,0 +1,378 @@
+"""A whole Touchline of its own for one test: real processes, real sockets.
+
+Every wait is for an event, with a deadline; nothing here sleeps.
+"""
+import contextlib
+import http.client
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BIN = os.path.join(ROOT, os.environ.get("TOUCHLINE_BIN", "build/bin"))
+DATA = os.environ.get("TOUCHLINE_DATA", os.path.join(ROOT, "..", "shared", "data"))
+DEADLINE = float(os.environ.get("TOUCHLINE_DEADLINE", "20"))
+
+
+class Failed(AssertionError):
+    pass
+
+
+def check(condition, text):
+    if not condition:
+        raise Failed(text)
+
+
+def equal(got, wanted, what=""):
+    if got != wanted:
+        raise Failed(f"{what or 'value'}: got {got!r}, wanted {wanted!r}")
+
+
+def eventually(question, what, deadline=None):
+    """Asks again and again until the answer is true; each question is itself
+    a request that takes its time. Returns the answer."""
+    end = time.monotonic() + (deadline or DEADLINE)
+    while True:
+        answer = question()
+        if answer:
+            return answer
+        if time.monotonic() > end:
+            raise Failed(f"never came true: {what}")
+        select.select([], [], [], 0.01)
+
+
+class Lines:
+    """Lines of a socket or pipe, read with a deadline."""
+
+    def __init__(self, fd, recv):
+        self.fd, self.recv, self.rest = fd, recv, b""
+        self.ended = False
+
+    def bytes(self, deadline=None):
+        """What has come, or comes until the deadline; b"" at the end."""
+        end = time.monotonic() + (deadline or DEADLINE)
+        if self.rest:
+            out, self.rest = self.rest, b""
+            return out
+        left = max(0, end - time.monotonic())
+        if not select.select([self.fd], [], [], left)[0]:
+            raise Failed("nothing came in time")
+        data = self.recv(65536)
+        self.ended = not data
+        return data
+
+    def until(self, mark, deadline=None):
+        """Everything up to and with mark."""
+        end = time.monotonic() + (deadline or DEADLINE)
+        have = b""
+        while True:
+            at = have.find(mark)
+            if at >= 0:
+                at += len(mark)
+                self.rest = have[at:] + self.rest
+                return have[:at]
+            left = end - time.monotonic()
+            if left <= 0:
+                raise Failed(f"no {mark!r} in time; got {have[-500:]!r}")
+            try:
+                got = self.bytes(left)
+            except Failed:
+                raise Failed(f"no {mark!r} in time; got {have[-500:]!r}")
+            if not got:
+                raise Failed(f"ended without {mark!r}; got {have[-500:]!r}")
+            have += got
+
+    def line(self, deadline=None):
+        return self.until(b"\n", deadline)
+
+    def all(self, deadline=None):
+        """Everything until the other side ends."""
+        have = b""
+        while True:
+            got = self.bytes(deadline)
+            if not got:
+                return have
+            have += got
+
+    def quiet(self, seconds):
+        """Nothing may come for so long."""
+        if self.rest:
+            raise Failed(f"not quiet: {self.rest!r}")
+        if select.select([self.fd], [], [], seconds)[0]:
+            raise Failed(f"not quiet: {self.recv(65536)!r}")
+
+
+class Tcp(Lines):
+    """A plain TCP client."""
+
+    def __init__(self, address, data=b""):
+        self.sock = socket.create_connection(address, timeout=DEADLINE)
+        super().__init__(self.sock, self._recv)
+        if data:
+            self.send(data)
+
+    def _recv(self, n):
+        try:
+            return self.sock.recv(n)
+        except ConnectionResetError:
+            return b""
+
+    def send(self, data):
+        self.sock.sendall(data)
+
+    def close(self):
+        self.sock.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Answer:
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    def json(self):
+        return json.loads(self.body)
+
+
+class Stream(Lines):
+    """An endless answer: headers read, chunks taken apart."""
+
+    def __init__(self, address, target, headers=None):
+        self.tcp = Tcp(address)
+        head = f"GET {target} HTTP/1.1\r\nHost: localhost\r\n"
+        for k, v in (headers or {}).items():
+            head += f"{k}: {v}\r\n"
+        self.tcp.send(head.encode() + b"\r\n")
+        self.head = self.tcp.until(b"\r\n\r\n").decode("latin-1")
+        self.status = int(self.head.split()[1])
+        self.text = b""
+        self.chunks = []
+        self.over = False
+
+    def close(self):
+        self.tcp.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def chunk(self, deadline=None):
+        """The next chunk; b"" when the answer has ended properly."""
+        size = int(self.tcp.until(b"\r\n", deadline).split(b";")[0], 16)
+        body = b""
+        while len(body) < size:
+            got = self.tcp.bytes(deadline)
+            body += got
+            if not got:
+                raise Failed("cut in a chunk")
+        if len(body) > size:
+            self.tcp.rest = body[size:] + self.tcp.rest
+            body = body[:size]
+        if size == 0:
+            self.over = True
+            return b""
+        equal(self.tcp.until(b"\r\n", deadline), b"\r\n", "end of chunk")
+        return body
+
+    def line(self, deadline=None):
+        while b"\n" not in self.text:
+            got = self.chunk(deadline)
+            if not got:
+                raise Failed(f"the stream ended; rest {self.text!r}")
+            self.text += got
+        line, self.text = self.text.split(b"\n", 1)
+        return line
+
+    def item(self, deadline=None):
+        """The next NDJSON line that is not a ping."""
+        while True:
+            line = self.line(deadline)
+            if line:
+                return json.loads(line)
+
+    def message(self, deadline=None):
+        """The next message, notices skipped."""
+        while True:
+            item = self.item(deadline)
+            if "notice" not in item:
+                return item
+
+    def event(self, deadline=None):
+        """The next SSE event as a dict; comments and retry skipped."""
+        event = {}
+        while True:
+            line = self.line(deadline).decode()
+            if not line:
+                if "data" in event:
+                    return event
+                event = {}
+            elif not line.startswith(":"):
+                key, _, value = line.partition(":")
+                value = value[1:] if value.startswith(" ") else value
+                if key == "data" and "data" in event:
+                    value = event["data"] + "\n" + value
+                event[key] = value
+
+
+class World:
+    """`touchline` in a directory of its own, on free ports."""
+
+    def __init__(self, sets=(), config=None, start=True, under=None):
+        self.base = under or tempfile.mkdtemp(prefix="tl-")
+        self.dir = os.path.join(self.base, "var")
+        self.sets = ["http.listen=127.0.0.1:0", "tcp.listen=127.0.0.1:0",
+                     "ws.listen=127.0.0.1:0", *sets]
+        self.config = None
+        if config:
+            self.config = os.path.join(self.base, "touchline.conf")
+            with open(self.config, "w") as f:
+                f.write(config)
+        self.proc = None
+        self.urls = {}
+        self.log = os.path.join(self.base, "log")
+        if start:
+            self.start()
+
+    def args(self, binary, *more):
+        args = [os.path.join(BIN, binary), "--dir", self.dir]
+        if self.config:
+            args += ["--config", self.config]
+        for s in self.sets:
+            args += ["--set", s]
+        return args + list(more)
+
+    def start(self, kinds=("router", "http", "tcp", "ws")):
+        err = open(self.log, "ab")
+        self.proc = subprocess.Popen(self.args("touchline"), stdout=subprocess.PIPE,
+                                     stderr=err, stdin=subprocess.DEVNULL)
+        err.close()
+        out = Lines(self.proc.stdout, lambda n: os.read(self.proc.stdout.fileno(), n))
+        self.urls = {}
+        while any(k not in self.urls for k in kinds):
+            try:
+                line = out.line().decode().split()
+            except Failed as e:
+                raise Failed(f"touchline did not become ready ({self.urls}): {e}\n"
+                             + self.log_tail())
+            if line[:1] == ["ready"]:
+                self.urls[line[1]] = line[2]
+        return self
+
+    def log_tail(self, n=4000):
+        with open(self.log, "rb") as f:
+            return f.read()[-n:].decode(errors="replace")
+
+    def address(self, kind):
+        host, port = re.match(r"\w+://(.*):(\d+)", self.urls[kind]).groups()
+        return host.strip("[]"), int(port)
+
+    # ---- processes
+    def pids(self, kind):
+        """Of the living processes of a kind, by the supervisor's children."""
+        out = []
+        for pid in os.listdir("/proc"):
+            if not pid.isdigit():
+                continue
+            with contextlib.suppress(OSError):
+                with open(f"/proc/{pid}/cmdline", "rb") as f:
+                    args = f.read().split(b"\0")
+                if os.path.basename(args[0]) == f"touchline-{kind}".encode() \
+                        and self.dir.encode() in args:
+                    out.append(int(pid))
+        return out
+
+    def kill(self, kind, signo=signal.SIGKILL):
+        """Signals all of a kind; waits until those that die are gone."""
+        pids = self.pids(kind)
+        check(pids, f"no touchline-{kind} runs")
+        for pid in pids:
+            fd = os.pidfd_open(pid)
+            os.kill(pid, signo)
+            if signo == signal.SIGKILL:
+                check(select.select([fd], [], [], DEADLINE)[0], f"{pid} does not die")
+            os.close(fd)
+        return pids
+
+    def stop(self, signo=signal.SIGTERM):
+        """Ends it in order; returns the exit code."""
+        if not self.proc:
+            return None
+        self.proc.send_signal(signo)
+        try:
+            code = self.proc.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            self.proc.kill()
+            raise Failed("touchline did not stop\n" + self.log_tail())
+        finally:
+            self.proc.stdout.close()
+            self.proc = None
+        return code
+
+    def close(self, keep=False):
+        with contextlib.suppress(Failed):
+            if self.proc:
+                self.stop()
+        for kind in ("http", "tcp", "ws", "router"):
+            for pid in self.pids(kind):
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+        if not keep:
+            shutil.rmtree(self.base, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind and os.environ.get("TOUCHLINE_LOG"):
+            print(self.log_tail(20000))
+        self.close()
+
+    # ---- clients
+    def http(self, method, target, body=None, headers=None):
+        c = http.client.HTTPConnection(*self.address("http"), timeout=DEADLINE)
+        c.request(method, target, body=body, headers=headers or {})
+        r = c.getresponse()
+        out = Answer(r.status, dict(r.getheaders()), r.read())
+        c.close()
+        return out
+
+    def publish(self, channel, text, **headers):
+        names = {k.replace("_", "-"): v for k, v in headers.items()}
+        names.setdefault("Content-Type", "text/plain")
+        return self.http("POST", "/v1/publish/" + channel, text, names)
+
+    def json(self, target):
+        a = self.http("GET", target)
+        check(a.status == 200, f"GET {target}: {a.status} {a.body!r}")
+        return a.json()
+
+    def stream(self, target, **headers):
+        return Stream(self.address("http"), target,
+                      {k.replace("_", "-"): v for k, v in headers.items()})
+
+    def telnet(self, greeting=True):
+        t = Tcp(self.address("tcp"))
+        if greeting:
+            t.until(b"<your-name>\r\n")
+        return t
+
+    def ctl(self, *args, stdin=None, code=0):
+        """router-ctl; its standard output. The exit code is checked."""
+        p = subprocess.run([os.path.join(BIN, "router-ctl"), "--dir", self.dir, *args],
+                           input=stdin, capture_output=True, timeout=DEADLINE)
+        check(p.returncode == code, f"router-ctl {args}: exit {p.returncode}, "
+              f"wanted {code}: {p.stdout!r} {p.stderr!r}")
+        return p.stdout.decode()

@@ -1,0 +1,68 @@
+#!/bin/sh
+# Is everything there that building (and testing) needs? Looks for files and
+# commands first and leaves the network alone when all are found; else installs
+# what is missing with apt-get, as root or through sudo.
+#   deps.sh build [test]
+set -u
+
+# What proves that it is there | the Debian package that brings it.
+build='
+gcc|gcc
+ar|binutils
+/usr/include/string.h|libc6-dev
+/usr/include/event2/event.h|libevent-dev
+/usr/include/nng/nng.h|libnng-dev
+/usr/include/sqlite3.h|libsqlite3-dev
+/usr/include/cjson/cJSON.h|libcjson-dev
+/usr/include/xxhash.h|libxxhash-dev
+/usr/include/openssl/hmac.h|libssl-dev
+/usr/include/zlib.h|zlib1g-dev
+'
+test='
+clang|clang
+/usr/lib/llvm-14/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a|libclang-rt-14-dev
+python3|python3
+curl|curl
+telnet|telnet
+node|nodejs
+chromium|chromium
+'
+
+# Headers may lie in the folder of the architecture, too.
+present() {
+    case $1 in
+    /usr/include/*) [ -e "$1" ] || find /usr/include/*-linux-gnu \
+        -path "*/${1#/usr/include/}" 2>/dev/null | grep -q . ;;
+    /*) ls $1 >/dev/null 2>&1 ;; # unquoted: a pattern
+    *) command -v "$1" >/dev/null 2>&1 ;;
+    esac
+}
+
+missing=
+for group in "$@"; do
+    eval "rows=\$$group"
+    for row in $rows; do
+        present "${row%%|*}" || missing="$missing ${row#*|}"
+    done
+done
+[ -z "$missing" ] && exit 0
+
+line="apt-get install -y --no-install-recommends$missing"
+echo "missing:$missing" >&2
+if [ "$(id -u)" = 0 ]; then
+    run=
+elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
+    run=sudo
+elif command -v sudo >/dev/null 2>&1 && [ -t 0 ]; then
+    run=sudo
+else
+    echo "please run as root:" >&2
+    echo "    $line" >&2
+    exit 1
+fi
+echo "$run $line" >&2
+$run $line || { $run apt-get update && $run $line; } || {
+    echo "that did not work; by hand, as root:" >&2
+    echo "    $line" >&2
+    exit 1
+}

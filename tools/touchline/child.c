@@ -1,0 +1,243 @@
+#include "tools/touchline/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+enum {
+    FIRST_HANDED_FD = 3, /* systemd's protocol, sd_listen_fds(3) */
+    LINE_MAX_BYTES = 4096,
+    EXEC_FAILED = 127,
+};
+
+#define AGAIN_FIRST (100 * MILLISECOND)
+#define AGAIN_MOST  (5 * SECOND)
+
+static void start(void *ctx)
+{
+    child_start(ctx);
+}
+
+void child_init(struct child *c, struct loop *loop,
+                const struct child_spec *spec, const struct child_ops *ops,
+                void *ctx)
+{
+    *c = (struct child){
+        .spec = *spec, .ops = ops, .ctx = ctx, .loop = loop, .out = -1};
+    buf_init(&c->line);
+    loop_timer_init(&c->again, loop, start, c);
+}
+
+/* ---- its standard output ----------------------------------------------- */
+
+static void take_line(struct child *c, struct slice line)
+{
+    if (slice_starts(line, SLICE("ready ")) && !c->ready) {
+        c->ready = true;
+        c->starts = 0;
+        c->ops->ready(c->ctx, c, line);
+        return;
+    }
+    c->ops->line(c->ctx, c, line);
+}
+
+static void take_lines(struct child *c)
+{
+    size_t at = 0;
+
+    for (size_t i = 0; i < c->line.len; i++)
+        if (c->line.ptr[i] == '\n') {
+            take_line(c, slice_make(c->line.ptr + at, i - at));
+            at = i + 1;
+        }
+    buf_drop_front(&c->line, at);
+    if (c->line.len > LINE_MAX_BYTES)
+        buf_reset(&c->line);
+}
+
+static void close_out(struct child *c)
+{
+    loop_fd_stop(&c->watch);
+    if (c->out >= 0)
+        close(c->out);
+    c->out = -1;
+    buf_reset(&c->line);
+}
+
+static void on_output(void *ctx, unsigned ready)
+{
+    struct child *c = ctx;
+    char bytes[1024];
+    ssize_t n = read(c->out, bytes, sizeof bytes);
+
+    (void)ready;
+    if (n > 0) {
+        buf_add(&c->line, slice_make(bytes, (size_t)n));
+        take_lines(c);
+    } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+        close_out(c);
+    }
+}
+
+/* ---- starting ---------------------------------------------------------- */
+
+/* Puts fds to 3, 4 ... without one overwriting another. */
+static int place_fds(const struct child_spec *s)
+{
+    int high[CHILD_FDS_MAX];
+
+    for (unsigned i = 0; i < s->fd_count; i++) {
+        high[i] = fcntl(s->fds[i], F_DUPFD_CLOEXEC,
+                        FIRST_HANDED_FD + CHILD_FDS_MAX);
+        if (high[i] < 0)
+            return -1;
+    }
+    for (unsigned i = 0; i < s->fd_count; i++)
+        if (dup2(high[i], FIRST_HANDED_FD + (int)i) < 0)
+            return -1;
+    return 0;
+}
+
+static void set_number(const char *name, long value)
+{
+    char text[24];
+
+    snprintf(text, sizeof text, "%ld", value);
+    setenv(name, text, 1);
+}
+
+/* In the new process: becomes the binary, or ends. */
+static void become(const struct child_spec *s, int out)
+{
+    sigset_t none;
+    int lock;
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGPIPE, SIG_DFL);
+    /* A Ctrl-C is the supervisor's: it drains in order. */
+    setpgid(0, 0);
+    lock = fcntl(s->lock_fd, F_DUPFD, FIRST_HANDED_FD + 2 * CHILD_FDS_MAX);
+    if (dup2(out, STDOUT_FILENO) < 0 || lock < 0 || place_fds(s) < 0)
+        _exit(EXEC_FAILED);
+    if (s->fd_count) {
+        set_number("LISTEN_PID", getpid());
+        set_number("LISTEN_FDS", s->fd_count);
+        setenv("LISTEN_FDNAMES", s->fd_names, 1);
+    }
+    execv(s->path, s->argv);
+    fprintf(stderr, "touchline: cannot run %s: %s\n", s->path,
+            strerror(errno));
+    _exit(EXEC_FAILED);
+}
+
+static void start_later(struct child *c)
+{
+    int64_t wait = AGAIN_FIRST;
+
+    for (unsigned i = 1; i < c->starts && wait < AGAIN_MOST; i++)
+        wait *= 2;
+    loop_timer_set(&c->again, MIN(wait, AGAIN_MOST));
+}
+
+void child_start(struct child *c)
+{
+    int ends[2];
+
+    if (c->stopping || c->pid)
+        return;
+    c->ready = false;
+    c->starts++;
+    if (pipe2(ends, O_CLOEXEC) < 0) {
+        log_error("child.pipe", "name=\"%s\" error=\"%s\"", c->spec.name,
+                  strerror(errno));
+        start_later(c);
+        return;
+    }
+    (void)fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    c->pid = fork();
+    if (c->pid == 0)
+        become(&c->spec, ends[1]);
+    close(ends[1]);
+    if (c->pid < 0) {
+        c->pid = 0;
+        close(ends[0]);
+        start_later(c);
+        return;
+    }
+    c->out = ends[0];
+    if (loop_fd_start(&c->watch, c->loop, c->out, LOOP_READ, on_output, c) < 0)
+        log_error("child.watch", "name=\"%s\"", c->spec.name);
+    log_info("child.start", "name=\"%s\" pid=%d", c->spec.name, (int)c->pid);
+}
+
+/* ---- ending ------------------------------------------------------------ */
+
+void child_signal(struct child *c, int signo)
+{
+    if (c->pid > 0)
+        (void)kill(c->pid, signo);
+}
+
+void child_stop(struct child *c)
+{
+    c->stopping = true;
+    loop_timer_stop(&c->again);
+    child_signal(c, SIGTERM);
+}
+
+static void log_exit(const struct child *c, int status)
+{
+    if (WIFSIGNALED(status))
+        log_warn("child.killed", "name=\"%s\" pid=%d signal=%d",
+                 c->spec.name, (int)c->pid, WTERMSIG(status));
+    else
+        log_warn("child.exited", "name=\"%s\" pid=%d code=%d", c->spec.name,
+                 (int)c->pid, WEXITSTATUS(status));
+}
+
+void child_exited(struct child *c, int status)
+{
+    bool was_ready = c->ready;
+
+    while (c->out >= 0 && c->watch.ev) {
+        int before = c->out;
+        size_t had = c->line.len;
+
+        on_output(c, LOOP_READ);
+        if (c->out == before && c->line.len == had)
+            break;
+    }
+    close_out(c);
+    if (!c->stopping)
+        log_exit(c, status);
+    c->pid = 0;
+    c->ready = false;
+    if (c->stopping) {
+        c->ops->ended(c->ctx, c, false);
+        return;
+    }
+    c->restarts++;
+    if (was_ready) {
+        child_start(c);
+    } else if (c->starts >= CHILD_STARTS_MAX) {
+        c->gave_up = true;
+        c->ops->ended(c->ctx, c, true);
+    } else {
+        start_later(c);
+    }
+}
+
+void child_fini(struct child *c)
+{
+    loop_timer_stop(&c->again);
+    close_out(c);
+    buf_fini(&c->line);
+}

@@ -1,0 +1,65 @@
+/* child.h - one supervised process: started, watched, started again.
+ *
+ * A run that had become ready is followed by the next at once; else the next
+ * start waits 0.1 s, doubling to 5 s, and after CHILD_STARTS_MAX starts in a
+ * row that never became ready the child gives up.
+ * Threads: the supervisor's loop. */
+#ifndef TOUCHLINE_TOOLS_CHILD_H
+#define TOUCHLINE_TOOLS_CHILD_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/loop.h"
+
+enum { CHILD_STARTS_MAX = 5, CHILD_FDS_MAX = 64 };
+
+struct child;
+
+struct child_ops {
+    /* A line of its standard output, without the line feed. */
+    void (*line)(void *ctx, struct child *c, struct slice line);
+    void (*ready)(void *ctx, struct child *c, struct slice line);
+    /* It ended as it was told to, or has given up. */
+    void (*ended)(void *ctx, struct child *c, bool gave_up);
+};
+
+/* What to run; borrowed for the child's life. */
+struct child_spec {
+    const char *name;  /* "http 1": for people */
+    const char *path;  /* of the binary */
+    char *const *argv; /* ends with NULL */
+    const int *fds;    /* handed over by the systemd protocol */
+    unsigned fd_count;
+    const char *fd_names; /* LISTEN_FDNAMES */
+    int lock_fd; /* stays open in the child: says that it lives */
+};
+
+struct child {
+    struct child_spec spec;
+    const struct child_ops *ops;
+    void *ctx;
+    struct loop *loop;
+    pid_t pid; /* 0: not running */
+    bool ready, stopping, gave_up;
+    unsigned starts;  /* in a row that never became ready */
+    uint64_t restarts;
+    int out;          /* read end of its standard output */
+    struct loop_fd watch;
+    struct buf line;
+    struct loop_timer again;
+};
+
+void child_init(struct child *c, struct loop *loop,
+                const struct child_spec *spec, const struct child_ops *ops,
+                void *ctx);
+void child_start(struct child *c);
+/* SIGTERM, and no start any more. */
+void child_stop(struct child *c);
+void child_signal(struct child *c, int signo);
+/* waitpid() says that it has ended. */
+void child_exited(struct child *c, int status);
+void child_fini(struct child *c);
+
+#endif
