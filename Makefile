@@ -90,11 +90,12 @@ LIBS_every    := router-ctl touchline http tcp ws gateway router store proto bas
 comma := ,
 TESTS := $(patsubst %.c,$B/%,$(wildcard tests/*/*_test.c))
 FUZZ  := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/*_fuzz.c))
+BENCH := $(patsubst %.c,$B/%,$(wildcard tests/bench/*_bench.c))
 WRAP  := $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc reallocarray strdup)
 
 .SECONDEXPANSION:
 folder  = $(notdir $(patsubst %/,%,$(dir $1)))
-helpers = $(patsubst %,$B/%.o,$(filter-out %_test.c %_fuzz.c,\
+helpers = $(patsubst %,$B/%.o,$(filter-out %_test.c %_fuzz.c %_bench.c,\
               $(wildcard $(patsubst $B/%,%,$(dir $1))*.c)))
 layers  = $(call libs,$(or $(LIBS_$(call folder,$1)),$(LIBS_every)))
 
@@ -103,6 +104,9 @@ $(TESTS): %: %.c.o $$(call helpers,$$@) $B/libt.a $$(call layers,$$@)
 
 $(FUZZ): %: %.c.o $$(call helpers,$$@) $$(call layers,$$@)
 	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+
+$(BENCH): %: %.c.o $$(call layers,$$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # --- objects: headers are tracked by the compiler, what a .S embeds here ---
 
@@ -120,8 +124,8 @@ $B/%.S.o: %.S Makefile $$(wildcard $$(dir $$*)*/*)
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.PHONY: all help deps deps-build deps-test run test unit unit-asan asan tsan \
-        fuzz layers system docs install clean
+.PHONY: all help deps deps-build deps-test run test unit asan tsan fuzz js \
+        layers system bench docs install clean
 
 all: deps-build $(BINARIES) ## build everything into build/bin
 	@echo "built: $(or $(strip $(BINARIES)),nothing yet)"
@@ -139,10 +143,11 @@ run: deps-build all ## start everything in build/demo, with a match to watch
 	@tools/demo.sh
 
 test: deps-test ## all of what follows; ends in "N passed, N failed"
-	@tests/run.sh layers unit asan fuzz system
+	@tests/run.sh layers unit js asan fuzz system
 
-unit: $(TESTS) ## run the unit tests
-	@tests/run.sh --unit $(TESTS)
+unit: ## run the unit tests, also those that others fail to build beside
+	@$(MAKE) -k --no-print-directory VARIANT=$(VARIANT) $(TESTS); built=$$?; \
+	 tests/run.sh --unit $(TESTS) && exit $$built
 
 asan: ## the unit tests under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory VARIANT=asan unit
@@ -158,12 +163,17 @@ fuzz: ## each parser's fuzz target for FUZZ_SECONDS (5)
 	@$(MAKE) --no-print-directory VARIANT=fuzz fuzz
 endif
 
+js: ## the browser's client, in node
+	@tests/run.sh --js
+
 layers: ## who includes whom, and whose words the core speaks
 	@tools/check-layers.sh
 
 system: all ## whole processes over real sockets
-	@if [ -e tests/system/run.py ]; then python3 tests/system/run.py; \
-	 else echo "0 passed, 0 failed"; fi
+	@python3 tests/system/run.py
+
+bench: $(BENCH) ## measure what tests/bench measures
+	@for b in $(BENCH); do echo "== $$b"; $$b; done
 
 docs: $B/print-options ## docs/options.md from proto/options.def
 	@mkdir -p docs

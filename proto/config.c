@@ -180,21 +180,14 @@ static int put_settings(const struct settings *s, const char *section,
     return rc;
 }
 
-static const struct config_namespace *
-find_namespace(const struct config *cfg, struct slice id)
+/* They are sorted, so the first that fits is the longest. */
+static const struct config_namespace *find_namespace(const struct config *cfg,
+                                                     struct slice id)
 {
-    const struct config_namespace *best = NULL;
-    size_t longest = 0;
-
-    for (size_t i = 0; i < cfg->namespace_count; i++) {
-        struct slice prefix = slice_str(cfg->namespaces[i].prefix);
-
-        if (slice_starts(id, prefix) && (!best || prefix.len > longest)) {
-            best = &cfg->namespaces[i];
-            longest = prefix.len;
-        }
-    }
-    return best;
+    for (size_t i = 0; i < cfg->namespace_count; i++)
+        if (slice_starts(id, slice_str(cfg->namespaces[i].prefix)))
+            return &cfg->namespaces[i];
+    return NULL;
 }
 
 /* A namespace begins as a copy of the next shorter one, which is complete:
@@ -469,11 +462,10 @@ char *config_path(const struct config *cfg, const char *path)
 const struct config_namespace *config_namespace(const struct config *cfg,
                                                 struct slice id)
 {
-    /* Sorted, so the first that fits is the longest; "" fits all. */
-    for (size_t i = 0; i < cfg->namespace_count; i++)
-        if (slice_starts(id, slice_str(cfg->namespaces[i].prefix)))
-            return &cfg->namespaces[i];
-    check_failed("CHECK", "a namespace for all ids", __FILE__, __LINE__);
+    const struct config_namespace *n = find_namespace(cfg, id);
+
+    CHECK(n); /* "" fits all */
+    return n;
 }
 
 const struct config_token *config_token(const struct config *cfg,

@@ -17,18 +17,18 @@
 #include "base/base.h"
 
 /* What no configuration can exceed, for buffers of fixed size. */
-#define MESSAGE_MAX       (1 * MIB)
-#define BATCH_MAX         4096
-#define HEADERS_MAX       256
-#define CHANNELS_MAX      10000 /* channels of one connection, ids of a page */
-#define PATTERNS_MAX      256   /* patterns of one connection */
-#define PAGE_MAX          1000  /* messages read from the store at a time */
+#define MOST_MESSAGE   (1 * MIB)
+#define MOST_BATCH     4096
+#define MOST_HEADERS   256
+#define MOST_CHANNELS  10000 /* channels of one connection, ids of a page */
+#define MOST_PATTERNS  256   /* patterns of one connection */
+#define MOST_PAGE      1000  /* messages read from the store at a time */
 
 /* F(X, NAME, key, type, default, least, most, users, meaning) */
 #define LIMITS(F, X)                                                          \
-    F(X, MESSAGE, message, SIZE, "64K", 1 * KIB, MESSAGE_MAX,                 \
+    F(X, MESSAGE, message, SIZE, "64K", 1 * KIB, MOST_MESSAGE,                \
       "router http tcp ws", "largest body of a message")                      \
-    F(X, BATCH, batch, COUNT, "256", 1, BATCH_MAX, "http",                    \
+    F(X, BATCH, batch, COUNT, "256", 1, MOST_BATCH, "http",                   \
       "most messages in one POST /v1/publish")                                \
     F(X, BATCH_BYTES, batch_bytes, SIZE, "1M", 4 * KIB, 64 * MIB, "http",     \
       "largest body of one POST /v1/publish")                                 \
@@ -36,7 +36,7 @@
       "longest request line")                                                 \
     F(X, HEADER_BLOCK, header_block, SIZE, "16K", 1 * KIB, 256 * KIB,         \
       "http ws", "longest request line and headers together")                 \
-    F(X, HEADERS, headers, COUNT, "100", 8, HEADERS_MAX, "http ws",           \
+    F(X, HEADERS, headers, COUNT, "100", 8, MOST_HEADERS, "http ws",          \
       "most header lines in a request")                                       \
     F(X, HEADER_WAIT, header_wait, DURATION, "5s", 100 * MILLISECOND,         \
       5 * MINUTE, "http",                                                     \
@@ -56,9 +56,9 @@
     F(X, PING, ping, DURATION, "25s", 0, 1 * DAY, "http ws",                  \
       "time between signs of life on a quiet stream")                         \
     F(X, CHANNELS_PER_CONNECTION, channels_per_connection, COUNT, "10000", 1, \
-      CHANNELS_MAX, "http tcp ws", "most channels of one connection")         \
+      MOST_CHANNELS, "http tcp ws", "most channels of one connection")        \
     F(X, PATTERNS_PER_CONNECTION, patterns_per_connection, COUNT, "16", 1,    \
-      PATTERNS_MAX, "http tcp ws", "most patterns of one connection")         \
+      MOST_PATTERNS, "http tcp ws", "most patterns of one connection")        \
     F(X, CHANNELS, channels, COUNT, "10000000", 0, OPT_ALL, "router",         \
       "most channels the router knows at a time")                             \
     F(X, CONNECTIONS_PER_ADDRESS, connections_per_address, COUNT, "0", 0,     \
@@ -69,7 +69,7 @@
       "longest time that something may wait for a slow reader")               \
     F(X, QUEUE_TOTAL, queue_total, SIZE, "25%", 1 * MIB, OPT_ALL,             \
       "http tcp ws", "most bytes that may wait for all readers together")     \
-    F(X, PAGE, page, COUNT, "1000", 1, PAGE_MAX, "router http tcp ws",        \
+    F(X, PAGE, page, COUNT, "1000", 1, MOST_PAGE, "router http tcp ws",       \
       "most messages read from the store at a time")                          \
     F(X, PAGE_BYTES, page_bytes, SIZE, "1M", 64 * KIB, 4 * MIB,               \
       "router http tcp ws", "most bytes read from the store at a time")       \

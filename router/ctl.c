@@ -1,6 +1,7 @@
 #include "router/ctl.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -15,8 +16,9 @@ enum { LIST_DEFAULT = 100, LIST_MAX = 1000, SCAN_MAX = 200000 };
 
 /* A question; its answer may come later. */
 struct query {
-    struct list_node node; /* link->queries while it waits */
+    struct list_node node; /* link->queries; router.orphans without a link */
     struct link *link;     /* NULL: nobody waits any more */
+    struct read_job *job;
     uint32_t ref;
     struct slice pattern, after; /* of channels: in text */
     size_t limit;
@@ -369,29 +371,6 @@ static void report_channels(struct buf *b, struct router *r,
     report_row_end(b);
 }
 
-static void channels_listed(void *arg, struct id_list *list)
-{
-    struct query *q = arg;
-    struct link *l = q->link;
-    struct smallest s = {.room = q->limit};
-    struct buf b = BUF_INIT;
-
-    if (l && list->rc < 0) {
-        refuse_error(l, q->ref, list->rc);
-    } else if (l && (s.heap = calloc(q->limit, sizeof(void *)))) {
-        scan_unstored(l->router, q, &s);
-        qsort(s.heap, s.count, sizeof s.heap[0], by_id);
-        report_channels(&b, l->router, q, list, &s);
-        answer_report(l, q->ref, &b);
-    } else if (l) {
-        refuse_error(l, q->ref, ERR_NOMEM);
-    }
-    free(s.heap);
-    id_list_free(list);
-    list_remove(&q->node);
-    free(q);
-}
-
 /* NULL: no memory. */
 static struct query *query_new(struct link *l, uint32_t ref, struct slice a,
                                struct slice b)
@@ -419,6 +398,27 @@ static void query_drop(struct query *q)
     free(q);
 }
 
+static void channels_listed(void *arg, struct id_list *list)
+{
+    struct query *q = arg;
+    struct link *l = q->link;
+    struct smallest s = {.room = q->limit};
+    struct buf b = BUF_INIT;
+
+    s.heap = calloc(q->limit, sizeof s.heap[0]);
+    if (list->rc < 0 || !s.heap) {
+        refuse_error(l, q->ref, list->rc < 0 ? list->rc : ERR_NOMEM);
+    } else {
+        scan_unstored(l->router, q, &s);
+        qsort(s.heap, s.count, sizeof s.heap[0], by_id);
+        report_channels(&b, l->router, q, list, &s);
+        answer_report(l, q->ref, &b);
+    }
+    free(s.heap);
+    id_list_free(list);
+    query_drop(q);
+}
+
 static void query_channels(struct link *l, uint32_t ref, struct slice args)
 {
     struct slice pattern = word(&args), after = word(&args);
@@ -440,7 +440,7 @@ static void query_channels(struct link *l, uint32_t ref, struct slice args)
     }
     q->limit = (size_t)MAX(1u, MIN(limit, (uint64_t)LIST_MAX));
     rc = reader_ids(l->router->readers, q->pattern, q->after, q->limit,
-                    channels_listed, q, NULL);
+                    channels_listed, q, &q->job);
     if (rc < 0) {
         query_drop(q);
         refuse_error(l, ref, rc);
@@ -787,11 +787,27 @@ void ctl_query(struct link *l, const struct frame_query *f)
     query_type(l, f);
 }
 
-/* What waits is freed when the store is done with it. */
 void ctl_link_gone(struct link *l)
 {
     struct list_node *n;
 
-    while ((n = list_pop(&l->queries)))
-        CONTAINER_OF(n, struct query, node)->link = NULL;
+    while ((n = list_pop(&l->queries))) {
+        struct query *q = CONTAINER_OF(n, struct query, node);
+
+        if (q->job) {
+            reader_cancel(l->router->readers, q->job);
+            free(q);
+        } else {
+            q->link = NULL;
+            list_add_tail(&l->router->orphans, n);
+        }
+    }
+}
+
+void ctl_fini(struct router *r)
+{
+    struct list_node *n;
+
+    while ((n = list_first(&r->orphans)))
+        query_drop(CONTAINER_OF(n, struct query, node));
 }

@@ -26,9 +26,11 @@
 #include "proto/frame.h"
 
 struct link;
+struct router;
 
 /* The answer goes to l as ANSWER, now or later. */
 void ctl_query(struct link *l, const struct frame_query *f);
 void ctl_link_gone(struct link *l); /* nobody waits for its answers */
+void ctl_fini(struct router *r);    /* after the store has ended */
 
 #endif

@@ -778,7 +778,8 @@ static void submit(struct router *r)
 {
     struct publish *p = &r->publish;
 
-    while (list_empty(&p->flight) && !list_empty(&p->queue)) {
+    while (!p->closed && list_empty(&p->flight) &&
+           !list_empty(&p->queue)) {
         int rc;
 
         p->batch = (struct batch){.entries = p->entries, .user = r,

@@ -38,6 +38,7 @@ struct publish {
     struct list_node flight; /* those that the writer has */
     size_t queued, queued_bytes; /* of both */
     bool paused;             /* gateways are not read */
+    bool closed;             /* nothing more goes to the store */
     struct map keys;         /* idempotency keys under way */
     struct answers answers;
     struct batch batch;

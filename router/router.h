@@ -49,8 +49,10 @@ struct router {
     struct writer *writer;
     struct readers *readers;
     struct key_finder *keys;
+    struct rendezvous *rendezvous; /* borrowed, for its figures; may be NULL */
+    struct list_node orphans;      /* ctl.c: questions without a link */
     struct loop_turn end_of_turn;
-    bool draining;
+    bool draining, epoch_under_way;
 };
 
 /* Reads what the store knows and starts its threads. Takes history in any
@@ -67,9 +69,10 @@ void router_drain(struct router *r);
 /* Draining, and everything taken is committed and answered. */
 bool router_drained(const struct router *r);
 
-/* A new name for the history, made by the store; all links hear of it. done()
- * may be NULL. */
+/* A new name for the history, made by the store; all links hear of it. */
 void router_new_epoch(struct router *r, const char *why);
+/* The epoch is this one from here on. */
+void router_take_epoch(struct router *r, const char *epoch);
 
 /* How much is kept of an id, for the store: pure, any thread. arg: config. */
 struct keep router_keep(void *arg, struct slice id);

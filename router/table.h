@@ -51,6 +51,7 @@ enum topic_flag { /* set once, by the owner's classify() */
     TOPIC_PRESENCE = 1u << 2, /* its type hears who comes and goes */
     TOPIC_TYPED = 1u << 3,    /* it has a type at all */
     TOPIC_PATTERN = 1u << 4,
+    TOPIC_LOADED = 1u << 5, /* restore.c: its type has its record */
 };
 struct topic {
     struct map_node by_id;

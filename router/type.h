@@ -1,5 +1,5 @@
 /* type.h - what the first segment of an id makes of it: the seam between the
- * router's core, which knows no JSON, and the types, which do.
+ * router's core, to which all of it is bytes, and the types, which read them.
  * path: msg > [publish] > store > table > repeater > link > bus > gateway >
  *       edge > conn
  *
@@ -43,7 +43,7 @@
 struct types; /* one of each type, and all they know */
 
 struct types_options {
-    size_t message;     /* the longest JSON that is looked at, bytes */
+    size_t message;     /* longest publication that is looked at, bytes */
     size_t room_memory; /* for the last messages of all rooms, bytes */
 };
 enum { TYPES_ROOM_MESSAGES = 50 }; /* in a newcomer's snapshot */
@@ -76,9 +76,10 @@ struct type_verdict {
     struct type_refusal refusal; /* only when refused */
 };
 
-/* in: id, format, from, kind, key, data, ts_ms. With an empty kind a match
- * or a team reads {"kind","data"} or the team out of the data, in JSON or in
- * text. 0: accepted, and the tentative state stands behind the event. */
+/* in: id, format, from, kind, key, data, ts_ms. A match takes {"kind","data"}
+ * for data, or with a kind beside it the inner data; a team {"name",
+ * "division"}; any format but MSG_BYTES will do.
+ * 0: accepted, and the tentative state stands behind the event. */
 MUST_USE int types_judge(struct types *ts, const struct msg_parts *in,
                          struct type_verdict *ret);
 
@@ -93,14 +94,16 @@ void types_withdraw(struct types *ts, struct slice id);
 MUST_USE int types_load(struct types *ts, struct slice id,
                         struct slice record, uint64_t last_offset);
 /* Where there is no good record: each message of the id's log, oldest first,
- * damaged rows left out, then types_replayed(). One id at a time. ERR_NOMEM,
- * ERR_FULL: the id stays unknown. */
+ * damaged rows left out, then types_replayed(). One id at a time; a message of
+ * another id, or an error, gives the one before up. ERR_NOMEM, ERR_FULL,
+ * ERR_DAMAGED: the id stays unknown. */
 MUST_USE int types_replay(struct types *ts, const struct msg_parts *m);
 MUST_USE int types_replayed(struct types *ts, struct slice id);
 
 /* ---- what newcomers get ----------------------------------------------- */
 
-/* Appends the id's state as JSON: "null" for plain and unknown ids.
+/* Appends the id's state, what edges send as `state`: "null" for plain and
+ * unknown ids.
  * ERR_AGAIN: a room whose last messages are not in memory; nothing was
  * appended. Read the newest TYPES_ROOM_MESSAGES of the id, say
  * types_fill() once per message, oldest first, then types_filled(), and ask
@@ -120,7 +123,7 @@ void types_filled(struct types *ts, struct slice id);
  * 201, not 200. Copy both before the next call. */
 struct type_act {
     struct msg_parts event;
-    struct slice body; /* JSON object */
+    struct slice body; /* {"id"} */
     bool created;
     struct type_refusal refusal;
 };
@@ -128,7 +131,7 @@ MUST_USE int types_act(struct types *ts, struct slice verb, struct slice args,
                        struct slice from, int64_t now_ms,
                        struct type_act *ret);
 
-/* Appends the answer, JSON. args: a JSON object or empty.
+/* Appends the answer. args: an object as shown, or empty.
  * match.list {"date"?,"team"?,"period"?} -> {"matches":[...]} by start time
  * match.get {"id"}    -> {"id", state..., "retracted":[offsets]}
  * match.ids           -> ["elp-tig-2011-09-13",...]
@@ -158,8 +161,8 @@ void types_left(struct types *ts, struct slice id, struct slice name,
 typedef void types_emit(void *ctx, const struct msg_parts *notice);
 void types_tick(struct types *ts, int64_t now_ns, types_emit *emit,
                 void *ctx);
-/* When types_tick() has work next: INT64_MAX when there is none. It may have
- * moved after joined, left and tick. Cost: O(1). */
+/* When types_tick() has work next: 0: now, INT64_MAX: there is none. It may
+ * have moved after joined, left and tick. Cost: O(1). */
 int64_t types_due_ns(const struct types *ts);
 
 #endif

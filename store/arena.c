@@ -45,7 +45,7 @@ void *arena_take(struct arena *a, size_t size)
 
     if (size > SIZE_MAX / 2)
         return NULL;
-    size = (size + align - 1) / align * align;
+    size = (MAX(size, 1) + align - 1) / align * align;
     if (size > a->left && !grow(a, size))
         return NULL;
     ret = a->chunks->bytes + (a->chunks->size - a->left);

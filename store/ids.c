@@ -64,10 +64,12 @@ int ids_read(sqlite3_stmt *s, struct id_record *ret, int64_t *oldest_ms,
         .bytes = db_u64(s, BYTES),
     };
 
+    int64_t oldest = db_i64(s, OLDEST), due = db_i64(s, DUE);
+
     *ret = r;
-    *oldest_ms = db_i64(s, OLDEST);
-    *due_ms = db_i64(s, DUE);
-    return id_sum(db_i64(s, IDN), &r, *oldest_ms, *due_ms) == db_u64(s, SUM)
+    *oldest_ms = oldest;
+    *due_ms = due;
+    return id_sum(db_i64(s, IDN), &r, oldest, due) == db_u64(s, SUM)
                ? 0 : ERR_DAMAGED;
 }
 
@@ -98,7 +100,7 @@ bool ids_is_over(const struct id_state *s)
            || (s->keep.max_bytes && s->rec.bytes > s->keep.max_bytes);
 }
 
-static int64_t due(const struct id_state *s)
+static int64_t when_due(const struct id_state *s)
 {
     if (s->rec.count == 0)
         return s->oldest_ms + FORGET_MS;
@@ -107,7 +109,7 @@ static int64_t due(const struct id_state *s)
 
 void ids_judge(struct history *h, struct id_state *s)
 {
-    int64_t when = due(s);
+    int64_t when = when_due(s);
 
     if (when != s->due_ms) {
         s->due_ms = when;

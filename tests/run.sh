@@ -1,8 +1,9 @@
 #!/bin/sh
 # Runs tests and adds up what they count.
-#   run.sh STAGE...         layers, unit, asan, tsan, fuzz, system: `make STAGE`
-#   run.sh --unit BINARY... each test program
+#   run.sh STAGE...          each as `make STAGE`: layers, unit, asan ...
+#   run.sh --unit BINARY...  each test program
 #   run.sh --fuzz SECONDS BINARY... each fuzz target
+#   run.sh --js              the browser's client
 # The last line is "N passed, N failed"; exit 1 when anything failed. What does
 # not say how much it passed, or fails without saying what, counts as failed.
 set -u
@@ -47,6 +48,20 @@ fuzz() {
     rm -f "$log.fuzz"
 }
 
+# The test runner of node, whose summary becomes ours.
+js() {
+    set -- tests/js/*_test.js
+    [ -e "$1" ] || { echo '0 passed, 0 failed'; return; }
+    node --test "$@" > "$log.js" 2>&1
+    rc=$?
+    grep -E '^ *(not )?ok ' "$log.js" | sed 's/^ *//; s/^not ok/FAIL/'
+    [ $rc = 0 ] || cat "$log.js"
+    sed -n 's/^. pass //p; s/^. fail //p' "$log.js" | paste -sd ' ' |
+        sed 's/^\([0-9]*\) \([0-9]*\)$/\1 passed, \2 failed/'
+    rm -f "$log.js"
+    return $rc
+}
+
 case ${1:-} in
 --unit)
     shift
@@ -61,6 +76,9 @@ case ${1:-} in
     for t in "$@"; do
         add "$t" fuzz "$seconds" "$t"
     done
+    ;;
+--js)
+    add js js
     ;;
 *)
     for stage in "$@"; do

@@ -259,6 +259,10 @@ void uplink_login(struct conn *c, const struct start *s);
 void uplink_stats(struct gateway *g);
 
 /* ---- gateway.c ---- */
+/* g is zeroed; half done, gateway_fini() undoes it. No link yet. */
+MUST_USE int gateway_init(struct gateway *g, const struct config *cfg,
+                          const struct edge *edge, unsigned number);
+void gateway_fini(struct gateway *g);
 /* The link is whole for the first time: clients are served from now on. */
 void gateway_ready(struct gateway *g);
 /* Appends the counts of gateway_count() to a report. */

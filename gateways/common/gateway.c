@@ -149,16 +149,16 @@ static void each_second(void *ctx)
 
 /* ---- a gateway --------------------------------------------------------- */
 
-static int gateway_init(struct gateway *g, const struct process *p,
-                        unsigned number)
+int gateway_init(struct gateway *g, const struct config *cfg,
+                 const struct edge *edge, unsigned number)
 {
     static const struct stat_row rows[] = {GATEWAY_STATS(STAT_AS_ROW)};
     int rc;
 
-    g->config = p->cli.config;
-    g->edge = p->edge;
-    g->edge_config = p->edge_config;
-    snprintf(g->name, sizeof g->name, "%s%u", p->edge->name, number);
+    g->config = cfg;
+    g->edge = edge;
+    g->edge_config = config_edge(cfg, edge->name);
+    snprintf(g->name, sizeof g->name, "%s%u", edge->name, number);
     list_init(&g->dirty);
     list_init(&g->dead);
     list_init(&g->lagging);
@@ -184,7 +184,7 @@ static int gateway_init(struct gateway *g, const struct process *p,
     return g->edge->start ? g->edge->start(g) : 0;
 }
 
-static void gateway_fini(struct gateway *g)
+void gateway_fini(struct gateway *g)
 {
     if (!g->loop)
         return;
@@ -222,7 +222,7 @@ void gateway_ready(struct gateway *g)
 {
     struct worker *w = g->worker;
 
-    if (w->ready)
+    if (!w || w->ready)
         return;
     w->ready = true;
     if (atomic_fetch_sub(&w->process->waiting, 1) == 1)
@@ -289,7 +289,7 @@ static int worker_start(struct worker *w, struct process *p, unsigned number,
                         const char **why)
 {
     struct gateway *g = &w->g;
-    int rc = gateway_init(g, p, number);
+    int rc = gateway_init(g, p->cli.config, p->edge, number);
 
     *why = "out of memory";
     w->process = p;

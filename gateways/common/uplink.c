@@ -453,10 +453,11 @@ static void was_stale(struct gateway *g)
 static int on_resynced(struct gateway *g, struct slice body)
 {
     struct cursor c = cursor_init(body);
+    uint64_t seq = cursor_u64(&c);
 
-    g->seq = MAX(g->seq, cursor_u64(&c));
     if (!cursor_all_read(&c))
         return ERR_FRAME;
+    g->seq = MAX(g->seq, seq);
     if (!g->resyncing)
         was_stale(g);
     g->resyncing = false;

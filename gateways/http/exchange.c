@@ -289,10 +289,32 @@ void reply_refusal(struct exchange *x, const struct refusal *why)
     reply_error(x, status_of(why->status), why->code, slice_str(why->text));
 }
 
+/* Faults that mean that a limit was hit. */
+static const struct {
+    const char *code;
+    enum limit limit;
+} limits_by_code[] = {
+    {"request.target_long", LIMIT_REQUEST_LINE},
+    {"request.fields_large", LIMIT_HEADER_BLOCK},
+    {"request.fields_many", LIMIT_HEADERS},
+    {"request.timeout", LIMIT_HEADER_WAIT},
+    {"body.slow", LIMIT_BODY_RATE},
+    {"body.too_big", LIMIT_MESSAGE},
+    {"batch.too_big", LIMIT_BATCH_BYTES},
+};
+
+static void count_fault(struct gateway *g, const struct fault *why)
+{
+    gateway_count(g, why->code);
+    for (size_t i = 0; i < ARRAY_LEN(limits_by_code); i++)
+        if (strcmp(limits_by_code[i].code, why->code) == 0)
+            gateway_limit(g, limits_by_code[i].limit);
+}
+
 void reply_fault(struct exchange *x, const struct fault *why)
 {
     x->flags &= (uint16_t)~EXCHANGE_KEEP;
-    gateway_count(conn_gateway(x->conn), why->code);
+    count_fault(conn_gateway(x->conn), why);
     reply_error(x, why->status, why->code, slice_str(why->text));
 }
 

@@ -29,11 +29,13 @@ struct upload {
 static const struct fault timeout_head = {
     408, "request.timeout", "The head of the request took too long."};
 static const struct fault timeout_body = {
-    408, "request.timeout", "The body of the request came too slowly."};
+    408, "body.slow", "The body of the request came too slowly."};
 static const struct fault cut_short = {
     400, "request.cut_short", "The request ends before it is complete."};
 static const struct fault too_big = {
     413, "body.too_big", "The body is larger than allowed here."};
+static const struct fault batch_too_big = {
+    413, "batch.too_big", "The batch is larger than allowed."};
 static const struct fault echo_too_big = {
     400, "body.too_big", "The body is larger than what is given back."};
 
@@ -187,6 +189,8 @@ static size_t body_max(const struct conn *c, const struct route *route)
 
 static const struct fault *too_big_for(const struct route *route)
 {
+    if (route->body == BODY_BATCH)
+        return &batch_too_big;
     return route->body == BODY_ECHO ? &echo_too_big : &too_big;
 }
 
@@ -274,41 +278,18 @@ static bool refuses_origin(struct exchange *x, const struct request *r)
     return true;
 }
 
-/* The address in the last element of Forwarded, or of X-Forwarded-For. */
-static struct slice forwarded_for(const struct request *r)
-{
-    struct slice rest = r->field[FIELD_X_FORWARDED_FOR];
-    struct slice last = rest;
-
-    if (rest.ptr) {
-        while (rest.ptr)
-            last = slice_trim(slice_split(&rest, ','));
-        return last;
-    }
-    rest = r->field[FIELD_FORWARDED];
-    while (rest.ptr)
-        last = slice_trim(slice_split(&rest, ','));
-    while (last.ptr) {
-        struct slice pair = slice_trim(slice_split(&last, ';'));
-
-        if (!slice_eq_nocase(slice_head(pair, 4), SLICE("for=")))
-            continue;
-        pair = slice_from(pair, 4);
-        if (pair.len >= 2 && pair.ptr[0] == '"')
-            pair = slice_make(pair.ptr + 1, pair.len - 2);
-        return pair;
-    }
-    return SLICE("");
-}
-
 /* Who asks: through which proxy, with which token. */
 static bool refuses_who(struct exchange *x, const struct request *r)
 {
     struct slice text = r->field[FIELD_AUTHORIZATION];
     const struct config_token *token = NULL;
 
-    if (r->field[FIELD_X_FORWARDED_FOR].ptr || r->field[FIELD_FORWARDED].ptr)
-        conn_set_forwarded(x->conn, forwarded_for(r));
+    /* Somebody stands between, also when it is nobody we trust: then its word
+     * on the address does not count, but loopback it is no more. */
+    if (request_is_forwarded(r))
+        conn_set_forwarded(x->conn, conn_peer_is_proxy(x->conn)
+                                        ? request_client(r)
+                                        : slice_str(conn_peer_text(x->conn)));
     if (slice_eq_nocase(slice_head(text, 7), SLICE("bearer "))) {
         token = access_token(conn_config(x->conn),
                              slice_trim(slice_from(text, 7)));
@@ -463,7 +444,9 @@ static void begin(struct conn *c, struct arrival *a, struct slice head,
     }
     *used += head.len;
     h->state = HTTP_IDLE;
-    if (limit && ++h->served >= limit)
+    if (limit && ++h->served == limit)
+        gateway_limit(gateway_of(c), LIMIT_REQUESTS_PER_CONNECTION);
+    if (limit && h->served >= limit)
         x->flags &= (uint16_t)~EXCHANGE_KEEP;
     if (refused(x, r, a->route, buf_slice(&a->allow)))
         return;

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/check.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "gateways/common/gateway.h"
@@ -321,13 +320,8 @@ static void tcp_answered(struct conn *c, uint32_t ref,
                          enum publish_status status, bool json,
                          struct slice body)
 {
-    const struct verb *v = session_busy(c, ref);
-
-    if (!v || NEVER(!v->answered))
-        return;
-    if (NEVER(status == PUBLISHED_OK && !json))
-        status = PUBLISHED_UNAVAILABLE;
-    v->answered(c, status, body);
+    if (session_busy(c, ref))
+        verbs_answered(c, status, json, body);
 }
 
 const struct edge tcp_edge = {

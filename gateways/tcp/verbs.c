@@ -3,15 +3,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/utf8.h"
 #include "gateways/common/access.h"
+#include "gateways/common/checks.h"
 #include "gateways/common/gateway.h"
 #include "gateways/tcp/print.h"
 #include "gateways/tcp/session.h"
 #include "proto/id.h"
 #include "proto/json.h"
+#include "proto/report.h"
 
 enum { CHANNEL_ROOM = ID_MAX + 8 }; /* with a prefix in front, to be checked */
 
@@ -73,19 +76,13 @@ static struct slice room_channel(uint8_t room[CHANNEL_ROOM], struct slice name)
     return joined(room, SLICE("room/"), name);
 }
 
-static bool good_name(struct conn *c, struct slice name, const char *forbidden)
+static bool good_name(struct conn *c, struct slice name)
 {
-    bool good = name.len >= 1 && name.len <= PERSON_NAME_MAX;
-    struct slice rest = name;
-    uint32_t ch;
+    bool good = check_name(name);
 
-    while (good && rest.len)
-        good = utf8_next(&rest, &ch) == 0 && ch >= ' ' &&
-               (ch < 0x7f || ch > 0x9f) &&
-               (ch > 0x7f || !strchr(forbidden, (int)ch));
     if (!good)
-        tcp_error(c, "name.bad", "a name is 1 to %d bytes of UTF-8 without "
-                  "control characters, spaces and colons", PERSON_NAME_MAX);
+        tcp_error(c, "name.bad", "a name has 1 to %d bytes of UTF-8, and no "
+                  "control character, space or colon", PERSON_NAME_MAX);
     return good;
 }
 
@@ -221,20 +218,14 @@ static void query(struct conn *c, const struct verb *v, const char *verb,
         refuse(c, &why);
 }
 
+/* The router's answer to the verb under way is a refusal. */
 static void say_failed(struct conn *c, enum publish_status status,
                        struct slice body)
 {
-    static const char *const codes[] = {
-        [PUBLISHED_BAD] = "request.bad",
-        [PUBLISHED_DENIED] = "access.denied",
-        [PUBLISHED_NOT_FOUND] = "not.found",
-        [PUBLISHED_UNAVAILABLE] = "router.away",
-        [PUBLISHED_UNKNOWN] = "router.away",
-    };
-    const char *code = (size_t)status < ARRAY_LEN(codes) ? codes[status]
-                                                         : NULL;
+    struct slice code = refusal_code(status, &body);
 
-    tcp_refused(c, slice_str(code ? code : "router.error"), body);
+    tcp_refused(c, code, body.len ? body : SLICE("the router gave no answer"));
+    session_done(c);
 }
 
 static void run_history(const struct verb_call *call)
@@ -273,7 +264,9 @@ void verbs_page_end(struct conn *c, int err)
 {
     struct session *s = tcp_of(c)->session;
 
-    if (err)
+    if (err == ERR_BUSY)
+        tcp_error(c, "router.away", "the router cannot be reached just now");
+    else if (err)
         tcp_error(c, "store.failed", "history cannot be read: %s",
                   err_text(err));
     else
@@ -283,15 +276,8 @@ void verbs_page_end(struct conn *c, int err)
 
 static void run_who(const struct verb_call *call)
 {
-    struct buf args = BUF_INIT;
-
-    if (!good_channel(call->conn, call->arg[0]))
-        return;
-    buf_add_str(&args, "{\"id\":");
-    json_put_string(&args, call->arg[0]);
-    buf_addf(&args, ",\"limit\":%d}", PRESENCE_NAMES_MAX);
-    query(call->conn, call->verb, "room.who", call->arg[0], buf_slice(&args));
-    buf_fini(&args);
+    if (good_channel(call->conn, call->arg[0]))
+        query(call->conn, call->verb, "presence", call->arg[0], call->arg[0]);
 }
 
 static int64_t integer_of(struct slice object, const char *key)
@@ -324,29 +310,28 @@ static void print_name(struct buf *b, struct slice who)
     buf_addf(b, " %lld\r\n", (long long)integer_of(who, "connections"));
 }
 
-/* Connections that are in no list of names count as anonymous. */
-static void answered_who(struct conn *c, enum publish_status status,
-                         struct slice body)
+/* The router names those without a name, too, but not more than some. */
+static void answered_who(struct conn *c, struct slice body)
 {
     struct session *s = tcp_of(c)->session;
-    int64_t left = integer_of(body, "count");
-    struct slice names, key, who;
+    struct slice names, presence, key, who;
     struct json_iter it;
+    int64_t left = 0;
 
-    if (status != PUBLISHED_OK || json_find(body, "names", &names) < 0) {
-        say_failed(c, status, body);
-        session_done(c);
-        return;
+    if (json_find(body, "presence", &presence) == 0) {
+        it = json_iter(presence);
+        if (json_next(&it, &key, &who))
+            left = integer_of(who, "count");
     }
+    if (json_find(body, "names", &names) < 0)
+        names = slice_make(NULL, 0);
     it = json_iter(names);
-    while (json_next(&it, &key, &who)) {
+    for (; json_next(&it, &key, &who); s->rows++) {
         print_name(conn_out(c), who);
         left -= integer_of(who, "connections");
-        s->rows++;
     }
     if (left > 0) {
-        buf_addf(conn_out(c), "%s %lld\r\n", s->rows ? "..." : "anon",
-                 (long long)left);
+        buf_addf(conn_out(c), "... %lld\r\n", (long long)left);
         s->rows++;
     }
     say_list_end(c, s->busy, s->rows);
@@ -375,23 +360,17 @@ static void print_match(struct buf *b, struct slice match)
     buf_add_str(b, "\r\n");
 }
 
-static void answered_matches(struct conn *c, enum publish_status status,
-                             struct slice body)
+static void answered_matches(struct conn *c, struct slice body)
 {
     struct session *s = tcp_of(c)->session;
     struct slice matches, key, match;
     struct json_iter it;
 
-    if (status != PUBLISHED_OK || json_find(body, "matches", &matches) < 0) {
-        say_failed(c, status, body);
-        session_done(c);
-        return;
-    }
+    if (json_find(body, "matches", &matches) < 0)
+        matches = slice_make(NULL, 0);
     it = json_iter(matches);
-    while (json_next(&it, &key, &match)) {
+    for (; json_next(&it, &key, &match); s->rows++)
         print_match(conn_out(c), match);
-        s->rows++;
-    }
     say_list_end(c, s->busy, s->rows);
     session_done(c);
 }
@@ -446,29 +425,21 @@ static void run_watch_current(const struct verb_call *call)
 {
     struct conn *c = call->conn;
 
-    if (!may_watch(c) || !good_name(c, call->arg[0], ""))
+    if (!may_watch(c) || !good_name(c, call->arg[0]))
         return;
     count_visit(c, call->arg[0]);
     query(c, call->verb, "match.current", slice_make(NULL, 0), SLICE("{}"));
 }
 
-static void answered_current(struct conn *c, enum publish_status status,
-                             struct slice body)
+static void answered_current(struct conn *c, struct slice body)
 {
     struct buf id = BUF_INIT;
     struct slice raw;
 
-    if (status == PUBLISHED_NOT_FOUND) {
-        tcp_refused(c, SLICE("match.none"), body.len
-                    ? body : SLICE("there is no match to watch"));
-        session_done(c);
-    } else if (status != PUBLISHED_OK || json_find(body, "id", &raw) < 0 ||
-               json_unescape(&id, raw) < 0) {
-        say_failed(c, status, body);
-        session_done(c);
-    } else {
+    if (json_find(body, "id", &raw) == 0 && json_unescape(&id, raw) == 0)
         watch(c, buf_slice(&id));
-    }
+    else
+        say_failed(c, PUBLISHED_NOT_FOUND, slice_make(NULL, 0));
     buf_fini(&id);
 }
 
@@ -484,7 +455,7 @@ static void run_watch_match(const struct verb_call *call)
         tcp_error(c, "line.bad", "write it as %s", call->verb->example);
         return;
     }
-    if (may_watch(c) && good_name(c, name, "") &&
+    if (may_watch(c) && good_name(c, name) &&
         session_begin(c, call->verb, slice_make(NULL, 0))) {
         count_visit(c, name);
         watch(c, match);
@@ -498,7 +469,7 @@ static void run_nick(const struct verb_call *call)
     struct slice name = call->arg[0];
     struct session *s;
 
-    if (!good_name(call->conn, name, " :"))
+    if (!good_name(call->conn, name))
         return;
     s = session_get(call->conn);
     if (!s)
@@ -585,6 +556,26 @@ static void run_help(const struct verb_call *call)
         buf_addf(out, ", as in: %s\r\n", v->example);
     }
     say_list_end(call->conn, call->verb, ARRAY_LEN(verbs));
+}
+
+void verbs_answered(struct conn *c, enum publish_status status, bool json,
+                    struct slice body)
+{
+    const struct verb *v = tcp_of(c)->session->busy;
+    struct buf b = BUF_INIT;
+
+    if (NEVER(!v->answered))
+        return;
+    if (status != PUBLISHED_OK)
+        say_failed(c, status, body);
+    else if (json)
+        v->answered(c, body);
+    else if (report_to_json(&b, body) == 0)
+        v->answered(c, buf_slice(&b));
+    else
+        say_failed(c, PUBLISHED_UNAVAILABLE,
+                   SLICE("the router's answer makes no sense"));
+    buf_fini(&b);
 }
 
 /* ---- a line ------------------------------------------------------------ */
@@ -676,11 +667,13 @@ void verbs_take(struct conn *c, enum line_event event, struct slice line)
         return;
     if (!(good && call.verb->pipelined) && session_hold(c, event, line))
         return;
-    if (event == LINE_LONG)
+    if (event == LINE_LONG) {
+        gateway_limit(conn_gateway(c), LIMIT_LINE);
         tcp_error(c, "line.long", "a line has at most %zu bytes; this one "
                   "was dropped", conn_config(c)->limits.line);
-    else if (good)
+    } else if (good) {
         call.verb->run(&call);
-    else
+    } else {
         say_not_understood(&call);
+    }
 }

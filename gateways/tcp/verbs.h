@@ -23,9 +23,8 @@ struct verb {
     bool text;      /* the last argument is the rest of the line as it is */
     bool pipelined; /* answered later; others of its kind may follow at once */
     void (*run)(const struct verb_call *call);
-    /* What conn_query() brought; NULL for verbs that ask nothing. */
-    void (*answered)(struct conn *c, enum publish_status status,
-                     struct slice body);
+    /* The JSON that conn_query() brought; NULL for verbs that ask nothing. */
+    void (*answered)(struct conn *c, struct slice json);
     const char *help, *example;
 };
 
@@ -35,6 +34,10 @@ void verbs_take(struct conn *c, enum line_event event, struct slice line);
 
 /* A subscription that SUB or JOIN asked for is in force, as of cursor. */
 void verbs_subscribed(struct conn *c, struct slice cursor);
+/* The answer to what the verb under way has asked: JSON, or a report, or the
+ * reason why there is none. */
+void verbs_answered(struct conn *c, enum publish_status status, bool json,
+                    struct slice body);
 /* The page of HISTORY: a line of it, its end. */
 void verbs_row(struct conn *c, struct msg *m);
 void verbs_page_end(struct conn *c, int err);

@@ -54,7 +54,7 @@ struct ws_kind {
     void (*page_end)(struct conn *c, uint32_t ref, int err, bool more,
                      uint64_t upto);
     void (*answered)(struct conn *c, uint32_t ref, enum publish_status status,
-                     struct slice body);
+                     bool json, struct slice body);
 };
 extern const struct ws_kind ws_commands, ws_raw;
 

@@ -73,6 +73,14 @@ void match_write(const struct match *m, bool lineups, struct buf *out)
     json_put_string(out, match_date(m));
 }
 
+static void give_up_replay(struct matches *ms)
+{
+    free_match(ms->replay.match);
+    match_state_free(ms->replay.state);
+    ms->replay.match = NULL;
+    ms->replay.state = NULL;
+}
+
 static int match_open(void **self, struct plug_ctx *ctx)
 {
     struct matches *ms = calloc(1, sizeof *ms);
@@ -92,8 +100,8 @@ static void match_close(void *self)
     if (!ms)
         return;
     ledger_fini(&ms->ledger);
-    free_match(ms->replaying);
-    match_state_free(ms->replayed);
+    give_up_replay(ms);
+    buf_fini(&ms->replay.id);
     free(ms->sorted);
     free(ms);
 }
@@ -332,8 +340,13 @@ static void match_withdraw(void *self, struct slice id)
 static int enter(struct matches *ms, struct slice id, struct match *m,
                  struct match_state *s)
 {
-    int rc = ledger_add(&ms->ledger, &m->entry, plug_name(&match_type, id));
+    struct slice name = plug_name(&match_type, id);
+    int rc;
 
+    if (name.len < WHEN_DATE
+        || !when_is_date(slice_from(name, name.len - WHEN_DATE)))
+        return ERR_DAMAGED;
+    rc = ledger_add(&ms->ledger, &m->entry, name);
     if (rc < 0)
         return rc;
     ledger_load(&ms->ledger, &m->entry, &s->in_ledger);
@@ -364,53 +377,73 @@ fail:
     return rc;
 }
 
-static int begin_replay(struct matches *ms, uint64_t base)
+static int begin_replay(struct matches *ms, const struct msg_parts *first)
 {
-    ms->replaying = new_match();
-    ms->replayed = match_state_new();
-    if (!ms->replaying || !ms->replayed)
+    give_up_replay(ms);
+    buf_reset(&ms->replay.id);
+    buf_add(&ms->replay.id, first->id);
+    ms->replay.match = new_match();
+    ms->replay.state = match_state_new();
+    if (!ms->replay.match || !ms->replay.state || ms->replay.id.failed) {
+        give_up_replay(ms);
         return ERR_NOMEM;
-    ms->replaying->log.base = base;
+    }
+    ms->replay.match->log.base = first->offset;
     return 0;
+}
+
+/* Offsets that are missing in between leave void entries. */
+static int replay_entry(struct match_log *log, struct match_state *s,
+                        const struct msg_parts *in)
+{
+    enum match_kind kind;
+    int rc = 0;
+
+    while (rc == 0 && log->base + s->events < in->offset)
+        rc = match_log_append_void(log, s);
+    if (rc < 0)
+        return rc;
+    if (match_kind_find(in->kind, &kind) < 0)
+        return match_log_append_void(log, s);
+    return match_log_append(log, s, kind, in->ts_ms, in->data);
 }
 
 static int match_replay(void *self, const struct msg_parts *in)
 {
     struct matches *ms = self;
-    struct match_log *log;
-    enum match_kind kind;
-    int rc = ms->replaying ? 0 : begin_replay(ms, in->offset);
+    int rc = 0;
 
+    if (!ms->replay.match || !slice_eq(in->id, buf_slice(&ms->replay.id)))
+        rc = begin_replay(ms, in);
+    if (rc == 0)
+        rc = replay_entry(&ms->replay.match->log, ms->replay.state, in);
     if (rc < 0)
-        return rc;
-    log = &ms->replaying->log;
-    while (rc == 0 && log->base + ms->replayed->events < in->offset)
-        rc = match_log_append_void(log, ms->replayed);
-    if (rc < 0)
-        return rc;
-    if (match_kind_find(in->kind, &kind) < 0)
-        return match_log_append_void(log, ms->replayed);
-    return match_log_append(log, ms->replayed, kind, in->ts_ms, in->data);
+        give_up_replay(ms);
+    return rc;
 }
 
 static int match_replayed(void *self, struct slice id)
 {
     struct matches *ms = self;
-    struct match *m = ms->replaying;
+    struct match *m = ms->replay.match;
     struct match_state *s = NULL;
-    int rc = m ? match_log_refold(&m->log, ms->replayed, &s) : ERR_NOT_FOUND;
+    int rc = ERR_DAMAGED;
 
+    if (!m || !slice_eq(id, buf_slice(&ms->replay.id)))
+        goto fail;
+    rc = match_log_refold(&m->log, ms->replay.state, &s);
     if (rc == 0 && !s->team[SIDE_HOME].id[0])
         rc = ERR_DAMAGED;
     if (rc == 0)
         rc = enter(ms, id, m, s);
-    if (rc < 0) {
-        match_state_free(s);
-        free_match(m);
-    }
-    match_state_free(ms->replayed);
-    ms->replayed = NULL;
-    ms->replaying = NULL;
+    if (rc < 0)
+        goto fail;
+    ms->replay.match = NULL; /* the ledger's now */
+    give_up_replay(ms);
+    return 0;
+fail:
+    match_state_free(s);
+    give_up_replay(ms);
     return rc;
 }
 

@@ -14,8 +14,11 @@ struct match {
 struct matches {
     struct plug_ctx *ctx;
     struct ledger ledger;
-    struct match *replaying; /* between types_replay() and _replayed() */
-    struct match_state *replayed; /* its log's length; nothing is folded */
+    struct { /* between types_replay() and types_replayed() */
+        struct buf id;             /* of the message that came last */
+        struct match *match;       /* NULL: none, or given up */
+        struct match_state *state; /* its log's length; nothing is folded */
+    } replay;
     struct match **sorted; /* that exist, by start time; made when asked for */
     size_t sorted_count;
     bool sorted_good;

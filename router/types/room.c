@@ -31,7 +31,7 @@ struct rooms {
     struct map rooms;
     struct list_node leaving; /* struct name, next to go first */
     struct list_node ready, cooling; /* struct room, by notice_link */
-    struct list_node used; /* struct room wanted or loaded, unused longest first */
+    struct list_node used; /* struct room wanted or loaded, the idlest first */
     size_t kept_bytes;
     struct buf notice; /* data of the notice being emitted */
 };
@@ -627,7 +627,7 @@ static int64_t room_due_ns(const void *self)
     int64_t due = INT64_MAX;
 
     if (!list_empty(&rs->ready))
-        return INT64_MIN;
+        return 0;
     if (n)
         due = n->leave_ns;
     return r ? MIN(due, r->cool_ns) : due;

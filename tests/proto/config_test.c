@@ -193,6 +193,7 @@ TEST(the_printed_configuration_reads_back_to_the_same)
                    "[store]\nfile = x.db\n", NULL));
     printed(&first);
     EXPECT_CONTAINS(buf_text(&first), "# [token reporter]\n");
+    EXPECT_CONTAINS(buf_text(&first), "# secret is not shown\n");
     EXPECT(!strstr(buf_text(&first), "0123456789abcdef"));
     EXPECT_OK(load(buf_text(&first), NULL));
     EXPECT_STR(cfg->http.hosts.items[0], "#x");
@@ -227,6 +228,18 @@ TEST(the_printed_configuration_has_every_key_with_its_meaning)
     buf_fini(&out);
     buf_fini(&manual);
     config_free(cfg);
+}
+
+TEST(the_manual_of_options_is_up_to_date)
+{
+    struct buf manual = BUF_INIT;
+    size_t len;
+    char *text = test_read_file("docs/options.md", &len);
+
+    config_print_manual(&manual); /* made by `make docs` */
+    EXPECT_SLICE(slice_make(text, len), buf_slice(&manual));
+    free(text);
+    buf_fini(&manual);
 }
 
 TEST(paths_start_in_the_directory_which_is_absolute)

@@ -277,6 +277,26 @@ TEST(posts_before_the_callback_are_one)
     loop_free(loop);
 }
 
+static void post_once_more(void *ctx)
+{
+    UNUSED(ctx);
+    note("p");
+    if (strlen(happened) < 2)
+        loop_wake_post(&wake);
+}
+
+TEST(a_post_that_comes_while_the_callback_runs_is_a_new_one)
+{
+    start();
+    EXPECT_OK(loop_wake_start(&wake, loop, post_once_more, NULL));
+    loop_wake_post(&wake);
+    turn();
+    turn();
+    EXPECT_STR(happened, "pp");
+    loop_wake_stop(&wake);
+    loop_free(loop);
+}
+
 static void stop_loop(void *ctx)
 {
     loop_stop(ctx);
@@ -344,6 +364,29 @@ TEST(a_hook_may_take_out_itself_and_others)
     turn();
     turn();
     EXPECT_STR(happened, "ak");
+    loop_free(loop);
+}
+
+static struct loop_turn newcomer;
+
+static void start_newcomer(void *ctx)
+{
+    UNUSED(ctx);
+    note("s");
+    if (!newcomer.loop)
+        loop_turn_start(&newcomer, loop, note, "n");
+}
+
+TEST(a_hook_started_by_another_runs_in_the_same_turn)
+{
+    struct loop_turn hook = { 0 };
+
+    start();
+    loop_turn_start(&hook, loop, start_newcomer, NULL);
+    turn();
+    EXPECT_STR(happened, "sn");
+    loop_turn_stop(&hook);
+    loop_turn_stop(&newcomer);
     loop_free(loop);
 }
 

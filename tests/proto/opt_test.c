@@ -141,6 +141,7 @@ TEST(a_bad_value_is_refused_with_the_place_and_what_would_do)
         { "a.size=0", "--set: a.size = 0: it has to be 1 to 1G" },
         { "a.size=2G", "--set: a.size = 2G: it has to be 1 to 1G" },
         { "a.size=99999999999G", "it has to be 1 to 1G" },
+        { "a.size=17179869185G", "it has to be 1 to 1G" }, /* 2^64 + 1G */
         { "a.size=-1", "a size is a number of bytes, or like 64K" },
         { "a.size=1k", "a size is a number of bytes" },
         { "a.size=", "a size is a number of bytes" },
@@ -236,6 +237,15 @@ TEST(a_file_has_sections_keys_comments_and_quotes)
                                 "[::1]:2>\n");
 }
 
+TEST(what_is_printed_reads_back_blanks_at_the_edges_included)
+{
+    begin();
+    EXPECT_OK(read_text(SLICE("[b]\ntext = \"  a \"\n"), put));
+    EXPECT_STR(v.text, "  a ");
+    EXPECT_STR(printed("text"), "\"  a \"");
+    end();
+}
+
 TEST(lines_and_names_of_any_length_are_read_whole)
 {
     struct buf text = BUF_INIT;
@@ -316,5 +326,6 @@ TEST(the_nearest_word_is_the_one_with_the_fewest_edits)
     EXPECT_STR(opt_nearest(SLICE("histroy"), word, words), "history");
     EXPECT_STR(opt_nearest(SLICE("presense"), word, words), "presence");
     EXPECT_STR(opt_nearest(SLICE("w"), word, words), "ws");
+    EXPECT_STR(opt_nearest(SLICE("sw"), word, words), "ws");
     EXPECT_STR(opt_nearest(SLICE("zebra"), word, words), NULL);
 }

@@ -99,6 +99,8 @@ static void world_close(struct world *w)
 
 static void expect_all_heard(struct world *w)
 {
+  for(int i=0;i<300;i++){ struct pipe_figures f,g; step(w); if(i%20)continue; pipe_figures(w->router.pipe,&f); pipe_figures(w->gateway.pipe,&g);
+   fprintf(stderr,"r said %lu heard %lu q %zu out %lu in %lu rs %lu ho %lu rec %lu rej %lu | g said %lu heard %lu q %zu out %lu in %lu rs %lu ho %lu rec %lu rej %lu up %d lost %u\n",w->router.said,w->router.heard,pipe_queued(w->router.pipe),f.batches_out,f.batches_in,f.resent,f.holes,f.reconnects,f.rejected,w->gateway.said,w->gateway.heard,pipe_queued(w->gateway.pipe),g.batches_out,g.batches_in,g.resent,g.holes,g.reconnects,g.rejected, pipe_is_up(w->gateway.pipe),w->gateway.lost);}
     EXPECT_SOON(w->gateway.heard == w->router.said, step(w));
     EXPECT_SOON(w->router.heard == w->gateway.said, step(w));
     EXPECT_INT(w->gateway.wrong, 0);

@@ -987,6 +987,23 @@ TEST(a_log_with_a_hole_gives_what_it_can)
     stage_free(s);
 }
 
+TEST(a_replay_that_is_given_up_spoils_no_other)
+{
+    struct stage *s = with_lineups(), *t = with_teams();
+    struct msg_parts stray = { .format = MSG_JSON, .offset = 9,
+                               .id = SLICE("match/x-y-2011-01-01"),
+                               .kind = SLICE("start"), .data = SLICE("{}") };
+
+    EXPECT_OK(types_replay(t->types, &stray));
+    replay_into(t, s, 0);
+    EXPECT_OK(types_replayed(t->types, SLICE(M)));
+    expect_same(s, t);
+    EXPECT_ERR(types_replayed(t->types, stray.id), ERR_DAMAGED);
+    EXPECT_OK(types_replay(t->types, &stray)); /* left unfinished */
+    stage_free(s);
+    stage_free(t);
+}
+
 /* ---- the model -------------------------------------------------------- */
 
 /* A random event, about half of the time a legal one. */

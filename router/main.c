@@ -1,0 +1,311 @@
+/* main.c - touchline-router: options, signals, the order of start and end. */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "proto/cli.h"
+#include "router/router.h"
+
+enum { CHECK_MS = 2000, LOCK_MS = 3000 };
+
+struct process {
+    struct cli cli;
+    const char *restore; /* --restore FILE */
+    char *file;          /* the database */
+    struct loop *loop;
+    struct router router;
+    struct rendezvous *rendezvous;
+    struct loop_signal term, interrupt, hangup;
+    struct loop_timer bound; /* of the orderly end */
+    struct loop_turn turn;
+};
+
+/* ---- the store --------------------------------------------------------- */
+
+static void log_report(const struct history *h,
+                       const struct history_report *report)
+{
+    log_info("store.open", "file=%s epoch=%s epoch_why=%s clean=%d check=%s "
+             "last_seq=%" PRIu64 " next_seq=%" PRIu64,
+             log_quote(slice_str(history_path(h))).text, history_epoch(h),
+             epoch_reason_name(report->why), report->clean,
+             report->check == CHECK_GOOD      ? "good"
+             : report->check == CHECK_PARTIAL ? "good_so_far"
+             : report->check == CHECK_BAD     ? "bad"
+                                              : "none",
+             history_last_seq(h), history_next_seq(h));
+    if (report->check == CHECK_BAD || report->damaged_ids)
+        log_error("store.damaged", "rebuilt_rows=%" PRIu64 " text=%s "
+                  "action=serve_what_is_readable", report->damaged_ids,
+                  log_quote(slice_str(report->text)).text);
+}
+
+/* A sentence for people on standard error; the log says it too. */
+static int store_failed(const char *file, int rc,
+                        const struct history_report *report)
+{
+    const char *text = report->text[0] ? report->text : err_text(rc);
+
+    log_error("store.failed", "file=%s error=%s text=%s action=exit",
+              log_quote(slice_str(file)).text, err_name(rc),
+              log_quote(slice_str(text)).text);
+    fprintf(stderr, "touchline-router: %s: %s\n", file, text);
+    return rc;
+}
+
+static int open_store(const struct process *p, struct history **ret)
+{
+    struct history_report report = {.check = CHECK_NONE};
+    struct history_options opt = {
+        .path = p->file,
+        .policy = router_keep,
+        .policy_arg = p->cli.config,
+        .check_ms = CHECK_MS,
+        .busy_ms = LOCK_MS,
+    };
+    int rc = history_open(ret, &opt, &report);
+
+    if (rc < 0)
+        return store_failed(p->file, rc, &report);
+    log_report(*ret, &report);
+    return 0;
+}
+
+static int make_dir(const char *dir)
+{
+    if (mkdir(dir, 0750) == 0 || errno == EEXIST)
+        return 0;
+    fprintf(stderr, "touchline-router: %s: %s\n", dir, strerror(errno));
+    return ERR_IO;
+}
+
+/* ---- --restore, --check ------------------------------------------------ */
+
+static int restore(const struct process *p)
+{
+    char why[256] = "";
+    int rc = history_restore(p->restore, p->file, why);
+
+    if (rc < 0) {
+        fprintf(stderr, "touchline-router: %s: %s\n", p->restore,
+                why[0] ? why : err_text(rc));
+        return rc == ERR_NOT_FOUND ? EXIT_NOT_FOUND : EXIT_FAILED;
+    }
+    fprintf(stderr, "touchline-router: %s is installed as %s\n", p->restore,
+            p->file);
+    return EXIT_DONE;
+}
+
+/* The configuration was good, or we would not be here. */
+static int check(const struct process *p)
+{
+    struct history *h;
+
+    if (access(p->file, F_OK) < 0) {
+        printf("database %s: will be made\n", p->file);
+        return EXIT_DONE;
+    }
+    if (open_store(p, &h) < 0)
+        return EXIT_FAILED;
+    printf("database %s: good\n", p->file);
+    history_close(h);
+    return EXIT_DONE;
+}
+
+/* ---- the end ----------------------------------------------------------- */
+
+static void stop(void *ctx)
+{
+    struct process *p = ctx;
+
+    log_warn("router.hurried", "action=stop_now");
+    loop_stop(p->loop);
+}
+
+static void end_of_turn(void *ctx)
+{
+    struct process *p = ctx;
+
+    if (router_drained(&p->router))
+        loop_stop(p->loop);
+}
+
+static void terminate(void *ctx)
+{
+    struct process *p = ctx;
+
+    if (p->router.draining) {
+        stop(p);
+        return;
+    }
+    log_info("router.drain", "action=commit_and_stop");
+    loop_timer_set(&p->bound, p->router.config->limits.drain_wait);
+    router_drain(&p->router);
+}
+
+static void hangup(void *ctx)
+{
+    UNUSED(ctx);
+    if (log_reopen() < 0)
+        log_error("log.reopen", "result=failed action=keep_the_old_one");
+    else
+        log_info("log.reopen", "config=unchanged");
+}
+
+/* Everybody gets what was answered before the links close. */
+static void flush_links(struct process *p)
+{
+    int64_t until = clock_ns() + MIN(p->router.config->limits.drain_wait,
+                                     2 * SECOND);
+
+    LIST_FOREACH(l, &p->router.links.all, struct link, node) {
+        int64_t left = (until - clock_ns()) / MILLISECOND;
+
+        if (left > 0)
+            pipe_flush(l->pipe, (int)left);
+    }
+}
+
+/* ---- the start --------------------------------------------------------- */
+
+static int watch_signals(struct process *p)
+{
+    int rc = loop_signal_start(&p->term, p->loop, SIGTERM, terminate, p);
+
+    signal(SIGPIPE, SIG_IGN);
+    if (rc == 0)
+        rc = loop_signal_start(&p->interrupt, p->loop, SIGINT, terminate, p);
+    if (rc == 0)
+        rc = loop_signal_start(&p->hangup, p->loop, SIGHUP, hangup, p);
+    loop_timer_init(&p->bound, p->loop, stop, p);
+    loop_turn_start(&p->turn, p->loop, end_of_turn, p);
+    return rc;
+}
+
+static int open_door(struct process *p)
+{
+    const struct config *cfg = p->router.config;
+    struct rendezvous_options opt = {
+        .url = cfg->router.url[0] ? cfg->router.url : NULL,
+        .dir = cfg->dir,
+        .secret = cfg->link.secret[0] ? cfg->link.secret : NULL,
+        .life = p->router.life,
+        .limits = {cfg->limits.link_batch, cfg->limits.link_queue},
+    };
+    const char *why = "";
+    int rc = rendezvous_open(&p->rendezvous, p->loop, &opt, &link_rendezvous,
+                             &p->router, &why);
+
+    if (rc < 0) {
+        log_error("router.door", "error=%s why=%s action=exit", err_name(rc),
+                  log_quote(slice_str(why)).text);
+        fprintf(stderr, "touchline-router: %s\n", why);
+        return rc;
+    }
+    p->router.rendezvous = p->rendezvous;
+    return 0;
+}
+
+static int start(struct process *p)
+{
+    struct history *h;
+    int rc = loop_new(&p->loop);
+
+    if (rc == 0)
+        rc = open_store(p, &h);
+    if (rc < 0)
+        return rc;
+    rc = router_init(&p->router, p->loop, p->cli.config, h);
+    if (rc < 0)
+        return store_failed(p->file, rc,
+                            &(struct history_report){.text = ""});
+    rc = watch_signals(p);
+    return rc < 0 ? rc : open_door(p);
+}
+
+static int serve(struct process *p)
+{
+    int rc = start(p);
+
+    if (rc == 0) {
+        printf("ready router %s\n", rendezvous_url(p->rendezvous));
+        fflush(stdout);
+        log_info("router.ready", "url=%s ids=%zu epoch=%s seq=%" PRIu64,
+                 rendezvous_url(p->rendezvous),
+                 map_count(&p->router.table.topics), p->router.epoch.text,
+                 p->router.seq);
+        rc = loop_run(p->loop);
+        flush_links(p);
+    }
+    loop_turn_stop(&p->turn);
+    router_fini(&p->router);
+    rendezvous_close(p->rendezvous);
+    loop_signal_stop(&p->term);
+    loop_signal_stop(&p->interrupt);
+    loop_signal_stop(&p->hangup);
+    loop_free(p->loop);
+    log_info("router.end", "result=%s", rc < 0 ? err_name(rc) : "OK");
+    return rc < 0 ? EXIT_FAILED : EXIT_DONE;
+}
+
+static int open_log(const struct config *cfg)
+{
+    char *file = cfg->log.file[0] ? config_path(cfg, cfg->log.file) : NULL;
+    int rc = ERR_NOMEM;
+
+    if (file || !cfg->log.file[0])
+        rc = log_init("router", (enum log_level)cfg->log.level, file);
+    if (rc < 0)
+        fprintf(stderr, "touchline-router: %s: %s\n", cfg->log.file,
+                strerror(errno));
+    free(file);
+    return rc;
+}
+
+static int run(struct process *p)
+{
+    const struct config *cfg = p->cli.config;
+
+    if (p->cli.arg_count > 0)
+        return cli_usage_error(&p->cli, "unexpected argument: %s",
+                               p->cli.args[0]);
+    p->file = config_path(cfg, cfg->store.file);
+    if (!p->file || make_dir(cfg->dir) < 0 || open_log(cfg) < 0)
+        return EXIT_FAILED;
+    if (p->restore)
+        return restore(p);
+    return p->cli.check ? check(p) : serve(p);
+}
+
+int main(int argc, char **argv)
+{
+    static struct process p;
+    const struct cli_option options[] = {
+        {"restore", "FILE", "install a backup as the database, and exit",
+         NULL, &p.restore},
+    };
+    int rc;
+
+    check_report_signals("touchline-router");
+    p.cli = (struct cli){
+        .binary = "touchline-router",
+        .about = "knows who is connected as what, keeps what is said, and "
+                 "sends it to those who listen",
+        .options = options,
+        .option_count = ARRAY_LEN(options),
+    };
+    rc = cli_parse(&p.cli, argc, argv);
+    if (rc < 0)
+        rc = run(&p);
+    cli_fini(&p.cli);
+    free(p.file);
+    return rc;
+}

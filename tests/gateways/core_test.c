@@ -1,0 +1,759 @@
+/* The common half of a gateway between a scripted router and real sockets:
+ * the link is a fake that records what is said and plays what is answered. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "gateways/common/core.h"
+#include "tests/t/t.h"
+
+enum { CLIENTS = 64 };
+
+static struct {
+    struct joiner_ops ops;
+    void *ctx;
+    struct buf said; /* "LOGIN LOGOUT ..." */
+    struct buf frame;
+    uint8_t code;
+    uint32_t conn, gen; /* of the last LOGIN */
+    uint32_t ref;       /* of the last FETCH */
+    uint64_t after;     /* of the last FETCH */
+    uint64_t number;    /* of the last PUBLISH */
+    uint8_t publish_flags;
+    bool broken;
+} link_;
+
+/* ---- the fake link ----------------------------------------------------- */
+
+int joiner_open(struct joiner **ret, struct loop *loop,
+                const struct joiner_options *options,
+                const struct joiner_ops *ops, void *ctx)
+{
+    UNUSED(loop);
+    UNUSED(options);
+    link_.ops = *ops;
+    link_.ctx = ctx;
+    *ret = (struct joiner *)(void *)&link_;
+    return 0;
+}
+
+struct pipe *joiner_pipe(struct joiner *j)
+{
+    return (struct pipe *)(void *)j;
+}
+
+const struct peer_id *joiner_who(const struct joiner *j)
+{
+    static const struct peer_id who = {.name = "tcp1", .life = 7};
+
+    UNUSED(j);
+    return &who;
+}
+
+void joiner_close(struct joiner *j)
+{
+    UNUSED(j);
+}
+
+struct buf *pipe_frame(struct pipe *p, uint8_t code)
+{
+    UNUSED(p);
+    buf_reset(&link_.frame);
+    link_.code = code;
+    return &link_.frame;
+}
+
+void pipe_frame_end(struct pipe *p)
+{
+    struct slice body = buf_slice(&link_.frame);
+    struct frame_login login;
+    struct frame_fetch fetch;
+    struct frame_publish publish;
+
+    UNUSED(p);
+    EXPECT_INT(frame_check(link_.code, SENDER_GATEWAY, body.len), 0);
+    buf_addf(&link_.said, "%s ", frame_name(link_.code));
+    if (link_.code == FRAME_LOGIN) {
+        EXPECT_INT(frame_read_login(body, &login), 0);
+        link_.conn = login.conn;
+        link_.gen = login.gen;
+    } else if (link_.code == FRAME_FETCH) {
+        EXPECT_INT(frame_read_fetch(body, &fetch), 0);
+        link_.ref = fetch.ref;
+        link_.after = fetch.after;
+    } else if (link_.code == FRAME_PUBLISH) {
+        EXPECT_INT(frame_read_publish(body, &publish), 0);
+        link_.number = publish.number;
+        link_.publish_flags = publish.flags;
+    }
+}
+
+void pipe_break(struct pipe *p, const char *why)
+{
+    UNUSED(p);
+    UNUSED(why);
+    link_.broken = true;
+}
+
+static void said(const char *what)
+{
+    EXPECT_STR(buf_text(&link_.said), what);
+    buf_reset(&link_.said);
+}
+
+static void hear(uint8_t code, struct buf *body)
+{
+    CHECK(!body->failed);
+    EXPECT_INT(link_.ops.pipe.frame(link_.ctx, code, buf_slice(body)), 0);
+    buf_fini(body);
+}
+
+static void hear_welcome(const char *epoch, uint64_t life, uint64_t seq)
+{
+    struct frame_welcome f = {.life = life, .seq = seq, .resync = 1,
+                              .epoch = slice_str(epoch)};
+    struct buf b = BUF_INIT;
+
+    link_.ops.pipe.up(link_.ctx);
+    frame_write_welcome(&b, &f);
+    hear(FRAME_WELCOME, &b);
+}
+
+static void hear_resynced(uint64_t seq)
+{
+    struct buf b = BUF_INIT;
+
+    put_u64(&b, seq);
+    hear(FRAME_RESYNCED, &b);
+}
+
+struct id_says {
+    const char *id;
+    uint8_t flags;
+    uint64_t last_seq, last_offset, trimmed_seq, trimmed_offset;
+    const char *state;
+};
+
+static void hear_logged_in(uint64_t seq, uint8_t flags,
+                           const struct id_says *ids, uint16_t count)
+{
+    struct frame_logged_in f = {.conn = link_.conn, .gen = link_.gen,
+                                .seq = seq, .flags = flags, .count = count};
+    struct buf b = BUF_INIT;
+
+    frame_write_logged_in(&b, &f);
+    for (unsigned i = 0; i < count; i++) {
+        struct logged_in_id id = {
+            .flags = ids[i].flags | (ids[i].state ? ID_SNAPSHOT : 0),
+            .id = slice_str(ids[i].id),
+            .last_seq = ids[i].last_seq,
+            .last_offset = ids[i].last_offset,
+            .trimmed_seq = ids[i].trimmed_seq,
+            .trimmed_offset = ids[i].trimmed_offset,
+            .state = slice_str(ids[i].state ? ids[i].state : ""),
+        };
+
+        frame_write_logged_in_id(&b, &id);
+    }
+    hear(FRAME_LOGGED_IN, &b);
+}
+
+static struct msg_parts parts(const char *id, uint64_t seq, const char *data)
+{
+    return (struct msg_parts){
+        .flags = MSG_STORED,
+        .seq = seq,
+        .offset = seq,
+        .id = slice_str(id),
+        .data = slice_str(data),
+    };
+}
+
+static void hear_message(const char *id, uint64_t seq, const char *data)
+{
+    struct msg_parts p = parts(id, seq, data);
+    struct buf b = BUF_INIT;
+
+    frame_write_deliver(&b, &p);
+    hear(FRAME_DELIVER, &b);
+}
+
+static void hear_notice(const char *id, const char *kind, const char *state)
+{
+    struct msg_parts p = {.flags = MSG_NOTICE, .id = slice_str(id),
+                          .kind = slice_str(kind), .format = MSG_JSON,
+                          .data = slice_str(state)};
+    struct buf b = BUF_INIT;
+
+    frame_write_deliver(&b, &p);
+    hear(FRAME_DELIVER, &b);
+}
+
+static void hear_row(const char *id, uint64_t seq, const char *data)
+{
+    struct msg_parts p = parts(id, seq, data);
+    struct buf b = BUF_INIT;
+
+    frame_write_row(&b, link_.ref, &p);
+    hear(FRAME_ROW, &b);
+}
+
+static void hear_page_end(bool more, uint64_t upto)
+{
+    struct frame_page_end f = {.ref = link_.ref, .more = more, .upto = upto};
+    struct buf b = BUF_INIT;
+
+    frame_write_page_end(&b, &f);
+    hear(FRAME_PAGE_END, &b);
+}
+
+static void hear_snapshot(const char *id, uint64_t seq, const char *state)
+{
+    struct frame_snapshot f = {.seq = seq, .id = slice_str(id),
+                               .state = slice_str(state)};
+    struct buf b = BUF_INIT;
+
+    frame_write_snapshot(&b, &f);
+    hear(FRAME_SNAPSHOT, &b);
+}
+
+/* ---- a fake edge: text, one line for everything ------------------------- */
+
+static void opened(struct conn *c)
+{
+    UNUSED(c);
+}
+
+static struct slice busy(const struct gateway *g)
+{
+    UNUSED(g);
+    return SLICE("busy\n");
+}
+
+static ssize_t input(struct conn *c, struct slice bytes)
+{
+    UNUSED(c);
+    return (ssize_t)bytes.len;
+}
+
+static void nothing(struct conn *c)
+{
+    UNUSED(c);
+}
+
+static void input_end(struct conn *c)
+{
+    conn_close(c, "end");
+}
+
+static void subscribed(struct conn *c, uint32_t ref)
+{
+    buf_addf(conn_out(c), "[%u] ", ref);
+}
+
+static void started(struct conn *c, uint32_t ref)
+{
+    buf_addf(conn_out(c), "(%u) ", ref);
+}
+
+static void subscribe_failed(struct conn *c, uint32_t ref, const char *code,
+                             struct slice text)
+{
+    UNUSED(text);
+    buf_addf(conn_out(c), "failed%u:%s ", ref, code);
+}
+
+static void notice(struct conn *c, const struct notice *n)
+{
+    struct buf *b = conn_out(c);
+
+    buf_add_str(b, notice_text(n->kind));
+    if (n->kind == NOTICE_GAP)
+        buf_addf(b, ":%s:%llu-%llu", gap_why_text(n->why),
+                 (unsigned long long)n->from, (unsigned long long)n->to);
+    for (unsigned i = 0; i < n->count; i++)
+        buf_addf(b, "/" SLICE_FMT, SLICE_ARG(n->channels[i]));
+    if (n->state.len)
+        buf_addf(b, "=" SLICE_FMT, SLICE_ARG(n->state));
+    buf_addf(b, "@" SLICE_FMT " ", SLICE_ARG(n->cursor));
+}
+
+static enum put_result put(struct conn *c, struct msg *m, unsigned flags,
+                           struct outvec *v)
+{
+    UNUSED(c);
+    if (!m->forms[0]) {
+        struct buf text = BUF_INIT;
+
+        buf_addf(&text, SLICE_FMT ":" SLICE_FMT " ", SLICE_ARG(m->id),
+                 SLICE_ARG(m->data));
+        m->forms[0] = wire_new(text.len);
+        CHECK(m->forms[0] != NULL);
+        memcpy(m->forms[0]->bytes, text.ptr, text.len);
+        buf_fini(&text);
+    }
+    if (flags & PUT_REPLAY)
+        memcpy(outvec_scratch(v, 1), "~", 1);
+    outvec_wire(v, m->forms[0]);
+    return PUT_OK;
+}
+
+static void published(struct conn *c, uint32_t ref, const struct published *p)
+{
+    buf_addf(conn_out(c), "pub%u:%d:" SLICE_FMT " ", ref, (int)p->status,
+             SLICE_ARG(p->code));
+}
+
+static const struct edge edge = {
+    .name = "tcp",
+    .scheme = "tcp",
+    .opened = opened,
+    .busy = busy,
+    .input = input,
+    .input_end = input_end,
+    .deadline = nothing,
+    .ping = nothing,
+    .closed = nothing,
+    .drain = nothing,
+    .subscribed = subscribed,
+    .started = started,
+    .subscribe_failed = subscribe_failed,
+    .notice = notice,
+    .put = put,
+    .published = published,
+};
+
+/* ---- the world --------------------------------------------------------- */
+
+struct world {
+    struct config *cfg;
+    struct gateway *g;
+    int fd[CLIENTS];
+    struct conn *conn[CLIENTS];
+    unsigned clients;
+};
+
+static struct world *world(void)
+{
+    struct world *w = calloc(1, sizeof *w);
+    struct config_source from = {.dir = test_dir()};
+    struct opt_error err;
+    const char *why;
+
+    CHECK(w && config_load(&w->cfg, &from, &err) == 0);
+    w->g = calloc(1, sizeof *w->g);
+    CHECK(w->g && gateway_init(w->g, w->cfg, &edge, 1) == 0);
+    CHECK(uplink_open(w->g, &why) == 0);
+    hear_welcome("e", 1, 100);
+    hear_resynced(100);
+    said("HELLO SYNCED ");
+    return w;
+}
+
+static void world_free(struct world *w)
+{
+    gateway_fini(w->g);
+    for (unsigned i = 0; i < w->clients; i++)
+        close(w->fd[i]);
+    free(w->g);
+    config_free(w->cfg);
+    free(w);
+    buf_fini(&link_.said);
+    buf_fini(&link_.frame);
+}
+
+static void turn(struct world *w)
+{
+    for (unsigned i = 0; i < 8; i++)
+        EXPECT_INT(loop_step(w->g->loop, 0), 0);
+}
+
+static unsigned client(struct world *w)
+{
+    int ends[2];
+    unsigned n = w->clients++;
+
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
+    CHECK(conn_open(w->g, ends[0], 0, 0) == 0);
+    w->fd[n] = ends[1];
+    w->conn[n] = w->g->conns[w->g->conns_used - 1];
+    return n;
+}
+
+static void subscribe(struct world *w, unsigned n, const char *id,
+                      const char *since, uint32_t ref)
+{
+    struct slice channel = slice_str(id);
+    struct subscribe s = {.channels = &channel, .count = 1, .ref = ref};
+    struct refusal why;
+
+    if (since) {
+        s.has_since = true;
+        CHECK(position_parse(slice_str(since), &s.since) == 0);
+    }
+    EXPECT_INT(conn_subscribe(w->conn[n], &s, &why), 0);
+}
+
+static void got(struct world *w, unsigned n, const char *what)
+{
+    static char text[1 << 20];
+    size_t len = 0;
+    ssize_t r;
+
+    turn(w);
+    while ((r = read(w->fd[n], text + len, sizeof text - 1 - len)) > 0)
+        len += (size_t)r;
+    text[len] = '\0';
+    EXPECT_STR(text, what);
+}
+
+static const struct id_says kept = {.id = "a"};
+
+/* A client that watches `a`, as of seq 100. */
+static unsigned watcher(struct world *w)
+{
+    unsigned n = client(w);
+
+    subscribe(w, n, "a", NULL, 1);
+    hear_logged_in(w->g->seq, 0, &kept, 1);
+    turn(w);
+    buf_reset(&link_.said);
+    return n;
+}
+
+/* ---- stories ----------------------------------------------------------- */
+
+TEST(a_newcomer_gets_the_snapshot_and_exactly_what_follows_the_login)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+
+    hear_message("a", 101, "before");
+    subscribe(w, n, "a", NULL, 5);
+    said("LOGIN ");
+    got(w, n, "");
+    hear_message("a", 102, "still before");
+    hear_logged_in(102, 0, &kept, 1);
+    hear_message("a", 103, "after");
+    got(w, n, "[5] snapshot/a@e-102 (5) a:after ");
+    world_free(w);
+}
+
+TEST(messages_of_many_ids_come_in_one_order_each_once)
+{
+    struct world *w = world();
+    unsigned n = watcher(w);
+    const struct id_says more[] = {{.id = "a/*"}, {.id = "a/b"}};
+
+    got(w, n, "[1] snapshot/a@e-100 (1) ");
+    subscribe(w, n, "a/*", NULL, 2);
+    hear_logged_in(100, 0, &more[0], 1);
+    subscribe(w, n, "a/b", NULL, 3);
+    hear_logged_in(100, 0, &more[1], 1);
+    got(w, n, "[2] snapshot/a/*@e-100 (2) [3] snapshot/a/b@e-100 (3) ");
+    hear_message("a/b", 101, "1");
+    hear_message("a", 102, "2");
+    hear_message("x", 103, "not ours");
+    hear_message("a/c", 104, "3");
+    hear_message("a/b", 105, "4");
+    got(w, n, "a/b:1 a:2 a/c:3 a/b:4 ");
+    world_free(w);
+}
+
+TEST(a_burst_is_sent_in_one_call)
+{
+    struct world *w = world();
+    unsigned n = watcher(w);
+    uint64_t before;
+
+    got(w, n, "[1] snapshot/a@e-100 (1) ");
+    before = stat_get(&w->g->stats, STAT_SENDS);
+    for (uint64_t seq = 101; seq <= 150; seq++)
+        hear_message("a", seq, "x");
+    turn(w);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_SENDS) - before, 1);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_DELIVERED), 50);
+    world_free(w);
+}
+
+TEST(a_resume_that_the_ring_covers_needs_no_store)
+{
+    struct world *w = world();
+    unsigned first = watcher(w);
+    unsigned n = client(w);
+    const struct id_says says = {.id = "a", .last_seq = 103,
+                                 .last_offset = 3};
+
+    UNUSED(first);
+    hear_message("a", 101, "1");
+    hear_message("a", 102, "2");
+    hear_message("a", 103, "3");
+    subscribe(w, n, "a", "e-101", 9);
+    said("LOGIN ");
+    hear_logged_in(103, 0, &says, 1);
+    hear_message("a", 104, "4");
+    got(w, n, "[9] resumed/a@e-101 (9) a:2 a:3 a:4 ");
+    said("");
+    world_free(w);
+}
+
+TEST(a_resume_reads_pages_until_it_meets_the_ring)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+    const struct id_says says = {.id = "a", .last_seq = 90,
+                                 .last_offset = 30};
+
+    subscribe(w, n, "a", "e-50", 9);
+    hear_logged_in(100, 0, &says, 1);
+    turn(w);
+    said("LOGIN FETCH ");
+    EXPECT_INT(link_.after, 50);
+    hear_message("a", 101, "live");
+    hear_row("a", 60, "p1");
+    hear_row("a", 70, "p2");
+    hear_page_end(true, 70);
+    got(w, n, "[9] resumed/a@e-50 a:p1 a:p2 ");
+    said("FETCH ");
+    EXPECT_INT(link_.after, 70);
+    hear_row("a", 90, "p3");
+    hear_message("a", 102, "more");
+    hear_page_end(false, 101);
+    got(w, n, "a:p3 (9) a:more ");
+    hear_message("a", 103, "live");
+    got(w, n, "a:live ");
+    world_free(w);
+}
+
+TEST(a_cursor_that_cannot_be_resumed_gets_a_gap_and_a_snapshot)
+{
+    struct world *w = world();
+    unsigned other = client(w), ahead = client(w), trimmed = client(w);
+    const struct id_says cut = {.id = "a", .last_seq = 90, .last_offset = 9,
+                                .trimmed_seq = 80, .trimmed_offset = 8};
+
+    subscribe(w, other, "a", "f-3", 1);
+    hear_logged_in(100, 0, &kept, 1);
+    got(w, other, "[1] gap:epoch:0-0/a@e-100 snapshot/a@e-100 (1) ");
+    subscribe(w, ahead, "a", "e-200", 1);
+    hear_logged_in(100, 0, &kept, 1);
+    got(w, ahead, "[1] gap:future:0-0/a@e-100 snapshot/a@e-100 (1) ");
+    subscribe(w, trimmed, "a", "e-70", 1);
+    hear_logged_in(100, 0, &cut, 1);
+    turn(w);
+    hear_row("a", 90, "kept");
+    hear_page_end(false, 100);
+    got(w, trimmed, "[1] gap:trimmed:0-8/a@e-70 snapshot/a@e-70 a:kept (1) ");
+    world_free(w);
+}
+
+TEST(an_older_cursor_on_a_live_connection_is_replayed_beside_it)
+{
+    struct world *w = world();
+    unsigned n = watcher(w);
+    const struct id_says says = {.id = "b", .last_seq = 95,
+                                 .last_offset = 5};
+
+    got(w, n, "[1] snapshot/a@e-100 (1) ");
+    subscribe(w, n, "b", "e-90", 2);
+    hear_logged_in(100, 0, &says, 1);
+    turn(w);
+    hear_message("a", 101, "live");
+    hear_message("b", 102, "muted");
+    hear_row("b", 95, "old");
+    hear_page_end(false, 101);
+    got(w, n, "[2] ~b:old a:live ~b:muted resumed/b@e-102 (2) ");
+    hear_message("b", 103, "live");
+    got(w, n, "b:live ");
+    world_free(w);
+}
+
+TEST(newcomers_share_one_snapshot_until_something_happens)
+{
+    struct world *w = world();
+    unsigned one = client(w), two = client(w), three = client(w);
+    struct id_says says = {.id = "m", .flags = ID_STATEFUL, .state = "{0}"};
+
+    subscribe(w, one, "m", NULL, 1);
+    hear_logged_in(100, 0, &says, 1);
+    got(w, one, "[1] snapshot/m={0}@e-100 (1) ");
+    says.state = NULL;
+    subscribe(w, two, "m", NULL, 1);
+    hear_logged_in(100, 0, &says, 1);
+    got(w, two, "[1] snapshot/m={0}@e-100 (1) ");
+    said("LOGIN LOGIN ");
+    hear_message("m", 101, "goal");
+    subscribe(w, three, "m", NULL, 1);
+    hear_logged_in(101, 0, &says, 1);
+    turn(w);
+    said("LOGIN SNAP ");
+    hear_snapshot("m", 101, "{1}");
+    hear_message("m", 102, "card");
+    got(w, three, "[1] snapshot/m={1}@e-101 (1) m:card ");
+    got(w, two, "m:goal m:card ");
+    world_free(w);
+}
+
+TEST(notices_keep_their_place_among_messages)
+{
+    struct world *w = world();
+    unsigned n = watcher(w);
+
+    got(w, n, "[1] snapshot/a@e-100 (1) ");
+    hear_message("a", 101, "1");
+    hear_notice("a", "join", "{\"count\":1}");
+    hear_message("a", 102, "2");
+    hear_notice("a", "snapshot", "{}");
+    got(w, n, "a:1 join/a={\"count\":1}@e-101 a:2 snapshot/a={}@e-102 ");
+    world_free(w);
+}
+
+TEST(the_routers_death_closes_nothing_and_loses_nothing)
+{
+    struct world *w = world();
+    unsigned n = watcher(w);
+    const struct id_says says = {.id = "a", .last_seq = 102,
+                                 .last_offset = 2};
+
+    hear_message("a", 101, "1");
+    link_.ops.pipe.down(link_.ctx, "gone");
+    got(w, n, "[1] snapshot/a@e-100 (1) a:1 ");
+    hear_welcome("e", 2, 5000);
+    said("HELLO LOGIN SYNCED ");
+    hear_logged_in(5000, LOGIN_RESYNC, &says, 1);
+    hear_message("a", 102, "missed");
+    hear_resynced(5000);
+    hear_message("a", 5001, "new");
+    got(w, n, "a:missed a:new ");
+    world_free(w);
+}
+
+TEST(without_history_a_new_router_means_a_gap)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+    const struct id_says says = {.id = "v", .flags = ID_VOLATILE};
+
+    subscribe(w, n, "v", NULL, 1);
+    hear_logged_in(100, 0, &says, 1);
+    got(w, n, "[1] snapshot/v@e-100 (1) ");
+    link_.ops.pipe.down(link_.ctx, "gone");
+    hear_welcome("e", 2, 5000);
+    hear_logged_in(5000, LOGIN_RESYNC, &says, 1);
+    hear_resynced(5000);
+    got(w, n, "gap:volatile:0-0/v@e-5000 snapshot/v@e-5000 ");
+    world_free(w);
+}
+
+TEST(another_epoch_is_told_to_everybody)
+{
+    struct world *w = world();
+    unsigned n = watcher(w);
+
+    hear_message("a", 101, "1");
+    got(w, n, "[1] snapshot/a@e-100 (1) a:1 ");
+    link_.ops.pipe.down(link_.ctx, "gone");
+    hear_welcome("f", 2, 10);
+    hear_logged_in(10, LOGIN_RESYNC, &kept, 1);
+    hear_resynced(10);
+    got(w, n, "gap:epoch:0-0/a@f-10 snapshot/a@f-10 ");
+    hear_message("a", 11, "2");
+    got(w, n, "a:2 ");
+    world_free(w);
+}
+
+static void publish(struct world *w, unsigned n, uint32_t ref)
+{
+    struct publish p = {.channel = SLICE("a"), .data = SLICE("x")};
+    struct refusal why;
+
+    EXPECT_INT(conn_publish(w->conn[n], &p, ref, &why), 0);
+}
+
+TEST(publications_under_way_are_sent_again_under_their_name)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+    struct frame_published f = {.status = PUBLISHED_OK};
+    struct buf b = BUF_INIT;
+
+    publish(w, n, 3);
+    said("PUBLISH ");
+    f.number = link_.number;
+    EXPECT_INT(link_.publish_flags, 0);
+    link_.ops.pipe.down(link_.ctx, "gone");
+    hear_welcome("e", 2, 5000);
+    said("HELLO SYNCED PUBLISH ");
+    EXPECT_INT(link_.number, f.number);
+    EXPECT_INT(link_.publish_flags, PUBLISH_RESENT);
+    frame_write_published(&b, &f);
+    hear(FRAME_PUBLISHED, &b);
+    got(w, n, "pub3:0: ");
+    world_free(w);
+}
+
+TEST(without_a_router_a_publication_fails_and_says_whether_it_may_have_been)
+{
+    struct world *w;
+    unsigned n;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = client(w);
+    publish(w, n, 3);
+    link_.ops.pipe.down(link_.ctx, "gone");
+    publish(w, n, 4);
+    clock_fake_advance(4 * SECOND);
+    got(w, n, "");
+    clock_fake_advance(3 * SECOND);
+    got(w, n, "pub3:9:publish.unknown pub4:8:router.away ");
+    world_free(w);
+}
+
+TEST(a_reader_that_does_not_read_costs_nobody_and_is_cut)
+{
+    static char big[60000];
+    struct world *w;
+    unsigned slow, quick;
+
+    memset(big, 'x', sizeof big - 1);
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    slow = watcher(w);
+    quick = watcher(w);
+    for (uint64_t seq = 101; seq <= 140; seq++) {
+        char drop[1 << 16];
+
+        hear_message("a", seq, big);
+        turn(w);
+        while (read(w->fd[quick], drop, sizeof drop) > 0)
+            turn(w);
+    }
+    EXPECT_INT(stat_get(&w->g->stats, STAT_STALLED), 1);
+    EXPECT(conn_out_pending(w->conn[slow]) < 2 * sizeof big);
+    clock_fake_advance(2 * SECOND);
+    turn(w);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_CUT_QUEUE), 1);
+    EXPECT_INT(w->conn[quick]->state, CONN_OPEN);
+    world_free(w);
+}
+
+TEST(what_a_closed_connection_held_is_given_back)
+{
+    struct world *w = world();
+    unsigned n = watcher(w);
+
+    EXPECT_INT(map_count(&w->g->topics.by_id), 1);
+    close(w->fd[n]);
+    w->fd[n] = dup(0);
+    turn(w);
+    said("LOGOUT RELEASE ");
+    EXPECT_INT(map_count(&w->g->topics.by_id), 0);
+    EXPECT_INT(w->g->open, 0);
+    world_free(w);
+}

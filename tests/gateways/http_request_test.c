@@ -1,0 +1,709 @@
+#include "gateways/common/request.h"
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/err.h"
+#include "tests/t/t.h"
+
+static const struct head_limits limits = {8192, 16384, 100};
+
+/* The verdict on a head: 0 when it is whole and fine, -1 when more is needed,
+ * else the status of the refusal. */
+static int scan(struct slice in, size_t *len)
+{
+    struct head_scan s = {.at = 0};
+    const struct fault *why = NULL;
+    int rc = head_scan(&s, in, &limits, len, &why);
+
+    if (rc == ERR_AGAIN)
+        return -1;
+    return rc < 0 ? (int)why->status : 0;
+}
+
+static int verdict(struct slice in, struct request *r)
+{
+    const struct fault *why = NULL;
+    size_t len = 0;
+    int status = scan(in, &len);
+
+    if (status == 0 && (request_parse(r, slice_head(in, len), &why) < 0 ||
+                        request_check_host(r, &why) < 0))
+        status = (int)why->status;
+    return status;
+}
+
+static int status(const char *text)
+{
+    struct request r;
+
+    return verdict(slice_str(text), &r);
+}
+
+static struct request request(const char *text)
+{
+    struct request r;
+
+    EXPECT_INT(verdict(slice_str(text), &r), 0);
+    return r;
+}
+
+TEST(a_plain_request_is_read_into_its_parts)
+{
+    struct request r = request("GET /v1/poll?channel=a&wait=5 HTTP/1.1\r\n"
+                               "Host: example.org:8000\r\n"
+                               "ACCEPT: text/html , text/event-stream;q=1\r\n"
+                               "Last-Event-ID:  e1-5 \t\r\n"
+                               "\r\n");
+
+    EXPECT_INT(r.method, METHOD_GET);
+    EXPECT_INT(r.minor, 1);
+    EXPECT_SLICE(r.path, SLICE("/v1/poll"));
+    EXPECT_SLICE(r.query, SLICE("channel=a&wait=5"));
+    EXPECT_SLICE(r.field[FIELD_HOST], SLICE("example.org:8000"));
+    EXPECT_SLICE(r.field[FIELD_LAST_EVENT_ID], SLICE("e1-5"));
+    EXPECT_INT(r.flags, REQUEST_HTML | REQUEST_EVENTS);
+    EXPECT(request_keeps_alive(&r));
+}
+
+TEST(keep_alive_is_what_version_and_connection_say)
+{
+    struct request r;
+
+    r = request("GET / HTTP/1.0\r\n\r\n");
+    EXPECT(!request_keeps_alive(&r));
+    r = request("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n");
+    EXPECT(request_keeps_alive(&r));
+    r = request("GET / HTTP/1.1\r\nHost: a\r\nConnection: x, close\r\n\r\n");
+    EXPECT(!request_keeps_alive(&r));
+}
+
+TEST(a_head_is_found_however_it_is_cut)
+{
+    struct slice whole = SLICE("\r\nPOST /v1/publish/a HTTP/1.1\r\n"
+                               "Host: a\r\nContent-Length: 5\r\n\r\nhello");
+    size_t want = whole.len - 5;
+
+    for (size_t first = 0; first <= whole.len; first++) {
+        for (size_t second = first; second <= whole.len; second++) {
+            size_t ends[] = {first, second, whole.len};
+            struct head_scan s = {.at = 0};
+            const struct fault *why = NULL;
+            size_t len = 0;
+            int rc = ERR_AGAIN;
+
+            for (size_t i = 0; i < ARRAY_LEN(ends) && rc == ERR_AGAIN; i++) {
+                rc = head_scan(&s, slice_head(whole, ends[i]), &limits, &len,
+                               &why);
+                EXPECT((rc == 0) == (ends[i] >= want));
+            }
+            EXPECT_INT(len, want);
+        }
+    }
+}
+
+TEST(a_scan_never_reads_a_line_twice)
+{
+    struct buf b = BUF_INIT;
+    struct head_scan s = {.at = 0};
+    const struct fault *why;
+    size_t len;
+
+    buf_add_str(&b, "GET / HTTP/1.1\r\n");
+    for (int i = 0; i < 4000; i++) {
+        buf_add_byte(&b, 'a');
+        EXPECT_ERR(head_scan(&s, buf_slice(&b), &limits, &len, &why),
+                   ERR_AGAIN);
+        EXPECT_INT(s.at, b.len);
+    }
+    buf_fini(&b);
+}
+
+TEST(lines_end_in_cr_lf_and_in_nothing_else)
+{
+    EXPECT_INT(status("GET / HTTP/1.1\nHost: a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/1.1\rHost: a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/1.1\r\nHost: a\rX: y\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/1.1\r\nHost: a\r\n\n"), 400);
+}
+
+TEST(one_empty_line_in_front_is_passed_over_two_are_not)
+{
+    EXPECT_INT(status("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"), 0);
+    EXPECT_INT(status("\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+}
+
+TEST(field_lines_are_read_strictly)
+{
+    EXPECT_INT(status("GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/1.1\r\n Host: a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/1.1\r\nHost : a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/1.1\r\nHost: a\r\n: y\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/1.1\r\nHost: a\r\nnone\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/1.1\r\nHost: a\r\nX: \x01\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/1.1\r\nHost: a\r\nX: \x7f\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/1.1\r\nHost: a\r\nX\xc3\xab: y\r\n\r\n"),
+               400);
+    EXPECT_INT(status("GET / HTTP/1.1\r\nHost: a\r\nX: \xc3\xab\r\n\r\n"), 0);
+}
+
+TEST(a_zero_byte_is_refused_wherever_it_stands)
+{
+    struct slice target = SLICE("GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n");
+    struct slice value = SLICE("GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n");
+    struct request r;
+
+    EXPECT_INT(verdict(target, &r), 400);
+    EXPECT_INT(verdict(value, &r), 400);
+}
+
+TEST(the_request_line_is_read_strictly)
+{
+    EXPECT_INT(status("GET  / HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET /  HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/1.1 \r\nHost: a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET /\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / http/1.1\r\nHost: a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/1\r\nHost: a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/01.1\r\nHost: a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/2.0\r\nHost: a\r\n\r\n"), 505);
+    EXPECT_INT(status("GET / HTTP/1.2\r\nHost: a\r\n\r\n"), 505);
+    EXPECT_INT(status("FOO / HTTP/1.1\r\nHost: a\r\n\r\n"), 501);
+    EXPECT_INT(status("get / HTTP/1.1\r\nHost: a\r\n\r\n"), 501);
+    EXPECT_INT(status("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n"), 501);
+    EXPECT_INT(status("\x16\x03\x01"), 400);
+}
+
+TEST(a_bad_request_line_is_refused_before_the_fields_come)
+{
+    EXPECT_INT(status("GET / HTTP/9.9\r\n"), 505);
+    EXPECT_INT(status("GET /\r\n"), 400);
+}
+
+TEST(targets_come_in_three_forms)
+{
+    struct request r;
+
+    r = request("GET http://a:80/x?y HTTP/1.1\r\nHost: a:80\r\n\r\n");
+    EXPECT_SLICE(r.path, SLICE("/x"));
+    EXPECT_SLICE(r.query, SLICE("y"));
+    EXPECT_SLICE(r.authority, SLICE("a:80"));
+    r = request("GET HTTPS://a?y HTTP/1.1\r\nHost: a\r\n\r\n");
+    EXPECT_SLICE(r.path, SLICE("/"));
+    r = request("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
+    EXPECT_SLICE(r.path, SLICE("*"));
+    EXPECT_INT(status("GET * HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET a HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET http:/// HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+}
+
+TEST(targets_hold_no_fragment_no_backslash_and_whole_escapes)
+{
+    EXPECT_INT(status("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET /a\\b HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET /\xc3\xab HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET /%C3%ab HTTP/1.1\r\nHost: a\r\n\r\n"), 0);
+    EXPECT_INT(status("GET /% HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET /%2 HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET /%2g HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET /%0d%0a HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET /?a=%zz HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+}
+
+TEST(host_is_there_once_and_is_a_host)
+{
+    EXPECT_INT(status("GET / HTTP/1.1\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/1.0\r\n\r\n"), 0);
+    EXPECT_INT(status("GET / HTTP/1.1\r\nHost:\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/1.1\r\nHost: u@a\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/1.1\r\nHost: a:x\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/1.1\r\nHost: [::1\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/1.1\r\nHost: []:80\r\n\r\n"), 400);
+    EXPECT_INT(status("GET / HTTP/1.1\r\nHost: [::1]:8000\r\n\r\n"), 0);
+    EXPECT_INT(status("GET / HTTP/1.1\r\nHost: 127.0.0.1:65535\r\n\r\n"), 0);
+}
+
+#define POST "POST / HTTP/1.1\r\nHost: a\r\n"
+
+TEST(a_body_has_one_length_or_is_refused)
+{
+    struct request r = request(POST "Content-Length: 5\r\n\r\n");
+
+    EXPECT_INT(r.length, 5);
+    EXPECT_INT(r.flags, REQUEST_LENGTH);
+    r = request(POST "Transfer-Encoding: Chunked\r\n\r\n");
+    EXPECT_INT(r.flags, REQUEST_CHUNKED);
+    EXPECT_INT(status(POST "Content-Length: 5\r\nContent-Length: 5\r\n\r\n"),
+               400);
+    EXPECT_INT(status(POST "Content-Length: 5, 5\r\n\r\n"), 400);
+    EXPECT_INT(status(POST "Content-Length: +5\r\n\r\n"), 400);
+    EXPECT_INT(status(POST "Content-Length: -0\r\n\r\n"), 400);
+    EXPECT_INT(status(POST "Content-Length: 05\r\n\r\n"), 400);
+    EXPECT_INT(status(POST "Content-Length: 0x5\r\n\r\n"), 400);
+    EXPECT_INT(status(POST "Content-Length: 1 0\r\n\r\n"), 400);
+    EXPECT_INT(status(POST "Content-Length:\r\n\r\n"), 400);
+    EXPECT_INT(status(POST "Content-Length: 99999999999999999999\r\n\r\n"),
+               400);
+    EXPECT_INT(status(POST "Content_Length: 5\r\n\r\n"), 400);
+}
+
+TEST(of_transfer_codings_only_chunked_alone_is_taken)
+{
+    EXPECT_INT(status(POST "Transfer-Encoding: gzip\r\n\r\n"), 501);
+    EXPECT_INT(status(POST "Transfer-Encoding: chunked, gzip\r\n\r\n"), 400);
+    EXPECT_INT(status(POST "Transfer-Encoding: gzip, chunked\r\n\r\n"), 400);
+    EXPECT_INT(status(POST "Transfer-Encoding: chunked;a=b\r\n\r\n"), 400);
+    EXPECT_INT(status(POST "Transfer-Encoding:\r\n\r\n"), 400);
+    EXPECT_INT(status(POST "Transfer-Encoding: chunked\r\n"
+                           "Transfer-Encoding: chunked\r\n\r\n"), 400);
+    EXPECT_INT(status(POST "Content-Length: 5\r\n"
+                           "Transfer-Encoding: chunked\r\n\r\n"), 400);
+    EXPECT_INT(status("POST / HTTP/1.0\r\nHost: a\r\n"
+                      "Transfer-Encoding: chunked\r\n\r\n"), 400);
+}
+
+TEST(fields_that_may_come_once_come_once)
+{
+    EXPECT_INT(status(POST "Content-Type: text/a\r\n"
+                           "Content-Type: text/b\r\n\r\n"), 400);
+    EXPECT_INT(status(POST "Authorization: a\r\nAuthorization: b\r\n\r\n"),
+               400);
+    EXPECT_INT(status(POST "Accept: a\r\nAccept: b\r\n\r\n"), 0);
+}
+
+TEST(of_expectations_only_100_continue_is_met)
+{
+    struct request r = request(POST "Expect: 100-Continue\r\n\r\n");
+
+    EXPECT_INT(r.flags, REQUEST_CONTINUE);
+    EXPECT_INT(status(POST "Expect: 200-ok\r\n\r\n"), 417);
+    r = request("POST / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n");
+    EXPECT_INT(r.flags, 0);
+}
+
+/* ---- limits ------------------------------------------------------------- */
+
+static int status_of_head(const char *front, size_t fill, const char *back)
+{
+    struct buf b = BUF_INIT;
+    size_t len;
+    int rc;
+
+    buf_add_str(&b, front);
+    while (fill--)
+        buf_add_byte(&b, 'a');
+    buf_add_str(&b, back);
+    rc = scan(buf_slice(&b), &len);
+    buf_fini(&b);
+    return rc;
+}
+
+TEST(a_request_line_may_have_8192_bytes)
+{
+    const char *rest = " HTTP/1.1\r\nHost: a\r\n\r\n";
+    size_t fits = 8192 - strlen("GET /") - strlen(" HTTP/1.1");
+
+    EXPECT_INT(status_of_head("GET /", fits, rest), 0);
+    EXPECT_INT(status_of_head("GET /", fits + 1, rest), 414);
+    EXPECT_INT(status_of_head("GET /", 8192, ""), 414);
+}
+
+TEST(an_endless_method_is_no_request)
+{
+    EXPECT_INT(status_of_head("", 100000, ""), 400);
+    EXPECT_INT(status_of_head("", 33, " / HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+}
+
+TEST(a_head_may_have_16384_bytes)
+{
+    const char *front = "GET / HTTP/1.1\r\nHost: a\r\nX: ";
+    size_t fits = 16384 - strlen(front) - 4;
+
+    EXPECT_INT(status_of_head(front, fits, "\r\n\r\n"), 0);
+    EXPECT_INT(status_of_head(front, fits + 1, "\r\n\r\n"), 431);
+    EXPECT_INT(status_of_head(front, 16384, ""), 431);
+}
+
+TEST(a_head_may_have_100_fields)
+{
+    struct buf b = BUF_INIT;
+    size_t len;
+
+    buf_add_str(&b, "GET / HTTP/1.1\r\n");
+    for (int i = 0; i < 100; i++)
+        buf_add_str(&b, "X: y\r\n");
+    buf_add_str(&b, "\r\n");
+    EXPECT_INT(scan(buf_slice(&b), &len), 0);
+    buf_truncate(&b, b.len - 2);
+    buf_add_str(&b, "X: y\r\n\r\n");
+    EXPECT_INT(scan(buf_slice(&b), &len), 431);
+    buf_fini(&b);
+}
+
+/* ---- chunked bodies ----------------------------------------------------- */
+
+enum { MAX_BODY = 64 };
+
+/* 0 complete, -1 more needed, 413, or the status of the refusal. */
+static int unchunk(struct slice in, size_t piece, struct buf *body,
+                   size_t *used)
+{
+    struct chunked d = {.state = 0};
+    const struct fault *why = NULL;
+    size_t end = 0, n;
+    int rc;
+
+    *used = 0;
+    do {
+        end = MIN(end + piece, in.len);
+        rc = chunked_feed(&d, slice_from(slice_head(in, end), *used), body,
+                          MAX_BODY, &n, &why);
+        *used += n;
+    } while (rc == ERR_AGAIN && end < in.len);
+    if (rc == ERR_AGAIN)
+        return -1;
+    if (rc == ERR_TOO_BIG)
+        return 413;
+    return rc < 0 ? (int)why->status : 0;
+}
+
+static int chunk_status(const char *text)
+{
+    struct buf body = BUF_INIT;
+    size_t used;
+    int rc = unchunk(slice_str(text), SIZE_MAX / 2, &body, &used);
+
+    buf_fini(&body);
+    return rc;
+}
+
+TEST(a_chunked_body_is_the_same_however_it_is_cut)
+{
+    struct slice in = SLICE("5\r\nhello\r\n6;a=b;c=\"d\\\"\"\r\n world\r\n"
+                            "000\r\nX-Sum: 1\r\n\r\nGET /");
+
+    for (size_t piece = 1; piece <= in.len; piece++) {
+        struct buf body = BUF_INIT;
+        size_t used;
+
+        EXPECT_INT(unchunk(in, piece, &body, &used), 0);
+        EXPECT_SLICE(buf_slice(&body), SLICE("hello world"));
+        EXPECT_INT(used, in.len - 5);
+        buf_fini(&body);
+    }
+}
+
+TEST(chunks_are_read_strictly)
+{
+    static const char *const bad[] = {
+        " 5\r\nhello\r\n0\r\n\r\n",    "5 \r\nhello\r\n0\r\n\r\n",
+        "+5\r\nhello\r\n0\r\n\r\n",    "0x5\r\nhello\r\n0\r\n\r\n",
+        "1_0\r\nhello\r\n0\r\n\r\n",   "5\r\nhello0\r\n\r\n",
+        "5\r\nhello!!\r\n0\r\n\r\n",   "5\r\nhello\n0\r\n\r\n",
+        "5\nhello\r\n0\r\n\r\n",       "5;\r\nhello\r\n0\r\n\r\n",
+        "5;a[=b\r\nhello\r\n0\r\n\r\n", "5;a\rb\r\nhello\r\n0\r\n\r\n",
+        "5;a=\"b\r\nhello\r\n0\r\n\r\n", "5;a= b\r\nhello\r\n0\r\n\r\n",
+        "\r\nhello\r\n0\r\n\r\n",      "0\r\n\n",
+        "0\r\nX : y\r\n\r\n",          "0\r\nX\r\n\r\n",
+        "FFFFFFFFFFFFFFFF0\r\nhello",  "-1\r\n",
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        EXPECT_INT(chunk_status(bad[i]), 400);
+    EXPECT_INT(chunk_status("5\r\nhel"), -1);
+    EXPECT_INT(chunk_status("5\r\nhello\r\n"), -1);
+}
+
+TEST(trailers_cannot_say_what_belongs_into_the_head)
+{
+    EXPECT_INT(chunk_status("0\r\nContent-Length: 5\r\n\r\n"), 400);
+    EXPECT_INT(chunk_status("0\r\nHost: b\r\n\r\n"), 400);
+    EXPECT_INT(chunk_status("0\r\nAuthorization: b\r\n\r\n"), 400);
+    EXPECT_INT(chunk_status("0\r\nTransfer_Encoding: b\r\n\r\n"), 400);
+    EXPECT_INT(chunk_status("0\r\nX-Checksum: b\r\n\r\n"), 0);
+}
+
+TEST(a_chunked_body_has_limits_in_every_direction)
+{
+    struct buf b = BUF_INIT;
+
+    EXPECT_INT(chunk_status("41\r\n"), 413);
+    EXPECT_INT(chunk_status("40\r\n"), -1);
+    EXPECT_INT(chunk_status("FFFFFFFFFFFFFFFF\r\n"), 413);
+    buf_add_str(&b, "5;a=");
+    for (int i = 0; i < 300; i++)
+        buf_add_byte(&b, 'x');
+    EXPECT_INT(chunk_status(buf_text(&b)), 400);
+    buf_reset(&b);
+    buf_add_str(&b, "0\r\n");
+    for (int i = 0; i < 33; i++)
+        buf_add_str(&b, "X: y\r\n");
+    EXPECT_INT(chunk_status(buf_text(&b)), 400);
+    buf_fini(&b);
+}
+
+/* ---- the fixtures of another parser ------------------------------------- */
+
+/* What is refused here on purpose, and not there. */
+static const struct {
+    const char *name;
+    int status;
+} stricter[] = {
+    {"`Content-Length` with zeroes", 400},
+    {"`Content-Length` with follow-up headers", 400},
+    {"No HTTP version", 400},
+    {"Quotes in URI", 400},
+    {"Fragment in URI", 400},
+    {"Trailing headers", 400}, /* Content-Type as a trailer */
+    {"POST with `chunked` as last transfer-encoding", 400},
+    {"POST with `chunked` as last transfer-encoding (multiple headers)", 400},
+    {"SOURCE request with ICE", 400},
+    {"OPTIONS request with RTSP", 400},
+    {"ANNOUNCE request with RTSP", 400},
+    {"Underscore in hostname", 501}, /* CONNECT */
+    {"Should parse multiple events", 501}, /* PATCH */
+};
+
+/* The text of these has lost its body, or some of what is around it. */
+static const char *const cut[] = {
+    "Content-Length reset when no body is received",
+    "CRLF between requests, explicit `close`",
+};
+
+static int refusal_on_purpose(const char *group, const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(stricter); i++)
+        if (strcmp(stricter[i].name, name) == 0)
+            return stricter[i].status;
+    return strcmp(group, "method") == 0 ? 501 : 0;
+}
+
+static bool is_cut(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(cut); i++)
+        if (strcmp(cut[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* Strings of the file are Latin-1. */
+static struct buf latin1(const char *utf8)
+{
+    struct buf b = BUF_INIT;
+
+    for (const uint8_t *p = (const uint8_t *)utf8; *p; p++) {
+        if (*p >= 0xc0 && p[1]) {
+            buf_add_byte(&b, (uint8_t)((*p & 3) << 6 | (p[1] & 0x3f)));
+            p++;
+        } else {
+            buf_add_byte(&b, *p);
+        }
+    }
+    return b;
+}
+
+struct outcome {
+    int status;        /* of the first refusal, or 0 */
+    unsigned messages; /* requests read to the end */
+    size_t body;       /* bytes of all bodies */
+    bool closed;       /* no more after this request */
+};
+
+static size_t read_body(struct outcome *o, const struct request *r,
+                        struct slice in)
+{
+    struct chunked d = {.state = 0};
+    struct buf body = BUF_INIT;
+    const struct fault *why;
+    size_t used = 0;
+    int rc = 0;
+
+    if (r->flags & REQUEST_CHUNKED) {
+        rc = chunked_feed(&d, in, &body, 1 << 20, &used, &why);
+        if (rc == ERR_BAD)
+            o->status = (int)why->status;
+    } else {
+        used = (size_t)MIN(r->length, (uint64_t)in.len);
+        buf_add(&body, slice_head(in, used));
+        rc = used < r->length ? ERR_AGAIN : 0;
+    }
+    o->body += body.len;
+    o->messages += rc == 0;
+    buf_fini(&body);
+    return used;
+}
+
+/* Everything in the fixture, request after request. The file leaves out the
+ * end of most heads: it is put back. */
+static struct outcome run_fixture(struct slice in)
+{
+    struct outcome o = {.status = 0};
+    const struct fault *why = NULL;
+    struct request r;
+
+    while (in.len && o.status == 0 && !o.closed) {
+        struct head_scan s = {.at = 0};
+        size_t len = 0;
+        int rc = head_scan(&s, in, &limits, &len, &why);
+
+        if (rc == ERR_AGAIN)
+            break;
+        if (rc == 0)
+            rc = request_parse(&r, slice_head(in, len), &why);
+        if (rc < 0) {
+            o.status = (int)why->status;
+            break;
+        }
+        in = slice_from(in, len);
+        in = slice_from(in, read_body(&o, &r, in));
+        o.closed = !request_keeps_alive(&r);
+    }
+    return o;
+}
+
+static const char *text_of(const cJSON *object, const char *key)
+{
+    const cJSON *v = cJSON_GetObjectItemCaseSensitive(object, key);
+
+    return cJSON_IsString(v) ? v->valuestring : NULL;
+}
+
+static int number_of(const cJSON *object, const char *key)
+{
+    const cJSON *v = cJSON_GetObjectItemCaseSensitive(object, key);
+
+    return cJSON_IsNumber(v) ? v->valueint : 0;
+}
+
+/* Not violations but that parser's way to hand over: upgrades, and data behind
+ * a request that closes, which here nobody reads. */
+static bool must_fail(const cJSON *c)
+{
+    const char *reason = text_of(c, "reason");
+
+    return reason && !strstr(reason, "Pause on") &&
+           strcmp(reason, "Data after `Connection: close`") != 0;
+}
+
+static bool ends_with(struct slice s, const char *end)
+{
+    return slice_ends(s, slice_str(end));
+}
+
+TEST(what_llhttp_calls_malformed_is_refused)
+{
+    size_t len;
+    char *text = test_data("conformance/llhttp-request-fixtures.json", &len);
+    cJSON *list = cJSON_ParseWithLength(text, len);
+    const cJSON *c;
+    unsigned strict = 0, refused = 0;
+
+    cJSON_ArrayForEach(c, list) {
+        struct buf raw;
+        struct outcome o;
+
+        if (strcmp(text_of(c, "mode"), "request") != 0)
+            continue;
+        strict++;
+        raw = latin1(text_of(c, "raw"));
+        if (must_fail(c)) {
+            buf_add_str(&raw, "\r\n\r\n");
+            o = run_fixture(buf_slice(&raw));
+            if (o.status < 400)
+                test_fail(__FILE__, __LINE__, "accepted: %s",
+                          text_of(c, "name"));
+            refused++;
+        }
+        buf_fini(&raw);
+    }
+    EXPECT_INT(strict, 131);
+    EXPECT(refused > 40);
+    cJSON_Delete(list);
+    free(text);
+}
+
+static void check_read(const cJSON *c)
+{
+    const char *name = text_of(c, "name");
+    int want = refusal_on_purpose(text_of(c, "group"), name);
+    struct buf raw = latin1(text_of(c, "raw"));
+    struct outcome o;
+
+    if (ends_with(buf_slice(&raw), "\r\n") &&
+        !ends_with(buf_slice(&raw), "\r\n\r\n"))
+        buf_add_str(&raw, "\r\n");
+    o = run_fixture(buf_slice(&raw));
+    if (o.status != want ||
+        (want == 0 && (o.messages != (unsigned)number_of(c, "messages_complete") ||
+                       o.body != (size_t)number_of(c, "body_bytes"))))
+        test_fail(__FILE__, __LINE__, "%s: status %d for %d, %u requests, "
+                  "%zu bytes", name, o.status, want, o.messages, o.body);
+    buf_fini(&raw);
+}
+
+TEST(what_llhttp_reads_is_read_or_refused_on_purpose)
+{
+    size_t len;
+    char *text = test_data("conformance/llhttp-request-fixtures.json", &len);
+    cJSON *list = cJSON_ParseWithLength(text, len);
+    const cJSON *c;
+    unsigned read = 0;
+
+    cJSON_ArrayForEach(c, list) {
+        if (strcmp(text_of(c, "mode"), "request") != 0 || must_fail(c) ||
+            number_of(c, "messages_complete") == 0 ||
+            is_cut(text_of(c, "name")))
+            continue;
+        check_read(c);
+        read++;
+    }
+    EXPECT_INT(read, 64);
+    cJSON_Delete(list);
+    free(text);
+}
+
+/* ---- smuggling ---------------------------------------------------------- */
+
+/* Each of these lines stands beside a Content-Length: whoever read it as a
+ * transfer coding would find another end of the body. */
+TEST(no_disguise_of_a_transfer_coding_passes_beside_a_length)
+{
+    size_t len;
+    char *text = test_data("conformance/smuggling-te-gadgets.json", &len);
+    cJSON *list = cJSON_ParseWithLength(text, len);
+    const cJSON *c;
+    unsigned passed = 0, tried = 0;
+
+    cJSON_ArrayForEach(c, list) {
+        struct buf head = latin1("POST / HTTP/1.1\r\nHost: a\r\n"
+                                 "Content-Length: 5\r\n");
+        struct buf line = latin1(text_of(c, "te_header"));
+        struct request r;
+
+        buf_add(&head, buf_slice(&line));
+        buf_add_str(&head, "\r\n\r\n0\r\n\r\n");
+        if (verdict(buf_slice(&head), &r) == 0) {
+            printf("    passed: %s\n", text_of(c, "name"));
+            passed++;
+        }
+        tried++;
+        buf_fini(&head);
+        buf_fini(&line);
+    }
+    EXPECT_INT(tried, 1703);
+    EXPECT_INT(passed, 0);
+    cJSON_Delete(list);
+    free(text);
+}

@@ -1,0 +1,200 @@
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "tests/store/shelf.h"
+
+enum { ROWS = 40 };
+
+/* room/a has ROWS messages "message NN", mixed with as many of room/b. */
+static struct shelf mixed_store(void)
+{
+    struct shelf s = shelf_init("db");
+    char text[32];
+
+    shelf_open(&s);
+    for (int i = 1; i <= ROWS; i++) {
+        snprintf(text, sizeof text, "message %02d of this id", i);
+        shelf_put(&s, "room/a", text);
+        shelf_put(&s, "room/b", text);
+    }
+    shelf_close(&s);
+    return s;
+}
+
+static void expect_damage(const struct page *p, uint64_t first_offset,
+                          uint64_t last_offset)
+{
+    EXPECT_OK(p->rc);
+    EXPECT_INT(p->damaged_count, 1);
+    EXPECT_SLICE(p->damaged[0].id, SLICE("room/a"));
+    EXPECT_INT(p->damaged[0].first_offset, first_offset);
+    EXPECT_INT(p->damaged[0].last_offset, last_offset);
+    EXPECT_INT(p->count, ROWS - (last_offset - first_offset + 1));
+    for (size_t i = 0; i < p->count; i++)
+        EXPECT(p->records[i].offset < first_offset
+               || p->records[i].offset > last_offset);
+}
+
+TEST(a_damaged_row_is_named_and_not_delivered)
+{
+    static const char *const harm[] = {
+        "UPDATE log SET data = CAST('x' || substr(data, 2) AS BLOB) "
+        "WHERE seq = 21",
+        "UPDATE log SET ts_ms = ts_ms + 1 WHERE seq = 21",
+        "UPDATE log SET format = 258 WHERE seq = 21",
+        "UPDATE log SET kind = 'goal' WHERE seq = 21",
+        "UPDATE log SET offset = 30 WHERE seq = 21",
+        "UPDATE log SET offset = 1 WHERE seq = 21",
+        "UPDATE log SET number = 1 WHERE seq = 21",
+        "UPDATE log SET sum = sum + 1 WHERE seq = 21",
+    };
+    struct shelf s = mixed_store();
+
+    for (size_t i = 0; i < ARRAY_LEN(harm); i++) {
+        struct page *p;
+
+        shelf_sql(&s, "CREATE TABLE saved AS SELECT * FROM log");
+        shelf_sql(&s, harm[i]);
+        shelf_open(&s);
+        EXPECT_STR(epoch_reason_name(s.report.why), i ? "same" : "same");
+        p = shelf_read(&s, "room/a", 0);
+        expect_damage(p, 11, 11);
+        EXPECT_INT(p->damaged[0].first_seq, 21);
+        EXPECT_INT(p->damaged[0].last_seq, 21);
+        page_free(p);
+        shelf_close(&s);
+        shelf_sql(&s, "DELETE FROM log; INSERT INTO log SELECT * FROM saved; "
+                      "DROP TABLE saved");
+    }
+}
+
+TEST(a_row_that_changed_hands_is_damaged_for_both_ways_of_reading)
+{
+    struct shelf s = mixed_store();
+    struct slice patterns = SLICE("room/*");
+    struct page_request q = {
+        .patterns = &patterns, .pattern_count = 1, .upto_seq = 1000,
+        .max_count = 1000, .max_bytes = 1 << 20,
+    };
+    struct page *p;
+
+    shelf_sql(&s, "UPDATE log SET idn = 3 - idn WHERE seq = 21");
+    shelf_open(&s);
+    p = shelf_page(&s, &q);
+    EXPECT_OK(p->rc);
+    EXPECT_INT(p->count, 2 * ROWS - 1);
+    EXPECT(p->damaged_count >= 1);
+    for (size_t i = 0; i < p->count; i++)
+        EXPECT(p->records[i].seq != 21);
+    page_free(p);
+    p = shelf_read(&s, "room/a", 0);
+    expect_damage(p, 11, 11);
+    page_free(p);
+    shelf_close(&s);
+}
+
+TEST(rows_that_vanished_are_a_hole)
+{
+    struct shelf s = mixed_store();
+    struct page *p;
+
+    shelf_sql(&s, "DELETE FROM log WHERE seq IN (21, 22, 23)");
+    shelf_open(&s);
+    p = shelf_read(&s, "room/a", 0);
+    expect_damage(p, 11, 12);
+    page_free(p);
+    shelf_close(&s);
+}
+
+TEST(a_tail_that_vanished_is_a_hole)
+{
+    struct shelf s = mixed_store();
+    struct page *p;
+
+    shelf_sql(&s, "DELETE FROM log WHERE seq > 74");
+    shelf_open(&s);
+    p = shelf_read(&s, "room/a", 0);
+    expect_damage(p, 38, 40);
+    page_free(p);
+    EXPECT_INT(shelf_put(&s, "room/a", "x").rec.offset, 41);
+    shelf_close(&s);
+}
+
+TEST(a_head_that_vanished_is_a_hole)
+{
+    struct shelf s = mixed_store();
+    struct page *p;
+
+    shelf_sql(&s, "DELETE FROM log WHERE seq < 8");
+    shelf_open(&s);
+    p = shelf_read(&s, "room/a", 0);
+    expect_damage(p, 1, 4);
+    page_free(p);
+    shelf_close(&s);
+}
+
+/* --- bits --- */
+
+static void flip_bit(const char *path, uint64_t bit)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    uint8_t byte;
+
+    EXPECT(fd >= 0);
+    EXPECT_INT(pread(fd, &byte, 1, (off_t)(bit / 8)), 1);
+    byte ^= (uint8_t)(1u << bit % 8);
+    EXPECT_INT(pwrite(fd, &byte, 1, (off_t)(bit / 8)), 1);
+    close(fd);
+}
+
+/* What is given out is what was stored; what is not is named. */
+static void expect_honest(struct shelf *s, const char *id)
+{
+    struct page *p = shelf_read(s, id, 0);
+    uint64_t told = 0;
+
+    if (p->rc == 0) {
+        for (size_t i = 0; i < p->count; i++) {
+            char text[32];
+
+            snprintf(text, sizeof text, "message %02d of this id",
+                     (int)p->records[i].offset);
+            EXPECT_SLICE(p->records[i].data, slice_str(text));
+        }
+        for (size_t i = 0; i < p->damaged_count; i++)
+            told += p->damaged[i].first_offset
+                        ? p->damaged[i].last_offset
+                              - p->damaged[i].first_offset + 1
+                        : ROWS;
+        /* An id whose own row fell may be gone altogether; the epoch says. */
+        EXPECT(p->count + told >= ROWS || s->report.damaged_ids);
+    }
+    page_free(p);
+}
+
+TEST(a_flipped_bit_anywhere_never_delivers_a_wrong_byte)
+{
+    struct shelf s = mixed_store();
+    struct stat st;
+    unsigned opened = 0;
+    uint64_t bit;
+
+    EXPECT_OK(stat(s.opt.path, &st));
+    for (int i = 0; i < 200; i++) {
+        bit = test_random() % ((uint64_t)st.st_size * 8);
+        flip_bit(s.opt.path, bit);
+        if (shelf_try_open(&s) == 0) {
+            opened++;
+            expect_honest(&s, "room/a");
+            expect_honest(&s, "room/b");
+            shelf_kill(&s);
+        } else {
+            EXPECT(s.report.text[0]);
+        }
+        flip_bit(s.opt.path, bit);
+    }
+    EXPECT(opened > 100);
+}

@@ -1,0 +1,383 @@
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "tests/store/shelf.h"
+
+/* --- epochs --- */
+
+static const char *why(const struct shelf *s)
+{
+    return epoch_reason_name(s->report.why);
+}
+
+static char *suffixed(const struct shelf *s, const char *suffix)
+{
+    static char name[3][4200];
+    static int next;
+
+    next = (next + 1) % 3;
+    snprintf(name[next], sizeof name[next], "%s%s", s->opt.path, suffix);
+    return name[next];
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    uint8_t *bytes;
+    struct stat st;
+    int fd = open(from, O_RDONLY | O_CLOEXEC);
+
+    EXPECT(fd >= 0);
+    EXPECT_OK(fstat(fd, &st));
+    bytes = malloc((size_t)st.st_size + 1);
+    EXPECT(bytes);
+    EXPECT_INT(read(fd, bytes, (size_t)st.st_size), st.st_size);
+    close(fd);
+    test_write_file(to, slice_make(bytes, (size_t)st.st_size));
+    free(bytes);
+}
+
+/* A store with one message in it, opened twice, closed. */
+static struct shelf used_store(void)
+{
+    struct shelf s = shelf_init("db");
+
+    shelf_open(&s);
+    shelf_put(&s, "room/a", "one");
+    shelf_close(&s);
+    return s;
+}
+
+TEST(a_new_store_has_a_new_epoch_and_starts_at_one)
+{
+    struct shelf s = shelf_init("db");
+
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "new");
+    EXPECT_INT(strlen(s.epoch), EPOCH_LEN);
+    EXPECT_INT(strspn(s.epoch, "abcdefghijklmnopqrstuvwxyz0123456789"),
+               EPOCH_LEN);
+    EXPECT_INT(s.first_seq, 1);
+    shelf_close(&s);
+}
+
+TEST(a_start_keeps_the_epoch_and_goes_on_at_the_mark)
+{
+    struct shelf s = used_store();
+    char epoch[EPOCH_SIZE];
+
+    memcpy(epoch, s.epoch, sizeof epoch);
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "same");
+    EXPECT_STR(s.epoch, epoch);
+    EXPECT(s.report.clean);
+    EXPECT_INT(s.first_seq, (1 << 20) + 1);
+    EXPECT_INT(shelf_put(&s, "room/a", "two").rec.offset, 2);
+    shelf_kill(&s);
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "same");
+    EXPECT(!s.report.clean);
+    EXPECT_INT(s.report.check, CHECK_GOOD);
+    EXPECT_INT(shelf_put(&s, "room/a", "three").rec.offset, 3);
+    shelf_close(&s);
+}
+
+TEST(another_boot_is_a_new_epoch_only_without_a_clean_close)
+{
+    struct shelf s = used_store();
+
+    shelf_set_boot("boot-2");
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "same");
+    shelf_kill(&s);
+    shelf_set_boot("boot-3");
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "boot");
+    shelf_kill(&s);
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "same");
+    shelf_close(&s);
+}
+
+TEST(a_copy_is_a_new_epoch)
+{
+    struct shelf s = used_store(), c = shelf_init("copy");
+
+    copy_file(s.opt.path, c.opt.path);
+    copy_file(suffixed(&s, "-guard"), suffixed(&c, "-guard"));
+    shelf_open(&c);
+    EXPECT_STR(why(&c), "copied");
+    EXPECT(strcmp(c.epoch, s.epoch) != 0);
+    shelf_close(&c);
+    shelf_open(&c);
+    EXPECT_STR(why(&c), "same");
+    shelf_close(&c);
+}
+
+TEST(an_old_copy_in_the_same_inode_is_a_new_epoch)
+{
+    struct shelf s = used_store();
+    struct stat before, after;
+
+    copy_file(s.opt.path, test_path("old"));
+    shelf_open(&s);
+    shelf_put(&s, "room/a", "two");
+    shelf_close(&s);
+    EXPECT_OK(stat(s.opt.path, &before));
+    copy_file(test_path("old"), s.opt.path);
+    EXPECT_OK(stat(s.opt.path, &after));
+    EXPECT_INT(after.st_ino, before.st_ino);
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "copied");
+    shelf_close(&s);
+}
+
+TEST(a_missing_guard_is_a_new_epoch)
+{
+    struct shelf s = used_store();
+
+    EXPECT_OK(unlink(suffixed(&s, "-guard")));
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "copied");
+    shelf_close(&s);
+}
+
+TEST(a_guard_that_outlives_its_store_says_nothing)
+{
+    struct shelf s = used_store();
+
+    EXPECT_OK(unlink(s.opt.path));
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "new");
+    EXPECT_INT(s.first_seq, 1);
+    shelf_close(&s);
+}
+
+TEST(a_torn_guard_write_leaves_the_one_before)
+{
+    struct shelf s = used_store();
+
+    for (off_t slot = 0; slot <= 512; slot += 512) {
+        int fd;
+
+        shelf_open(&s);
+        shelf_kill(&s);
+        fd = open(suffixed(&s, "-guard"), O_WRONLY | O_CLOEXEC);
+        EXPECT(fd >= 0);
+        EXPECT_INT(pwrite(fd, "torn", 4, slot + 20), 4);
+        close(fd);
+        shelf_open(&s);
+        EXPECT_STR(why(&s), "same");
+        shelf_close(&s);
+    }
+}
+
+TEST(a_seq_above_the_mark_is_a_new_epoch)
+{
+    struct shelf s = used_store();
+
+    shelf_sql(&s, "UPDATE log SET seq = 5000000");
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "mark");
+    EXPECT_INT(s.first_seq, 5000001);
+    shelf_close(&s);
+}
+
+TEST(a_damaged_row_about_the_store_is_a_new_epoch_above_all_numbers)
+{
+    struct shelf s = used_store();
+
+    shelf_sql(&s, "UPDATE store SET mark = 0");
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "damaged");
+    EXPECT(s.first_seq > 1);
+    EXPECT_INT(shelf_put(&s, "room/a", "two").rec.offset, 2);
+    shelf_close(&s);
+}
+
+TEST(a_damaged_row_of_an_id_is_rebuilt_from_the_log)
+{
+    struct shelf s = shelf_init("db");
+    char *text;
+
+    shelf_open(&s);
+    for (int i = 0; i < 5; i++)
+        shelf_put(&s, "room/a", "m");
+    shelf_put(&s, "room/b", "b");
+    shelf_close(&s);
+    shelf_sql(&s, "UPDATE ids SET last_offset = 2 WHERE id = 'room/a'");
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "damaged");
+    EXPECT_INT(s.report.damaged_ids, 1);
+    EXPECT_INT(shelf_put(&s, "room/a", "n").rec.offset, 6);
+    text = shelf_text(&s, "room/a");
+    EXPECT_STR(text, "m m m m m n");
+    free(text);
+    EXPECT_INT(shelf_put(&s, "room/b", "b").rec.offset, 2);
+    shelf_close(&s);
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "same");
+    shelf_close(&s);
+}
+
+TEST(a_new_epoch_can_be_asked_for)
+{
+    struct shelf s = shelf_init("db");
+    char asked[EPOCH_SIZE];
+
+    shelf_open(&s);
+    shelf_put(&s, "room/a", "one");
+    EXPECT_OK(shelf_new_epoch(&s));
+    memcpy(asked, writer_epoch(s.writer), sizeof asked);
+    EXPECT(strcmp(asked, s.epoch) != 0);
+    EXPECT_INT(shelf_put(&s, "room/a", "two").rec.offset, 2);
+    shelf_kill(&s);
+    shelf_open(&s);
+    EXPECT_STR(s.epoch, asked);
+    EXPECT_STR(why(&s), "same");
+    shelf_close(&s);
+}
+
+/* --- ids --- */
+
+static int add_id(void *arg, const struct id_record *r)
+{
+    struct buf *b = arg;
+
+    buf_addf(b, SLICE_FMT "=%llu@%llu(%llu,%llu) ", SLICE_ARG(r->id),
+             (unsigned long long)r->last_offset,
+             (unsigned long long)r->last_seq, (unsigned long long)r->count,
+             (unsigned long long)r->bytes);
+    return 0;
+}
+
+TEST(all_ids_are_told_at_the_start)
+{
+    struct shelf s = shelf_init("db");
+    struct buf b = BUF_INIT;
+    struct history *h;
+
+    shelf_open(&s);
+    shelf_put(&s, "room/a", "one");
+    shelf_put(&s, "match/1", "three");
+    shelf_put(&s, "room/a", "two!");
+    shelf_kill(&s);
+    EXPECT_OK(history_open(&h, &s.opt, &s.report));
+    EXPECT_INT(history_last_seq(h), 3);
+    EXPECT_OK(history_ids(h, add_id, &b));
+    EXPECT_STR(buf_text(&b), "room/a=2@3(2,7) match/1=1@2(1,5) ");
+    buf_fini(&b);
+    history_close(h);
+}
+
+/* --- files that are not ours to use --- */
+
+TEST(a_store_in_use_is_refused)
+{
+    struct shelf s = shelf_init("db"), second = shelf_init("db");
+
+    shelf_open(&s);
+    EXPECT_ERR(shelf_try_open(&second), ERR_BUSY);
+    EXPECT_CONTAINS(second.report.text, "in use by another process");
+    shelf_close(&s);
+    shelf_open(&second);
+    shelf_close(&second);
+}
+
+TEST(a_schema_from_the_future_is_refused_and_left_alone)
+{
+    struct shelf s = used_store();
+
+    shelf_sql(&s, "PRAGMA user_version = 99");
+    EXPECT_ERR(shelf_try_open(&s), ERR_VERSION);
+    EXPECT_CONTAINS(s.report.text, "schema 99");
+    EXPECT_CONTAINS(s.report.text, "later version");
+    EXPECT_INT(shelf_sql_int(&s, "PRAGMA user_version"), 99);
+}
+
+TEST(a_database_of_another_program_is_refused_and_left_alone)
+{
+    struct shelf s = shelf_init("db");
+
+    shelf_sql(&s, "CREATE TABLE recipes (name TEXT)");
+    EXPECT_ERR(shelf_try_open(&s), ERR_DAMAGED);
+    EXPECT_CONTAINS(s.report.text, "another program");
+    EXPECT_INT(shelf_sql_int(&s, "SELECT count(*) FROM sqlite_schema"), 1);
+    EXPECT_INT(access(suffixed(&s, "-wal"), F_OK), -1);
+}
+
+TEST(a_file_that_is_no_database_is_refused_and_left_alone)
+{
+    struct shelf s = shelf_init("db");
+    char text[8000];
+    size_t len;
+    char *after;
+
+    memset(text, 'x', sizeof text);
+    test_write_file(s.opt.path, slice_make(text, sizeof text));
+    EXPECT_ERR(shelf_try_open(&s), ERR_DAMAGED);
+    EXPECT_CONTAINS(s.report.text, "not a database");
+    after = test_read_file(s.opt.path, &len);
+    EXPECT_INT(len, sizeof text);
+    EXPECT(memcmp(after, text, len) == 0);
+    free(after);
+}
+
+TEST(an_empty_file_becomes_a_new_store)
+{
+    struct shelf s = shelf_init("db");
+
+    test_write_file(s.opt.path, SLICE(""));
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "new");
+    shelf_close(&s);
+}
+
+TEST(a_folder_that_is_not_there_is_a_plain_error)
+{
+    struct shelf s = shelf_init("nowhere/db");
+
+    EXPECT_ERR(shelf_try_open(&s), ERR_IO);
+    EXPECT_CONTAINS(s.report.text, "cannot be written");
+}
+
+TEST(a_lost_wal_is_a_store_that_knows_less_and_still_opens)
+{
+    struct shelf s = used_store();
+    char *text;
+
+    shelf_open(&s);
+    shelf_put(&s, "room/a", "two");
+    shelf_kill(&s);
+    EXPECT_OK(unlink(suffixed(&s, "-wal")));
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "copied");
+    text = shelf_text(&s, "room/a");
+    EXPECT_STR(text, "one");
+    free(text);
+    shelf_close(&s);
+}
+
+TEST(every_failing_allocation_of_a_start_is_an_error_and_nothing_else)
+{
+    struct shelf s = used_store();
+    struct history *h;
+    bool failed = true;
+
+    for (long n = 0; failed; n++) {
+        int rc;
+
+        test_fail_malloc_after(n);
+        rc = history_open(&h, &s.opt, &s.report);
+        failed = test_malloc_failed();
+        EXPECT(rc == 0 || failed);
+        if (rc == 0)
+            history_close(h);
+    }
+    EXPECT_OK(history_open(&h, &s.opt, &s.report));
+    EXPECT_STR(why(&s), "same");
+    history_close(h);
+}

@@ -1,0 +1,394 @@
+#include <stdio.h>
+
+#include "base/err.h"
+#include "tests/store/shelf.h"
+
+/* --- against a model --- */
+
+enum { MODEL_IDS = 40, MODEL_ROWS = 3000 };
+
+struct model_row {
+    uint64_t seq, offset;
+    int id;
+    size_t bytes;
+};
+
+static struct model_row model[MODEL_ROWS];
+static char model_ids[MODEL_IDS][24];
+
+static struct shelf model_store(void)
+{
+    struct shelf s = shelf_init("db");
+    struct entry e[50];
+    static char body[200];
+
+    memset(body, 'b', sizeof body);
+    for (int i = 0; i < MODEL_IDS; i++)
+        snprintf(model_ids[i], sizeof *model_ids, "%s/%d",
+                 i % 3 ? "room" : "match", i);
+    shelf_open(&s);
+    for (size_t n = 0; n < MODEL_ROWS; n += ARRAY_LEN(e)) {
+        for (size_t i = 0; i < ARRAY_LEN(e); i++) {
+            struct model_row *m = &model[n + i];
+
+            /* A few ids have most of the messages. */
+            m->id = (int)(test_random() % (test_random() % 2 ? 4 : MODEL_IDS));
+            m->bytes = test_random() % sizeof body;
+            e[i] = shelf_entry(model_ids[m->id], "");
+            e[i].rec.data = slice_make(body, m->bytes);
+        }
+        EXPECT_OK(shelf_submit(&s, e, ARRAY_LEN(e)));
+        for (size_t i = 0; i < ARRAY_LEN(e); i++) {
+            model[n + i].seq = e[i].rec.seq;
+            model[n + i].offset = e[i].rec.offset;
+        }
+    }
+    return s;
+}
+
+static bool is_wanted(const struct page_request *q, const char *id)
+{
+    for (size_t i = 0; i < q->id_count; i++)
+        if (slice_eq(q->ids[i], slice_str(id)))
+            return true;
+    for (size_t i = 0; i < q->pattern_count; i++)
+        if (shelf_match(q->patterns[i], slice_str(id)))
+            return true;
+    return false;
+}
+
+/* The rows a page must have, in seq order; *more likewise. */
+static size_t expect(const struct page_request *q,
+                     const struct model_row **ret, bool *more)
+{
+    size_t count = 0, bytes = 0;
+
+    *more = false;
+    for (size_t n = 0; n < MODEL_ROWS && !*more; n++) {
+        const struct model_row *m =
+            &model[q->newest ? MODEL_ROWS - 1 - n : n];
+
+        if (m->seq <= q->after_seq || m->seq > q->upto_seq
+            || !is_wanted(q, model_ids[m->id]))
+            continue;
+        if (count == q->max_count
+            || (count > 0 && bytes + m->bytes > q->max_bytes)) {
+            *more = true;
+            continue;
+        }
+        ret[count++] = m;
+        bytes += m->bytes;
+    }
+    for (size_t i = 0; q->newest && i < count / 2; i++) {
+        const struct model_row *swap = ret[i];
+
+        ret[i] = ret[count - 1 - i];
+        ret[count - 1 - i] = swap;
+    }
+    return count;
+}
+
+static void check_page(const struct page *p, const struct page_request *q)
+{
+    static const struct model_row *want[MODEL_ROWS];
+    bool more;
+    size_t count = expect(q, want, &more);
+
+    EXPECT_OK(p->rc);
+    EXPECT_INT(p->count, count);
+    EXPECT_INT(p->more, more);
+    EXPECT_INT(p->damaged_count, 0);
+    for (size_t i = 0; i < count; i++) {
+        EXPECT_INT(p->records[i].seq, want[i]->seq);
+        EXPECT_INT(p->records[i].offset, want[i]->offset);
+        EXPECT_INT(p->records[i].data.len, want[i]->bytes);
+        EXPECT_SLICE(p->records[i].id, slice_str(model_ids[want[i]->id]));
+    }
+    EXPECT_INT(p->upto_seq, more && !q->newest ? want[count - 1]->seq
+                                               : q->upto_seq);
+    EXPECT_INT(p->after_seq, more && q->newest ? want[0]->seq - 1
+                                               : q->after_seq);
+}
+
+static void random_request(struct page_request *q, struct slice *ids,
+                           struct slice *patterns)
+{
+    static const char *const all[] = { "match/*", "room/1*", "room/7", "*" };
+    uint64_t a = test_random() % (MODEL_ROWS + 1);
+    uint64_t b = test_random() % (MODEL_ROWS + 1);
+
+    q->id_count = test_random() % (test_random() % 2 ? 3 : MODEL_IDS);
+    q->pattern_count = test_random() % 3;
+    if (q->id_count == 0 && q->pattern_count == 0)
+        q->id_count = 1;
+    for (size_t i = 0; i < q->id_count; i++)
+        ids[i] = test_random() % 20 == 0
+                     ? SLICE("room/unknown")
+                     : slice_str(model_ids[test_random() % MODEL_IDS]);
+    for (size_t i = 0; i < q->pattern_count; i++)
+        patterns[i] = slice_str(all[test_random() % ARRAY_LEN(all)]);
+    q->ids = ids;
+    q->patterns = patterns;
+    q->after_seq = MIN(a, b);
+    q->upto_seq = MAX(a, b);
+    q->newest = test_random() % 2;
+    q->max_count = 1 + test_random() % (test_random() % 2 ? 10 : 1000);
+    q->max_bytes = test_random() % 2 ? test_random() % 5000 : 1 << 20;
+}
+
+TEST(pages_are_what_a_naive_reader_would_give)
+{
+    struct shelf s = model_store();
+    struct slice ids[MODEL_IDS], patterns[3];
+
+    for (int i = 0; i < 400; i++) {
+        struct page_request q;
+        struct page *p;
+
+        random_request(&q, ids, patterns);
+        p = shelf_page(&s, &q);
+        check_page(p, &q);
+        page_free(p);
+    }
+    shelf_close(&s);
+}
+
+/* The same through the other way: more ids than are looked up one by one. */
+TEST(a_page_of_very_many_ids_is_the_same)
+{
+    struct shelf s = model_store();
+    static struct slice ids[2000];
+    static char names[2000][24];
+
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+        struct entry e;
+
+        snprintf(names[i], sizeof *names, "many/%zu", i);
+        e = shelf_entry(names[i], "x");
+        EXPECT_OK(shelf_submit(&s, &e, 1));
+        ids[i] = slice_str(i % 2 ? names[i] : model_ids[i % MODEL_IDS]);
+    }
+    for (int newest = 0; newest < 2; newest++) {
+        struct page_request q = {
+            .ids = ids, .id_count = ARRAY_LEN(ids), .after_seq = 100,
+            .upto_seq = MODEL_ROWS, .max_count = 700, .newest = newest,
+            .max_bytes = 1 << 20,
+        };
+        struct page *p = shelf_page(&s, &q);
+
+        check_page(p, &q);
+        EXPECT_INT(p->id_count, ARRAY_LEN(ids));
+        EXPECT_SLICE(p->ids[7].id, ids[7]);
+        EXPECT_INT(p->ids[7].last_seq, MODEL_ROWS + 8);
+        page_free(p);
+    }
+    shelf_close(&s);
+}
+
+TEST(pages_follow_each_other_without_a_hole)
+{
+    struct shelf s = model_store();
+    struct slice all = SLICE("*");
+    struct page_request q = {
+        .patterns = &all, .pattern_count = 1, .upto_seq = MODEL_ROWS,
+        .max_count = 37, .max_bytes = 3000,
+    };
+    uint64_t seq = 0;
+    bool more = true;
+
+    while (more) {
+        struct page *p = shelf_page(&s, &q);
+
+        EXPECT_OK(p->rc);
+        for (size_t i = 0; i < p->count; i++)
+            EXPECT_INT(p->records[i].seq, ++seq);
+        EXPECT(!p->more || p->upto_seq == seq);
+        q.after_seq = p->upto_seq;
+        more = p->more;
+        page_free(p);
+    }
+    EXPECT_INT(seq, MODEL_ROWS);
+    shelf_close(&s);
+}
+
+/* --- what a record keeps --- */
+
+TEST(every_field_comes_back_byte_for_byte)
+{
+    struct shelf s = shelf_init("db");
+    static const uint8_t bytes[] = { 0, 255, 10, 13, 0, 128, '\'', '"', 0 };
+    struct entry e = shelf_entry("r\xc3\xb6om/'; DROP TABLE log; --", "");
+    const struct record *r;
+    struct page *p;
+
+    e.rec.ts_ms = INT64_C(-12345);
+    e.rec.format = 2;
+    e.rec.flags = 255;
+    e.rec.from = SLICE("ana");
+    e.rec.kind = SLICE("goal");
+    e.rec.key = slice_make(bytes, sizeof bytes);
+    e.rec.data = slice_make(bytes, sizeof bytes);
+    e.rec.session = UINT64_MAX;
+    e.rec.number = 42;
+    shelf_open(&s);
+    EXPECT_OK(shelf_submit(&s, &e, 1));
+    p = shelf_read(&s, "r\xc3\xb6om/'; DROP TABLE log; --", 0);
+    EXPECT_OK(p->rc);
+    EXPECT_INT(p->count, 1);
+    r = &p->records[0];
+    EXPECT_INT(r->ts_ms, -12345);
+    EXPECT_INT(r->format, 2);
+    EXPECT_INT(r->flags, 255);
+    EXPECT_SLICE(r->from, e.rec.from);
+    EXPECT_SLICE(r->kind, e.rec.kind);
+    EXPECT_SLICE(r->key, e.rec.key);
+    EXPECT_SLICE(r->data, e.rec.data);
+    EXPECT(r->session == UINT64_MAX && r->number == 42);
+    EXPECT_INT(p->ids[0].last_offset, 1);
+    page_free(p);
+    shelf_close(&s);
+}
+
+TEST(an_unknown_id_is_an_empty_page)
+{
+    struct shelf s = shelf_init("db");
+    struct page *p;
+
+    shelf_open(&s);
+    p = shelf_read(&s, "room/nobody", 0);
+    EXPECT_OK(p->rc);
+    EXPECT_INT(p->count, 0);
+    EXPECT_INT(p->more, false);
+    EXPECT_INT(p->id_count, 1);
+    EXPECT_SLICE(p->ids[0].id, SLICE("room/nobody"));
+    EXPECT_INT(p->ids[0].last_offset, 0);
+    page_free(p);
+    shelf_close(&s);
+}
+
+static void never(void *arg, struct page *page)
+{
+    UNUSED(arg);
+    page_free(page);
+    test_fail(__FILE__, __LINE__, "a cancelled job was answered");
+}
+
+TEST(a_cancelled_job_is_not_answered)
+{
+    struct shelf s = model_store();
+    struct slice id = SLICE("room/1");
+    struct page_request q = {
+        .ids = &id, .id_count = 1, .upto_seq = MODEL_ROWS, .max_count = 100,
+        .max_bytes = 1 << 20,
+    };
+    struct read_job *jobs[20];
+
+    for (size_t i = 0; i < ARRAY_LEN(jobs); i++)
+        EXPECT_OK(reader_page(s.readers, &q, never, NULL, &jobs[i]));
+    for (size_t i = 0; i < ARRAY_LEN(jobs); i++)
+        reader_cancel(s.readers, jobs[i]);
+    page_free(shelf_page(&s, &q)); /* comes behind them */
+    shelf_close(&s);
+}
+
+TEST(requests_out_of_bounds_are_refused)
+{
+    struct shelf s = shelf_init("db");
+    struct page_request q = { .max_count = 0 };
+
+    shelf_open(&s);
+    EXPECT_ERR(reader_page(s.readers, &q, never, NULL, NULL), ERR_USAGE);
+    q.max_count = PAGE_COUNT_MAX + 1;
+    EXPECT_ERR(reader_page(s.readers, &q, never, NULL, NULL), ERR_USAGE);
+    q.max_count = 1;
+    q.after_seq = 5;
+    q.upto_seq = 4;
+    EXPECT_ERR(reader_page(s.readers, &q, never, NULL, NULL), ERR_USAGE);
+    q.upto_seq = 6;
+    q.id_count = PAGE_IDS_MAX + 1;
+    EXPECT_ERR(reader_page(s.readers, &q, never, NULL, NULL), ERR_USAGE);
+    shelf_close(&s);
+}
+
+TEST(reading_goes_on_while_a_batch_is_written)
+{
+    struct shelf s = model_store();
+    struct slice all = SLICE("*");
+    struct page_request q = {
+        .patterns = &all, .pattern_count = 1, .upto_seq = MODEL_ROWS,
+        .max_count = 1000, .max_bytes = 1 << 20,
+    };
+
+    for (int i = 0; i < 20; i++) {
+        struct page *p;
+
+        shelf_put(&s, "room/new", "x");
+        p = shelf_page(&s, &q);
+        check_page(p, &q);
+        page_free(p);
+    }
+    shelf_close(&s);
+}
+
+/* --- lists --- */
+
+static char *names(struct id_list *l)
+{
+    static char text[4096];
+    size_t len = 0;
+
+    EXPECT_OK(l->rc);
+    text[0] = '\0';
+    for (size_t i = 0; i < l->count; i++)
+        len += (size_t)snprintf(text + len, sizeof text - len,
+                                SLICE_FMT " ", SLICE_ARG(l->ids[i].id));
+    if (l->more)
+        snprintf(text + len, sizeof text - len, "...");
+    id_list_free(l);
+    return text;
+}
+
+TEST(ids_are_listed_in_order_by_pattern_and_after_an_id)
+{
+    struct shelf s = shelf_init("db");
+
+    shelf_open(&s);
+    shelf_put(&s, "room/b", "x");
+    shelf_put(&s, "room/a", "x");
+    shelf_put(&s, "match/1", "x");
+    shelf_put(&s, "zoo", "x");
+    shelf_put(&s, "room/c", "x");
+    EXPECT_STR(names(shelf_ids(&s, "", "", 10)),
+               "match/1 room/a room/b room/c zoo ");
+    EXPECT_STR(names(shelf_ids(&s, "room/*", "", 10)),
+               "room/a room/b room/c ");
+    EXPECT_STR(names(shelf_ids(&s, "room/*", "", 3)),
+               "room/a room/b room/c ");
+    EXPECT_STR(names(shelf_ids(&s, "room/*", "", 2)), "room/a room/b ...");
+    EXPECT_STR(names(shelf_ids(&s, "room/*", "room/b", 2)), "room/c ");
+    EXPECT_STR(names(shelf_ids(&s, "room/a", "", 2)), "room/a ");
+    EXPECT_STR(names(shelf_ids(&s, "nothing/*", "", 2)), "");
+    shelf_close(&s);
+}
+
+TEST(a_long_list_of_ids_is_complete)
+{
+    struct shelf s = shelf_init("db");
+    struct entry e[300];
+    char id[300][24];
+    struct id_list *l;
+
+    for (int i = 0; i < 300; i++) {
+        snprintf(id[i], sizeof id[i], "room/%03d", i);
+        e[i] = shelf_entry(id[i], "x");
+    }
+    shelf_open(&s);
+    EXPECT_OK(shelf_submit(&s, e, 300));
+    l = shelf_ids(&s, "room/*", "room/009", 1000);
+    EXPECT_INT(l->count, 290);
+    for (size_t i = 0; i < l->count; i++)
+        EXPECT_SLICE(l->ids[i].id, slice_str(id[i + 10]));
+    EXPECT_INT(l->more, false);
+    id_list_free(l);
+    shelf_close(&s);
+}
