@@ -23,8 +23,10 @@ MODE    := -O1 -DDEBUG -fno-omit-frame-pointer -fno-sanitize-recover=all \
 else ifneq ($(VARIANT),)
 $(error VARIANT is one of asan, tsan, fuzz, or nothing)
 endif
-ifneq ($(filter asan tsan,$(VARIANT)),) # gcc's flow analysis goes astray in these
-WARN    += -Wno-format-truncation -Wno-maybe-uninitialized -Wno-stringop-truncation
+# The sanitizers' code leads gcc's flow analysis astray.
+ifneq ($(filter asan tsan,$(VARIANT)),)
+WARN    += -Wno-format-truncation -Wno-stringop-truncation \
+           -Wno-maybe-uninitialized
 endif
 
 CPPFLAGS := -D_GNU_SOURCE -DTOUCHLINE_VERSION='"$(VERSION)"' \
@@ -38,8 +40,9 @@ Q := $(if $V,,@)
 
 # --- folders: one library each; an upward call does not link ---------------
 
-objects = $(patsubst %,$B/%.o,$(filter-out %/main.c,$(wildcard \
-              $(foreach d,$1,$d/*.c $d/*.S))))
+sources = $(filter-out %/main.c tests/t/fake_%.c,\
+              $(wildcard $(foreach d,$1,$d/*.c $d/*.S)))
+objects = $(patsubst %,$B/%.o,$(call sources,$1))
 libs    = $(foreach l,$1,$B/lib$l.a)
 
 define library # name, folders
@@ -61,22 +64,22 @@ $(eval $(call library,t,tests/t))
 
 # --- binaries: a rule for each main.c that exists --------------------------
 
-define binary # name, main.c, libraries from the top layer down
-ifneq ($(wildcard $2),)
+define binary # name, folder of main.c, libraries from the top layer down
+ifneq ($(wildcard $2/main.c),)
 BINARIES += $B/bin/$1
-$B/bin/$1: $B/$2.o $(call libs,$3)
+$B/bin/$1: $B/$2/main.c.o $(call libs,$3 proto base)
 	@mkdir -p $$(@D) && echo '  link $$@'
 	$$(Q)$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LDLIBS)
 endif
 endef
 
 BINARIES :=
-$(eval $(call binary,touchline,tools/touchline/main.c,touchline proto base))
-$(eval $(call binary,touchline-router,router/main.c,router store proto base))
-$(eval $(call binary,touchline-http,gateways/http/main.c,http gateway proto base))
-$(eval $(call binary,touchline-tcp,gateways/tcp/main.c,tcp gateway proto base))
-$(eval $(call binary,touchline-ws,gateways/ws/main.c,ws gateway proto base))
-$(eval $(call binary,router-ctl,tools/router-ctl/main.c,router-ctl proto base))
+$(eval $(call binary,touchline,tools/touchline,touchline))
+$(eval $(call binary,touchline-router,router,router store))
+$(eval $(call binary,touchline-http,gateways/http,http gateway))
+$(eval $(call binary,touchline-tcp,gateways/tcp,tcp gateway))
+$(eval $(call binary,touchline-ws,gateways/ws,ws gateway))
+$(eval $(call binary,router-ctl,tools/router-ctl,router-ctl))
 
 # --- tests: tests/FOLDER/X_test.c, linked with that folder's libraries -----
 
@@ -85,21 +88,28 @@ LIBS_store    := store base
 LIBS_router   := router store proto base
 LIBS_gateways := http tcp ws gateway proto base
 LIBS_tools    := router-ctl touchline proto base
-LIBS_every    := router-ctl touchline http tcp ws gateway router store proto base
+LIBS_every    := router-ctl touchline http tcp ws gateway router store proto \
+                 base
 
 comma := ,
 TESTS := $(patsubst %.c,$B/%,$(wildcard tests/*/*_test.c))
 FUZZ  := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/*_fuzz.c))
 BENCH := $(patsubst %.c,$B/%,$(wildcard tests/bench/*_bench.c))
-WRAP  := $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc reallocarray strdup)
+WRAP  := $(addprefix -Wl$(comma)--wrap=,\
+             malloc calloc realloc reallocarray strdup)
 
 .SECONDEXPANSION:
 folder  = $(notdir $(patsubst %/,%,$(dir $1)))
 helpers = $(patsubst %,$B/%.o,$(filter-out %_test.c %_fuzz.c %_bench.c,\
               $(wildcard $(patsubst $B/%,%,$(dir $1))*.c)))
+# A fake takes the place of the real thing in the tests that include it.
+FAKES  := $(patsubst %,$B/%.o,$(wildcard tests/t/fake_*.c))
+FAKED  := $(shell grep -l '"tests/t/fake_' tests/*/*_test.c 2>/dev/null)
+fakes   = $(if $(filter $(patsubst $B/%,%.c,$1),$(FAKED)),$(FAKES))
 layers  = $(call libs,$(or $(LIBS_$(call folder,$1)),$(LIBS_every)))
 
-$(TESTS): %: %.c.o $$(call helpers,$$@) $B/libt.a $$(call layers,$$@)
+$(TESTS): %: %.c.o $$(call helpers,$$@) $$(call fakes,$$@) $B/libt.a \
+              $$(call layers,$$@)
 	$(Q)$(CC) $(LDFLAGS) $(WRAP) -o $@ $^ $(LDLIBS)
 
 $(FUZZ): %: %.c.o $$(call helpers,$$@) $$(call layers,$$@)

@@ -54,6 +54,7 @@ void cli_fini(struct cli *c);
 
 /* "touchline-http: <text>" and how to get help, on standard error; returns
  * EXIT_USAGE. */
-PRINTF_LIKE(2, 3) int cli_usage_error(const struct cli *c, const char *fmt, ...);
+PRINTF_LIKE(2, 3)
+int cli_usage_error(const struct cli *c, const char *fmt, ...);
 
 #endif

@@ -151,13 +151,19 @@ static int collect_all(struct settings *s, const struct config_source *from,
 
 /* --- filling in --- */
 
-/* Defaults of a section (of all that are not plural: NULL) into base. */
+/* Is it a row of this section; for NULL: of any that is not plural? */
+static bool belongs(const struct opt_row *row, const char *section)
+{
+    return section ? config_is_section(row, section) : !config_is_plural(row);
+}
+
+/* Defaults of a section (NULL: of all that are not plural) into base. */
 static int put_defaults(const char *section, void *base)
 {
     int rc = 0;
 
     for (size_t i = 0; rc == 0 && i < config_row_count; i++)
-        if (section ? config_is_section(&config_rows[i], section) : !config_is_plural(&config_rows[i]))
+        if (belongs(&config_rows[i], section))
             rc = opt_put_default(&config_rows[i], base);
     return rc;
 }
@@ -170,9 +176,8 @@ static int put_settings(const struct settings *s, const char *section,
 
     for (size_t i = 0; rc == 0 && i < s->count; i++) {
         const struct setting *one = &s->at[i];
-        bool ours = section ? config_is_section(one->row, section)
-                                  && slice_eq(one->assign.name, slice_str(name))
-                            : !config_is_plural(one->row);
+        bool ours = belongs(one->row, section)
+                    && slice_eq(one->assign.name, slice_str(name));
 
         if (ours)
             rc = opt_put(one->row, base, &one->assign, err);
@@ -423,7 +428,7 @@ fail:
 static void clear_section(const char *section, void *base)
 {
     for (size_t i = 0; i < config_row_count; i++)
-        if (section ? config_is_section(&config_rows[i], section) : !config_is_plural(&config_rows[i]))
+        if (belongs(&config_rows[i], section))
             opt_clear(&config_rows[i], base);
 }
 

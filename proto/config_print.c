@@ -161,8 +161,8 @@ void config_print_manual(struct buf *out)
         out,
         "# Options\n\n"
         "Made from `proto/options.def` and `proto/limits.h` by `make docs`.\n\n"
-        "One file for all binaries, `--config FILE`, with sections and keys as\n"
-        "below; `--set SECTION.KEY=VALUE` overrides one key, "
+        "One file for all binaries, `--config FILE`, with sections and keys "
+        "as\nbelow; `--set SECTION.KEY=VALUE` overrides one key, "
         "`--print-config`\nprints all of them as they are in force. A line "
         "that starts with `#` or\n`;` is a comment. A bare number is bytes, "
         "seconds or a count; `64K`, `1M`,\n`500ms`, `10s` work too. A value "

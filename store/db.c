@@ -50,17 +50,32 @@ void db_close(sqlite3 *conn)
     sqlite3_close_v2(conn);
 }
 
-/* A quota or a file size limit is a full disk to us; SQLite knows ENOSPC. */
+static int file_errno(sqlite3 *conn, int which)
+{
+    sqlite3_file *file = NULL;
+    int ret = 0;
+
+    sqlite3_file_control(conn, "main", which, &file);
+    if (file && file->pMethods)
+        file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &ret);
+    return ret;
+}
+
+static bool means_full(int saved_errno)
+{
+    return saved_errno == ENOSPC || saved_errno == EDQUOT
+           || saved_errno == EFBIG;
+}
+
+/* SQLite takes ENOSPC from a write for a full disk; to us it is one also from
+ * a sync, and so are a quota and a limit on the size of files. After such an
+ * error the connection is given up, so what the files remember is new. */
 static int io_error(sqlite3 *conn)
 {
-    switch (sqlite3_system_errno(conn)) {
-    case ENOSPC:
-    case EDQUOT:
-    case EFBIG:
-        return ERR_FULL;
-    default:
-        return ERR_IO;
-    }
+    return means_full(file_errno(conn, SQLITE_FCNTL_JOURNAL_POINTER))
+                   || means_full(file_errno(conn, SQLITE_FCNTL_FILE_POINTER))
+                   || means_full(sqlite3_system_errno(conn))
+               ? ERR_FULL : ERR_IO;
 }
 
 int db_error(sqlite3 *conn)

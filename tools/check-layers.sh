@@ -36,8 +36,7 @@ verdict() {
 
 rule 'base includes base and its own libraries' proto/base \
     'base/|event2/event\.h|xxhash|openssl/'
-rule 'proto includes base and proto; nng in bus.c' proto \
-    'base/|proto/|nng/' proto/base
+rule 'proto includes base and proto' proto 'base/|proto/|nng/|xxhash' proto/base
 rule 'store includes base and sqlite3' store 'base/|store/|sqlite3|xxhash'
 rule 'router includes base, proto, the seam of the store' router \
     'base/|proto/|router/|store/(history|writer|reader)\.h|cjson/'

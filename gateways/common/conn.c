@@ -97,6 +97,17 @@ struct conn_extra *conn_extra(struct conn *c)
     return c->extra;
 }
 
+void conn_extra_done(struct conn *c)
+{
+    const struct conn_extra *x = c->extra;
+
+    if (!x || x->token || x->patterns || x->forwarded[0] ||
+        list_linked(&x->lagging))
+        return;
+    free(c->extra);
+    c->extra = NULL;
+}
+
 int conn_open(struct gateway *g, int fd, unsigned flags, unsigned listener)
 {
     struct conn *c = calloc(1, sizeof *c + g->edge->conn_bytes);
@@ -405,6 +416,7 @@ void conn_set_lagging(struct conn *c, bool lags)
         return;
     if (!lags) {
         list_remove(&c->extra->lagging);
+        conn_extra_done(c);
         return;
     }
     if (!conn_extra(c)) {

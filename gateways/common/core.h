@@ -203,6 +203,7 @@ MUST_USE int conn_open(struct gateway *g, int fd, unsigned flags,
 struct conn *conn_by_name(const struct gateway *g, uint32_t number,
                           uint32_t gen); /* NULL: gone */
 struct conn_extra *conn_extra(struct conn *c); /* NULL: no memory */
+void conn_extra_done(struct conn *c); /* frees it when nothing is in it */
 void conn_dirty(struct conn *c); /* flush it at the end of this turn */
 /* Sends out and, when it is live, what is due from the ring. */
 void conn_flush(struct conn *c);

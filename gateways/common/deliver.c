@@ -108,8 +108,10 @@ static void forget_seat(struct conn *c, struct seat *s)
 
     start_drop_topic(c, t);
     fanout_seat_goes(t, s);
-    if ((t->seats.flags & TOPIC_PATTERN) && c->extra && c->extra->patterns)
+    if ((t->seats.flags & TOPIC_PATTERN) && c->extra) {
         c->extra->patterns--;
+        conn_extra_done(c);
+    }
     seat_drop_name(s);
     seat_free(s);
 }

@@ -123,8 +123,11 @@ static int take_seat(struct start *s, struct slice id)
     struct conn *c = s->conn;
     struct topic *t;
     struct seat *seat;
-    int rc = topics_get(&c->gw->topics, id, &t);
+    int rc;
 
+    if (id_is_pattern(id) && !conn_extra(c))
+        return ERR_NOMEM;
+    rc = topics_get(&c->gw->topics, id, &t);
     if (rc < 0)
         return rc;
     rc = seat_add(&seat, &t->seats, &c->seats);
@@ -133,7 +136,7 @@ static int take_seat(struct start *s, struct slice id)
         return rc;
     }
     if (rc == 0 && (t->seats.flags & TOPIC_PATTERN))
-        conn_extra(c)->patterns++;
+        c->extra->patterns++;
     if (s->name.len && seat_set_name(seat, s->name) < 0)
         return ERR_NOMEM;
     cover(s, t);
@@ -155,7 +158,7 @@ int start_new(struct conn *c, const struct subscribe *req,
 {
     struct start *s = start_alloc(c, req->count, req->name);
 
-    if (!s || !conn_extra(c))
+    if (!s)
         goto fail;
     s->ref = req->ref;
     s->has_since = req->has_since;
@@ -163,7 +166,7 @@ int start_new(struct conn *c, const struct subscribe *req,
     for (unsigned i = 0; i < req->count; i++)
         if (take_seat(s, req->channels[i]) < 0)
             goto fail;
-    if (c->seats.count > MANY_TOPICS || c->extra->patterns)
+    if (c->seats.count > MANY_TOPICS || (c->extra && c->extra->patterns))
         c->flags |= CONN_MANY;
     if (c->flow == FLOW_NONE)
         c->flow = FLOW_STARTING;

@@ -455,8 +455,10 @@ static const struct {
     const char *code;
     unsigned status;
 } refusals[] = {
-    {"channel.bad", 400},  {"name.bad", 400},       {"pattern.bad", 400},
-    {"channel.denied", 403}, {"channels.many", 429}, {"patterns.many", 429},
+    {"channel.bad", 400},
+    {"channels.full", 429},
+    {"channels.many", 429},
+    {"patterns.many", 429},
 };
 
 void comet_subscribe_failed(struct conn *c, uint32_t ref, const char *code,
@@ -572,7 +574,8 @@ static enum put_result test_put(struct http_conn *h, const struct msg *m,
     int n, len;
     uint8_t *at;
 
-    if ((h->flags & HTTP_PATTERN) && (h->flags & HTTP_PUT))
+    if ((h->flags & HTTP_PATTERN) && (h->flags & HTTP_PUT) &&
+        m->seq != h->last_seq)
         return PUT_FULL;
     h->flags |= HTTP_PUT;
     n = snprintf(number, sizeof number, "Recvd msg #%" PRIu32 ": '",

@@ -698,7 +698,7 @@ static struct slice http_busy(const struct gateway *g)
                  "Connection: close\r\n"
                  "Retry-After: 5\r\n"
                  "Content-Type: application/json\r\n"
-                 "Content-Length: 75\r\n"
+                 "Content-Length: 76\r\n"
                  "\r\n"
                  "{\"error\":{\"code\":\"gateway.full\","
                  "\"text\":\"No room for one more connection.\"}}\n");

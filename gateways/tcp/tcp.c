@@ -66,8 +66,8 @@ static ssize_t tcp_input(struct conn *c, struct slice bytes)
 
     while (event != LINE_MORE && session_ready(c)) {
         if (line_next(&t->line, &in, limit, &event, &line) < 0)
-            event = LINE_LONG;
-        if (event != LINE_MORE)
+            conn_abort(c, "memory");
+        else if (event != LINE_MORE)
             verbs_take(c, event, line);
     }
     session_settle(c);

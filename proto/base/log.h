@@ -2,7 +2,7 @@
  * Threads: any; a line is written with one write(2) under a lock.
  * Cost: a comparison below the level; else formatting and a system call.
  *
- *   2026-11-20T13:48:51.007Z warn http1 conn.slow conn=http1/42.7 queued=1048576
+ *   2026-11-20T13:48:51.007Z warn http1 conn.slow conn=http1/42.7 queued=4096
  *
  * `event` is a stable name (a string literal: module.what), the rest key=value.
  * Control bytes are escaped as \xHH whatever the arguments hold; text from

@@ -18,7 +18,7 @@ struct loop {
     struct event *alarm;      /* the library's timer for the earliest of ours */
     struct loop_timer *first; /* root of the pairing heap */
     struct loop_timer *later; /* of a second one: set while timers run */
-    struct list_node turns;   /* end-of-turn hooks */
+    struct list_node turns;    /* end-of-turn hooks */
     struct list_node *at_turn; /* the hook that runs, while they run */
     int64_t now_ns;
     bool in_timers;
@@ -27,7 +27,7 @@ struct loop {
 };
 
 /* --- the pairing heap: a parent is due no later than its children. `prev` is
- * the elder sibling, or the parent of an eldest child, or NULL at the root --- */
+ * the elder sibling, the parent of an eldest child, or NULL at a root. --- */
 
 static struct loop_timer *meld(struct loop_timer *a, struct loop_timer *b)
 {

@@ -24,8 +24,9 @@ static const struct unit count_units[] = {
     { "M", 1000000 }, { "K", 1000 }, { NULL, 0 }
 };
 static const struct unit duration_units[] = {
-    { "d", DAY },          { "h", HOUR },         { "m", MINUTE }, { "s", SECOND },
-    { "ms", MILLISECOND }, { "us", MICROSECOND }, { "ns", 1 },     { NULL, 0 }
+    { "d", DAY },          { "h", HOUR },         { "m", MINUTE },
+    { "s", SECOND },       { "ms", MILLISECOND }, { "us", MICROSECOND },
+    { "ns", 1 },           { NULL, 0 }
 };
 
 static const struct unit *units_of(enum opt_type type)

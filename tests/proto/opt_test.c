@@ -273,7 +273,7 @@ TEST(an_error_in_a_file_names_the_line)
         { "[a]\nflag = \"x\n", "x.conf:2: a quote without its end" },
         { "[a]\nflag = \"x\" y\n", "x.conf:2: text behind the closing quote" },
         { "[a]\nflag = 7\n", "x.conf:2: a.flag = 7: it has to be yes or no" },
-        { "[a]\nflga = yes\n", "x.conf:2: unknown key a.flga; did you mean fl" },
+        { "[a]\nflga = yes\n", "x.conf:2: unknown key a.flga; did you mean" },
         { "[a]\nsize = 1\n[c]\nk = 1\n", "x.conf:4: unknown section c" },
     };
 

@@ -123,8 +123,7 @@ void shelf_close(struct shelf *s)
 
 struct saved_file {
     char name[4200];
-    uint8_t *bytes;
-    size_t len;
+    struct buf bytes;
     bool there;
 };
 
@@ -132,44 +131,52 @@ static void save(struct saved_file *f)
 {
     int fd = open(f->name, O_RDONLY | O_CLOEXEC);
     struct stat st;
+    size_t len;
 
+    buf_init(&f->bytes);
     f->there = fd >= 0;
     if (!f->there)
         return;
     EXPECT_OK(fstat(fd, &st));
-    f->len = (size_t)st.st_size;
-    f->bytes = malloc(f->len + 1);
-    EXPECT(f->bytes);
-    EXPECT_INT(read(fd, f->bytes, f->len), f->len);
+    len = (size_t)st.st_size;
+    EXPECT(buf_reserve(&f->bytes, len + 1));
+    EXPECT_INT(read(fd, f->bytes.ptr, len), len);
+    f->bytes.len = len;
     close(fd);
 }
 
 static void put_back(struct saved_file *f)
 {
     if (f->there)
-        test_write_file(f->name, slice_make(f->bytes, f->len));
+        test_write_file(f->name, buf_slice(&f->bytes));
     else
         unlink(f->name);
-    free(f->bytes);
+    buf_fini(&f->bytes);
 }
 
-void shelf_kill(struct shelf *s)
+void shelf_cut(struct shelf *s, shelf_edit *edit)
 {
     static const char *const suffixes[] = { "", "-wal", "-guard" };
     struct saved_file f[ARRAY_LEN(suffixes)];
     char shm[4200];
 
     for (size_t i = 0; i < ARRAY_LEN(f); i++) {
-        f[i] = (struct saved_file){ .bytes = NULL };
         snprintf(f[i].name, sizeof f[i].name, "%s%s", s->opt.path,
                  suffixes[i]);
         save(&f[i]);
+        if (f[i].there && edit)
+            edit(f[i].name, &f[i].bytes);
     }
     shelf_close(s);
     for (size_t i = 0; i < ARRAY_LEN(f); i++)
         put_back(&f[i]);
     snprintf(shm, sizeof shm, "%s-shm", s->opt.path);
     unlink(shm);
+}
+
+void shelf_kill(struct shelf *s)
+{
+    shelf_cut(s, NULL);
 }
 
 /* --- writing --- */

@@ -6,6 +6,7 @@
 #ifndef TESTS_STORE_SHELF_H
 #define TESTS_STORE_SHELF_H
 
+#include "base/buf.h"
 #include "store/reader.h"
 #include "store/writer.h"
 #include "tests/t/t.h"
@@ -44,6 +45,11 @@ void shelf_close(struct shelf *s);
  * of the files that is made while the store is open takes their place, in the
  * same inodes. Unlike kill -9 it also works within one process. */
 void shelf_kill(struct shelf *s);
+
+/* Likewise, but edit() may change the bytes of each file before they are put
+ * back: what a power cut, or worse, made of them. */
+typedef void shelf_edit(const char *path, struct buf *bytes);
+void shelf_cut(struct shelf *s, shelf_edit *edit);
 
 /* An entry to store; data is a literal or lives long enough. */
 struct entry shelf_entry(const char *id, const char *data);

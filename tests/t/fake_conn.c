@@ -680,6 +680,16 @@ void fake_put(struct conn *c, struct msg *m)
     EXPECT_INT(fake_visit(c, &m, 1, SIZE_MAX), 1);
 }
 
+void fake_put_flags(struct conn *c, struct msg *m, unsigned flags)
+{
+    struct outvec *v = &c->fake->vec;
+
+    outvec_reset(v);
+    EXPECT_INT(c->fake->edge->put(c, m, flags, v), PUT_OK);
+    outvec_copy(v, 0, v->bytes, &c->out);
+    fake_turn(c->fake);
+}
+
 struct msg *fake_msg(const char *channel, uint64_t seq, uint64_t offset,
                      const char *text)
 {

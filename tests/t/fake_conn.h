@@ -84,6 +84,7 @@ unsigned fake_limited(const struct fake *f, enum limit which);
 unsigned fake_visit(struct conn *c, struct msg **m, unsigned count,
                     size_t taken);
 void fake_put(struct conn *c, struct msg *m); /* one, all of it */
+void fake_put_flags(struct conn *c, struct msg *m, unsigned flags);
 /* A text message of channel with these numbers; the caller drops it. */
 struct msg *fake_msg(const char *channel, uint64_t seq, uint64_t offset,
                      const char *text);

@@ -1,0 +1,456 @@
+/* Laws 1 to 4, as far as the router keeps them. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "tests/router/world.h"
+
+static const char big[] =
+    "0123456789012345678901234567890123456789012345678901234567890123456789";
+
+TEST(a_publisher_who_listens_gets_its_message_and_then_the_answer)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    struct frame_published f;
+    struct msg_parts m;
+
+    peer_login(p, 1, "user/ana");
+    peer_login(p, 2, "user/ana");
+    peer_publish(p, "user/ana", "hello");
+    m = peer_message(p);
+    EXPECT_SLICE(m.data, SLICE("hello"));
+    EXPECT_INT(m.offset, 1);
+    EXPECT_INT(m.flags, MSG_STORED);
+    f = peer_taken(p, 1);
+    EXPECT_INT(f.offset, 1);
+    EXPECT_INT(f.seq, w->router.seq);
+    EXPECT_INT(f.reached, 2);
+    EXPECT_SLICE(f.id, SLICE("user/ana"));
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(nothing_is_sent_or_acknowledged_before_it_is_committed)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    uint64_t before = w->router.seq;
+
+    peer_login(p, 1, "a");
+    EXPECT_STR(peer_heard(p), "[LOGGED_IN]");
+    peer_publish(p, "a", "one");
+    EXPECT_STR(peer_heard(p), "");
+    world_turn(w); /* the batch is with the writer now */
+    EXPECT(writer_busy(w->router.writer));
+    EXPECT_STR(peer_heard(p), "");
+    EXPECT_INT(w->router.seq, before);
+    world_settle(w);
+    EXPECT_STR(peer_heard(p), "one [PUBLISHED]");
+    EXPECT_INT(p->pipe->seq, w->router.seq);
+    EXPECT(w->router.seq > before);
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(what_comes_while_a_commit_is_under_way_makes_one_batch)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    struct writer_figures f;
+
+    peer_login(p, 1, "a");
+    peer_publish(p, "a", "1");
+    world_turn(w);
+    for (int i = 0; i < 100; i++)
+        peer_publish(p, "a", "2");
+    world_settle(w);
+    writer_figures(w->router.writer, &f);
+    EXPECT_INT(f.rows, 101);
+    EXPECT_INT(f.commits, 2);
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(a_batch_holds_at_most_256_messages_or_a_megabyte)
+{
+    struct world *w = world_new((const char *const[]){
+        "limits.message=1M", NULL});
+    struct peer *p = peer_join(w, "gw1");
+    char *huge = malloc(700001);
+    struct writer_figures f;
+
+    for (int i = 0; i < 600; i++)
+        peer_publish(p, "a", "x");
+    world_settle(w);
+    writer_figures(w->router.writer, &f);
+    EXPECT_INT(f.commits, 3);
+    memset(huge, 'h', 700000);
+    huge[700000] = '\0';
+    for (int i = 0; i < 3; i++)
+        peer_publish(p, "a", huge);
+    world_settle(w);
+    writer_figures(w->router.writer, &f);
+    EXPECT_INT(f.commits, 6);
+    EXPECT_INT(f.rows, 603);
+    free(huge);
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(a_message_without_history_waits_for_the_commit_in_front_of_it)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+
+    peer_login(p, 1, "volatile/v");
+    peer_login(p, 1, "a");
+    EXPECT_STR(peer_heard(p), "[LOGGED_IN] [LOGGED_IN]");
+    peer_publish(p, "volatile/v", "first");
+    world_turn(w); /* nothing in front of it: at once */
+    EXPECT_STR(peer_heard(p), "first [PUBLISHED]");
+    peer_publish(p, "a", "stored");
+    world_turn(w);
+    peer_publish(p, "volatile/v", "behind");
+    EXPECT(writer_busy(w->router.writer));
+    EXPECT_STR(peer_heard(p), "");
+    world_settle(w);
+    EXPECT_STR(peer_heard(p), "stored [PUBLISHED] behind [PUBLISHED]");
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(one_order_over_all_ids_on_every_link)
+{
+    struct world *w = world_new(NULL);
+    struct peer *one = peer_join(w, "gw1"), *two = peer_join(w, "gw2");
+    static const char *const ids[] = {"a", "volatile/b", "room/c", "d"};
+    uint64_t last[2] = {0, 0};
+
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+        peer_login(one, 1, ids[i]);
+        peer_login(two, 1, ids[i]);
+    }
+    for (int i = 0; i < 200; i++) {
+        peer_publish(i % 3 ? one : two, ids[i % 4], "x");
+        if (i % 7 == 0)
+            world_turn(w);
+    }
+    for (int i = 0; i < 200; i++) {
+        uint64_t seq[2] = {peer_message(one).seq, peer_message(two).seq};
+
+        EXPECT_INT(seq[0], seq[1]);
+        EXPECT(seq[0] > last[0]);
+        last[0] = seq[0];
+    }
+    peer_free(one);
+    peer_free(two);
+    world_free(w);
+}
+
+/* ---- failure ----------------------------------------------------------- */
+
+/* Publishes until the disk is full; returns how many were taken. */
+static unsigned fill_disk(struct world *w, struct peer *p, const char *id)
+{
+    static char block[60000];
+    unsigned taken = 0;
+
+    memset(block, 'f', sizeof block - 1);
+    for (;; taken++) {
+        struct frame_published f;
+
+        f = peer_answer(p, peer_publish(p, id, block));
+        if (f.status != PUBLISHED_OK) {
+            EXPECT_INT(f.status, PUBLISHED_UNAVAILABLE);
+            EXPECT_SLICE(f.code, SLICE("store.full"));
+            world_settle(w);
+            return taken;
+        }
+        EXPECT(taken < 1000);
+    }
+}
+
+static struct world *small_disk(void)
+{
+    struct world *w = world_new((const char *const[]){
+        "store.ballast=0", "namespace.history=all", NULL});
+
+    world_stop(w);
+    w->max_size = 1024 * 1024;
+    world_start(w);
+    return w;
+}
+
+TEST(a_failed_commit_takes_no_number_and_delivers_nothing)
+{
+    struct world *w = small_disk();
+    struct peer *p = peer_join(w, "gw1");
+    uint64_t seq, offset, number;
+    struct frame_published f;
+
+    peer_login(p, 1, "a");
+    fill_disk(w, p, "fill");
+    seq = w->router.seq;
+    offset = table_find(&w->router.table, SLICE("fill"))->past->last_offset;
+    peer_heard(p);
+    number = peer_publish(p, "a", big);
+    f = peer_answer(p, number);
+    if (f.status == PUBLISHED_OK) { /* a last page was left */
+        seq = f.seq;
+        while (f.status == PUBLISHED_OK)
+            seq = MAX(seq, f.seq), f = peer_answer(p, peer_publish(p, "a",
+                                                                   big));
+    }
+    EXPECT_SLICE(f.code, SLICE("store.full"));
+    EXPECT_INT(w->router.seq, seq);
+    EXPECT_STR(peer_stream(p), "");
+    EXPECT_INT(table_find(&w->router.table, SLICE("fill"))->past->last_offset,
+               offset);
+    EXPECT_INT(stat_get(&w->router.stats, STAT_STORE_FAILING), 1);
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(with_a_full_disk_what_is_not_stored_goes_on_in_order)
+{
+    struct world *w = small_disk();
+    struct peer *p = peer_join(w, "gw1");
+    static char block[60000];
+    uint64_t refused, one, two;
+
+    memset(block, 'f', sizeof block - 1);
+    peer_login(p, 1, "volatile/v");
+    fill_disk(w, p, "fill");
+    one = peer_publish(p, "volatile/v", "one");
+    refused = peer_publish(p, "fill", block);
+    two = peer_publish(p, "volatile/v", "two");
+    EXPECT_SLICE(peer_message(p).data, SLICE("one"));
+    peer_taken(p, one);
+    EXPECT_SLICE(peer_answer(p, refused).code, SLICE("store.full"));
+    EXPECT_SLICE(peer_message(p).data, SLICE("two"));
+    peer_taken(p, two);
+    /* And history is still read. */
+    peer_fetch(p, 9, "fill", FETCH_SINCE, 0, 0, 1);
+    peer_next(p, FRAME_ROW);
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(what_is_queued_behind_a_failed_commit_is_refused_with_it)
+{
+    struct world *w = small_disk();
+    struct peer *p = peer_join(w, "gw1");
+    static char block[60000];
+    uint64_t first, behind, free_one;
+
+    memset(block, 'f', sizeof block - 1);
+    peer_login(p, 1, "**");
+    fill_disk(w, p, "fill");
+    peer_heard(p);
+    first = peer_publish(p, "fill", block);
+    world_turn(w);
+    behind = peer_publish(p, "b", block);
+    free_one = peer_publish(p, "volatile/v", "free");
+    EXPECT_SLICE(peer_answer(p, first).code, SLICE("store.full"));
+    EXPECT_SLICE(peer_answer(p, behind).code, SLICE("store.full"));
+    EXPECT_SLICE(peer_message(p).data, SLICE("free"));
+    peer_taken(p, free_one);
+    world_settle(w);
+    EXPECT(table_find(&w->router.table, SLICE("b")) == NULL);
+    peer_free(p);
+    world_free(w);
+}
+
+/* ---- once ---------------------------------------------------------------- */
+
+static struct frame_publish keyed(const char *id, const char *text,
+                                  const char *key)
+{
+    return (struct frame_publish){.id = slice_str(id),
+                                  .data = slice_str(text),
+                                  .idempotency = slice_str(key)};
+}
+
+TEST(a_key_used_again_gets_the_first_answer)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    struct frame_published first, again;
+
+    peer_login(p, 1, "a");
+    first = peer_taken(p, peer_publish_frame(p, keyed("a", "x", "k")));
+    again = peer_answer(p, peer_publish_frame(p, keyed("a", "x", "k")));
+    EXPECT_INT(again.status, PUBLISHED_DUPLICATE);
+    EXPECT_INT(again.seq, first.seq);
+    EXPECT_INT(again.offset, first.offset);
+    EXPECT_INT(again.ts_ms, first.ts_ms);
+    again = peer_answer(p, peer_publish_frame(p, keyed("a", "y", "k")));
+    EXPECT_INT(again.status, PUBLISHED_CONFLICT);
+    peer_taken(p, peer_publish_frame(p, keyed("b", "y", "k")));
+    world_settle(w);
+    peer_heard(p);
+    world_restart(w);
+    peer_free(p);
+    p = peer_join(w, "gw1");
+    again = peer_answer(p, peer_publish_frame(p, keyed("a", "x", "k")));
+    EXPECT_INT(again.status, PUBLISHED_DUPLICATE);
+    EXPECT_INT(again.offset, 1);
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(a_key_used_again_while_the_first_is_under_way_waits_for_it)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+    uint64_t other, twin;
+    struct frame_published first;
+
+    peer_login(p, 1, "a");
+    peer_publish_frame(p, keyed("a", "x", "k"));
+    twin = peer_publish_frame(q, keyed("a", "x", "k"));
+    other = peer_publish_frame(p, keyed("a", "y", "k"));
+    EXPECT_INT(peer_answer(p, other).status, PUBLISHED_CONFLICT);
+    first = peer_taken(p, 1);
+    EXPECT_INT(peer_answer(q, twin).status, PUBLISHED_DUPLICATE);
+    EXPECT_INT(first.offset, 1);
+    EXPECT_INT(w->router.table.seats, 1);
+    peer_fetch(p, 1, "a", FETCH_SINCE, 0, 0, 10);
+    peer_next(p, FRAME_ROW);
+    EXPECT_STR(peer_heard(p), "[PAGE_END]");
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
+TEST(a_publication_sent_again_is_stored_once)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    struct frame_publish f = {.id = SLICE("a"), .data = SLICE("x")};
+    struct frame_published first, again;
+
+    first = peer_taken(p, peer_publish_frame(p, f));
+    f.number = first.number;
+    f.flags = PUBLISH_RESENT;
+    peer_break(p); /* the router lives, the answer was lost */
+    peer_return(p);
+    again = peer_answer(p, peer_publish_frame(p, f));
+    EXPECT_INT(again.status, PUBLISHED_DUPLICATE);
+    EXPECT_INT(again.seq, first.seq);
+    world_restart(w); /* the router dies behind the commit */
+    peer_return(p);
+    again = peer_answer(p, peer_publish_frame(p, f));
+    EXPECT_INT(again.status, PUBLISHED_DUPLICATE);
+    EXPECT_INT(again.seq, first.seq);
+    f.number = 99; /* one that had not been taken */
+    again = peer_answer(p, peer_publish_frame(p, f));
+    EXPECT_INT(again.status, PUBLISHED_OK);
+    EXPECT_INT(again.offset, 2);
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(a_publication_sent_again_while_under_way_is_answered_once)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    struct frame_publish f = {.id = SLICE("a"), .data = SLICE("x")};
+
+    f.number = peer_publish_frame(p, f);
+    world_turn(w);
+    peer_break(p);
+    peer_return(p);
+    f.flags = PUBLISH_RESENT;
+    peer_publish_frame(p, f);
+    peer_taken(p, f.number);
+    world_settle(w);
+    EXPECT_STR(peer_heard(p), "");
+    EXPECT_INT(table_find(&w->router.table, SLICE("a"))->past->last_offset,
+               1);
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(the_end_of_a_link_leaves_its_publications_to_be_stored)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+
+    peer_login(q, 1, "a");
+    peer_publish(p, "a", "x");
+    peer_break(p);
+    EXPECT_SLICE(peer_message(q).data, SLICE("x"));
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
+/* ---- refusals ---------------------------------------------------------- */
+
+TEST(what_cannot_be_published_is_refused_in_words)
+{
+    struct world *w = world_new((const char *const[]){
+        "limits.message=1K", "limits.channels=2", NULL});
+    struct peer *p = peer_join(w, "gw1");
+    static char large[1026];
+    struct frame_published f;
+
+    f = peer_answer(p, peer_publish(p, "a b", "x"));
+    EXPECT_INT(f.status, PUBLISHED_BAD);
+    EXPECT_SLICE(f.code, SLICE("channel.bad"));
+    memset(large, 'x', 1025);
+    f = peer_answer(p, peer_publish(p, "a", large));
+    EXPECT_INT(f.status, PUBLISHED_TOO_BIG);
+    large[1024] = '\0';
+    peer_taken(p, peer_publish(p, "a", large));
+    peer_taken(p, peer_publish(p, "b", "x"));
+    f = peer_answer(p, peer_publish(p, "c", "x"));
+    EXPECT_INT(f.status, PUBLISHED_TOO_MANY);
+    EXPECT_SLICE(f.code, SLICE("channels.full"));
+    peer_login(p, 1, "d");
+    EXPECT_INT(peer_logged_in(p, NULL).flags, ID_REFUSED);
+    EXPECT_INT(stat_get(&w->router.stats, STAT_LIMIT_CHANNELS), 2);
+    EXPECT_INT(stat_get(&w->router.stats, STAT_LIMIT_MESSAGE), 1);
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(a_router_that_goes_down_leaves_new_publications_to_the_next)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    struct peer *tool = peer_join_as(w, "", PEER_CTL);
+
+    peer_publish(p, "a", "x");
+    router_drain(&w->router);
+    EXPECT(!router_drained(&w->router));
+    peer_publish(p, "a", "y");
+    EXPECT_INT(peer_answer(tool, peer_publish(tool, "a", "y")).status,
+               PUBLISHED_UNAVAILABLE);
+    world_settle(w);
+    EXPECT(router_drained(&w->router));
+    EXPECT_STR(peer_heard(p), "[DRAIN] [PUBLISHED]");
+    peer_free(p);
+    peer_free(tool);
+    world_free(w);
+}
+
+TEST(gateways_are_not_read_while_too_much_waits)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+
+    for (unsigned i = 0; i <= QUEUE_COUNT_HIGH; i++)
+        peer_publish(p, "a", "x");
+    EXPECT(!p->pipe->paused);
+    world_turn(w);
+    EXPECT(p->pipe->paused);
+    world_settle(w);
+    EXPECT(!p->pipe->paused);
+    EXPECT_INT(w->router.publish.queued, 0);
+    EXPECT_INT(w->router.publish.queued_bytes, 0);
+    peer_free(p);
+    world_free(w);
+}

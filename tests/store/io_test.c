@@ -1,0 +1,394 @@
+/* The disk fails: writes and syncs return errors, or the power goes and what
+ * was not synced is gone. These functions stand in front of the C library's,
+ * also for SQLite. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "tests/store/shelf.h"
+
+/* --- the disk --- */
+
+/* What a write replaced, until it is synced. */
+struct undo {
+    struct undo *before;
+    ino_t inode;
+    off_t offset, size; /* size: of the file before */
+    size_t len;
+    uint8_t bytes[];
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct undo *undo;
+static bool recording;
+static long calls, fail_at = -1;
+static bool fail_on;       /* from then on, not only once */
+static int fail_errno, syncs;
+
+static bool fails(void)
+{
+    long now = calls++;
+    bool yes = fail_at >= 0 && (fail_on ? now >= fail_at : now == fail_at);
+
+    if (yes)
+        errno = fail_errno;
+    return yes;
+}
+
+static void record(int fd, size_t len, off_t offset)
+{
+    struct undo *u = malloc(sizeof *u + len);
+    struct stat st;
+    ssize_t n;
+
+    if (!u || fstat(fd, &st) < 0)
+        abort();
+    n = pread(fd, u->bytes, len, offset);
+    u->inode = st.st_ino;
+    u->offset = offset;
+    u->size = st.st_size;
+    u->len = n > 0 ? (size_t)n : 0;
+    u->before = undo;
+    undo = u;
+}
+
+static ssize_t write_at(int fd, const void *bytes, size_t len, off_t offset)
+{
+    bool no;
+
+    pthread_mutex_lock(&lock);
+    no = fails();
+    if (!no && recording)
+        record(fd, len, offset);
+    pthread_mutex_unlock(&lock);
+    return no ? -1 : syscall(SYS_pwrite64, fd, bytes, len, offset);
+}
+
+static void settle(int fd)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        abort();
+    for (struct undo **u = &undo; *u;) {
+        struct undo *gone = *u;
+
+        if (gone->inode != st.st_ino) {
+            u = &gone->before;
+            continue;
+        }
+        *u = gone->before;
+        free(gone);
+    }
+}
+
+static int sync_file(int fd, long number)
+{
+    bool no;
+
+    pthread_mutex_lock(&lock);
+    no = fails();
+    if (!no) {
+        syncs++;
+        settle(fd);
+    }
+    pthread_mutex_unlock(&lock);
+    return no ? -1 : (int)syscall(number, fd);
+}
+
+/* Declared by unistd.h; SQLite is linked to either of the first two. */
+ssize_t pwrite(int fd, const void *bytes, size_t len, off_t offset)
+{
+    return write_at(fd, bytes, len, offset);
+}
+
+ssize_t pwrite64(int fd, const void *bytes, size_t len, off64_t offset)
+{
+    return write_at(fd, bytes, len, offset);
+}
+
+int fdatasync(int fd)
+{
+    return sync_file(fd, SYS_fdatasync);
+}
+
+int fsync(int fd)
+{
+    return sync_file(fd, SYS_fsync);
+}
+
+static void disk_fails(long at, bool on, int with)
+{
+    pthread_mutex_lock(&lock);
+    calls = 0;
+    fail_at = at;
+    fail_on = on;
+    fail_errno = with;
+    pthread_mutex_unlock(&lock);
+}
+
+/* True when a failure did happen. */
+static bool disk_works(void)
+{
+    bool failed;
+
+    pthread_mutex_lock(&lock);
+    failed = fail_at >= 0 && calls > fail_at;
+    fail_at = -1;
+    pthread_mutex_unlock(&lock);
+    return failed;
+}
+
+/* Nothing that was not synced has reached the disk. */
+static void forget_unsynced(const char *path, struct buf *bytes)
+{
+    struct stat st;
+
+    EXPECT_OK(stat(path, &st));
+    pthread_mutex_lock(&lock);
+    recording = false;
+    for (struct undo *u = undo; u; u = u->before) {
+        if (u->inode != st.st_ino)
+            continue;
+        if (bytes->len > (size_t)u->size)
+            buf_truncate(bytes, (size_t)u->size);
+        if (u->len)
+            memcpy(bytes->ptr + u->offset, u->bytes, u->len);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+static void cut_power(struct shelf *s)
+{
+    shelf_cut(s, forget_unsynced);
+    while (undo) {
+        struct undo *u = undo;
+
+        undo = u->before;
+        free(u);
+    }
+}
+
+/* --- tests --- */
+
+TEST(the_disk_of_these_tests_is_the_one_sqlite_uses)
+{
+    struct shelf s = shelf_init("db");
+    int before;
+
+    shelf_open(&s);
+    disk_fails(0, true, EIO);
+    shelf_submit(&s, (struct entry[]){ shelf_entry("room/a", "x") }, 1);
+    EXPECT(disk_works());
+    shelf_put(&s, "room/a", "x");
+    before = syncs;
+    shelf_put(&s, "room/a", "y");
+    EXPECT_INT(syncs, before);
+    shelf_close(&s);
+}
+
+TEST(power_is_on_the_disk_before_the_answer)
+{
+    struct shelf s = shelf_init("db");
+    struct entry e = shelf_entry("match/1", "goal");
+    int before;
+
+    e.sync = true;
+    shelf_open(&s);
+    shelf_put(&s, "room/a", "x");
+    before = syncs;
+    shelf_put(&s, "room/a", "x");
+    EXPECT_INT(syncs, before);
+    EXPECT_OK(shelf_submit(&s, &e, 1));
+    EXPECT(syncs > before);
+    shelf_close(&s);
+}
+
+/* Runs batches while the disk fails; notes what was acknowledged. */
+static unsigned workload(struct shelf *s, uint64_t *acked)
+{
+    unsigned n = 0;
+
+    for (int i = 0; i < 6; i++) {
+        struct entry e[3] = {
+            shelf_entry("room/a", "a"), shelf_entry("volatile/x", "v"),
+            shelf_entry("room/a", "b"),
+        };
+
+        e[1].stored = false;
+        e[2].sync = i % 3 == 0;
+        (void)shelf_submit(s, e, 3);
+        EXPECT_OK(e[1].rc); /* whatever the disk says */
+        EXPECT_INT(e[1].rec.offset, i + 1);
+        EXPECT_INT(e[0].rc, e[2].rc);
+        if (e[0].rc < 0)
+            EXPECT_INT(e[0].rec.seq, 0);
+        else
+            acked[n++] = e[0].rec.offset, acked[n++] = e[2].rec.offset;
+    }
+    return n;
+}
+
+/* Everything acknowledged is there, once, and nothing twice. */
+static void expect_kept(struct shelf *s, const uint64_t *acked, unsigned n)
+{
+    struct page *p = shelf_read(s, "room/a", 0);
+    size_t at = 0;
+
+    EXPECT_OK(p->rc);
+    EXPECT_INT(p->damaged_count, 0);
+    for (size_t i = 0; i < p->count; i++)
+        EXPECT_INT(p->records[i].offset, i + 1);
+    for (unsigned i = 0; i < n; i++) {
+        while (at < p->count && p->records[at].offset != acked[i])
+            at++;
+        EXPECT(at < p->count);
+    }
+    page_free(p);
+}
+
+static bool try_failure(long at, bool on, int with)
+{
+    struct shelf s = shelf_init("db");
+    uint64_t acked[13];
+    unsigned n;
+    bool failed;
+
+    shelf_open(&s);
+    disk_fails(at, on, with);
+    n = workload(&s, acked);
+    failed = disk_works();
+    EXPECT(failed || n == 12);
+    acked[n++] = shelf_put(&s, "room/a", "after").rec.offset;
+    expect_kept(&s, acked, n);
+    shelf_kill(&s);
+    shelf_open(&s);
+    EXPECT_STR(epoch_reason_name(s.report.why), "same");
+    EXPECT_INT(s.report.check, CHECK_GOOD);
+    expect_kept(&s, acked, n);
+    shelf_close(&s);
+    unlink(s.opt.path);
+    return failed;
+}
+
+TEST(after_any_one_failed_write_or_sync_nothing_acknowledged_is_lost)
+{
+    long n = 0;
+
+    while (try_failure(n, false, EIO))
+        n++;
+    EXPECT(n > 30); /* so many writes and syncs there are */
+}
+
+TEST(a_disk_that_fails_for_a_while_needs_no_restart)
+{
+    for (long n = 0; try_failure(n, true, EIO); n += 7)
+        ;
+}
+
+TEST(a_full_disk_needs_no_restart)
+{
+    for (long n = 0; try_failure(n, true, ENOSPC); n += 7)
+        ;
+}
+
+TEST(a_file_size_limit_is_a_full_disk)
+{
+    struct shelf s = shelf_init("db");
+    struct rlimit limit = { 400000, RLIM_INFINITY };
+    static char big[50000];
+    struct entry e = shelf_entry("room/a", big);
+    int rc;
+
+    memset(big, 'x', sizeof big - 1);
+    signal(SIGXFSZ, SIG_IGN);
+    shelf_open(&s);
+    EXPECT_OK(setrlimit(RLIMIT_FSIZE, &limit));
+    do
+        rc = shelf_submit(&s, &e, 1);
+    while (rc == 0);
+    EXPECT_ERR(rc, ERR_FULL);
+    EXPECT_ERR(shelf_submit(&s, &e, 1), ERR_FULL);
+    limit.rlim_cur = RLIM_INFINITY;
+    EXPECT_OK(setrlimit(RLIMIT_FSIZE, &limit));
+    shelf_put(&s, "room/a", "room again");
+    shelf_close(&s);
+}
+
+/* The mark stands in the guard as well: it moves when nothing else can. */
+TEST(a_full_disk_does_not_stop_what_is_not_stored)
+{
+    struct shelf s = shelf_init("db");
+    struct entry *e = calloc(10000, sizeof *e);
+    uint64_t last = 0;
+
+    EXPECT(e);
+    for (int i = 0; i < 10000; i++) {
+        e[i] = shelf_entry("volatile/x", "x");
+        e[i].stored = false;
+    }
+    s.opt.max_size = 1 << 17;
+    shelf_open(&s);
+    while (shelf_submit(&s, (struct entry[]){ shelf_entry("r", "x") }, 1)
+           == 0)
+        ;
+    while (last < (5 << 19)) {
+        (void)shelf_submit(&s, e, 10000);
+        EXPECT_OK(e[9999].rc);
+        EXPECT(e[0].rec.seq > last);
+        last = e[9999].rec.seq;
+    }
+    free(e);
+    shelf_kill(&s);
+    shelf_open(&s);
+    EXPECT(s.first_seq > last);
+    EXPECT_STR(epoch_reason_name(s.report.why), "same");
+    shelf_close(&s);
+}
+
+/* --- power cuts --- */
+
+TEST(a_power_cut_takes_only_what_did_not_ask_for_power)
+{
+    for (int round = 0; round < 40; round++) {
+        struct shelf s = shelf_init("db");
+        uint64_t safe = 0, last_seq = 0;
+        char boot[32], epoch[EPOCH_SIZE];
+        struct page *p;
+
+        recording = true;
+        shelf_open(&s);
+        for (uint64_t i = test_random() % 30; i > 0; i--) {
+            struct entry e = shelf_entry("match/1", "goal");
+
+            e.sync = test_random() % 5 == 0;
+            EXPECT_OK(shelf_submit(&s, &e, 1));
+            last_seq = e.rec.seq;
+            if (e.sync)
+                safe = e.rec.offset;
+        }
+        memcpy(epoch, s.epoch, sizeof epoch);
+        cut_power(&s);
+        snprintf(boot, sizeof boot, "after-%d", round);
+        shelf_set_boot(boot);
+        shelf_open(&s);
+        EXPECT_STR(epoch_reason_name(s.report.why), "boot");
+        EXPECT(strcmp(s.epoch, epoch) != 0);
+        EXPECT(s.first_seq > last_seq);
+        p = shelf_read(&s, "match/1", 0);
+        EXPECT_OK(p->rc);
+        EXPECT(p->count >= safe);
+        for (size_t i = 0; i < p->count; i++)
+            EXPECT_INT(p->records[i].offset, i + 1);
+        EXPECT_INT(shelf_put(&s, "match/1", "x").rec.offset, p->count + 1);
+        page_free(p);
+        shelf_close(&s);
+        unlink(s.opt.path);
+    }
+}
