@@ -18,6 +18,7 @@ else ifeq ($(VARIANT),tsan)
 MODE    := -O1 -DDEBUG -fno-omit-frame-pointer -fsanitize=thread
 else ifeq ($(VARIANT),fuzz)
 CC      := clang
+WARN    += -Wno-string-conversion
 MODE    := -O1 -DDEBUG -fno-omit-frame-pointer -fno-sanitize-recover=all \
            -fsanitize=fuzzer-no-link,address,undefined
 else ifneq ($(VARIANT),)

@@ -239,7 +239,8 @@ static struct pub *find_number(struct list_node *list, uint64_t life,
 }
 
 /* A gateway that has come back sends again what it knows no answer to. True:
- * this one was taken, and is or will be answered. */
+ * this one was taken, and is or will be answered, as if for the first time:
+ * the client knows nothing of it. */
 static bool known_by_name(struct link *l, uint64_t number, struct slice id)
 {
     struct publish *p = &l->router->publish;
@@ -247,17 +248,18 @@ static bool known_by_name(struct link *l, uint64_t number, struct slice id)
     struct pub *pub;
 
     if (a) {
-        repeat(l, number,
-               &(struct frame_published){
-                   .status = PUBLISHED_OK,
-                   .created = a->created,
-                   .seq = a->seq,
-                   .offset = a->offset,
-                   .ts_ms = a->ts_ms,
-                   .reached = a->reached,
-                   .id = a->id_len ? answer_id(a) : id,
-                   .body = answer_body(a),
-               });
+        stat_add(&l->router->stats, STAT_DUPLICATES, 1);
+        answer(l, &(struct frame_published){
+                      .number = number,
+                      .status = PUBLISHED_OK,
+                      .created = a->created,
+                      .seq = a->seq,
+                      .offset = a->offset,
+                      .ts_ms = a->ts_ms,
+                      .reached = a->reached,
+                      .id = a->id_len ? answer_id(a) : id,
+                      .body = answer_body(a),
+                  });
         return true;
     }
     pub = find_number(&p->flight, l->who.life, number);

@@ -63,8 +63,7 @@ static int factor_of(enum opt_type type, struct slice unit, int64_t *ret)
 static const char *const how_to[] = {
     [OPT_SIZE] = "a size is a number of bytes, or like 64K, 1M, 2G, 25%",
     [OPT_COUNT] = "a count is a number, or like 10K, 1M",
-    [OPT_DURATION] = "a time is a number of seconds, or like 500ms, 10s, 5m, "
-                     "1h, 1d",
+    [OPT_DURATION] = "a time is a number of seconds, or like 500ms, 10s, 1h",
 };
 
 static int parse_number(const struct opt_row *row, struct slice text,

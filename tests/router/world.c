@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/err.h"
+#include "base/log.h"
 #include "base/secret.h"
 
 /* ---- the world --------------------------------------------------------- */
@@ -35,6 +36,7 @@ struct world *world_new(const char *const *sets)
     struct config_source from = {.sets = sets, .dir = test_dir()};
     struct opt_error err = {.text = ""};
 
+    log_set_level(getenv("T_LOG") ? LOG_DEBUG : LOG_ERROR);
     while (sets && sets[from.set_count])
         from.set_count++;
     if (config_load(&w->config, &from, &err) < 0)

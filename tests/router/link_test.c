@@ -1,0 +1,389 @@
+/* Links that come, go, come back, and fall behind. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "tests/router/world.h"
+
+/* As a gateway does it: all logins again, then SYNCED. */
+static void return_with(struct peer *p, const char *id)
+{
+    peer_return(p);
+    peer_login_as(p, 1, id, "", LOGIN_RESYNC, 0);
+    peer_synced(p);
+}
+
+/* It is told what came since, in order, once; then it is live. */
+static void expect_missed(struct peer *p, const char *stream)
+{
+    world_settle(p->world);
+    EXPECT_STR(peer_stream(p), stream);
+    EXPECT_INT(p->link->state, LINK_LIVE);
+}
+
+static void publish_all(struct peer *p, const char *id, int from, int to)
+{
+    char text[16];
+
+    for (int i = from; i <= to; i++) {
+        snprintf(text, sizeof text, "%d", i);
+        peer_publish(p, id, text);
+    }
+    world_settle(p->world);
+}
+
+TEST(a_login_is_answered_at_its_place_in_the_stream)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+    struct logged_in_id i;
+    uint64_t seq;
+
+    peer_taken(q, peer_publish(q, "a", "before"));
+    peer_publish(q, "a", "under way");
+    world_turn(w);
+    peer_login(p, 1, "a");
+    i = peer_logged_in(p, &seq);
+    EXPECT_INT(seq, w->router.seq);
+    EXPECT_INT(i.last_offset, 1);
+    EXPECT_INT(i.last_seq, seq);
+    EXPECT_INT(i.flags, 0);
+    peer_publish(q, "a", "after");
+    world_settle(w);
+    EXPECT_STR(peer_stream(p), "under way after");
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
+TEST(what_a_returning_gateway_missed_comes_once_and_in_order)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+
+    peer_login(p, 1, "a");
+    peer_publish(q, "a", "1");
+    p->seq = peer_message(p).seq;
+    peer_break(p);
+    publish_all(q, "a", 2, 5);
+    publish_all(q, "other", 6, 7);
+    return_with(p, "a");
+    expect_missed(p, "2 3 4 5 [RESYNCED]");
+    peer_publish(q, "a", "8");
+    world_settle(w);
+    EXPECT_STR(peer_stream(p), "8");
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
+TEST(a_gateway_that_lived_on_over_a_restart_gets_what_it_missed)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    struct peer *q;
+
+    peer_login(p, 1, "a");
+    publish_all(p, "a", 1, 2);
+    p->seq = peer_message(p).seq; /* 2 did not arrive */
+    world_restart(w);
+    p->pipe = NULL;
+    q = peer_join(w, "gw2");
+    publish_all(q, "a", 3, 3);
+    return_with(p, "a");
+    expect_missed(p, "2 3 [RESYNCED]");
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
+TEST(far_more_than_the_tail_is_read_in_pages_from_the_store)
+{
+    struct world *w = world_new((const char *const[]){
+        "limits.page=100", "namespace.history=all", NULL});
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+    uint64_t last = 0;
+
+    peer_login(p, 1, "a");
+    peer_publish(q, "a", "1");
+    p->seq = peer_message(p).seq;
+    peer_break(p);
+    publish_all(q, "a", 2, TAIL_COUNT + 1000);
+    return_with(p, "a");
+    /* And while it catches up there is always something new. */
+    for (int n = TAIL_COUNT + 1001; p->link->state != LINK_LIVE; n++)
+        publish_all(q, n % 2 ? "a" : "b", n, n);
+    EXPECT(w->router.stats.values[STAT_PAGES] > 5);
+    world_settle(w);
+    for (;;) {
+        struct fake_frame *f = fake_pipe_take(p->pipe);
+        struct msg_parts m;
+
+        if (!f)
+            break;
+        if (f->code == FRAME_DELIVER) {
+            EXPECT_OK(frame_read_deliver(buf_slice(&f->body), &m));
+            EXPECT_INT(m.offset, last ? last + 1 : 2);
+            last = m.offset;
+        }
+        fake_frame_free(f);
+    }
+    EXPECT_INT(last, table_find(&w->router.table, SLICE("a"))
+                         ->past->last_offset);
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
+TEST(only_what_somebody_on_the_link_listens_to_comes_also_by_pattern)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+
+    peer_break(p);
+    publish_all(q, "match-like/a", 1, 1);
+    publish_all(q, "x", 2, 2);
+    publish_all(q, "match-like/b", 3, 3);
+    return_with(p, "match-like/*");
+    expect_missed(p, "1 3 [RESYNCED]");
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
+TEST(a_login_during_the_repair_is_answered_behind_it)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+
+    peer_break(p);
+    publish_all(q, "a", 1, 2);
+    peer_return(p);
+    peer_login_as(p, 1, "a", "", LOGIN_RESYNC, 0);
+    peer_login(p, 2, "b"); /* a newcomer */
+    peer_closed(p, 1);
+    EXPECT_STR(peer_heard(p), "[LOGGED_IN]");
+    peer_synced(p);
+    world_settle(w);
+    EXPECT_STR(peer_heard(p), "1 2 [RESYNCED] [LOGGED_IN]");
+    EXPECT_INT(p->link->seats.conns, 1);
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
+TEST(a_link_whose_queue_is_full_gets_nothing_until_it_drained)
+{
+    struct world *w = world_new((const char *const[]){
+        "namespace.history=all", NULL});
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+    struct peer *other = peer_join(w, "gw3");
+
+    peer_login(p, 1, "a");
+    peer_login(other, 1, "a");
+    peer_heard(p);
+    fake_pipe_stall(p->pipe, 100); /* about two messages */
+    publish_all(q, "a", 1, 20);
+    EXPECT_INT(p->link->state, LINK_STALE);
+    EXPECT_STR(peer_stream(p), "1 2");
+    EXPECT_STR(peer_stream(other),
+               "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20");
+    peer_login(p, 2, "b");
+    EXPECT_STR(peer_heard(p), "");
+    fake_pipe_drain(p->pipe);
+    publish_all(q, "a", 21, 21);
+    world_settle(w);
+    EXPECT_STR(peer_heard(p), "3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 "
+               "21 [RESYNCED] [LOGGED_IN]");
+    EXPECT_INT(stat_get(&w->router.stats, STAT_LINKS_STALE), 1);
+    peer_free(p);
+    peer_free(q);
+    peer_free(other);
+    world_free(w);
+}
+
+TEST(a_repair_takes_the_next_page_only_when_the_link_has_room)
+{
+    struct world *w = world_new((const char *const[]){
+        "limits.page=10", "namespace.history=all", NULL});
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+
+    peer_break(p);
+    publish_all(q, "a", 1, TAIL_COUNT + 100);
+    peer_return(p);
+    peer_login_as(p, 1, "a", "", LOGIN_RESYNC, 0);
+    fake_pipe_stall(p->pipe, 100);
+    peer_synced(p);
+    for (int i = 0; i < 50; i++)
+        EXPECT_OK(loop_step(w->loop, MILLISECOND));
+    EXPECT_INT(p->link->state, LINK_READING);
+    EXPECT_INT(p->link->delivered, 10);
+    fake_pipe_drain(p->pipe);
+    expect_missed(p, peer_stream(p));
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
+TEST(the_seats_of_a_dead_link_go_at_once)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+
+    peer_login(p, 1, "a");
+    peer_login(q, 1, "a");
+    EXPECT_INT(peer_taken(q, peer_publish(q, "a", "x")).reached, 2);
+    peer_break(p);
+    EXPECT_INT(peer_taken(q, peer_publish(q, "a", "x")).reached, 1);
+    EXPECT_INT(w->router.links.count, 1);
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
+TEST(one_that_joins_under_the_same_name_replaces_the_old_link)
+{
+    struct world *w = world_new(NULL);
+    struct peer *old = peer_join(w, "gw1"), *p;
+
+    peer_login(old, 1, "a");
+    p = peer_join(w, "gw1");
+    world_turn(w);
+    old->pipe = NULL;
+    EXPECT_INT(w->router.links.count, 1);
+    EXPECT_INT(w->router.table.seats, 0);
+    peer_free(old);
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(links_without_a_name_are_given_one)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, ""), *q = peer_join(w, "");
+
+    EXPECT_STR(p->link->who.name, "http1");
+    EXPECT_STR(q->link->who.name, "http2");
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
+/* ---- wrong peers ------------------------------------------------------- */
+
+static void expect_fault(struct world *w, uint8_t code, struct slice body,
+                         int err)
+{
+    struct peer *p = peer_join(w, "gw1");
+
+    EXPECT_ERR(fake_pipe_say(p->pipe, code, body), err);
+    peer_break(p);
+    peer_free(p);
+}
+
+TEST(a_peer_that_breaks_the_protocol_is_refused)
+{
+    struct world *w = world_new(NULL);
+    struct buf b = BUF_INIT;
+
+    expect_fault(w, FRAME_DELIVER, SLICE(""), ERR_FRAME); /* the router's */
+    expect_fault(w, 0xee, SLICE(""), ERR_FRAME);
+    expect_fault(w, FRAME_LOGIN, SLICE("short"), ERR_FRAME);
+    expect_fault(w, FRAME_SYNCED, SLICE("12345678"), ERR_STATE); /* twice */
+    frame_write_login(&b, &(struct frame_login){.conn = 1, .count = 1});
+    frame_write_login_id(&b, &(struct login_id){0, SLICE("a b")});
+    expect_fault(w, FRAME_LOGIN, buf_slice(&b), ERR_FRAME);
+    buf_reset(&b);
+    frame_write_login(&b, &(struct frame_login){.conn = UINT32_MAX,
+                                                .count = 1});
+    frame_write_login_id(&b, &(struct login_id){0, SLICE("a")});
+    expect_fault(w, FRAME_LOGIN, buf_slice(&b), ERR_FRAME);
+    EXPECT_INT(stat_get(&w->router.stats, STAT_LINK_FAULTS), 6);
+    EXPECT_INT(w->router.table.seats, 0);
+    buf_fini(&b);
+    world_free(w);
+}
+
+TEST(nothing_is_taken_before_hello)
+{
+    struct world *w = world_new(NULL);
+    struct pipe *pipe = fake_pipe_new();
+    struct peer_id who = {.name = "gw9"};
+    struct buf b = BUF_INIT;
+    struct link *l;
+
+    EXPECT_OK(link_new(&l, &w->router, &who, pipe));
+    pipe->ops = &link_pipe;
+    pipe->ctx = l;
+    frame_write_publish(&b, &(struct frame_publish){.number = 1,
+                                                    .id = SLICE("a")});
+    EXPECT_ERR(fake_pipe_say(pipe, FRAME_PUBLISH, buf_slice(&b)), ERR_STATE);
+    buf_fini(&b);
+    world_free(w);
+}
+
+/* ---- epochs ------------------------------------------------------------ */
+
+TEST(a_gateway_that_was_served_more_than_the_store_knows_makes_a_new_epoch)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+    char before[EPOCH_MAX + 1];
+    struct frame_epoch f;
+
+    publish_all(q, "a", 1, 1);
+    snprintf(before, sizeof before, "%s", p->epoch);
+    peer_break(p);
+    p->served = p->seq = w->router.stored_seq + 1;
+    peer_return(p);
+    EXPECT(strcmp(p->epoch, before) != 0);
+    EXPECT_OK(frame_read_epoch(peer_next(q, FRAME_EPOCH), &f));
+    EXPECT_SLICE(f.epoch, slice_str(p->epoch));
+    peer_synced(p);
+    peer_next(p, FRAME_RESYNCED);
+    world_restart(w); /* it stays the new one */
+    EXPECT_STR(w->router.epoch.text, p->epoch);
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
+TEST(a_place_of_another_epoch_is_not_continued)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+
+    peer_break(p);
+    publish_all(q, "a", 1, 3);
+    snprintf(p->epoch, sizeof p->epoch, "another");
+    p->served = p->seq = UINT64_C(1) << 40;
+    return_with(p, "a");
+    expect_missed(p, "[RESYNCED]");
+    EXPECT_STR(p->epoch, w->router.epoch.text);
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
+TEST(a_place_above_the_last_stored_message_is_good_when_it_was_volatile)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    char before[EPOCH_MAX + 1];
+
+    peer_login(p, 1, "volatile/v");
+    publish_all(p, "a", 1, 1);
+    p->served = w->router.stored_seq;
+    publish_all(p, "volatile/v", 2, 4);
+    p->seq = w->router.seq;
+    EXPECT(p->seq > p->served);
+    snprintf(before, sizeof before, "%s", p->epoch);
+    world_restart(w);
+    EXPECT(w->router.seq >= p->seq);
+    p->pipe = NULL;
+    return_with(p, "volatile/v");
+    expect_missed(p, "[RESYNCED]");
+    EXPECT_STR(p->epoch, before);
+    peer_free(p);
+    world_free(w);
+}

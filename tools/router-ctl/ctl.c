@@ -1,0 +1,215 @@
+#include "tools/router-ctl/ctl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/log.h"
+
+static const char about[] =
+    "Talks to a running Touchline router: publish, subscribe, look, replay.";
+
+/* ---- help -------------------------------------------------------------- */
+
+static void put_verbs(struct buf *b)
+{
+    buf_add_str(b, "verbs:\n");
+    for (size_t i = 0; i < verb_count; i++) {
+        const struct verb *v = &verbs[i];
+        struct buf left = BUF_INIT;
+
+        buf_addf(&left, "%s %s", v->name, v->usage);
+        buf_addf(b, "  %-40s %s%s%s%s\n", buf_text(&left), v->help,
+                 v->alias ? " (also " : "", v->alias ? v->alias : "",
+                 v->alias ? ")" : "");
+        buf_fini(&left);
+    }
+    buf_add_str(b, "\nrouter-ctl help VERB shows the options of a verb, and "
+                "examples.\nexit codes: 0 done, 1 failed, 2 usage, 3 no "
+                "router reachable, 4 not found,\n5 refused\n");
+}
+
+/* ---- options ----------------------------------------------------------- */
+
+/* Its place in struct ctl_options. */
+static const struct option {
+    const char *name, *value, *help;
+    size_t at;
+} options[] = {
+#define ROW(name, value, help) \
+    { #name, value, help, offsetof(struct ctl_options, name) },
+#define FLAG(name, help) ROW(name, NULL, help)
+    CTL_OPTIONS(FLAG, ROW)
+#undef FLAG
+#undef ROW
+};
+
+/* Every verb takes it. */
+static bool of_all(const struct option *o)
+{
+    return strcmp(o->name, "json") == 0 || strcmp(o->name, "router") == 0;
+}
+
+static bool is_given(const struct ctl *c, const struct option *o)
+{
+    const char *field = (const char *)&c->opt + o->at;
+
+    if (!o->value)
+        return *(const bool *)(const void *)field;
+    return *(const char *const *)(const void *)field != NULL;
+}
+
+static bool takes(const struct verb *v, const struct option *o)
+{
+    struct slice rest = slice_str(v->options);
+
+    while (rest.ptr)
+        if (slice_eq(slice_split(&rest, ' '), slice_str(o->name)))
+            return true;
+    return false;
+}
+
+static void point_at(struct ctl *c, struct cli_option to[])
+{
+    char *base = (char *)&c->opt;
+
+    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+        void *field = base + options[i].at;
+
+        to[i] = (struct cli_option){ .name = options[i].name,
+                                     .value = options[i].value,
+                                     .help = options[i].help };
+        if (options[i].value)
+            to[i].text = field;
+        else
+            to[i].flag = field;
+    }
+}
+
+static int check_options(const struct ctl *c)
+{
+    for (size_t i = 0; i < ARRAY_LEN(options); i++)
+        if (!of_all(&options[i]) && is_given(c, &options[i])
+            && !takes(c->verb, &options[i]))
+            return ctl_usage(c, "%s takes no --%s", c->verb->name,
+                             options[i].name);
+    return EXIT_DONE;
+}
+
+int verb_help(struct ctl *c)
+{
+    const struct verb *v = c->arg_count ? verb_find(c->args[0]) : NULL;
+    struct buf b = BUF_INIT;
+    int rc;
+
+    if (c->arg_count && !v)
+        return ctl_fail(c, EXIT_USAGE, "no such verb: %s; see %s help",
+                        c->args[0], c->cli.binary);
+    if (!v) {
+        buf_addf(&b, "usage: %s [OPTION]... %s\n%s\n\n", c->cli.binary,
+                 c->cli.usage, about);
+        put_verbs(&b);
+    } else {
+        buf_addf(&b, "usage: %s %s %s\n%s\n", c->cli.binary, v->name,
+                 v->usage, v->help);
+        if (v->alias)
+            buf_addf(&b, "also called %s\n", v->alias);
+        if (*v->options)
+            buf_add_byte(&b, '\n');
+        for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+            const struct option *o = &options[i];
+
+            if (takes(v, o))
+                buf_addf(&b, "  --%s%s%-*s  %s\n", o->name,
+                         o->value ? " " : "",
+                         (int)(20 - strlen(o->name)),
+                         o->value ? o->value : "", o->help);
+        }
+        buf_addf(&b, "\nfor example:\n%s", v->example);
+    }
+    rc = show_out(&b);
+    buf_fini(&b);
+    return rc < 0 ? EXIT_FAILED : EXIT_DONE;
+}
+
+/* ---- running ----------------------------------------------------------- */
+
+static const char *nth_verb(const void *ctx, size_t i)
+{
+    UNUSED(ctx);
+    return i < verb_count ? verbs[i].name : NULL;
+}
+
+static int find_verb(struct ctl *c)
+{
+    const char *word = c->cli.arg_count ? c->cli.args[0] : NULL, *near;
+
+    if (!word)
+        return cli_usage_error(&c->cli, "what is to be done? say a verb");
+    c->verb = verb_find(word);
+    if (!c->verb) {
+        near = opt_nearest(slice_str(word), nth_verb, NULL);
+        return cli_usage_error(&c->cli, "no such verb: %s%s%s%s", word,
+                               near ? "; did you mean " : "",
+                               near ? near : "", near ? "?" : "");
+    }
+    c->args = c->cli.args + 1;
+    c->arg_count = c->cli.arg_count - 1;
+    if (c->arg_count < c->verb->least)
+        return ctl_usage(c, "%s needs more than that", c->verb->name);
+    if (c->verb->most >= 0 && c->arg_count > c->verb->most)
+        return ctl_usage(c, "%s does not take \"%s\"", c->verb->name,
+                         c->args[c->verb->most]);
+    return check_options(c);
+}
+
+/* --check: the configuration is good; is there a router? */
+static int check(struct ctl *c)
+{
+    int code = ctl_reach(c);
+
+    if (code == EXIT_DONE)
+        printf("ok: a router answers\n");
+    return code;
+}
+
+static int run_verb(struct ctl *c)
+{
+    int code = find_verb(c);
+
+    if (code == EXIT_DONE && !c->verb->alone)
+        code = ctl_reach(c);
+    if (code == EXIT_DONE)
+        code = c->verb->run(c);
+    return code;
+}
+
+int ctl_run(int argc, char **argv)
+{
+    struct cli_option rows[ARRAY_LEN(options)];
+    struct buf more = BUF_INIT;
+    struct ctl c = { .cli = {
+        .binary = "router-ctl",
+        .about = about,
+        .usage = "VERB [ARGUMENT]...",
+        .options = rows,
+        .option_count = ARRAY_LEN(options),
+    } };
+    int code;
+
+    log_set_level(LOG_ERROR);
+    point_at(&c, rows);
+    put_verbs(&more);
+    c.cli.more = buf_text(&more);
+    code = cli_parse(&c.cli, argc, argv);
+    if (code == -1) {
+        c.show = show_make(c.opt.json);
+        code = c.cli.check ? check(&c) : run_verb(&c);
+    }
+    peer_close(c.peer);
+    loop_free(c.loop);
+    cli_fini(&c.cli);
+    buf_fini(&more);
+    return code;
+}

@@ -1,0 +1,141 @@
+/* publish.c - a message from the shell. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/utf8.h"
+#include "proto/json.h"
+#include "tools/router-ctl/ctl.h"
+
+static int read_format(const struct ctl *c, uint8_t *ret)
+{
+    static const char *const words[MSG_FORMATS] = {
+        [MSG_TEXT] = "text", [MSG_JSON] = "json", [MSG_BYTES] = "bytes"
+    };
+    const char *given = c->opt.format ? c->opt.format : "text";
+
+    for (unsigned i = 0; i < MSG_FORMATS; i++)
+        if (strcmp(given, words[i]) == 0) {
+            *ret = (uint8_t)i;
+            return EXIT_DONE;
+        }
+    return ctl_usage(c, "--format is text, json or bytes, not %s", given);
+}
+
+/* As a gateway does: text that is not UTF-8 is bytes, JSON has to be JSON. */
+static int check_data(const struct ctl *c, struct frame_publish *f)
+{
+    size_t at = 0;
+
+    if (f->data.len > c->cli.config->limits.message)
+        return ctl_fail(c, EXIT_REFUSED, "the message has %zu bytes, %zu "
+                        "more than limits.message allows", f->data.len,
+                        f->data.len - c->cli.config->limits.message);
+    if (f->format == MSG_JSON && json_check(f->data, JSON_DEPTH_MAX, &at) < 0)
+        return ctl_fail(c, EXIT_REFUSED, "this is not JSON: byte %zu", at);
+    if (f->format != MSG_TEXT || utf8_valid(f->data))
+        return EXIT_DONE;
+    if (c->opt.format)
+        return ctl_fail(c, EXIT_REFUSED, "this is not UTF-8; send it with "
+                        "--format bytes");
+    f->format = MSG_BYTES;
+    return EXIT_DONE;
+}
+
+/* As gateways take them: so many bytes of these characters. */
+static bool is_key(struct slice s, uint8_t least)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (s.ptr[i] < least || s.ptr[i] > 0x7e)
+            return false;
+    return s.len >= 1 && s.len <= 128;
+}
+
+static bool is_name(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (s.ptr[i] <= ' ' || s.ptr[i] == 0x7f || s.ptr[i] == ':')
+            return false;
+    return s.len >= 1 && s.len <= 64 && utf8_valid(s);
+}
+
+static int check_options(const struct ctl *c)
+{
+    if (c->opt.from && !is_name(slice_str(c->opt.from)))
+        return ctl_usage(c, "--from is 1 to 64 bytes without control "
+                         "characters, space or colon");
+    if (c->opt.idempotency && !is_key(slice_str(c->opt.idempotency), 0x21))
+        return ctl_usage(c, "--idempotency is 1 to 128 printable characters "
+                         "of ASCII without space");
+    if (c->opt.key && !is_key(slice_str(c->opt.key), 0x20))
+        return ctl_usage(c, "--key is 1 to 128 printable characters of "
+                         "ASCII");
+    return EXIT_DONE;
+}
+
+static void put_taken(struct buf *b, const struct ctl *c,
+                      const struct ctl_taken *t)
+{
+    bool again = t->status == PUBLISHED_DUPLICATE;
+    char cursor[CURSOR_TEXT_MAX];
+    size_t len = position_format(cursor, &t->epoch, t->seq);
+
+    if (!c->show.json) {
+        show_text(b, buf_slice(&t->id));
+        buf_addf(b, " #%llu %.*s reached %u%s\n",
+                 (unsigned long long)t->offset, (int)len, cursor, t->reached,
+                 again ? ", stored before" : "");
+        return;
+    }
+    buf_add_str(b, "{\"channel\":");
+    json_put_string(b, buf_slice(&t->id));
+    buf_addf(b, ",\"epoch\":\"%s\",\"seq\":%llu,\"offset\":%llu,"
+             "\"reached\":%u%s}\n", t->epoch.text, (unsigned long long)t->seq,
+             (unsigned long long)t->offset, t->reached,
+             again ? ",\"duplicate\":true" : "");
+}
+
+static int send(struct ctl *c, struct frame_publish *f)
+{
+    struct ctl_taken taken;
+    struct buf out = BUF_INIT;
+    int code = check_data(c, f);
+
+    if (code != EXIT_DONE)
+        return code;
+    code = ctl_publish(c, f, &taken);
+    if (code == EXIT_DONE) {
+        put_taken(&out, c, &taken);
+        if (show_out(&out) < 0)
+            code = EXIT_FAILED;
+    }
+    ctl_taken_fini(&taken);
+    buf_fini(&out);
+    return code;
+}
+
+int verb_publish(struct ctl *c)
+{
+    struct frame_publish f = {
+        .id = slice_str(c->args[0]),
+        .from = slice_str(c->opt.from),
+        .key = slice_str(c->opt.key),
+        .idempotency = slice_str(c->opt.idempotency),
+        .data = slice_str(c->args[1]),
+    };
+    struct buf input = BUF_INIT;
+    int code = read_format(c, &f.format);
+
+    if (code == EXIT_DONE)
+        code = check_options(c);
+    if (code == EXIT_DONE && !ctl_is_id(c, c->args[0], false))
+        code = EXIT_USAGE;
+    if (code == EXIT_DONE && strcmp(c->args[1], "-") == 0) {
+        code = ctl_read_file(c, "-", c->cli.config->limits.message, &input);
+        f.data = buf_slice(&input);
+    }
+    if (code == EXIT_DONE)
+        code = send(c, &f);
+    buf_fini(&input);
+    return code;
+}

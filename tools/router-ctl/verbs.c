@@ -1,0 +1,75 @@
+#include "tools/router-ctl/ctl.h"
+
+#include <string.h>
+
+const struct verb verbs[] = {
+    { "publish", "send", 2, 2, false, verb_publish,
+      "format from key idempotency", "CHANNEL TEXT|-",
+      "send a message; - takes it from standard input",
+      "  router-ctl publish user/ana 'the bus is here'\n"
+      "  date | router-ctl publish --from cron room/lobby -\n"
+      "  router-ctl send --format json sensor/7 '{\"c\":21.5}'\n" },
+    { "subscribe", "tail", 1, -1, false, verb_subscribe, "since",
+      "CHANNEL...", "print messages as they come, until Ctrl-C",
+      "  router-ctl tail room/lobby user/ana\n"
+      "  router-ctl tail 'match/**' --since 0\n"
+      "  router-ctl tail user/ana --since x7k2p9-1041 --json\n" },
+    { "history", NULL, 1, 1, false, verb_history, "last since before",
+      "CHANNEL", "print what is kept, oldest first",
+      "  router-ctl history room/lobby --last 20\n"
+      "  router-ctl history match/elp-tig-2011-09-13 --since 0 --json\n" },
+    { "presence", "who", 1, 1, false, verb_presence, "", "CHANNEL",
+      "who is there", "  router-ctl who room/lobby\n" },
+    { "channels", NULL, 0, 1, false, verb_channels, "", "[PATTERN]",
+      "the channels that are known",
+      "  router-ctl channels\n  router-ctl channels 'room/*'\n" },
+    { "conns", NULL, 0, 1, false, verb_conns, "", "[CHANNEL]",
+      "the connections, or those of a channel",
+      "  router-ctl conns room/lobby\n" },
+    { "kick", NULL, 1, 1, false, verb_kick, "", "CONNECTION|CHANNEL",
+      "close a connection, or all of a channel",
+      "  router-ctl kick http1/42.7\n" },
+    { "gateways", NULL, 0, 0, false, verb_gateways, "", "",
+      "the gateways that are linked", "  router-ctl gateways\n" },
+    { "status", NULL, 0, 0, true, verb_status, "", "",
+      "is all well? OK, DEGRADED or DOWN",
+      "  router-ctl status || page-somebody\n" },
+    { "stats", NULL, 0, 0, false, verb_stats, "", "",
+      "what the router and the gateways have counted",
+      "  router-ctl stats | grep published\n" },
+    { "match", NULL, 0, -1, false, verb_match, "date team period",
+      "[list|teams|new|event|show|cancel ...]",
+      "matches and teams: look, create, report",
+      "  router-ctl match\n"
+      "  router-ctl match list --team tig\n"
+      "  router-ctl match teams elp 'Estudiantes de La Plata'\n"
+      "  router-ctl match new elp tig 2011-09-13 'Ciudad de La Plata'\n"
+      "  router-ctl match event elp-tig-2011-09-13 start\n"
+      "  router-ctl match event elp-tig-2011-09-13 goal team=tig player=7 "
+      "minute=23\n"
+      "  router-ctl match event elp-tig-2011-09-13 card "
+      "'{\"team\":\"elp\",\"player\":[5,\"Desabato\"],\"card\":\"red\"}'\n"
+      "  router-ctl match event elp-tig-2011-09-13 retract offset=3\n"
+      "  router-ctl match show elp-tig-2011-09-13\n"
+      "  router-ctl match cancel elp-tig-2011-09-13\n" },
+    { "replay", NULL, 1, 1, false, verb_replay, "match speed date", "FILE",
+      "play the matches of an openfootball file as if live",
+      "  router-ctl replay worldcup.json --match 64 --speed 60\n"
+      "  router-ctl replay worldcup.json --match all --speed max\n"
+      "  router-ctl replay worldcup.json --match 1 --date 2030-06-08\n" },
+    { "backup", NULL, 1, 1, false, verb_backup, "", "FILE",
+      "copy the database, whole and consistent",
+      "  router-ctl backup /backup/touchline.db\n" },
+    { "help", NULL, 0, 1, true, verb_help, "", "[VERB]",
+      "how a verb is used", "  router-ctl help replay\n" },
+};
+const size_t verb_count = ARRAY_LEN(verbs);
+
+const struct verb *verb_find(const char *name)
+{
+    for (size_t i = 0; i < verb_count; i++)
+        if (strcmp(name, verbs[i].name) == 0
+            || (verbs[i].alias && strcmp(name, verbs[i].alias) == 0))
+            return &verbs[i];
+    return NULL;
+}
