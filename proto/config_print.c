@@ -41,13 +41,16 @@ static void put_meaning(struct buf *out, const struct opt_row *row)
 static void put_key(struct buf *out, const struct opt_row *row,
                     const void *base)
 {
-    if (row->type == OPT_SECRET) {
+    struct buf value = BUF_INIT;
+
+    opt_print(&value, row, base);
+    if (row->type == OPT_SECRET)
         buf_addf(out, "# %s is not shown\n", row->key);
-        return;
-    }
-    buf_addf(out, "%s = ", row->key);
-    opt_print(out, row, base);
-    buf_add_byte(out, '\n');
+    else
+        buf_addf(out, "%s =%s%s\n", row->key, value.len ? " " : "",
+                 buf_text(&value));
+    out->failed = out->failed || value.failed;
+    buf_fini(&value);
 }
 
 /* Keys with their meanings, a heading wherever the section changes. */

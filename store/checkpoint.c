@@ -4,7 +4,7 @@
 
 enum {
     PAGES_IDLE = 1000,    /* 4 MB: copied when there is time */
-    PAGES_BUSY = 4000,    /* 16 MB: copied in any case */
+    PAGES_BUSY = 2000,    /* 8 MB: copied in any case, at some 10 ms */
     PAGES_CUT = 16384,    /* 64 MB: cut down when there is time */
     PAGES_TOO_LONG = 4 * PAGES_CUT, /* cut down in any case */
     READERS_MS = 50,      /* longest wait for readers when it is cut */

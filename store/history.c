@@ -219,6 +219,18 @@ static int say(struct history_report *report, int rc, const char *text)
     return rc;
 }
 
+/* What is said here is not for everybody on this machine; the WAL gets the
+ * same mode. */
+static int make_file(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+
+    if (fd < 0)
+        return ERR_IO;
+    close(fd);
+    return 0;
+}
+
 /* Nothing is written before the file is known to be ours. */
 static int connect_first(struct history *h, struct history_report *report)
 {
@@ -228,7 +240,9 @@ static int connect_first(struct history *h, struct history_report *report)
         return say(report, rc, "the store is in use by another process");
     if (rc < 0)
         return say(report, rc, "the store's folder cannot be written to");
-    rc = db_open(&h->conn, h->opt.path, DB_WRITER, h->opt.busy_ms);
+    rc = make_file(h->opt.path);
+    if (rc == 0)
+        rc = db_open(&h->conn, h->opt.path, DB_WRITER, h->opt.busy_ms);
     if (rc == 0)
         rc = schema_check(h->conn, report->text);
     if (rc == ERR_DAMAGED)

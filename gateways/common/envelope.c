@@ -1,7 +1,6 @@
 #include "gateways/common/envelope.h"
 
-#include <openssl/evp.h>
-
+#include "gateways/common/base64.h"
 #include "proto/json.h"
 
 static const char *const gap_words[] = {
@@ -27,15 +26,6 @@ const char *notice_text(enum notice_kind kind)
     return notice_words[kind];
 }
 
-static void put_base64(struct buf *b, struct slice data)
-{
-    size_t room = (data.len + 2) / 3 * 4 + 1; /* and the encoder's NUL */
-    uint8_t *at = buf_reserve(b, room);
-
-    if (at)
-        b->len += (size_t)EVP_EncodeBlock(at, data.ptr, (int)data.len);
-}
-
 void envelope_data(struct buf *b, enum msg_format format, struct slice data)
 {
     switch (format) {
@@ -44,8 +34,7 @@ void envelope_data(struct buf *b, enum msg_format format, struct slice data)
         break;
     case MSG_BYTES:
         buf_add_str(b, "{\"base64\":\"");
-        if (data.len)
-            put_base64(b, data);
+        base64_add(b, data);
         buf_add_str(b, "\"}");
         break;
     case MSG_TEXT:

@@ -418,9 +418,10 @@ void api_publish_batch(struct exchange *x, const struct call *call)
 struct past {
     enum fetch_mode mode;
     struct position since; /* of since= or before= */
-    bool whole;            /* everything from the beginning was asked for */
     bool at_row;           /* the last thing in the answer is a message */
     uint64_t last_seq;     /* of it */
+    size_t channel_len;
+    uint8_t channel[ID_MAX];
 };
 
 static void past_add(struct exchange *x)
@@ -457,6 +458,22 @@ static void past_hole(struct exchange *x, const struct frame_hole *h)
     p->at_row = false;
 }
 
+/* A cursor that means nothing here: what was missed is not known, and what
+ * there is is given. */
+static void past_strange(struct exchange *x, struct past *p,
+                         enum gap_why why)
+{
+    struct slice channel = slice_make(p->channel, p->channel_len);
+    struct notice n = {
+        .kind = NOTICE_GAP, .channels = &channel, .count = 1, .why = why};
+
+    past_add(x);
+    envelope_notice(&x->body, &n);
+    if (p->mode == FETCH_BEFORE)
+        p->mode = FETCH_LAST;
+    p->since.seq = 0;
+}
+
 static void reply_unread(struct exchange *x, int err)
 {
     if (err == ERR_BUSY)
@@ -477,6 +494,8 @@ static void past_end(struct exchange *x, int err, bool more, uint64_t upto)
         reply_unread(x, err);
         return;
     }
+    if (p->mode == FETCH_SINCE && p->since.seq > upto)
+        past_strange(x, p, GAP_FUTURE);
     /* What is said of a page that holds messages depends on these alone, so
      * that its tag stays the same while others are busy elsewhere. */
     upto = p->at_row ? p->last_seq : upto;
@@ -499,21 +518,6 @@ static const struct exchange_ops past_ops = {
     .page_end = past_end,
     .free = free,
 };
-
-/* A cursor that means nothing here: what was missed is not known, and what
- * there is is given. */
-static void past_strange(struct exchange *x, struct past *p,
-                         const struct slice *channel, enum gap_why why)
-{
-    struct notice n = {
-        .kind = NOTICE_GAP, .channels = channel, .count = 1, .why = why};
-
-    past_add(x);
-    envelope_notice(&x->body, &n);
-    if (p->mode == FETCH_BEFORE)
-        p->mode = FETCH_LAST;
-    p->since.seq = 0;
-}
 
 /* Which page the query asks for. */
 static int read_page(struct query *q, struct past *p, uint64_t *limit)
@@ -542,9 +546,11 @@ static void past_fetch(struct exchange *x, struct past *p,
     };
     struct refusal why;
 
+    p->channel_len = channel.len;
+    memcpy(p->channel, channel.ptr, channel.len);
     if (p->since.epoch.text[0] &&
         !epoch_equal(&p->since.epoch, gateway_epoch(g)))
-        past_strange(x, p, &channel, GAP_EPOCH);
+        past_strange(x, p, GAP_EPOCH);
     f.mode = p->mode;
     if (p->mode == FETCH_SINCE)
         f.after = p->since.seq;

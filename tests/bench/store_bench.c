@@ -109,9 +109,20 @@ static void run(struct bench *b, const char *what, size_t count,
     report(b, what, (double)(clock_ns() - start_ns) / 1e9);
 }
 
-static void open_store(struct bench *b, const char *path)
+/* 100 messages of each id: every message pushes another out. */
+static struct keep keep_few(void *arg, struct slice id)
 {
-    struct history_options opt = { .path = path, .busy_ms = 100 };
+    UNUSED(arg);
+    UNUSED(id);
+    return (struct keep){ .max_count = 100 };
+}
+
+static void open_store(struct bench *b, const char *path,
+                       history_policy *policy)
+{
+    struct history_options opt = {
+        .path = path, .busy_ms = 100, .policy = policy,
+    };
     struct history_report found;
     struct history *h;
 
@@ -135,30 +146,35 @@ static void remove_store(const char *path)
     }
 }
 
-int main(int argc, char **argv)
+static void section(const char *what, const char *path, double seconds,
+                    bool sync, history_policy *policy)
 {
     static const size_t sizes[] = { 1, 10, 100, 1000 };
     static struct bench b;
-    double seconds = argc > 2 ? strtod(argv[2], NULL) : 1;
-    char path[4096];
 
-    snprintf(path, sizeof path, "%s/store_bench.db", argc > 1 ? argv[1] : ".");
+    b = (struct bench){ .stored = true, .sync = sync };
     b.waits = malloc(SAMPLES * sizeof *b.waits);
-    if (!b.waits)
-        return 1;
+    must(b.waits ? 0 : ERR_NOMEM, "memory");
     remove_store(path);
-    open_store(&b, path);
-    printf("%-8s %5s %12s %12s %9s %9s %9s\n", "", "batch", "rows/s",
-           "commits/s", "p50 us", "p99 us", "max us");
-    b.stored = true;
+    open_store(&b, path, policy);
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
-        run(&b, "process", sizes[i], seconds);
-    b.sync = true;
-    for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
-        run(&b, "power", sizes[i], seconds);
+        run(&b, what, sizes[i], seconds);
     writer_free(b.writer);
     loop_free(b.loop);
     free(b.waits);
     remove_store(path);
+}
+
+int main(int argc, char **argv)
+{
+    double seconds = argc > 2 ? strtod(argv[2], NULL) : 1;
+    char path[4096];
+
+    snprintf(path, sizeof path, "%s/store_bench.db", argc > 1 ? argv[1] : ".");
+    printf("%-8s %5s %12s %12s %9s %9s %9s\n", "", "batch", "rows/s",
+           "commits/s", "p50 us", "p99 us", "max us");
+    section("process", path, seconds, false, NULL);
+    section("power", path, seconds, true, NULL);
+    section("trimmed", path, seconds, false, keep_few);
     return 0;
 }

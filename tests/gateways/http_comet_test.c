@@ -78,8 +78,8 @@ TEST(the_test_page_is_exact_to_the_byte)
     say(&s, 5, "hi");
     say(&s, 6, "<b>'\"&");
     EXPECT_STR(fake_text(s.c),
-               "1b\r\nRecvd msg #1: 'hi'<br/>\n\r\n"
-               "33\r\nRecvd msg #2: '&lt;b&gt;&#39;&quot;&amp;'<br/>\n\r\n");
+               "18\r\nRecvd msg #1: 'hi'<br/>\n\r\n"
+               "2f\r\nRecvd msg #2: '&lt;b&gt;&#39;&quot;&amp;'<br/>\n\r\n");
     fake_free(s.f);
 }
 

@@ -262,6 +262,8 @@ TEST(strings_are_read)
     expect_unescaped("\"\\u0000x\"", SLICE("\0x"));
     expect_unescaped("\"\\ud83d!\"", SLICE("\xef\xbf\xbd!"));
     expect_unescaped("\"\\ude00\"", SLICE("\xef\xbf\xbd"));
+    expect_unescaped("\"\\ude00\\ude00\"",
+                     SLICE("\xef\xbf\xbd\xef\xbf\xbd"));
     expect_unescaped("\"\\ud83d\\u0041\"", SLICE("\xef\xbf\xbd" "A"));
     EXPECT_ERR(json_unescape(&b, SLICE("7")), ERR_BAD);
     EXPECT_ERR(json_unescape(&b, SLICE("\"a\" ")), ERR_BAD);

@@ -82,9 +82,10 @@ bool pipe_is_up(const struct pipe *p)
     return !p->broken;
 }
 
+/* The router compares it with the limit it was configured with; ours is low. */
 size_t pipe_queued(const struct pipe *p)
 {
-    return p->queued;
+    return p->queued >= p->limit ? SIZE_MAX : p->queued;
 }
 
 bool pipe_full(const struct pipe *p)

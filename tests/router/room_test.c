@@ -353,6 +353,22 @@ TEST(rooms_that_nobody_asks_about_make_room_for_others)
     hall_close(&h);
 }
 
+TEST(names_that_strangers_make_up_are_forgotten)
+{
+    struct hall h = hall_open();
+    char id[32];
+
+    for (int i = 0; i < 20000; i++) {
+        snprintf(id, sizeof id, "room/r%d", i);
+        EXPECT_ERR(types_snapshot(h.types, slice_str(id), &h.said),
+                   ERR_AGAIN);
+        types_filled(h.types, slice_str(id));
+    }
+    EXPECT_CONTAINS(stage_snapshot(h.stage, id), "\"messages\":[]");
+    EXPECT_ERR(types_snapshot(h.types, SLICE("room/r0"), &h.said), ERR_AGAIN);
+    hall_close(&h);
+}
+
 TEST(one_room_keeps_no_more_than_its_share)
 {
     struct hall h = hall_open();

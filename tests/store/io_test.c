@@ -298,6 +298,45 @@ TEST(a_full_disk_needs_no_restart)
         ;
 }
 
+static struct entry keyed(const char *id, const char *body, bool stored)
+{
+    struct entry e = shelf_entry(id, body);
+
+    e.stored = stored;
+    e.idem = SLICE("key");
+    e.body_hash = history_body_hash(e.rec.data);
+    return e;
+}
+
+/* A first publication that failed with its batch answers nobody. */
+TEST(a_repeat_within_a_failed_batch_fares_like_its_first)
+{
+    struct shelf s = shelf_init("db");
+    struct entry e[6] = {
+        keyed("room/k", "one", true),      keyed("room/k", "one", true),
+        keyed("room/k", "two", true),      keyed("volatile/k", "one", false),
+        keyed("volatile/k", "one", false), keyed("volatile/k", "two", false),
+    };
+
+    shelf_open(&s);
+    disk_fails(0, true, EIO);
+    EXPECT_ERR(shelf_submit(&s, e, 6), ERR_IO);
+    EXPECT(disk_works());
+    for (int i = 0; i < 3; i++) {
+        EXPECT_ERR(e[i].rc, ERR_IO);
+        EXPECT_INT(e[i].rec.seq, 0);
+    }
+    EXPECT_OK(e[3].rc);
+    EXPECT_INT(e[3].rec.offset, 1);
+    EXPECT_ERR(e[4].rc, ERR_EXISTS);
+    EXPECT_INT(e[4].rec.seq, e[3].rec.seq);
+    EXPECT_ERR(e[5].rc, ERR_CONFLICT);
+    EXPECT_OK(shelf_submit(&s, e, 1));
+    EXPECT_OK(e[0].rc);
+    EXPECT_INT(e[0].rec.offset, 1);
+    shelf_close(&s);
+}
+
 TEST(a_file_size_limit_is_a_full_disk)
 {
     struct shelf s = shelf_init("db");

@@ -287,7 +287,6 @@ static int absolute(const struct ctl *c, const char *path, struct buf *ret)
 }
 
 struct backup {
-    bool done;
     struct loop_timer tick;
     struct progress progress;
     const char *file;
@@ -309,7 +308,7 @@ static void tick(void *ctx)
 int verb_backup(struct ctl *c)
 {
     struct buf file = BUF_INIT, body = BUF_INIT;
-    struct backup b = { .done = false };
+    struct backup b = { .file = NULL };
     int code = absolute(c, c->args[0], &file);
 
     if (code == EXIT_DONE) {

@@ -56,6 +56,11 @@ const struct epoch *peer_epoch(const struct peer *p)
     return &p->epoch;
 }
 
+uint64_t peer_seq(const struct peer *p)
+{
+    return p->welcome.seq;
+}
+
 const char *peer_trouble(const struct peer *p)
 {
     return p->refusal[0] ? p->refusal : joiner_trouble(p->joiner);

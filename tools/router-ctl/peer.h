@@ -33,6 +33,7 @@ void peer_close(struct peer *p); /* no callback any more; NULL is fine */
 
 bool peer_linked(const struct peer *p); /* WELCOME has been said */
 const struct epoch *peer_epoch(const struct peer *p);
+uint64_t peer_seq(const struct peer *p); /* where the router stood then */
 /* Why it is not linked, for people; and whether the router itself said no. */
 const char *peer_trouble(const struct peer *p);
 bool peer_refused(const struct peer *p);

@@ -408,6 +408,8 @@ static void put_list(struct buf *b, const struct show *s,
     for (size_t k = 0; k < t->columns; k++)
         width = MAX(width, t->keys[k].len);
     for (size_t k = 0; k < t->columns; k++) {
+        if (slice_eq(cell_text(t, &t->cell[k]), SLICE("-")))
+            continue;
         show_tone(b, s, TONE_DIM);
         show_text(b, t->keys[k]);
         show_tone(b, s, TONE_PLAIN);
@@ -417,18 +419,24 @@ static void put_list(struct buf *b, const struct show *s,
     }
 }
 
-/* Parts of one row that only say that there is more are for programs. */
-static bool is_page(const struct table *t)
+static bool is_one_of(struct slice title, const char *const titles[])
 {
-    return slice_eq(t->title, SLICE("page"));
+    for (; *titles; titles++)
+        if (slice_eq(title, slice_str(*titles)))
+            return true;
+    return false;
 }
 
 static void put_part(struct buf *b, const struct show *s,
                      const struct table *t)
 {
-    if (t->columns == 0 || is_page(t))
+    static const char *const of_programs[] = { "page", NULL };
+    static const char *const lists[] = { "status", "presence", "kicked",
+                                         "backup", NULL };
+
+    if (t->columns == 0 || is_one_of(t->title, of_programs))
         return;
-    if (t->cells == t->columns && !slice_ends(t->title, SLICE("s")))
+    if (t->cells == t->columns && is_one_of(t->title, lists))
         put_list(b, s, t);
     else
         put_table(b, s, t);

@@ -52,7 +52,7 @@ void show_notice(struct buf *b, const struct show *s,
                  const struct show_notice *n);
 
 /* A report (proto/report.h): one table a part, or JSON. A part that has one
- * row is shown as a list of names and values. ERR_FRAME, ERR_NOMEM. */
+ * row by nature is a list of names and values. ERR_FRAME, ERR_NOMEM. */
 MUST_USE int show_report(struct buf *b, const struct show *s,
                          struct slice report);
 /* The value of a field of the first row that has it; empty when none has. */

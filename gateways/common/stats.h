@@ -1,0 +1,66 @@
+/* stats.h - what a gateway counts; each row becomes a metric of its name.
+ * Threads: see base/stat.h. */
+#ifndef TOUCHLINE_GATEWAYS_STATS_H
+#define TOUCHLINE_GATEWAYS_STATS_H
+
+#include "base/stat.h"
+#include "proto/limits.h"
+
+#define GATEWAY_STATS(X)                                                      \
+    X(CONNS, GAUGE, "connections", NULL, "client sockets open now")           \
+    X(ACCEPTED, COUNTER, "accepted_total", NULL, "client sockets accepted")   \
+    X(ACCEPT_REFUSED, COUNTER, "accept_refused_total", "why=\"files\"",       \
+      "clients turned away at the door")                                      \
+    X(ACCEPT_ADDRESS, COUNTER, "accept_refused_total", "why=\"address\"",     \
+      "clients turned away at the door")                                      \
+    X(ACCEPT_PAUSED, COUNTER, "accept_paused_total", NULL,                    \
+      "times that accepting stopped for want of files")                       \
+    X(BYTES_IN, COUNTER, "client_bytes_total", "way=\"in\"",                  \
+      "bytes exchanged with clients")                                         \
+    X(BYTES_OUT, COUNTER, "client_bytes_total", "way=\"out\"",                \
+      "bytes exchanged with clients")                                         \
+    X(SENDS, COUNTER, "sends_total", NULL,                                    \
+      "system calls that sent to clients")                                    \
+    X(DELIVERED, COUNTER, "delivered_total", NULL,                            \
+      "messages written for a connection")                                    \
+    X(RECEIVED, COUNTER, "received_total", NULL,                              \
+      "messages that came over the link")                                     \
+    X(PUBLISHED, COUNTER, "publish_total", "result=\"taken\"",                \
+      "publications by clients")                                              \
+    X(PUBLISH_REFUSED, COUNTER, "publish_total", "result=\"refused\"",        \
+      "publications by clients")                                              \
+    X(PUBLISH_UNKNOWN, COUNTER, "publish_total", "result=\"unknown\"",        \
+      "publications by clients")                                              \
+    X(PUBLISH_RESENT, COUNTER, "publish_resent_total", NULL,                  \
+      "publications sent again after the router had gone")                    \
+    X(SUBSCRIBE_REFUSED, COUNTER, "subscribe_refused_total", NULL,            \
+      "subscriptions that a limit or the router refused")                     \
+    X(STARTS_RING, COUNTER, "starts_total", "from=\"ring\"",                  \
+      "subscriptions begun, by where they began")                             \
+    X(STARTS_STORE, COUNTER, "starts_total", "from=\"store\"",                \
+      "subscriptions begun, by where they began")                             \
+    X(STARTS_NOW, COUNTER, "starts_total", "from=\"now\"",                    \
+      "subscriptions begun, by where they began")                             \
+    X(GAPS, COUNTER, "gaps_total", NULL, "gap notices told to clients")       \
+    X(CUT_QUEUE, COUNTER, "cut_total", "why=\"queue\"",                       \
+      "slow readers cut: too much was waiting")                               \
+    X(CUT_AGE, COUNTER, "cut_total", "why=\"age\"",                           \
+      "slow readers cut: it waited too long")                                 \
+    X(CUT_TOTAL, COUNTER, "cut_total", "why=\"queue_total\"",                 \
+      "slow readers cut: all queues together were too big")                   \
+    X(STALLED, GAUGE, "stalled_connections", NULL,                            \
+      "connections whose socket takes no more just now")                      \
+    X(QUEUED, GAUGE, "queued_bytes", NULL,                                    \
+      "bytes kept for connections of their own")                              \
+    X(RING_BYTES, GAUGE, "ring_bytes", NULL,                                  \
+      "memory that the ring of recent messages stands for")                   \
+    X(RING_ENTRIES, GAUGE, "ring_messages", NULL, "messages in the ring")     \
+    X(TOPICS, GAUGE, "gateway_ids", NULL, "ids known in the gateway")         \
+    X(LINKED, GAUGE, "linked", NULL, "1 while the router can be reached")     \
+    X(LINK_LOST, COUNTER, "link_lost_total", NULL,                            \
+      "times that the link to the router broke")                              \
+    LIMIT_STATS(X)
+
+enum { GATEWAY_STATS(STAT_AS_ENUM) GATEWAY_STAT_COUNT };
+
+#endif
