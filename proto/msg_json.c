@@ -1,5 +1,6 @@
 #include "proto/msg_json.h"
 
+#include "proto/base64.h"
 #include "proto/json.h"
 
 static void write_optional(struct buf *out, const char *key,
@@ -9,29 +10,6 @@ static void write_optional(struct buf *out, const char *key,
         return;
     json_put_key(out, key);
     json_put_string(out, text);
-}
-
-void msg_json_write_base64(struct buf *out, struct slice bytes)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                 "abcdefghijklmnopqrstuvwxyz0123456789+/";
-    size_t len = (bytes.len + 2) / 3 * 4;
-    uint8_t *to = buf_reserve(out, len);
-
-    if (!to)
-        return;
-    for (size_t i = 0; i < bytes.len; i += 3) {
-        size_t n = MIN(bytes.len - i, (size_t)3);
-        uint32_t v = (uint32_t)bytes.ptr[i] << 16;
-
-        v |= n > 1 ? (uint32_t)bytes.ptr[i + 1] << 8 : 0;
-        v |= n > 2 ? bytes.ptr[i + 2] : 0;
-        *to++ = (uint8_t)digits[v >> 18];
-        *to++ = (uint8_t)digits[v >> 12 & 63];
-        *to++ = (uint8_t)(n > 1 ? digits[v >> 6 & 63] : '=');
-        *to++ = (uint8_t)(n > 2 ? digits[v & 63] : '=');
-    }
-    out->len += len;
 }
 
 void msg_json_write_data(struct buf *out, uint8_t format, struct slice data)
@@ -45,7 +23,7 @@ void msg_json_write_data(struct buf *out, uint8_t format, struct slice data)
         break;
     default:
         buf_add_str(out, "{\"base64\":\"");
-        msg_json_write_base64(out, data);
+        base64_add(out, data);
         buf_add_str(out, "\"}");
     }
 }

@@ -19,7 +19,4 @@ void msg_json_write_head(struct buf *out, const struct epoch *epoch,
                          const struct msg_parts *m);
 void msg_json_write_data(struct buf *out, uint8_t format, struct slice data);
 
-/* RFC 4648 with padding, no quotes. */
-void msg_json_write_base64(struct buf *out, struct slice bytes);
-
 #endif

@@ -49,3 +49,13 @@ void checkpoint_run(struct checkpoint *c, struct history *h, bool idle)
     else if (waiting > (idle ? PAGES_IDLE : PAGES_BUSY))
         run(c, h, SQLITE_CHECKPOINT_PASSIVE);
 }
+
+void checkpoint_for_room(struct checkpoint *c, struct history *h)
+{
+    int64_t now_ns = db_work_ns();
+
+    if (!h->conn || now_ns - c->room_ns < SECOND)
+        return;
+    c->room_ns = now_ns;
+    run(c, h, SQLITE_CHECKPOINT_PASSIVE);
+}

@@ -8,10 +8,15 @@
 struct checkpoint {
     unsigned copied; /* pages of the present WAL that are in the database */
     uint64_t count;
+    int64_t room_ns; /* when room was last looked for */
 };
 
 /* After each commit: does what cannot wait. idle: nothing else to do, so less
  * of a WAL is worth it, and a very long one is cut. */
 void checkpoint_run(struct checkpoint *c, struct history *h, bool idle);
+
+/* The disk is full: what is copied back leaves room in the WAL, whose blocks
+ * are used again. At most once a second, as it may be in vain. */
+void checkpoint_for_room(struct checkpoint *c, struct history *h);
 
 #endif

@@ -253,9 +253,24 @@ static int connect_first(struct history *h, struct history_report *report)
     return 0;
 }
 
+/* The answer is the mode that is in force. */
+static int use_wal(struct history *h)
+{
+    static const char *const sql = "PRAGMA journal_mode = WAL";
+    sqlite3_stmt *s = NULL;
+    int rc = db_prepare(h->conn, &sql, &s, 1);
+
+    if (rc == 0)
+        rc = db_step(s);
+    if (rc > 0)
+        rc = slice_eq(db_bytes(s, 0), SLICE("wal")) ? 0 : ERR_IO;
+    db_finalize(&s, 1);
+    return rc;
+}
+
 static int prepare_first(struct history *h, struct history_report *report)
 {
-    int rc = db_exec(h->conn, "PRAGMA journal_mode = WAL");
+    int rc = use_wal(h);
 
     if (rc == 0)
         report->check =

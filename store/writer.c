@@ -213,8 +213,10 @@ static void count_batch(struct writer *w, const struct batch *b,
 static void run_batch(struct writer *w, struct batch *b)
 {
     int64_t start_ns = db_work_ns(), now_ns;
+    int failed;
 
     append_batch(w->h, &w->counters, b);
+    failed = b->rc;
     now_ns = db_work_ns();
     count_batch(w, b, now_ns - start_ns);
     pthread_mutex_lock(&w->lock);
@@ -222,6 +224,8 @@ static void run_batch(struct writer *w, struct batch *b)
     pthread_mutex_unlock(&w->lock);
     loop_wake_post(&w->done);
     /* From here on b and the numbers are the loop's. */
+    if (failed == ERR_FULL)
+        checkpoint_for_room(&w->cp, w->h);
     checkpoint_run(&w->cp, w->h, false);
     w->next_ns = now_ns + QUIET_NS;
     if (w->overdue_ns == INT64_MAX)
@@ -320,6 +324,8 @@ static void clean_up(struct writer *w, const atomic_bool *hurry)
                       : trim_step(w->h, hurry, &on, &next_ms);
     if (rc > 0)
         return;
+    if (rc == ERR_FULL)
+        checkpoint_for_room(&w->cp, w->h);
     if (rc < 0 && rc != ERR_AGAIN)
         log_warn("store.trim", "error=%s action=retry", err_name(rc));
     w->next_ns = rc == 0 ? wait_ns(w, next_ms) : db_work_ns() + RETRY_NS;

@@ -68,7 +68,8 @@ struct writer_hooks {
 
 struct writer;
 
-/* Starts the thread and takes h: writer_free() closes it. */
+/* Starts the thread and, on 0, takes h: writer_free() closes it. ERR_NOMEM,
+ * ERR_IO. */
 MUST_USE int writer_new(struct writer **ret, struct history *h,
                         struct loop *loop, const struct writer_hooks *hooks);
 

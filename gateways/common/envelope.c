@@ -1,7 +1,7 @@
 #include "gateways/common/envelope.h"
 
-#include "gateways/common/base64.h"
 #include "proto/json.h"
+#include "proto/msg_json.h"
 
 static const char *const gap_words[] = {
     [GAP_TRIMMED] = "trimmed",     [GAP_EPOCH] = "epoch",
@@ -28,20 +28,7 @@ const char *notice_text(enum notice_kind kind)
 
 void envelope_data(struct buf *b, enum msg_format format, struct slice data)
 {
-    switch (format) {
-    case MSG_JSON:
-        json_one_line(b, data);
-        break;
-    case MSG_BYTES:
-        buf_add_str(b, "{\"base64\":\"");
-        base64_add(b, data);
-        buf_add_str(b, "\"}");
-        break;
-    case MSG_TEXT:
-    case MSG_FORMATS:
-        json_put_string(b, data);
-        break;
-    }
+    msg_json_write_data(b, (uint8_t)format, data);
 }
 
 static void put_string(struct buf *b, const char *key, struct slice value)
@@ -56,27 +43,27 @@ static void put_number(struct buf *b, const char *key, uint64_t value)
     buf_add_u64(b, value);
 }
 
-static void put_optional(struct buf *b, const char *key, struct slice value)
-{
-    if (value.len)
-        put_string(b, key, value);
-}
-
 void envelope_message(struct buf *b, const struct msg *m,
                       const struct epoch *epoch, unsigned flags)
 {
-    put_string(b, "{\"channel\":", m->id);
-    put_string(b, ",\"epoch\":", slice_str(epoch->text));
-    put_number(b, ",\"seq\":", m->seq);
-    put_number(b, ",\"offset\":", m->offset);
-    put_number(b, ",\"ts\":", (uint64_t)m->ts_ms);
-    put_optional(b, ",\"from\":", m->from);
-    put_optional(b, ",\"kind\":", m->kind);
-    put_optional(b, ",\"key\":", m->key);
+    struct msg_parts parts = {
+        .format = m->format,
+        .seq = m->seq,
+        .offset = m->offset,
+        .ts_ms = m->ts_ms,
+        .id = m->id,
+        .from = m->from,
+        .kind = m->kind,
+        .key = m->key,
+        .data = m->data,
+    };
+
+    buf_add_byte(b, '{');
+    msg_json_write_head(b, epoch, &parts);
     if (flags & PUT_REPLAY)
         buf_add_str(b, ",\"replay\":true");
     buf_add_str(b, ",\"data\":");
-    envelope_data(b, m->format, m->data);
+    msg_json_write_data(b, m->format, m->data);
     buf_add_byte(b, '}');
 }
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/utf8.h"
-#include "gateways/common/base64.h"
+#include "proto/base64.h"
 #include "proto/json.h"
 
 /* Unicode's Bidi_Control. */

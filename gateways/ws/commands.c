@@ -5,7 +5,7 @@
 #include "gateways/common/checks.h"
 #include "gateways/common/envelope.h"
 #include "gateways/common/gateway.h"
-#include "gateways/ws/asks.h"
+#include "gateways/ws/replies.h"
 #include "gateways/ws/url.h"
 #include "proto/id.h"
 #include "proto/json.h"
@@ -34,7 +34,7 @@ struct command {
 static void refuse(struct call *call, const char *code, const char *text)
 {
     gateway_count(conn_gateway(call->conn), code);
-    reply_error(call->conn, call->ref, slice_str(code), slice_str(text));
+    ws_error(call->conn, call->ref, slice_str(code), slice_str(text));
 }
 
 /* ---- fields ------------------------------------------------------------ */
@@ -111,7 +111,7 @@ static void run_subscribe(struct call *call)
     struct subscribe s = { .count = 1 };
     struct slice channel;
     struct refusal why;
-    struct ask *a;
+    struct reply *r;
 
     if (!channel_field(call, &channel) ||
         !cursor_field(call, "since", &s.has_since, &s.since) ||
@@ -122,14 +122,14 @@ static void run_subscribe(struct call *call)
                "control character, space or colon");
         return;
     }
-    a = ask_new(c, call->ref);
-    if (!a)
+    r = ws_reply_new(c, call->ref);
+    if (!r)
         return;
-    buf_add(&a->rows, channel);
+    buf_add(&r->rows, channel);
     s.channels = &channel;
-    s.ref = a->ref;
+    s.ref = r->ref;
     if (conn_subscribe(c, &s, &why) < 0)
-        ask_refused(c, a, &why);
+        ws_reply_refused(c, r, &why);
     else
         ws_of(c)->patterns |= id_is_pattern(channel);
 }
@@ -145,7 +145,7 @@ static void run_unsubscribe(struct call *call)
     else if (conn_unsubscribe(call->conn, channel) < 0 && channel.ptr)
         refuse(call, "channel.unknown", "you are not subscribed to it");
     else
-        reply_ok(call->conn, call->ref);
+        ws_ok(call->conn, call->ref);
 }
 
 static void run_publish(struct call *call)
@@ -153,7 +153,7 @@ static void run_publish(struct call *call)
     struct conn *c = call->conn;
     struct publish p = { .format = MSG_JSON };
     struct refusal why;
-    struct ask *a;
+    struct reply *r;
 
     if (!channel_field(call, &p.channel) || !text_field(call, "key", &p.key) ||
         !text_field(call, "idempotency", &p.idempotency) ||
@@ -163,15 +163,15 @@ static void run_publish(struct call *call)
         refuse(call, "data.missing", "there must be data, once");
         return;
     }
-    a = ask_new(c, call->ref);
-    if (a && (check_publish(&p, &why) < 0 ||
-              conn_publish(c, &p, a->ref, &why) < 0))
-        ask_refused(c, a, &why);
+    r = ws_reply_new(c, call->ref);
+    if (r && (check_publish(&p, &why) < 0 ||
+              conn_publish(c, &p, r->ref, &why) < 0))
+        ws_reply_refused(c, r, &why);
 }
 
 /* A cursor of another epoch means nothing here: what was missed is not known,
  * and what there is is given. */
-static void strange_cursor(struct ask *a, struct fetch *f)
+static void strange_cursor(struct reply *r, struct fetch *f)
 {
     struct notice n = {
         .kind = NOTICE_GAP,
@@ -180,7 +180,7 @@ static void strange_cursor(struct ask *a, struct fetch *f)
         .why = GAP_EPOCH,
     };
 
-    envelope_notice(&a->rows, &n);
+    envelope_notice(&r->rows, &n);
     f->after = f->upto = 0;
     if (f->mode == FETCH_BEFORE)
         f->mode = FETCH_LAST;
@@ -221,7 +221,7 @@ static void run_history(struct call *call)
     };
     struct position at = { .seq = 0 };
     struct refusal why;
-    struct ask *a;
+    struct reply *r;
 
     if (!channel_field(call, &channel) || !history_fields(call, &f, &at))
         return;
@@ -229,15 +229,15 @@ static void run_history(struct call *call)
         refuse(call, "channel.bad", id_problem(channel));
         return;
     }
-    a = ask_new(c, call->ref);
-    if (!a)
+    r = ws_reply_new(c, call->ref);
+    if (!r)
         return;
     ws_of(c)->work->exclusive = true; /* one page in memory at a time */
     if (at.epoch.text[0] &&
         !epoch_equal(&at.epoch, gateway_epoch(conn_gateway(c))))
-        strange_cursor(a, &f);
-    if (conn_fetch(c, &f, a->ref, &why) < 0)
-        ask_refused(c, a, &why);
+        strange_cursor(r, &f);
+    if (conn_fetch(c, &f, r->ref, &why) < 0)
+        ws_reply_refused(c, r, &why);
 }
 
 static void run_presence(struct call *call)
@@ -245,7 +245,7 @@ static void run_presence(struct call *call)
     struct conn *c = call->conn;
     struct slice channel;
     struct refusal why;
-    struct ask *a;
+    struct reply *r;
 
     if (!channel_field(call, &channel))
         return;
@@ -253,12 +253,12 @@ static void run_presence(struct call *call)
         refuse(call, "channel.bad", id_problem(channel));
         return;
     }
-    a = ask_new(c, call->ref);
-    if (!a)
+    r = ws_reply_new(c, call->ref);
+    if (!r)
         return;
-    buf_add(&a->rows, channel);
-    if (conn_query(c, "presence", channel, a->ref, &why) < 0)
-        ask_refused(c, a, &why);
+    buf_add(&r->rows, channel);
+    if (conn_query(c, "presence", channel, r->ref, &why) < 0)
+        ws_reply_refused(c, r, &why);
 }
 
 static void run_auth(struct call *call)
@@ -275,12 +275,12 @@ static void run_auth(struct call *call)
         return;
     }
     conn_set_token(c, t);
-    reply_ok(c, call->ref);
+    ws_ok(c, call->ref);
 }
 
 static void run_ping(struct call *call)
 {
-    reply_ok(call->conn, call->ref);
+    ws_ok(call->conn, call->ref);
 }
 
 static const struct command commands[] = {
@@ -313,7 +313,7 @@ static bool read_ref(struct call *call)
     if (rc == ERR_NOT_FOUND)
         return true;
     kind = rc == 0 ? json_kind(raw) : JSON_NONE;
-    if ((kind != JSON_STRING && kind != JSON_NUMBER) || raw.len > ASK_REF_MAX)
+    if ((kind != JSON_STRING && kind != JSON_NUMBER) || raw.len > REPLY_REF_MAX)
         return false;
     call->ref = raw;
     return true;
@@ -421,13 +421,13 @@ const struct ws_kind ws_commands = {
     .form = FORM_LIVE,
     .replay_form = FORM_REPLAY,
     .goodbye = commands_goodbye,
-    .free = asks_free,
+    .free = replies_free,
     .notice = commands_notice,
-    .subscribed = asks_subscribed,
-    .subscribe_failed = asks_subscribe_failed,
-    .published = asks_published,
-    .row = asks_row,
-    .hole = asks_hole,
-    .page_end = asks_page_end,
-    .answered = asks_answered,
+    .subscribed = replies_subscribed,
+    .subscribe_failed = replies_subscribe_failed,
+    .published = replies_published,
+    .row = replies_row,
+    .hole = replies_hole,
+    .page_end = replies_page_end,
+    .answered = replies_answered,
 };

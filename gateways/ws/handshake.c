@@ -3,7 +3,7 @@
 #include "base/err.h"
 #include "base/secret.h"
 #include "gateways/common/access.h"
-#include "gateways/common/base64.h"
+#include "proto/base64.h"
 #include "gateways/common/envelope.h"
 #include "gateways/common/target.h"
 

@@ -60,7 +60,7 @@ extern const struct ws_kind ws_commands, ws_raw;
 
 /* What few sockets have, and only while they do something. */
 struct ws_work {
-    struct list_node asks;   /* ws_commands: what was asked, in order */
+    struct list_node replies; /* ws_commands: those that are due */
     uint32_t unanswered;     /* asks and publications */
     uint32_t next_ref;
     bool exclusive;          /* read no more until all is answered */

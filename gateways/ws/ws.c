@@ -93,7 +93,7 @@ struct ws_work *ws_work(struct conn *c)
         conn_abort(c, "memory");
         return NULL;
     }
-    list_init(&s->work->asks);
+    list_init(&s->work->replies);
     s->work->next_ref = 1;
     return s->work;
 }

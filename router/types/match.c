@@ -299,6 +299,8 @@ static int match_judge(void *self, const struct msg_parts *in,
     ret->event.format = MSG_JSON;
     ret->event.kind = slice_str(match_kind_word(h.event.kind));
     ret->event.data = buf_slice(&ms->ctx->data);
+    if (h.event.kind == MATCH_RETRACT)
+        ret->event.flags |= MSG_RESNAPSHOT;
     ret->record = match_log_record(&h.match->log, h.next);
     return 0;
 }

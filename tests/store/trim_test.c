@@ -152,6 +152,41 @@ TEST(under_load_trimming_goes_on)
     shelf_close(&s);
 }
 
+static void got_page(void *arg, struct page *page)
+{
+    *(struct page **)arg = page;
+}
+
+TEST(what_is_trimmed_while_it_is_read_is_no_damage)
+{
+    struct shelf s = open_with((struct keep){ .max_count = 50 });
+    struct slice patterns = SLICE("room/*"), id = SLICE("room/a");
+    struct page_request q = {
+        .ids = &id, .id_count = 1, .max_count = 1000, .max_bytes = 1 << 20,
+    };
+    struct writer_figures f = { 0 };
+
+    shelf_open(&s);
+    for (int i = 0; f.trimmed < 3000; i++) {
+        struct page *page = NULL;
+
+        put_many(&s, "room/a", 1, 100);
+        put_many(&s, "room/b", 1, 100);
+        q.patterns = &patterns;
+        q.pattern_count = i % 2;
+        q.newest = i % 3 == 0;
+        q.upto_seq = writer_last_seq(s.writer);
+        EXPECT_OK(reader_page(s.readers, &q, got_page, &page, NULL));
+        put_many(&s, "room/a", 1, 60);
+        EXPECT_SOON(page, shelf_turn(&s));
+        EXPECT_OK(page->rc);
+        EXPECT_INT(page->damaged_count, 0);
+        page_free(page);
+        writer_figures(s.writer, &f);
+    }
+    shelf_close(&s);
+}
+
 /* --- keys --- */
 
 static struct entry keyed(const char *id, const char *key)

@@ -19,6 +19,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BIN = os.path.join(ROOT, os.environ.get("TOUCHLINE_BIN", "build/bin"))
 DATA = os.environ.get("TOUCHLINE_DATA", os.path.join(ROOT, "..", "shared", "data"))
 DEADLINE = float(os.environ.get("TOUCHLINE_DEADLINE", "20"))
+EDGES = tuple(k for k in ("http", "tcp", "ws")
+              if os.path.exists(os.path.join(BIN, "touchline-" + k)))
 
 
 class Failed(AssertionError):
@@ -149,6 +151,49 @@ class Answer:
     def json(self):
         return json.loads(self.body)
 
+    def code(self):
+        """The code of an error answer."""
+        return self.json()["error"]["code"]
+
+
+class Http(Tcp):
+    """One HTTP connection, on which anything at all may be sent."""
+
+    def ask(self, method, target, body=None, version="1.1", **headers):
+        names = {k.replace("_", "-"): v for k, v in headers.items()}
+        names.setdefault("Host", "localhost")
+        head = f"{method} {target} HTTP/{version}\r\n"
+        if body is not None:
+            body = body.encode() if isinstance(body, str) else body
+            names.setdefault("Content-Length", len(body))
+        for k, v in names.items():
+            if v is not None:
+                head += f"{k}: {v}\r\n"
+        self.send(head.encode() + b"\r\n" + (body or b""))
+        return self
+
+    def answer(self, head=False, deadline=None):
+        """The next answer; head: it is one to HEAD. 100 is passed over."""
+        lines = self.until(b"\r\n\r\n", deadline).decode("latin-1").split("\r\n")
+        status = int(lines[0].split()[1])
+        if status == 100:
+            return self.answer(head, deadline)
+        headers = dict(line.split(": ", 1) for line in lines[1:] if line)
+        body = b""
+        if not head and status not in (204, 304):
+            length = int(headers.get("Content-Length", 0))
+            while len(body) < length:
+                got = self.bytes(deadline)
+                check(got, f"cut in a body: {body!r}")
+                body += got
+            self.rest = body[length:] + self.rest
+            body = body[:length]
+        return Answer(status, headers, body)
+
+    def over(self, deadline=None):
+        """The server ends the connection, with nothing behind the answers."""
+        equal(self.all(deadline), b"", "behind the last answer")
+
 
 class Stream(Lines):
     """An endless answer: headers read, chunks taken apart."""
@@ -235,12 +280,16 @@ class Stream(Lines):
 class World:
     """`touchline` in a directory of its own, on free ports."""
 
-    def __init__(self, sets=(), config=None, start=True, under=None):
+    def __init__(self, sets=(), config=None, start=True, under=None,
+                 before=None, env=None):
+        """before: called in the child before it becomes touchline."""
         self.base = under or tempfile.mkdtemp(prefix="tl-")
         self.dir = os.path.join(self.base, "var")
-        self.sets = ["http.listen=127.0.0.1:0", "tcp.listen=127.0.0.1:0",
-                     "ws.listen=", *sets]
+        self.sets = [f"{kind}.listen=" + ("127.0.0.1:0" if kind in EDGES else "")
+                     for kind in ("http", "tcp", "ws")] + list(sets)
         self.config = None
+        self.before = before
+        self.env = {**os.environ, **env} if env else None
         if config:
             self.config = os.path.join(self.base, "touchline.conf")
             with open(self.config, "w") as f:
@@ -259,10 +308,11 @@ class World:
             args += ["--set", s]
         return args + list(more)
 
-    def start(self, kinds=("router", "http", "tcp")):
+    def start(self, kinds=("router", *EDGES)):
         err = open(self.log, "ab")
         self.proc = subprocess.Popen(self.args("touchline"), stdout=subprocess.PIPE,
-                                     stderr=err, stdin=subprocess.DEVNULL)
+                                     stderr=err, stdin=subprocess.DEVNULL,
+                                     preexec_fn=self.before, env=self.env)
         err.close()
         out = Lines(self.proc.stdout, lambda n: os.read(self.proc.stdout.fileno(), n))
         self.urls = {}
@@ -363,6 +413,32 @@ class World:
         a = self.http("GET", target)
         check(a.status == 200, f"GET {target}: {a.status} {a.body!r}")
         return a.json()
+
+    def client(self):
+        return Http(self.address("http"))
+
+    def raw(self, data):
+        """One answer to these bytes on a connection of their own, which the
+        server then closes."""
+        with self.client() as c:
+            c.send(data)
+            answer = c.answer()
+            c.over()
+            return answer
+
+    def metric(self, name, **labels):
+        """Of all processes together."""
+        wanted = [f'{k}="{v}"' for k, v in labels.items()]
+        total = 0
+        for line in self.http("GET", "/metrics").body.decode().split("\n"):
+            if line.startswith(f"touchline_{name}{{") and all(w in line for w in wanted):
+                total += int(line.rsplit(" ", 1)[1])
+        return total
+
+    def limit_reached(self, name, times=1):
+        """The counter of this limit gets there: gateways report each second."""
+        eventually(lambda: self.metric("limit_reached_total", limit=name) >= times,
+                   f"limit_reached_total of {name}", 5)
 
     def stream(self, target, **headers):
         return Stream(self.address("http"), target,

@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "base/utf8.h"
+#include "proto/base64.h"
 #include "proto/json.h"
 #include "proto/msg_json.h"
 #include "proto/report.h"
@@ -101,7 +102,7 @@ static void put_data(struct buf *b, const struct msg_parts *m)
         return;
     }
     buf_add_str(b, "base64:");
-    msg_json_write_base64(b, m->data);
+    base64_add(b, m->data);
 }
 
 static void put_line(struct buf *b, const struct show *s,

@@ -24,7 +24,7 @@
 enum {
     KINDS = 3,
     CHILDREN_MAX = 128,
-    ARGS_MAX = 64,
+    ARGS_MAX = 256,
     KILL_AFTER_MS = 2000, /* behind drain_wait */
 };
 
@@ -54,6 +54,7 @@ struct supervisor {
     int lock_fd;
     bool stopping, failed, told, router_stopping;
     char bin[4096]; /* folder of the binaries */
+    struct buf listens[KINDS]; /* "tcp.listen=127.0.0.1:9999": as claimed */
     struct listen_set sets[CHILDREN_MAX];
     unsigned set_count;
 };
@@ -170,17 +171,46 @@ static int add_edge(struct supervisor *s, const char *kind, char *why,
     return rc;
 }
 
+/* What was claimed for an edge, port 0 resolved: gateways tell clients of each
+ * other's ports. */
+static void note_listen(struct supervisor *s, unsigned kind,
+                        const struct listen_set *set)
+{
+    struct buf *b = &s->listens[kind];
+
+    buf_addf(b, "%s.listen=", kinds[kind]);
+    for (unsigned i = 0; i < set->count; i++)
+        if (!set->at[i].admin)
+            buf_addf(b, "%s%s", i ? ", " : "", set->at[i].text);
+    for (unsigned i = 0; i < s->count; i++) {
+        add_arg(&s->members[i], "--set");
+        add_arg(&s->members[i], buf_text(b));
+    }
+}
+
+static int plan_edges(struct supervisor *s, char *why, size_t size)
+{
+    unsigned first[KINDS];
+    int rc = 0;
+
+    for (unsigned i = 0; rc == 0 && i < KINDS; i++) {
+        first[i] = s->set_count;
+        rc = add_edge(s, kinds[i], why, size);
+    }
+    for (unsigned i = 0; rc == 0 && i < KINDS; i++)
+        if (config_edge(s->cli.config, kinds[i])->listen.count)
+            note_listen(s, i, &s->sets[first[i]]);
+    return rc;
+}
+
 static int plan(struct supervisor *s, char *why, size_t size)
 {
-    int rc = 0;
 
     find_bin(s);
     snprintf(why, size, "too many processes");
     if (!add_member(s, "router", 0))
         return ERR_FULL;
-    for (unsigned i = 0; rc == 0 && i < KINDS; i++)
-        rc = add_edge(s, kinds[i], why, size);
-    return rc;
+    return plan_edges(s, why, size);
 }
 
 /* ---- what children do -------------------------------------------------- */
@@ -397,6 +427,8 @@ static void end(struct supervisor *s)
         child_fini(&s->members[i].child);
     for (unsigned i = 0; i < s->set_count; i++)
         listen_close(&s->sets[i]);
+    for (unsigned i = 0; i < KINDS; i++)
+        buf_fini(&s->listens[i]);
     loop_timer_stop(&s->kill_timer);
     loop_signal_stop(&s->term);
     loop_signal_stop(&s->intr);

@@ -1,4 +1,4 @@
-#include "gateways/common/base64.h"
+#include "proto/base64.h"
 
 #include "base/err.h"
 

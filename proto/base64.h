@@ -1,7 +1,7 @@
 /* base64.h - RFC 4648, the alphabet with + and /, padded.
  * Threads: any. Cost: O(bytes); nothing allocates but the buf. */
-#ifndef TOUCHLINE_GATEWAYS_BASE64_H
-#define TOUCHLINE_GATEWAYS_BASE64_H
+#ifndef TOUCHLINE_PROTO_BASE64_H
+#define TOUCHLINE_PROTO_BASE64_H
 
 #include "base/buf.h"
 

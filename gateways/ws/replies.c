@@ -1,0 +1,293 @@
+#include "gateways/ws/replies.h"
+
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "gateways/common/checks.h"
+#include "gateways/common/envelope.h"
+#include "gateways/common/gateway.h"
+#include "proto/json.h"
+#include "proto/report.h"
+
+/* ---- said now ---------------------------------------------------------- */
+
+static struct buf *reply_begin(struct conn *c, struct slice ref)
+{
+    struct buf *b = ws_text_begin(c);
+
+    buf_add_byte(b, '{');
+    if (ref.len) {
+        buf_add_str(b, "\"ref\":");
+        buf_add(b, ref);
+        buf_add_byte(b, ',');
+    }
+    return b;
+}
+
+struct buf *ws_ok_begin(struct conn *c, struct slice ref)
+{
+    struct buf *b = reply_begin(c, ref);
+
+    buf_add_str(b, "\"ok\":true");
+    return b;
+}
+
+void ws_reply_end(struct conn *c, struct buf *b)
+{
+    buf_add_byte(b, '}');
+    ws_text_end(c);
+}
+
+void ws_ok(struct conn *c, struct slice ref)
+{
+    ws_reply_end(c, ws_ok_begin(c, ref));
+}
+
+void ws_error(struct conn *c, struct slice ref, struct slice code,
+                        struct slice text)
+{
+    struct buf *b = reply_begin(c, ref);
+
+    buf_add_str(b, "\"error\":");
+    envelope_error(b, code, text);
+    ws_reply_end(c, b);
+}
+
+/* ---- due --------------------------------------------------------------- */
+
+static struct slice ref_of(const struct reply *r)
+{
+    return slice_make(r->their_ref, r->their_len);
+}
+
+/* NULL: no memory, and the connection is gone. */
+struct reply *ws_reply_new(struct conn *c, struct slice ref)
+{
+    uint32_t number = ws_ref(c);
+    struct reply *r = number ? calloc(1, sizeof *r + ref.len) : NULL;
+
+    if (!r) {
+        conn_abort(c, "memory");
+        return NULL;
+    }
+    r->ref = number;
+    r->their_len = (uint8_t)ref.len;
+    if (r->their_len)
+        memcpy(r->their_ref, ref.ptr, r->their_len);
+    list_add_tail(&ws_of(c)->work->replies, &r->node);
+    return r;
+}
+
+static struct reply *reply_find(struct conn *c, uint32_t ref)
+{
+    struct ws_work *w = ws_of(c)->work;
+
+    if (!w)
+        return NULL;
+    LIST_FOREACH(r, &w->replies, struct reply, node)
+        if (r->ref == ref)
+            return r;
+    return NULL;
+}
+
+static void reply_free(struct reply *r)
+{
+    list_remove(&r->node);
+    buf_fini(&r->rows);
+    free(r);
+}
+
+static void reply_done(struct conn *c, struct reply *r)
+{
+    reply_free(r);
+    ws_answered(c);
+}
+
+/* It was refused at once. */
+void ws_reply_refused(struct conn *c, struct reply *r,
+                      const struct refusal *why)
+{
+    ws_error(c, ref_of(r), slice_str(why->code), slice_str(why->text));
+    reply_done(c, r);
+}
+
+void replies_free(struct conn *c)
+{
+    struct ws_work *w = ws_of(c)->work;
+    struct list_node *n;
+
+    while (w && (n = list_first(&w->replies)))
+        reply_free(CONTAINER_OF(n, struct reply, node));
+}
+
+/* ---- answers of the router --------------------------------------------- */
+
+void replies_subscribed(struct conn *c, uint32_t ref)
+{
+    struct reply *r = reply_find(c, ref);
+    struct buf *b;
+
+    if (!r)
+        return;
+    b = ws_ok_begin(c, ref_of(r));
+    buf_add_str(b, ",\"channel\":");
+    json_put_string(b, buf_slice(&r->rows));
+    ws_reply_end(c, b);
+    reply_done(c, r);
+}
+
+void replies_subscribe_failed(struct conn *c, uint32_t ref,
+                                      const char *code, struct slice text)
+{
+    struct reply *r = reply_find(c, ref);
+
+    if (!r)
+        return;
+    ws_error(c, ref_of(r), slice_str(code), text);
+    reply_done(c, r);
+}
+
+void replies_published(struct conn *c, uint32_t ref,
+                               const struct published *p)
+{
+    struct reply *r = reply_find(c, ref);
+    struct buf *b;
+
+    if (!r)
+        return;
+    if (p->status <= PUBLISHED_DUPLICATE) {
+        b = ws_ok_begin(c, ref_of(r));
+        buf_add_byte(b, ',');
+        envelope_published(b, p, gateway_epoch(conn_gateway(c)));
+        ws_reply_end(c, b);
+    } else {
+        ws_error(c, ref_of(r), p->code, p->text);
+    }
+    reply_done(c, r);
+}
+
+static void add_comma(struct reply *r)
+{
+    if (r->rows.len)
+        buf_add_byte(&r->rows, ',');
+}
+
+void replies_row(struct conn *c, uint32_t ref, struct msg *m)
+{
+    struct reply *r = reply_find(c, ref);
+
+    if (!r)
+        return;
+    add_comma(r);
+    envelope_message(&r->rows, m, gateway_epoch(conn_gateway(c)), 0);
+    r->at_row = true;
+    r->last_seq = m->seq;
+}
+
+void replies_hole(struct conn *c, uint32_t ref,
+                          const struct frame_hole *h)
+{
+    struct reply *r = reply_find(c, ref);
+    struct notice n = {
+        .kind = NOTICE_GAP,
+        .channels = &h->id,
+        .count = 1,
+        .why = h->why == HOLE_DAMAGED ? GAP_DAMAGED : GAP_TRIMMED,
+        .from = h->from,
+        .to = h->to,
+        .missed = h->from && h->to ? h->to - h->from + 1 : 0,
+    };
+
+    if (!r)
+        return;
+    add_comma(r);
+    envelope_notice(&r->rows, &n);
+    r->at_row = false;
+}
+
+static void reply_history(struct conn *c, struct reply *r, bool more,
+                          uint64_t upto)
+{
+    struct buf *b = ws_ok_begin(c, ref_of(r));
+    char cursor[CURSOR_TEXT_MAX];
+    size_t len = position_format(cursor, gateway_epoch(conn_gateway(c)),
+                                 r->at_row ? r->last_seq : upto);
+
+    buf_add_str(b, ",\"cursor\":");
+    json_put_string(b, slice_make(cursor, len));
+    buf_add_str(b, ",\"messages\":[");
+    buf_add(b, buf_slice(&r->rows));
+    b->failed |= r->rows.failed;
+    buf_addf(b, "],\"more\":%s", more ? "true" : "false");
+    ws_reply_end(c, b);
+}
+
+void replies_page_end(struct conn *c, uint32_t ref, int err, bool more,
+                              uint64_t upto)
+{
+    struct reply *r = reply_find(c, ref);
+
+    if (!r)
+        return;
+    if (err == ERR_BUSY)
+        ws_error(c, ref_of(r), SLICE("router.away"),
+                    SLICE("the router cannot be reached just now"));
+    else if (err)
+        ws_error(c, ref_of(r), SLICE("store.failed"),
+                    SLICE("history cannot be read just now"));
+    else
+        reply_history(c, r, more, upto);
+    reply_done(c, r);
+}
+
+/* How many are there, by the router's report in JSON. */
+static int64_t presence_count(struct slice json)
+{
+    struct slice part, key, row, raw;
+    struct json_iter it;
+    int64_t n;
+
+    if (json_find(json, "presence", &part) < 0)
+        return 0;
+    it = json_iter(part);
+    if (!json_next(&it, &key, &row) || json_find(row, "count", &raw) < 0 ||
+        json_integer(raw, &n) < 0)
+        return 0;
+    return n;
+}
+
+static void reply_presence(struct conn *c, const struct reply *r,
+                           struct slice json)
+{
+    struct buf *b = ws_ok_begin(c, ref_of(r));
+    struct slice names;
+
+    buf_add_str(b, ",\"channel\":");
+    json_put_string(b, buf_slice(&r->rows));
+    buf_addf(b, ",\"count\":%lld,\"names\":",
+             (long long)presence_count(json));
+    buf_add(b, json_find(json, "names", &names) == 0 ? names : SLICE("[]"));
+    ws_reply_end(c, b);
+}
+
+void replies_answered(struct conn *c, uint32_t ref, enum publish_status status,
+                   bool json, struct slice body)
+{
+    struct reply *r = reply_find(c, ref);
+    struct buf b = BUF_INIT;
+    struct slice code;
+
+    if (!r)
+        return;
+    if (status != PUBLISHED_OK) {
+        code = refusal_code(status, &body);
+        ws_error(c, ref_of(r), code, body);
+    } else if (json || report_to_json(&b, body) < 0) {
+        ws_error(c, ref_of(r), SLICE("router.answer"),
+                    SLICE("the router's answer makes no sense"));
+    } else {
+        reply_presence(c, r, buf_slice(&b));
+    }
+    buf_fini(&b);
+    reply_done(c, r);
+}

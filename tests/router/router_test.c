@@ -1,0 +1,529 @@
+/* The router as a whole: types, presence, questions, the start. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "proto/report.h"
+#include "tests/router/world.h"
+
+static const char match[] = "match/elp-tig-2011-09-13";
+
+static void make_match(struct peer *p)
+{
+    peer_taken(p, peer_act(p, "team.put",
+                           "{\"id\":\"elp\",\"name\":\"Elp\",\"division\":\"1\"}"));
+    peer_taken(p, peer_act(p, "team.put",
+                           "{\"id\":\"tig\",\"name\":\"Tig\",\"division\":\"1\"}"));
+    peer_taken(p, peer_act(p, "match.new",
+                           "{\"home\":\"elp\",\"visit\":\"tig\","
+                           "\"start_time\":\"2011-09-13\"}"));
+}
+
+static uint64_t event(struct peer *p, const char *json)
+{
+    return peer_publish_frame(p, (struct frame_publish){
+                                     .id = slice_str(match),
+                                     .format = MSG_JSON,
+                                     .data = slice_str(json)});
+}
+
+static const char *text_of(struct peer *p, struct slice s)
+{
+    buf_reset(&p->text);
+    buf_add(&p->text, s);
+    return buf_text(&p->text);
+}
+
+/* The state that a newcomer is given. */
+static const char *snapshot(struct peer *p, const char *id)
+{
+    struct logged_in_id i;
+
+    peer_login_as(p, 77, id, "", 0, LOGIN_WANT_SNAPSHOT);
+    i = peer_logged_in(p, NULL);
+    EXPECT(i.flags & ID_STATEFUL);
+    if (i.flags & ID_SNAPSHOT)
+        return text_of(p, i.state);
+    for (;;) { /* it had to be read first */
+        struct frame_snapshot f;
+
+        EXPECT_OK(frame_read_snapshot(peer_next(p, FRAME_SNAPSHOT), &f));
+        if (slice_eq(f.id, slice_str(id)))
+            return text_of(p, f.state);
+    }
+}
+
+/* ---- types ------------------------------------------------------------- */
+
+TEST(an_act_becomes_a_message_and_its_answer_follows_the_commit)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    struct frame_published f;
+
+    peer_login(p, 1, "team/elp");
+    f = peer_taken(p, peer_act(p, "team.put",
+                               "{\"id\":\"elp\",\"name\":\"E\","
+                               "\"division\":\"1\"}"));
+    EXPECT_INT(f.created, 1);
+    EXPECT_SLICE(f.id, SLICE("team/elp"));
+    EXPECT_INT(f.reached, 1);
+    EXPECT(f.body.len > 2);
+    f = peer_answer(p, peer_act(p, "team.put", "{}"));
+    EXPECT_INT(f.status, PUBLISHED_BAD);
+    EXPECT(f.code.len > 0 && f.text.len > 0);
+    f = peer_answer(p, peer_act(p, "no.such", "{}"));
+    EXPECT_INT(f.status, PUBLISHED_NOT_FOUND);
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(what_breaks_the_rules_is_neither_stored_nor_sent)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    uint64_t seq;
+    struct frame_published f;
+
+    make_match(p);
+    peer_login(p, 1, match);
+    seq = w->router.seq;
+    f = peer_answer(p, event(p, "{\"kind\":\"goal\","
+                                "\"data\":{\"team\":\"tig\"}}"));
+    EXPECT_INT(f.status, PUBLISHED_CONFLICT);
+    world_settle(w);
+    EXPECT_INT(w->router.seq, seq);
+    EXPECT_STR(peer_stream(p), "");
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(a_join_gets_the_state_and_exactly_the_messages_behind_it)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+    struct logged_in_id i;
+    uint64_t seq;
+    struct msg_parts m;
+
+    make_match(q);
+    peer_taken(q, event(q, "{\"kind\":\"start\",\"data\":{}}"));
+    peer_taken(q, event(q, "{\"kind\":\"goal\",\"data\":{\"team\":\"tig\"}}"));
+    event(q, "{\"kind\":\"goal\",\"data\":{\"team\":\"tig\"}}");
+    world_turn(w); /* the second goal is with the writer */
+    peer_login_as(p, 1, match, "", 0, LOGIN_WANT_SNAPSHOT);
+    i = peer_logged_in(p, &seq);
+    EXPECT_CONTAINS(text_of(p, i.state), "\"visit_score\":1");
+    m = peer_message(p);
+    EXPECT(m.seq > seq);
+    EXPECT_SLICE(m.kind, SLICE("goal"));
+    world_settle(w);
+    EXPECT_STR(peer_stream(p), "");
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
+TEST(a_snapshot_follows_a_retract_live_and_after_a_repair)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+    struct msg_parts m;
+    uint64_t goal;
+    char retract[64];
+
+    make_match(q);
+    peer_taken(q, event(q, "{\"kind\":\"start\",\"data\":{}}"));
+    goal = peer_taken(q, event(q, "{\"kind\":\"goal\",\"data\":"
+                                  "{\"team\":\"tig\"}}")).offset;
+    peer_login(p, 1, match);
+    snprintf(retract, sizeof retract,
+             "{\"kind\":\"retract\",\"data\":{\"offset\":%u}}",
+             (unsigned)goal);
+    peer_taken(q, event(q, retract));
+    m = peer_message(p);
+    EXPECT_SLICE(m.kind, SLICE("retract"));
+    EXPECT(m.flags & MSG_RESNAPSHOT);
+    p->seq = m.seq - 1; /* as if the link broke right before it */
+    m = peer_message(p);
+    EXPECT_SLICE(m.kind, SLICE("snapshot"));
+    EXPECT(m.flags & MSG_NOTICE);
+    EXPECT_CONTAINS(text_of(p, m.data), "\"visit_score\":0");
+    peer_break(p);
+    peer_return(p);
+    peer_login_as(p, 1, match, "", LOGIN_RESYNC, 0);
+    peer_synced(p);
+    EXPECT_SLICE(peer_message(p).kind, SLICE("retract"));
+    EXPECT_SLICE(peer_message(p).kind, SLICE("snapshot"));
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
+TEST(states_survive_a_restart_from_their_records)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+
+    make_match(p);
+    peer_taken(p, event(p, "{\"kind\":\"start\",\"data\":{}}"));
+    peer_taken(p, event(p, "{\"kind\":\"goal\",\"data\":{\"team\":\"tig\"}}"));
+    world_restart(w);
+    peer_free(p);
+    p = peer_join(w, "gw1");
+    EXPECT_CONTAINS(snapshot(p, match), "\"visit_score\":1");
+    peer_taken(p, event(p, "{\"kind\":\"goal\",\"data\":{\"team\":\"tig\"}}"));
+    EXPECT_CONTAINS(snapshot(p, match), "\"visit_score\":2");
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(a_failed_commit_takes_the_judged_state_back)
+{
+    struct world *w = world_new((const char *const[]){
+        "store.ballast=0", "namespace.history=all", "limits.message=128K",
+        NULL});
+    struct peer *p;
+    static char block[100001];
+    char comment[100100];
+    struct frame_published f;
+
+    world_stop(w);
+    w->max_size = 1024 * 1024;
+    world_start(w);
+    p = peer_join(w, "gw1");
+    make_match(p);
+    peer_taken(p, event(p, "{\"kind\":\"start\",\"data\":{}}"));
+    memset(block, 'f', sizeof block - 1);
+    do
+        f = peer_answer(p, peer_publish(p, "fill", block));
+    while (f.status == PUBLISHED_OK);
+    /* Large enough not to fit, and would make the score 1. */
+    snprintf(comment, sizeof comment, "{\"kind\":\"goal\",\"data\":{\"team\":"
+             "\"tig\",\"comment\":\"%.90000s\"}}", block);
+    f = peer_answer(p, event(p, comment));
+    EXPECT(f.status != PUBLISHED_OK);
+    EXPECT_CONTAINS(snapshot(p, match), "\"visit_score\":0");
+    peer_free(p);
+    world_free(w);
+}
+
+/* ---- rooms ------------------------------------------------------------- */
+
+TEST(a_room_gives_a_newcomer_its_last_messages_even_after_a_restart)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+
+    peer_taken(p, peer_publish(p, "room/a", "one"));
+    peer_taken(p, peer_publish(p, "room/a", "two"));
+    EXPECT_CONTAINS(snapshot(p, "room/a"), "one");
+    world_restart(w);
+    peer_free(p);
+    p = peer_join(w, "gw1");
+    EXPECT_CONTAINS(snapshot(p, "room/a"), "\"two\"");
+    peer_free(p);
+    world_free(w);
+}
+
+static void pass_ms(struct world *w, int64_t ms)
+{
+    clock_fake_advance(ms * MILLISECOND);
+    world_turn(w);
+    world_turn(w);
+}
+
+TEST(who_comes_and_goes_is_told_but_not_a_link_that_returns)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+
+    clock_fake(clock_ns(), clock_wall_ms());
+    peer_login_as(q, 1, "room/a", "bob", 0, 0);
+    pass_ms(w, 1500);
+    peer_heard(q);
+    peer_login_as(p, 1, "room/a", "ana", 0, 0);
+    pass_ms(w, 1500);
+    EXPECT_STR(peer_heard(q), "+join");
+    peer_break(p); /* comes back within ten seconds */
+    pass_ms(w, 5000);
+    peer_return(p);
+    peer_login_as(p, 1, "room/a", "ana", LOGIN_RESYNC, 0);
+    peer_synced(p);
+    pass_ms(w, 20000);
+    EXPECT_STR(peer_heard(q), "");
+    peer_closed(p, 1);
+    pass_ms(w, 5000);
+    EXPECT_STR(peer_heard(q), "");
+    pass_ms(w, 6000);
+    EXPECT_STR(peer_heard(q), "+leave");
+    pass_ms(w, 2000);
+    EXPECT(!w->router.presence.timer.pending);
+    clock_real();
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
+TEST(after_a_restart_those_who_are_said_again_have_not_come)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+
+    peer_login_as(p, 1, "room/a", "ana", 0, 0);
+    world_restart(w);
+    p->pipe = NULL;
+    clock_fake(clock_ns(), clock_wall_ms());
+    peer_return(p);
+    peer_login_as(p, 1, "room/a", "ana", LOGIN_RESYNC, 0);
+    peer_synced(p);
+    pass_ms(w, 5000);
+    EXPECT_STR(peer_heard(p), "[LOGGED_IN] [RESYNCED]");
+    clock_real();
+    EXPECT_CONTAINS(snapshot(p, "room/a"), "ana");
+    peer_free(p);
+    world_free(w);
+}
+
+/* ---- questions --------------------------------------------------------- */
+
+/* The report as "part{key=value,...}{...}". */
+static const char *report(struct peer *p, const char *verb, const char *args)
+{
+    struct frame_answer f;
+    struct cursor c;
+    enum report_event event;
+    struct report_field field;
+
+    peer_query(p, 4, verb, args);
+    f = peer_answered(p);
+    EXPECT_INT(f.ref, 4);
+    if (f.status != PUBLISHED_OK || f.opaque)
+        return text_of(p, f.body);
+    c = cursor_init(f.body);
+    buf_reset(&p->text);
+    while (report_next(&c, &event, &field) == 0 && event != REPORT_END) {
+        if (event == REPORT_PART)
+            buf_addf(&p->text, SLICE_FMT, SLICE_ARG(field.key));
+        else if (event == REPORT_ROW)
+            buf_add_byte(&p->text, '{');
+        else if (event == REPORT_ROW_END)
+            buf_add_byte(&p->text, '}');
+        else if (field.kind == REPORT_TEXT)
+            buf_addf(&p->text, SLICE_FMT "=" SLICE_FMT ",",
+                     SLICE_ARG(field.key), SLICE_ARG(field.text));
+        else
+            buf_addf(&p->text, SLICE_FMT "=%llu,", SLICE_ARG(field.key),
+                     (unsigned long long)field.number);
+    }
+    return buf_text(&p->text);
+}
+
+TEST(presence_counts_connections_and_names)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+
+    peer_login_as(p, 1, "a", "ana", 0, 0);
+    peer_login_as(q, 1, "a", "ana", 0, 0);
+    peer_login_as(q, 2, "a", "bob", 0, 0);
+    peer_login_as(q, 3, "a", "", 0, 0);
+    EXPECT_STR(report(p, "presence", "a"),
+               "presence{channel=a,count=4,}names"
+               "{name=ana,connections=2,}{name=anon,connections=1,}"
+               "{name=bob,connections=1,}");
+    EXPECT_STR(report(p, "presence", "b"),
+               "presence{channel=b,count=0,}names");
+    EXPECT_CONTAINS(report(p, "presence", "a*"), "channel.bad: ");
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
+TEST(channels_are_listed_in_order_stored_or_not)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+
+    peer_taken(p, peer_publish(p, "b", "x"));
+    peer_taken(p, peer_publish(p, "d", "x"));
+    peer_taken(p, peer_publish(p, "d", "x"));
+    peer_login(p, 1, "c");
+    peer_login(p, 1, "a");
+    peer_login(p, 1, "**");
+    EXPECT_CONTAINS(report(p, "channels", ""),
+                    "channels{channel=a,connections=1,offset=0,seq=0,}"
+                    "{channel=b,connections=0,offset=1,seq=");
+    EXPECT_CONTAINS(report(p, "channels", " a 2"),
+                    "channels{channel=b,connections=0,offset=1,");
+    EXPECT_CONTAINS(report(p, "channels", " a 2"), "page{more=1,}");
+    EXPECT_CONTAINS(report(p, "channels", " b 2"), "page{more=0,}");
+    EXPECT_STR(report(p, "channels", "x/*"), "channelspage{more=0,}");
+    EXPECT_CONTAINS(report(p, "channels", "a/*b"), "request.bad: ");
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(connections_are_listed_and_kicked_by_name_and_by_channel)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+    struct frame_kick k;
+
+    peer_login_as(q, 300, "a", "ana", 0, 0);
+    peer_login_as(q, 300, "b", "ana", 0, 0);
+    EXPECT_STR(report(p, "conns", "a"),
+               "connections{connection=gw2/300.1,channels=2,name=ana,}"
+               "page{more=0,}");
+    EXPECT_STR(report(p, "conns", ""),
+               "connections{connection=gw2/300.1,channels=2,name=ana,}"
+               "page{more=0,}");
+    EXPECT_STR(report(p, "kick", "gw2/300.1"), "kicked{count=1,}");
+    EXPECT_OK(frame_read_kick(peer_next(q, FRAME_KICK), &k));
+    EXPECT_INT(k.conn, 300);
+    EXPECT_INT(k.gen, 1);
+    EXPECT_STR(report(p, "kick", "b"), "kicked{count=1,}");
+    peer_next(q, FRAME_KICK);
+    EXPECT_CONTAINS(report(p, "kick", "gw2/300.2"), "connection.none: ");
+    EXPECT_CONTAINS(report(p, "kick", ""), "connection.none: ");
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
+TEST(status_says_ok_degraded_or_down_and_why)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+
+    EXPECT_CONTAINS(report(p, "status", ""), "status{state=OK,why=,");
+    w->router.publish.last_error = ERR_FULL;
+    EXPECT_CONTAINS(report(p, "status", ""),
+                    "state=DEGRADED,why=the disk is full");
+    w->router.publish.last_error = 0;
+    router_drain(&w->router);
+    EXPECT_CONTAINS(report(p, "status", ""), "state=DOWN");
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(figures_of_the_router_and_of_its_gateways_are_told_together)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    struct buf b = BUF_INIT;
+    const char *text;
+
+    report_row(&b);
+    report_text(&b, "name", SLICE("connections"));
+    report_bool(&b, "gauge", true);
+    report_number(&b, "value", 42);
+    report_row_end(&b);
+    report_row(&b); /* cut off in the middle: left out */
+    EXPECT_OK(fake_pipe_say(p->pipe, FRAME_STATS, buf_slice(&b)));
+    buf_fini(&b);
+    peer_login(p, 1, "a");
+    text = report(p, "stats", "");
+    EXPECT_CONTAINS(text, "{gateway=gw1,edge=http,pid=1,name=connections,"
+                          "gauge=1,value=42,}");
+    EXPECT_CONTAINS(text, "name=seats,label=,help=pairs of id and connection,"
+                          "gauge=1,value=1,}");
+    EXPECT_CONTAINS(report(p, "gateways", ""),
+                    "gateways{gateway=gw1,edge=http,pid=1,state=live,"
+                    "connections=1,seats=1,");
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(a_backup_can_be_restored)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    char why[256], before[EPOCH_MAX + 1];
+
+    peer_taken(p, peer_publish(p, "a", "kept"));
+    EXPECT_CONTAINS(report(p, "backup", test_path("copy.db")), "backup{file=");
+    EXPECT_CONTAINS(report(p, "backup", test_path("copy.db")), "request.bad");
+    EXPECT_CONTAINS(report(p, "backup", "relative"), "absolute path");
+    peer_taken(p, peer_publish(p, "a", "lost"));
+    snprintf(before, sizeof before, "%s", w->router.epoch.text);
+    world_stop(w);
+    EXPECT_OK(history_restore(test_path("copy.db"), test_path("touchline.db"),
+                              why));
+    world_start(w);
+    EXPECT(strcmp(w->router.epoch.text, before) != 0);
+    peer_free(p);
+    p = peer_join(w, "gw1");
+    peer_fetch(p, 1, "a", FETCH_SINCE, 0, 0, 0);
+    world_settle(w);
+    EXPECT_STR(peer_heard(p), "kept [PAGE_END]");
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(verbs_of_types_are_passed_through)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+
+    EXPECT_CONTAINS(report(p, "match.list", ""), "{\"matches\":[]");
+    EXPECT_CONTAINS(report(p, "match.current", ""), "match.none: ");
+    EXPECT_CONTAINS(report(p, "nonsense", ""), "verb.unknown: ");
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(questions_of_a_link_that_went_are_forgotten)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+
+    peer_query(p, 1, "channels", "");
+    peer_query(p, 2, "backup", test_path("copy.db"));
+    peer_break(p);
+    EXPECT_SOON(access(test_path("copy.db"), F_OK) == 0,
+                EXPECT_OK(loop_step(w->loop, 10 * MILLISECOND)));
+    peer_free(p);
+    world_free(w);
+}
+
+/* ---- the store's housekeeping ------------------------------------------ */
+
+TEST(numbers_go_on_after_a_restart)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    struct frame_published f, g;
+
+    f = peer_taken(p, peer_publish(p, "a", "x"));
+    world_restart(w);
+    peer_free(p);
+    p = peer_join(w, "gw1");
+    peer_login(p, 1, "a");
+    EXPECT_INT(peer_logged_in(p, NULL).last_offset, 1);
+    g = peer_taken(p, peer_publish(p, "a", "x"));
+    EXPECT_INT(g.offset, f.offset + 1);
+    EXPECT(g.seq > f.seq);
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(an_id_without_history_counts_while_somebody_may_notice)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    struct logged_in_id i;
+
+    EXPECT_INT(peer_taken(p, peer_publish(p, "volatile/a", "x")).offset, 1);
+    EXPECT_INT(peer_taken(p, peer_publish(p, "volatile/b", "x")).offset, 1);
+    EXPECT_INT(peer_taken(p, peer_publish(p, "volatile/a", "x")).offset, 2);
+    peer_login(p, 1, "volatile/a");
+    i = peer_logged_in(p, NULL);
+    EXPECT_INT(i.flags, ID_VOLATILE);
+    EXPECT_INT(i.last_offset, 2);
+    EXPECT_INT(w->router.stored_seq, 0);
+    peer_free(p);
+    world_free(w);
+}
