@@ -183,8 +183,8 @@ layers: ## who includes whom, and whose words the core speaks
 system: all ## whole processes over real sockets
 	@python3 tests/system/run.py
 
-bench: $(BENCH) ## measure what tests/bench measures
-	@for b in $(BENCH); do echo "== $$b"; $$b; done
+bench: all $(BENCH) ## measure memory, latency, fan-out, store, link
+	@tests/bench/run.py $(BENCH)
 
 docs: $B/print-options ## docs/options.md from proto/options.def
 	@mkdir -p docs

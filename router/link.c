@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "router/ctl.h"
+#include "router/pub.h"
 #include "router/router.h"
 
 /* ---- states ------------------------------------------------------------ */
@@ -333,7 +334,7 @@ void link_gone(struct link *l, const char *why)
              l->who.name, log_quote(slice_str(why)).text, l->seats.seats,
              l->seats.conns);
     link_become(l, LINK_GONE);
-    publish_link_gone(r, l);
+    pubs_link_gone(&r->publish, l);
     replay_link_gone(l);
     snapshots_link_gone(l);
     ctl_link_gone(l);

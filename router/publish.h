@@ -55,10 +55,7 @@ void publish_fini(struct publish *p); /* nothing may be in flight */
 void publish_message(struct link *l, const struct frame_publish *f);
 void publish_act(struct link *l, const struct frame_act *f);
 
-/* End of the loop's turn: submits what is queued. */
-void publish_turn(struct router *r);
+/* Everything taken is committed, or refused, and answered. */
 bool publish_idle(const struct publish *p);
-/* Nobody waits any more for the answers that l would get. */
-void publish_link_gone(struct router *r, const struct link *l);
 
 #endif

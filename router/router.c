@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "router/commit.h"
 #include "router/ctl.h"
 #include "router/restore.h"
 
@@ -159,7 +160,7 @@ static void end_of_turn(void *ctx)
 {
     struct router *r = ctx;
 
-    publish_turn(r);
+    commit_turn(r);
     presence_turn(r);
     replay_turn(r);
     links_end_of_turn(r);

@@ -55,7 +55,7 @@
     X(ROWS, COUNTER, "rows_total", NULL, "messages sent out of history")      \
     X(DAMAGED, COUNTER, "damaged_total", NULL,                                \
       "stored messages that could not be read")                               \
-    X(TRIMMED, COUNTER, "trimmed_total", NULL, "ids whose oldest were trimmed") \
+    X(TRIMMED, COUNTER, "trimmed_total", NULL, "times that an id was trimmed") \
     X(FORGOTTEN, COUNTER, "forgotten_total", NULL,                            \
       "ids forgotten after seven days without use")                           \
     X(EPOCHS, COUNTER, "epochs_total", NULL, "new epochs made while running") \

@@ -484,16 +484,34 @@ static void reply_unread(struct exchange *x, int err)
                     SLICE("History cannot be read just now."));
 }
 
+/* The seq up to which this gateway has heard everything. */
+static uint64_t place_of(struct conn *c)
+{
+    struct position here = {.seq = 0};
+
+    if (position_parse(conn_cursor(c), &here) < 0)
+        return 0;
+    return here.seq;
+}
+
+/* Nothing can be read behind the end. */
+static bool from_future(struct conn *c, const struct past *p)
+{
+    return p->mode == FETCH_SINCE && p->since.seq > place_of(c);
+}
+
 static void past_end(struct exchange *x, int err, bool more, uint64_t upto)
 {
     struct past *p = x->state;
     char cursor[CURSOR_TEXT_MAX];
     struct buf b = BUF_INIT;
 
-    if (err) {
+    if (err && !from_future(x->conn, p)) {
         reply_unread(x, err);
         return;
     }
+    if (err)
+        upto = place_of(x->conn);
     if (p->mode == FETCH_SINCE && p->since.seq > upto)
         past_strange(x, p, GAP_FUTURE);
     /* What is said of a page that holds messages depends on these alone, so
@@ -731,7 +749,10 @@ void api_channels(struct exchange *x, const struct call *call)
         buf_add(&args, match);
         buf_add_byte(&args, ' ');
         buf_add(&args, after);
-        api_ask(x, &channels_ops, "channels", buf_slice(&args));
+        if (args.failed)
+            reply_no_memory(x);
+        else
+            api_ask(x, &channels_ops, "channels", buf_slice(&args));
     }
     buf_fini(&args);
     query_fini(&q);

@@ -122,8 +122,12 @@ void match_list(struct exchange *x, const struct call *call)
 void match_events(struct exchange *x, const struct call *call)
 {
     struct buf b = BUF_INIT;
+    struct slice channel = channel_of(&b, "match/", call->tail);
 
-    api_history_of(x, call, channel_of(&b, "match/", call->tail));
+    if (b.failed)
+        reply_no_memory(x);
+    else
+        api_history_of(x, call, channel);
     buf_fini(&b);
 }
 
@@ -224,8 +228,12 @@ void match_cancel(struct exchange *x, const struct call *call)
 void match_event(struct exchange *x, const struct call *call)
 {
     struct buf b = BUF_INIT;
+    struct slice channel = channel_of(&b, "match/", call->tail);
 
-    api_publish_json(x, call, channel_of(&b, "match/", call->tail));
+    if (b.failed)
+        reply_no_memory(x);
+    else
+        api_publish_json(x, call, channel);
     buf_fini(&b);
 }
 
@@ -316,25 +324,19 @@ static void old_match_answered(struct exchange *x, enum publish_status status,
     reply_gathered(x, 200);
 }
 
-/* The id, for the words of a 404. */
-static bool keep_id(struct exchange *x, const struct exchange_ops *ops,
-                    struct slice id)
-{
-    x->ops = ops;
-    x->state = slice_dup(id);
-    if (!x->state)
-        reply_no_memory(x);
-    return x->state;
-}
-
 void match_old_show(struct exchange *x, const struct call *call)
 {
     static const struct exchange_ops ops = {
         .answered = old_match_answered, .free = free};
+    char *id = slice_dup(call->tail); /* for the words of a 404 */
 
     say_version(x);
-    if (keep_id(x, &ops, call->tail))
+    x->ops = &ops;
+    x->state = id;
+    if (id)
         ask_for_id(x, &ops, "match.get", call->tail);
+    else
+        reply_no_memory(x);
 }
 
 void match_checkin(struct exchange *x, const struct call *call)
@@ -405,7 +407,9 @@ static void old_page(struct exchange *x)
     };
     struct refusal why;
 
-    if (conn_fetch(x->conn, &f, exchange_ref(x, 0), &why) < 0)
+    if (b.failed)
+        reply_no_memory(x);
+    else if (conn_fetch(x->conn, &f, exchange_ref(x, 0), &why) < 0)
         reply_refusal(x, &why);
     buf_fini(&b);
 }
@@ -449,7 +453,10 @@ static void old_past_answered(struct exchange *x, enum publish_status status,
     }
     if (json_find(body, "retracted", &value) == 0)
         buf_add(&p->retracted, value);
-    old_page(x);
+    if (p->retracted.failed)
+        reply_no_memory(x);
+    else
+        old_page(x);
 }
 
 void match_old_history(struct exchange *x, const struct call *call)

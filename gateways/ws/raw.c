@@ -12,6 +12,7 @@
 #include "gateways/ws/socket.h"
 #include "gateways/ws/url.h"
 #include "proto/id.h"
+#include "proto/json.h"
 
 enum { FORM_RAW = 2 };
 
@@ -128,7 +129,15 @@ static enum ws_opcode raw_encode(struct conn *c, const struct msg *m,
 {
     UNUSED(c);
     UNUSED(flags);
-    buf_add(b, m->data);
+    if (m->kind.len) { /* of a type: in the form that publishes it */
+        buf_add_str(b, "{\"kind\":");
+        json_put_string(b, m->kind);
+        buf_add_str(b, ",\"data\":");
+        buf_add(b, m->data);
+        buf_add_byte(b, '}');
+    } else {
+        buf_add(b, m->data);
+    }
     return m->format == MSG_BYTES ? WS_BINARY : WS_TEXT;
 }
 

@@ -35,7 +35,7 @@ struct reply {
 /* NULL: no memory, and the connection is gone. */
 struct reply *ws_reply_new(struct conn *c, struct slice ref);
 /* It was refused at once. */
-void ws_reply_refused(struct conn *c, struct reply *a, const struct refusal *why);
+void ws_reply_refused(struct conn *c, struct reply *r, const struct refusal *why);
 void replies_free(struct conn *c);
 
 /* The answers of the router, as in struct edge. */

@@ -370,6 +370,12 @@ TEST(a_cursor_from_the_future_is_told_so)
     http_edge.page_end(s.c, k->ref, 0, false, 9);
     EXPECT_CONTAINS(body(&s), "\"why\":\"future\"");
     EXPECT_CONTAINS(body(&s), "{\"cursor\":\"e1-9\"");
+    fake_set_seq(s.f, 8);
+    ask(&s, GET("/v1/history/a?since=e1-99"));
+    k = fake_next_call(s.f);
+    http_edge.page_end(s.c, k->ref, ERR_BAD, false, 0);
+    EXPECT_CONTAINS(body(&s), "\"why\":\"future\"");
+    EXPECT_CONTAINS(body(&s), "{\"cursor\":\"e1-8\"");
     fake_free(s.f);
 }
 

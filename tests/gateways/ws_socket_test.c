@@ -447,6 +447,21 @@ TEST(raw_carries_bare_bytes_both_ways)
     end();
 }
 
+TEST(raw_shows_a_match_event_in_the_form_that_publishes_it)
+{
+    struct msg_parts parts = { .format = MSG_JSON, .seq = 4,
+                               .id = SLICE("match/x"), .kind = SLICE("goal"),
+                               .data = SLICE("{\"team\":\"tig\"}") };
+    struct msg *m;
+
+    EXPECT_OK(msg_new(&m, &parts));
+    open_raw();
+    fake_put(c, m);
+    EXPECT_STR(got(), "{\"kind\":\"goal\",\"data\":{\"team\":\"tig\"}}");
+    msg_drop(m);
+    end();
+}
+
 TEST(raw_has_no_notices_but_a_gap_ends_it)
 {
     static const struct {

@@ -167,7 +167,7 @@ TEST(what_is_trimmed_while_it_is_read_is_no_damage)
     struct writer_figures f = { 0 };
 
     shelf_open(&s);
-    for (int i = 0; f.trimmed < 3000; i++) {
+    for (size_t i = 0; f.trimmed < 3000; i++) {
         struct page *page = NULL;
 
         put_many(&s, "room/a", 1, 100);

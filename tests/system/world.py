@@ -117,10 +117,16 @@ class Lines:
 
 
 class Tcp(Lines):
-    """A plain TCP client."""
+    """A plain TCP client; room: bytes that its kernel keeps for it."""
 
-    def __init__(self, address, data=b""):
-        self.sock = socket.create_connection(address, timeout=DEADLINE)
+    def __init__(self, address, data=b"", room=0, source=""):
+        self.sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+        self.sock.settimeout(DEADLINE)
+        if room:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+        if source:
+            self.sock.bind((source, 0))
+        self.sock.connect(address)
         super().__init__(self.sock, self._recv)
         if data:
             self.send(data)
@@ -198,8 +204,8 @@ class Http(Tcp):
 class Stream(Lines):
     """An endless answer: headers read, chunks taken apart."""
 
-    def __init__(self, address, target, headers=None):
-        self.tcp = Tcp(address)
+    def __init__(self, address, target, headers=None, room=0):
+        self.tcp = Tcp(address, room=room)
         head = f"GET {target} HTTP/1.1\r\nHost: localhost\r\n"
         for k, v in (headers or {}).items():
             head += f"{k}: {v}\r\n"

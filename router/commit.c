@@ -1,0 +1,321 @@
+#include "router/commit.h"
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "router/pub.h"
+#include "router/reply.h"
+#include "router/router.h"
+
+void commit_unused(struct router *r, struct slice id)
+{
+    struct topic *t = table_find(&r->table, id);
+
+    if (t && t->past && t->past->last_offset == 0 && !topic_leaves(t))
+        table_forget(&r->table, t);
+}
+
+/* ---- committed --------------------------------------------------------- */
+
+/* The place was reserved when the message was taken; should it have gone
+ * meanwhile and memory be short, newcomers do not learn the offset. */
+static void note_past(struct router *r, const struct msg *m)
+{
+    struct topic *t;
+    struct past *past = NULL;
+
+    if (table_make(&r->table, m->id, &t) == 0)
+        past = table_past(&r->table, t);
+    if (!past) {
+        log_error("router.memory", "what=past");
+        return;
+    }
+    past->last_offset = m->offset;
+    past->last_seq = m->seq;
+}
+
+static void answer_all(struct router *r, struct pub *pub,
+                       const struct frame_published *f)
+{
+    struct list_node *n;
+
+    reply(pub->link, f);
+    while ((n = list_pop(&pub->twins))) {
+        struct pub *twin = CONTAINER_OF(n, struct pub, node);
+
+        if (twin->link && f->code.len == 0)
+            reply_repeated(twin->link, twin->number, f);
+        else if (twin->link)
+            reply_refused(twin->link, twin->number, f->id,
+                          (struct refusal){f->status, f->code, f->text});
+        pub_free(&r->publish, twin);
+    }
+}
+
+static void answer_taken(struct router *r, struct pub *pub, uint32_t reached)
+{
+    const struct msg *m = pub->msg;
+    struct frame_published f = {
+        .number = pub->number,
+        .status = PUBLISHED_OK,
+        .created = pub->created,
+        .seq = m->seq,
+        .offset = m->offset,
+        .ts_ms = m->ts_ms,
+        .reached = reached,
+        .id = m->id,
+        .body = pub->body,
+    };
+    struct answer kept = {
+        .life = pub->life,
+        .number = pub->number,
+        .seq = m->seq,
+        .offset = m->offset,
+        .ts_ms = m->ts_ms,
+        .at_ns = clock_ns(),
+        .reached = reached,
+        .created = pub->created,
+    };
+
+    answers_note(&r->publish.answers, &kept, pub->act ? m->id : SLICE(""),
+                 pub->body);
+    answer_all(r, pub, &f);
+}
+
+static void committed(struct router *r, struct pub *pub,
+                      const struct record *rec)
+{
+    struct msg *m = pub->msg;
+    bool resnapshot;
+    uint32_t reached;
+
+    m->seq = rec->seq;
+    m->offset = rec->offset;
+    resnapshot = pub->typed && types_commit(r->types, m);
+    if (resnapshot)
+        m->flags |= MSG_RESNAPSHOT;
+    note_past(r, m);
+    reached = repeater_send(r, m);
+    r->seq = m->seq;
+    if (m->flags & MSG_STORED)
+        r->stored_seq = m->seq;
+    stat_add(&r->stats, STAT_PUBLISHED, 1);
+    stat_add(&r->stats, STAT_REACHED, reached);
+    answer_taken(r, pub, reached);
+    if (resnapshot)
+        snapshots_tell(r, m->id);
+}
+
+static void not_stored(struct router *r, struct pub *pub, int rc)
+{
+    struct refusal why = rc == ERR_CONFLICT ? refusal_key_conflict
+                                            : refusal_of_store(rc);
+    struct frame_published f = {
+        .number = pub->number,
+        .status = (uint8_t)why.status,
+        .id = pub->msg->id,
+        .code = why.code,
+        .text = why.text,
+    };
+
+    stat_add(&r->stats, STAT_REFUSED_STORE, 1);
+    answer_all(r, pub, &f);
+    commit_unused(r, pub->msg->id);
+}
+
+/* Another router has stored this key in between. */
+static void stored_before(struct router *r, struct pub *pub,
+                          const struct entry *e)
+{
+    struct frame_published f = {
+        .number = pub->number,
+        .status = PUBLISHED_DUPLICATE,
+        .seq = e->rec.seq,
+        .offset = e->rec.offset,
+        .ts_ms = e->rec.ts_ms,
+        .id = pub->msg->id,
+        .epoch = slice_str(e->first_epoch),
+    };
+
+    stat_add(&r->stats, STAT_DUPLICATES, 1);
+    answer_all(r, pub, &f);
+}
+
+/* One entry that came back. False: a state that was judged is not real. */
+static bool settle(struct router *r, const struct entry *e)
+{
+    struct pub *pub = e->user;
+    bool real = e->rc == 0 || !pub->typed;
+
+    if (e->rc == 0)
+        committed(r, pub, &e->rec);
+    else if (e->rc == ERR_EXISTS)
+        stored_before(r, pub, e);
+    else
+        not_stored(r, pub, e->rc);
+    pub_free(&r->publish, pub);
+    return real;
+}
+
+/* What was judged behind a state that is not real, and what would have been
+ * stored behind a failure, goes too; plain messages without history stay. */
+static void fail_queue(struct router *r, int rc, bool stored_too)
+{
+    LIST_FOREACH_SAFE(pub, next, &r->publish.queue, struct pub, node) {
+        bool stored = pub->msg->flags & MSG_STORED;
+
+        if (!pub->typed && !(stored && stored_too))
+            continue;
+        not_stored(r, pub, rc);
+        pub_free(&r->publish, pub);
+    }
+    types_rollback(r->types);
+}
+
+static void note_commit(struct router *r, int rc)
+{
+    struct publish *p = &r->publish;
+    uint64_t us = (uint64_t)(clock_ns() - p->submitted_ns) / 1000;
+
+    stat_add(&r->stats, rc ? STAT_BATCH_FAILURES : STAT_BATCHES, 1);
+    stat_set(&r->stats, STAT_COMMIT_US, us);
+    stat_add(&r->stats, STAT_COMMIT_SUM_US, us);
+    if (us > stat_get(&r->stats, STAT_COMMIT_MAX_US))
+        stat_set(&r->stats, STAT_COMMIT_MAX_US, us);
+    if (rc && rc != p->last_error)
+        log_error("store.failing", "error=%s action=refuse_stored",
+                  err_name(rc));
+    else if (!rc && p->last_error)
+        log_info("store.recovered", "action=store_again");
+    p->last_error = rc;
+    stat_set(&r->stats, STAT_STORE_FAILING, rc != 0);
+}
+
+static void finish(struct router *r, const struct batch *b)
+{
+    bool real = true;
+
+    for (size_t i = 0; i < b->count; i++)
+        real = settle(r, &b->entries[i]) && real;
+    if (b->rc || !real)
+        fail_queue(r, b->rc ? b->rc : ERR_AGAIN, b->rc != 0);
+    links_set_seq(r);
+}
+
+/* ---- submitting -------------------------------------------------------- */
+
+static void fill_entry(struct router *r, struct entry *e, struct pub *pub)
+{
+    const struct msg *m = pub->msg;
+    bool stored = m->flags & MSG_STORED;
+
+    *e = (struct entry){
+        .rec = {
+            .id = m->id,
+            .ts_ms = m->ts_ms,
+            .format = m->format,
+            .flags = m->flags,
+            .from = m->from,
+            .kind = m->kind,
+            .key = m->key,
+            .data = m->data,
+            .session = pub->life,
+            .number = pub->number,
+        },
+        .stored = stored,
+        .sync = stored && router_synced(r, m->id),
+        .idem = pub->key,
+        .body_hash = pub->body_hash,
+        .has_state = stored && pub->record.ptr,
+        .state = pub->record,
+        .user = pub,
+    };
+}
+
+/* The next batch, out of the queue. */
+static size_t fill_batch(struct router *r)
+{
+    struct publish *p = &r->publish;
+    struct list_node *n;
+    size_t count = 0, bytes = 0;
+
+    while (count < GROUP_COUNT && (n = list_first(&p->queue))) {
+        struct pub *pub = CONTAINER_OF(n, struct pub, node);
+
+        bytes += msg_size(pub->msg);
+        if (count && bytes > GROUP_BYTES)
+            break;
+        fill_entry(r, &p->entries[count++], pub);
+        list_remove(n);
+        list_add_tail(&p->flight, n);
+    }
+    return count;
+}
+
+static void refuse_batch(struct router *r, struct batch *b, int rc)
+{
+    b->rc = rc;
+    for (size_t i = 0; i < b->count; i++)
+        b->entries[i].rc = rc;
+    note_commit(r, rc);
+}
+
+static void submit(struct router *r);
+
+static void batch_done(struct batch *b)
+{
+    struct router *r = b->user;
+
+    note_commit(r, b->rc);
+    finish(r, b);
+    submit(r);
+}
+
+static void submit(struct router *r)
+{
+    struct publish *p = &r->publish;
+
+    while (!p->closed && list_empty(&p->flight) &&
+           !list_empty(&p->queue)) {
+        int rc;
+
+        p->batch = (struct batch){.entries = p->entries, .user = r,
+                                  .done = batch_done};
+        p->batch.count = fill_batch(r);
+        p->submitted_ns = clock_ns();
+        rc = writer_submit(r->writer, &p->batch);
+        if (rc == 0)
+            return;
+        if (rc < 0)
+            refuse_batch(r, &p->batch, rc);
+        finish(r, &p->batch);
+    }
+}
+
+/* Too much waits for the disk: the gateways keep theirs for now. */
+static void press_back(struct router *r)
+{
+    struct publish *p = &r->publish;
+    bool high = p->queued > QUEUE_COUNT_HIGH ||
+                p->queued_bytes > QUEUE_BYTES_HIGH;
+    bool low = p->queued < QUEUE_COUNT_HIGH / 2 &&
+               p->queued_bytes < QUEUE_BYTES_HIGH / 2;
+
+    if (p->paused ? !low : !high)
+        return;
+    p->paused = high;
+    log_info("publish.pressure", "paused=%d queued=%zu", p->paused,
+             p->queued);
+    LIST_FOREACH(l, &r->links.all, struct link, node)
+        pipe_pause(l->pipe, p->paused);
+}
+
+void commit_turn(struct router *r)
+{
+    struct publish *p = &r->publish;
+
+    submit(r);
+    press_back(r);
+    answers_expire(&p->answers, clock_ns());
+    stat_set(&r->stats, STAT_QUEUED, p->queued);
+}

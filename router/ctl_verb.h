@@ -1,0 +1,43 @@
+/* ctl_verb.h - what the files behind ctl.h share: the verbs, and how one is
+ * answered.
+ * Threads: the router's loop. */
+#ifndef TOUCHLINE_ROUTER_CTL_VERB_H
+#define TOUCHLINE_ROUTER_CTL_VERB_H
+
+#include "proto/report.h"
+#include "router/router.h"
+
+enum { CTL_LIST_DEFAULT = 100, CTL_LIST_MAX = 1000 };
+
+/* A verb: reads its words, and answers now or keeps a ctl_question. */
+typedef void ctl_verb(struct link *l, uint32_t ref, struct slice args);
+ctl_verb ctl_status, ctl_gateways, ctl_stats, ctl_presence, ctl_conns,
+    ctl_kick, ctl_channels;
+
+void ctl_answer(struct link *l, uint32_t ref, enum publish_status st,
+                bool opaque, struct slice body);
+/* Sends the report, and frees it. */
+void ctl_answer_report(struct link *l, uint32_t ref, struct buf *b);
+void ctl_refuse(struct link *l, uint32_t ref, enum publish_status st,
+                const char *code, struct slice text);
+void ctl_refuse_error(struct link *l, uint32_t ref, int rc);
+/* The next word of the arguments; empty when there is none. */
+struct slice ctl_word(struct slice *args);
+
+/* A question whose answer comes later. */
+struct ctl_question {
+    struct list_node node; /* link->queries; router.orphans without a link */
+    struct link *link;     /* NULL: nobody waits any more */
+    struct read_job *job;
+    uint32_t ref;
+    struct slice pattern, after; /* of channels: in text */
+    size_t limit;
+    uint8_t text[];
+};
+/* On l's list of questions; copies both texts. NULL: no memory. */
+struct ctl_question *ctl_question_new(struct link *l, uint32_t ref,
+                                      struct slice pattern,
+                                      struct slice after);
+void ctl_question_drop(struct ctl_question *q);
+
+#endif

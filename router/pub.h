@@ -1,0 +1,54 @@
+/* pub.h - a publication under way: from its acceptance to the commit.
+ * Threads: the router's loop. */
+#ifndef TOUCHLINE_ROUTER_PUB_H
+#define TOUCHLINE_ROUTER_PUB_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "proto/msg.h"
+
+struct publish;
+struct link;
+
+/* A publication under way; also, without msg, the repeat of one, waiting on
+ * its list of twins. */
+struct pub {
+    struct list_node node;
+    struct map_node by_key; /* in publish.keys, when it has a key */
+    struct list_node twins;
+    struct link *link; /* whom to answer; NULL: nobody any more */
+    uint64_t life, number;
+    struct msg *msg;
+    uint64_t body_hash;
+    bool typed, act, created;
+    struct slice key, record, body; /* in tail */
+    uint8_t tail[];
+};
+
+/* What is asked for, before anything has been made of it. */
+struct request {
+    struct link *link;
+    uint64_t number;
+    struct msg_parts in;
+    struct slice key, body;
+    bool act, created;
+};
+
+/* Copies key, body and record; the message comes with pub_enqueue(). NULL: no
+ * memory. */
+struct pub *pub_new(const struct request *q, struct slice record);
+/* Leaves the lists it is on; its twins go, too. NULL is fine. */
+void pub_free(struct publish *p, struct pub *pub);
+/* Makes the message of event and goes to the end of the queue. ERR_NOMEM:
+ * nothing has changed. */
+MUST_USE int pub_enqueue(struct publish *p, struct pub *pub,
+                         const struct msg_parts *event);
+
+/* The one under way with this idempotency key, or this name. NULL: none. */
+struct pub *pub_by_key(const struct publish *p, struct slice id,
+                       struct slice key);
+struct pub *pub_by_name(struct publish *p, uint64_t life, uint64_t number);
+/* Nobody waits any more for the answers that l would get. */
+void pubs_link_gone(struct publish *p, const struct link *l);
+
+#endif

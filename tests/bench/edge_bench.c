@@ -1,0 +1,342 @@
+/* edge_bench - the three figures that the structure was designed for, taken
+ * through real sockets from a running Touchline, beside a bare limit.
+ *
+ *   edge_bench HTTP_PORT [WATCHERS]
+ *
+ * limit    a bare loop that writes the same bytes to as many sockets: what
+ *          the kernel alone costs on this machine, in this run
+ * watchers one message to all of them, until the last has it
+ * burst    a hundred messages at once to all of them
+ * lone     one message to one id, publish to receive: link, commit, edges
+ *
+ * `make bench` starts Touchline and reads memory; see tests/bench/run.py. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { ROUNDS = 15, LONE = 2000, BURST = 100, WATCHERS = 9000 };
+
+struct watcher {
+    int fd;
+    uint64_t bytes;
+};
+
+static struct watcher *watchers;
+static unsigned count;
+static int poll_fd;
+
+static void die(const char *what)
+{
+    perror(what);
+    exit(1);
+}
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static int dial(uint16_t port)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to) < 0)
+        die("connect");
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return fd;
+}
+
+static void put(int fd, const char *text, size_t len)
+{
+    while (len) {
+        ssize_t n = write(fd, text, len);
+
+        if (n < 0)
+            die("write");
+        text += n;
+        len -= (size_t)n;
+    }
+}
+
+/* Reads whatever is there; returns how many bytes. */
+static uint64_t gulp(int fd)
+{
+    static char drop[1 << 16];
+    uint64_t all = 0;
+    ssize_t n;
+
+    while ((n = recv(fd, drop, sizeof drop, MSG_DONTWAIT)) > 0)
+        all += (uint64_t)n;
+    if (n == 0) {
+        fprintf(stderr, "edge_bench: a watcher was closed\n");
+        exit(1);
+    }
+    return all;
+}
+
+static void watch(int fd, uint32_t i)
+{
+    struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.u32 = i};
+
+    if (epoll_ctl(poll_fd, EPOLL_CTL_ADD, fd, &e) < 0)
+        die("epoll_ctl");
+}
+
+/* Waits until every watcher has `bytes` more than before; seconds taken. */
+static double all_have(uint64_t bytes, double begin)
+{
+    struct epoll_event events[512];
+    unsigned left = count;
+
+    while (left) {
+        int n = epoll_wait(poll_fd, events, 512, 30000);
+
+        if (n <= 0) {
+            fprintf(stderr, "edge_bench: %u of %u got nothing\n", left, count);
+            exit(1);
+        }
+        for (int i = 0; i < n; i++) {
+            struct watcher *w = &watchers[events[i].data.u32];
+            bool had = w->bytes >= bytes;
+
+            w->bytes += gulp(w->fd);
+            left -= !had && w->bytes >= bytes;
+        }
+    }
+    for (unsigned i = 0; i < count; i++)
+        watchers[i].bytes -= bytes;
+    return now() - begin;
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+static double median(double *t, unsigned n)
+{
+    qsort(t, n, sizeof *t, compare);
+    return t[n / 2];
+}
+
+/* ---- the limit: a child that writes to sockets and does nothing else ---- */
+
+static void limit_server(int listener, int command, size_t size)
+{
+    int *fds = calloc(count, sizeof *fds);
+    char *bytes = calloc(1, size * BURST);
+    uint32_t messages;
+
+    for (unsigned i = 0; i < count; i++)
+        fds[i] = accept(listener, NULL, NULL);
+    while (read(command, &messages, sizeof messages) == sizeof messages)
+        for (unsigned i = 0; i < count; i++)
+            if (send(fds[i], bytes, size * messages, MSG_NOSIGNAL) < 0)
+                die("send");
+    _exit(0);
+}
+
+static double limit(uint32_t messages, size_t size)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    socklen_t len = sizeof at;
+    int listener = socket(AF_INET, SOCK_STREAM, 0), ends[2];
+    double t[ROUNDS];
+
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (bind(listener, (struct sockaddr *)&at, sizeof at) < 0 ||
+        listen(listener, 4096) < 0 || pipe(ends) < 0 ||
+        getsockname(listener, (struct sockaddr *)&at, &len) < 0)
+        die("limit");
+    poll_fd = epoll_create1(0);
+    if (fork() == 0) {
+        close(ends[1]);
+        limit_server(listener, ends[0], size);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        watchers[i] = (struct watcher){dial(ntohs(at.sin_port)), 0};
+        watch(watchers[i].fd, i);
+    }
+    for (unsigned r = 0; r < ROUNDS; r++) {
+        double begin = now();
+
+        put(ends[1], (char *)&messages, sizeof messages);
+        t[r] = all_have(size * messages, begin);
+    }
+    for (unsigned i = 0; i < count; i++)
+        close(watchers[i].fd);
+    close(ends[1]);
+    close(listener);
+    close(poll_fd);
+    return median(t, ROUNDS);
+}
+
+/* ---- Touchline ---------------------------------------------------------- */
+
+static void open_stream(struct watcher *w, uint16_t port, const char *id)
+{
+    char text[512];
+    int n = snprintf(text, sizeof text, "GET /v1/stream?channel=%s HTTP/1.1"
+                     "\r\nHost: localhost\r\n\r\n", id);
+
+    w->fd = dial(port);
+    w->bytes = 0;
+    put(w->fd, text, (size_t)n);
+}
+
+/* Until the first notice, which ends in "}\n\r\n". */
+static void first_notice(int fd)
+{
+    char text[2048];
+    size_t have = 0;
+
+    while (have < 4 || memcmp(text + have - 4, "\n\r\n", 3) != 0) {
+        ssize_t n = recv(fd, text + have, sizeof text - 1 - have, 0);
+
+        if (n <= 0)
+            die("recv");
+        have += (size_t)n;
+        text[have] = '\0';
+        if (have > 5 && strcmp(text + have - 4, "}\n\r\n") == 0)
+            return;
+    }
+}
+
+static size_t post(char *out, const char *id, unsigned times)
+{
+    size_t len = 0;
+
+    for (unsigned i = 0; i < times; i++)
+        len += (size_t)sprintf(out + len,
+                               "POST /v1/publish/%s HTTP/1.1\r\n"
+                               "Host: localhost\r\n"
+                               "Content-Type: text/plain\r\n"
+                               "Content-Length: 100\r\n\r\n%0100d", id, 7);
+    return len;
+}
+
+/* Bytes that one message is on a watcher's socket, learned from one. */
+static uint64_t message_bytes(int publisher, const char *request, size_t len)
+{
+    struct epoll_event e;
+    uint64_t most = 0;
+
+    put(publisher, request, len);
+    for (double until = now() + 2; now() < until;)
+        if (epoll_wait(poll_fd, &e, 1, 200) == 1) {
+            struct watcher *w = &watchers[e.data.u32];
+            uint64_t n = gulp(w->fd);
+
+            most = n > most ? n : most;
+        } else {
+            break;
+        }
+    return most;
+}
+
+static double touchline(uint16_t port, unsigned messages, uint64_t *size)
+{
+    static char request[BURST * 400], answer[1 << 16];
+    size_t len = post(request, "bench/all", messages);
+    int publisher = dial(port);
+    double t[ROUNDS];
+    uint64_t one;
+
+    poll_fd = epoll_create1(0);
+    for (unsigned i = 0; i < count; i++)
+        open_stream(&watchers[i], port, "bench/all");
+    for (unsigned i = 0; i < count; i++) {
+        first_notice(watchers[i].fd);
+        watch(watchers[i].fd, i);
+    }
+    one = message_bytes(publisher, request, len / messages);
+    *size = one;
+    for (unsigned r = 0; r < ROUNDS; r++) {
+        double begin = now();
+
+        put(publisher, request, len);
+        t[r] = all_have(one * messages, begin);
+        while (recv(publisher, answer, sizeof answer, MSG_DONTWAIT) > 0)
+            ;
+        /* Numbers may have grown by a digit. */
+        for (unsigned i = 0; i < count; i++)
+            watchers[i].bytes = 0;
+    }
+    for (unsigned i = 0; i < count; i++)
+        close(watchers[i].fd);
+    close(publisher);
+    close(poll_fd);
+    return median(t, ROUNDS);
+}
+
+static void lone(uint16_t port)
+{
+    static double t[LONE];
+    char request[512], answer[4096];
+    size_t len = post(request, "bench/one", 1);
+    int publisher = dial(port);
+    struct watcher w;
+
+    open_stream(&w, port, "bench/one");
+    first_notice(w.fd);
+    for (unsigned i = 0; i < LONE; i++) {
+        double begin = now();
+
+        put(publisher, request, len);
+        if (recv(w.fd, answer, sizeof answer, 0) <= 0)
+            die("lone");
+        t[i] = now() - begin;
+        if (recv(publisher, answer, sizeof answer, 0) <= 0)
+            die("lone");
+    }
+    qsort(t, LONE, sizeof *t, compare);
+    printf("lone        p50 %.0f us   p99 %.0f us   (publish to receive)\n",
+           t[LONE / 2] * 1e6, t[LONE * 99 / 100] * 1e6);
+    close(w.fd);
+    close(publisher);
+}
+
+int main(int argc, char **argv)
+{
+    uint16_t port;
+    uint64_t size;
+    double one, many, limit_one, limit_many;
+
+    if (argc < 2) {
+        fprintf(stderr, "usage: edge_bench HTTP_PORT [WATCHERS]\n");
+        return 2;
+    }
+    port = (uint16_t)atoi(argv[1]);
+    count = argc > 2 ? (unsigned)atoi(argv[2]) : WATCHERS;
+    watchers = calloc(count, sizeof *watchers);
+    lone(port);
+    one = touchline(port, 1, &size);
+    limit_one = limit(1, size);
+    many = touchline(port, BURST, &size);
+    limit_many = limit(BURST, size);
+    printf("watchers    %u   one message: last after %.1f ms   limit %.1f ms"
+           "   ratio %.2f\n", count, one * 1e3, limit_one * 1e3,
+           one / limit_one);
+    printf("burst       %u messages: %.2f M deliveries/s   limit %.2f M   "
+           "(one send of %zu bytes each)\n", BURST,
+           count * BURST / many / 1e6, count * BURST / limit_many / 1e6,
+           (size_t)size * BURST);
+    return 0;
+}

@@ -1,0 +1,474 @@
+"""Every bound of the design: the answer in the edge's own protocol, the
+counter that shows it, and that nobody else notices."""
+import json
+import os
+import re
+import resource
+import select
+import signal
+import time
+
+from world import Http, Stream, Tcp, World, check, equal, eventually
+
+LONG = b"x" * 400
+
+
+def rss(pid):
+    """Resident bytes of a process."""
+    with open(f"/proc/{pid}/status") as f:
+        return 1024 * int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
+
+
+def cpu(pid):
+    """Seconds of processor time that a process has used."""
+    with open(f"/proc/{pid}/stat") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def only_worker(*sets):
+    """One worker an edge, so that one socket's limit is everybody's."""
+    return World(["http.workers=1", "tcp.workers=1", *sets])
+
+
+def refused(w, data, status, code):
+    answer = w.raw(data)
+    equal((answer.status, answer.code()), (status, code))
+    equal(answer.headers["Connection"], "close")
+
+
+# ---- HTTP requests ---------------------------------------------------------
+
+def test_a_request_line_that_is_too_long_is_414():
+    with World(["limits.request_line=300"]) as w:
+        refused(w, b"GET /" + LONG + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                414, "request.target_long")
+        # Also when its end never comes.
+        refused(w, b"GET /" + LONG, 414, "request.target_long")
+        w.limit_reached("request_line", 2)
+
+
+def test_headers_that_are_too_long_or_too_many_are_431():
+    with World() as w:
+        line = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+        equal(w.raw(line + b"A: b\r\n" * 98 + b"Connection: close\r\n\r\n").status,
+              200, "a hundred headers")
+        refused(w, line + b"A: b\r\n" * 100 + b"\r\n", 431, "request.fields_many")
+        refused(w, line + b"A: " + b"b" * 16384 + b"\r\n\r\n", 431, "request.fields_large")
+        refused(w, line + b"A: " + b"b" * 16384, 431, "request.fields_large")
+        w.limit_reached("headers")
+        w.limit_reached("header_block", 2)
+
+
+def test_headers_that_do_not_come_are_408_however_they_drip():
+    with World(["limits.header_wait=400ms"]) as w:
+        with w.client() as c:
+            begin = time.monotonic()
+            for part in (b"GET /he", b"althz HT", b"TP/1.1\r\nHo"):
+                c.send(part)
+                c.quiet(0.1)
+            answer = c.answer()
+            took = time.monotonic() - begin
+            equal((answer.status, answer.code()), (408, "request.timeout"))
+            check(0.3 < took < 2, f"after {took} s")
+            c.over()
+        with w.client() as c:  # nothing was asked: nothing is answered
+            c.over()
+        w.limit_reached("header_wait")
+
+
+def test_a_body_that_trickles_is_408():
+    with World(["limits.body_rate=1K"]) as w, w.client() as c:
+        c.send(b"POST /v1/publish/a HTTP/1.1\r\nHost: localhost\r\n"
+               b"Content-Length: 60000\r\n\r\nabc")
+        answer = c.answer()
+        equal((answer.status, answer.code()), (408, "body.slow"))
+        c.over()
+        w.limit_reached("body_rate")
+        equal(w.json("/v1/history/a")["messages"], [])
+
+
+def test_a_message_that_is_too_big_is_refused_at_every_edge():
+    with World(["limits.line=256K"]) as w:
+        most = b"m" * 65536
+        equal(w.publish("a", most).status, 201, "the biggest")
+        refused(w, b"POST /v1/publish/a HTTP/1.1\r\nHost: localhost\r\n"
+                   b"Content-Length: 65537\r\n\r\n", 413, "body.too_big")
+        refused(w, b"POST /v1/publish/a HTTP/1.1\r\nHost: localhost\r\n"
+                   b"Transfer-Encoding: chunked\r\n\r\n10001\r\n" + most + b"m",
+                413, "body.too_big")
+        with w.telnet() as t:
+            t.send(b"PUB a " + most + b"m\r\nPUB a short\r\n")
+            check(t.line().startswith(b"ERROR message.big: "), "telnet")
+            check(t.line().startswith(b"OK PUB a "), "and the next one")
+        w.limit_reached("message", 3)
+        equal(len(w.json("/v1/history/a")["messages"]), 2)
+
+
+def test_a_batch_has_a_bound_of_messages_and_of_bytes():
+    def batch(n, size=1):
+        item = '{"channel":"a","data":"' + "d" * size + '"}'
+        return w.http("POST", "/v1/publish", "[" + ",".join([item] * n) + "]",
+                      {"Content-Type": "application/json"})
+
+    with World() as w:
+        equal(batch(256).status, 201)
+        answer = batch(257)
+        equal((answer.status, answer.code()), (413, "batch.too_many"))
+        refused(w, b"POST /v1/publish HTTP/1.1\r\nHost: localhost\r\n"
+                   b"Content-Length: 1048577\r\n\r\n", 413, "batch.too_big")
+        w.limit_reached("batch")
+        w.limit_reached("batch_bytes")
+        equal(w.json("/v1/history/a?limit=1000&since=0")["messages"][-1]["offset"], 256)
+
+
+def test_a_connection_has_a_bound_of_requests():
+    with World(["limits.requests_per_connection=5"]) as w, w.client() as c:
+        for n in range(1, 6):
+            answer = c.ask("GET", "/healthz").answer()
+            equal((answer.status, answer.headers.get("Connection")),
+                  (200, "close" if n == 5 else None))
+        c.over()
+        w.limit_reached("requests_per_connection")
+
+
+def push(c, data):
+    """Sends until the other side takes no more for a while: how much."""
+    sent = 0
+    c.sock.setblocking(False)
+    while sent < len(data) and select.select([], [c.sock], [], 0.3)[1]:
+        sent += c.sock.send(data[sent:sent + 65536])
+    c.sock.settimeout(20)
+    return sent
+
+
+def test_who_pipelines_is_held_back_and_answered_in_order():
+    with only_worker() as w, w.client() as c:
+        body = "b" * 60000
+        one = (f"POST /v1/publish/a HTTP/1.1\r\nHost: localhost\r\n"
+               f"Content-Length: {len(body)}\r\n\r\n{body}").encode()
+        pid, = w.pids("http")
+        before = rss(pid)
+        w.kill("router", signal.SIGSTOP)
+        sent = push(c, one * 600)
+        check(sent < len(one) * 500, f"{sent} bytes were taken unanswered")
+        check(rss(pid) - before < 40 << 20, "memory of the gateway")
+        w.kill("router", signal.SIGCONT)
+        whole = sent // len(one)
+        offsets = [c.answer().json()["offset"] for _ in range(whole)]
+        equal(offsets, list(range(1, whole + 1)))
+
+
+# ---- telnet ----------------------------------------------------------------
+
+def test_a_line_that_is_too_long_is_dropped_and_the_connection_stays():
+    with World() as w, w.telnet() as t:
+        t.send(b"PUB a " + b"x" * 5000 + b"\r\nPING\r\n")
+        check(t.line().startswith(b"ERROR line.long: "), "told")
+        equal(t.line(), b"OK PING\r\n")
+        w.limit_reached("line")
+        equal(w.json("/v1/history/a")["messages"], [])
+
+
+# ---- subscriptions ---------------------------------------------------------
+
+def test_a_connection_has_a_bound_of_channels_and_of_patterns():
+    with World(["limits.channels_per_connection=3",
+                "limits.patterns_per_connection=2"]) as w:
+        for query, code in (("channel=a&channel=b&channel=c&channel=d", "channels.many"),
+                            ("channel=a/*&channel=b/*&channel=c/*", "patterns.many")):
+            answer = w.http("GET", "/v1/stream?" + query)
+            equal((answer.status, answer.code()), (429, code))
+            check(int(answer.headers["Retry-After"]) > 0, "Retry-After")
+        with w.telnet() as t:
+            for channel in (b"a", b"b", b"x/*"):
+                t.send(b"SUB " + channel + b"\r\n")
+                check(t.line().startswith(b"OK SUB " + channel), channel)
+            t.send(b"SUB d\r\nUNSUB a\r\nUNSUB b\r\nSUB y/*\r\nSUB z/*\r\nSUB a\r\n")
+            check(t.line().startswith(b"ERROR channels.many: "), "one too many")
+            equal([t.line(), t.line()], [b"OK UNSUB\r\n"] * 2)
+            check(t.line().startswith(b"OK SUB y/* "), "room again")
+            check(t.line().startswith(b"ERROR patterns.many: "), "a pattern too many")
+            check(t.line().startswith(b"OK SUB a "), "and it lives on")
+            w.publish("a", "hello")
+            check(t.line().endswith(b"-: hello\r\n"), "delivered")
+        w.limit_reached("channels_per_connection", 2)
+        w.limit_reached("patterns_per_connection", 2)
+
+
+def test_the_router_knows_a_bounded_number_of_channels():
+    with World(["limits.channels=3"]) as w, w.stream("/v1/stream?channel=a") as s:
+        s.item()
+        for channel in "bc":
+            equal(w.publish(channel, "x").status, 201)
+        answer = w.publish("d", "x")
+        equal((answer.status, answer.code()), (503, "channels.full"))
+        answer = w.http("GET", "/v1/poll?channel=d")
+        equal((answer.status, answer.code()), (429, "channels.full"))
+        with w.telnet() as t:
+            t.send(b"SUB d\r\nPUB d x\r\nPUB a still here\r\n")
+            check(t.line().startswith(b"ERROR channels.full: "), "SUB")
+            check(t.line().startswith(b"ERROR channels.full: "), "PUB")
+            check(t.line().startswith(b"OK PUB a "), "known ones go on")
+        equal(s.message()["data"], "still here")
+        w.limit_reached("channels", 4)
+
+
+# ---- connections -----------------------------------------------------------
+
+def test_an_address_has_a_bound_of_connections():
+    with only_worker("limits.connections_per_address=2") as w:
+        with w.client() as a, w.client() as b:
+            for c in (a, b):
+                equal(c.ask("GET", "/healthz").answer().status, 200)
+            with w.client() as c:
+                answer = c.answer()
+                equal((answer.status, answer.code()), (503, "gateway.full"))
+                check(int(answer.headers["Retry-After"]) > 0, "Retry-After")
+                c.over()
+            with Http(w.address("http"), source="127.0.0.9") as c:
+                equal(c.ask("GET", "/healthz").answer().status, 200, "another address")
+        with w.telnet(), w.telnet(), Tcp(w.address("tcp")) as t:
+            check(t.line().startswith(b"ERROR busy: "), "telnet")
+            equal(t.all(), b"")
+        eventually(lambda: alive(w), "room again")
+        w.limit_reached("connections_per_address", 2)
+
+
+def alive(w):
+    try:
+        return w.http("GET", "/healthz").status == 200
+    except OSError:
+        return False
+
+
+def small_files(n):
+    """For World(before=): no process of it may open more than n files."""
+    return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (n, n))
+
+
+def test_at_its_files_limit_a_gateway_turns_away_rests_and_recovers():
+    with World(["http.workers=1", "tcp.workers=1"], before=small_files(200)) as w:
+        room = 200 - 64 - 64
+        pid, = w.pids("http")
+        clients = [w.client() for _ in range(room)]
+        for c in clients:
+            equal(c.ask("GET", "/healthz").answer().status, 200)
+        for _ in range(5):
+            with w.client() as c:
+                answer = c.answer()
+                equal((answer.status, answer.code()), (503, "gateway.full"))
+                c.over()
+        # Those who are in are served as before.
+        equal(clients[0].ask("POST", "/v1/publish/a", "x").answer().status, 201)
+        before = cpu(pid)
+        clients[0].quiet(1)
+        check(cpu(pid) - before < 0.1, "it spins")
+        for c in clients:
+            c.close()
+        eventually(lambda: alive(w), "room again")
+        check(w.metric("accept_refused_total", why="files") >= 0, "metric")
+        eventually(lambda: w.metric("accept_refused_total", why="files") >= 5, "counter")
+
+        with w.telnet() as t:
+            clients = [w.telnet() for _ in range(room - 1)]
+            with Tcp(w.address("tcp")) as c:
+                check(c.line().startswith(b"ERROR busy: "), "telnet")
+                equal(c.all(), b"")
+            t.send(b"PING\r\n")
+            equal(t.line(), b"OK PING\r\n")
+            for c in clients:
+                c.close()
+
+
+# ---- slow readers ----------------------------------------------------------
+
+BLOCK = "b" * 60000
+
+
+def slow_stream(w, target="/v1/stream?channel=a"):
+    """A reader of a stream with little room in its socket, who has read the
+    first notice and reads no more."""
+    s = Stream(w.address("http"), target, room=8192)
+    equal(s.item()["notice"], "snapshot")
+    return s
+
+
+def flood(w, count, text=BLOCK, channel="a"):
+    with w.client() as c:
+        for _ in range(count):
+            equal(c.ask("POST", "/v1/publish/" + channel, text).answer().status, 201)
+
+
+def cuts(w, why):
+    return lambda: w.metric("cut_total", why=why) > 0
+
+
+def test_who_never_reads_is_cut_when_too_much_waits_and_told_what_it_missed():
+    with only_worker("limits.queue=256K") as w, slow_stream(w) as slow, \
+            w.stream("/v1/stream?channel=a") as other:
+        other.item()
+        for n in range(100):
+            flood(w, 1)
+            equal(other.message()["offset"], n + 1)
+        eventually(cuts(w, "queue"), "cut", 5)
+        w.limit_reached("queue")
+        items = rest_of(slow)
+        told(items)
+        resumes(w, items)
+
+
+def test_what_one_slow_reader_costs_is_bounded():
+    with only_worker("limits.queue=256K", "limits.ring_total=1M") as w:
+        pid, = w.pids("http")
+        flood(w, 50)
+        before = rss(pid)
+        slow = [slow_stream(w) for _ in range(20)]
+        flood(w, 200)
+        check(rss(pid) - before < 12 << 20, f"{rss(pid) - before} more bytes")
+        for s in slow:
+            s.close()
+
+
+def test_what_waits_for_longer_than_it_may_cuts_its_reader():
+    with only_worker("limits.queue=64M", "limits.queue_age=1s",
+                     "limits.ring_total=128M") as w, slow_stream(w) as slow:
+        flood(w, 100)
+        eventually(cuts(w, "age"), "cut", 8)
+        w.limit_reached("queue_age")
+        items = rest_of(slow)
+        told(items)
+        resumes(w, items)
+
+
+def rest_of(stream):
+    """Everything up to a proper end."""
+    items = []
+    while True:
+        chunk = stream.chunk()
+        if not chunk:
+            return items
+        items += [json.loads(line) for line in chunk.split(b"\n") if line]
+
+
+def told(items):
+    """Complete messages without a hole, then a gap; nothing after it but a
+    farewell."""
+    messages = [i for i in items if "notice" not in i]
+    equal([m["offset"] for m in messages], list(range(1, len(messages) + 1)))
+    notices = [i for i in items if "notice" in i]
+    equal([i["notice"] for i in notices], ["gap", "closing"])
+    equal((notices[0]["why"], notices[0]["channel"]), ("slow", "a"))
+
+
+def resumes(w, items):
+    """With the cursor that it was left with it misses nothing."""
+    last = [i for i in items if "notice" not in i][-1]["offset"]
+    cursor = items[-1].get("cursor") or items[-2]["cursor"]
+    with w.stream("/v1/stream?channel=a&since=" + cursor) as s:
+        equal(s.item()["notice"], "resumed")
+        equal(s.message()["offset"], last + 1)
+
+
+def test_when_all_queues_together_are_too_big_the_largest_debtor_goes():
+    with only_worker("limits.queue=64M", "limits.queue_total=1M",
+                     "limits.message=1M") as w:
+        slow = [slow_stream(w) for _ in range(8)]
+        flood(w, 8, "b" * 700000)
+        eventually(cuts(w, "queue_total"), "cut", 5)
+        w.limit_reached("queue_total")
+        for s in slow:
+            s.close()
+
+
+def test_the_ring_is_bounded_and_the_store_stands_behind_it():
+    with only_worker("limits.ring_total=1M") as w:
+        with w.stream("/v1/stream?channel=a") as s:
+            cursor = s.item()["cursor"]
+            flood(w, 60)
+            for _ in range(60):
+                s.message()
+            eventually(lambda: 0 < w.metric("ring_bytes", gateway="http1") <= 1 << 20,
+                       "ring_bytes")
+            w.limit_reached("ring_total")
+        with w.stream(f"/v1/stream?channel=a&since={cursor}") as s:
+            equal(s.item()["notice"], "resumed")
+            equal([s.message()["offset"] for _ in range(60)], list(range(1, 61)))
+
+
+def test_pages_are_bounded():
+    with only_worker("limits.page=10") as w:
+        for n in range(100):
+            w.publish("a", str(n))
+        w.kill("http")  # its ring with it
+        eventually(lambda: alive(w), "back")
+        before = w.metric("pages_total")
+        with w.stream("/v1/stream?channel=a&since=0") as s:
+            equal([s.message()["data"] for _ in range(100)], [str(n) for n in range(100)])
+        check(w.metric("pages_total") - before >= 10, "in pages of ten")
+        answer = w.json("/v1/history/a?since=0&limit=50")
+        equal(len(answer["messages"]), 50, "a history page is its own")
+
+
+# ---- signs of life ---------------------------------------------------------
+
+def test_a_quiet_stream_shows_signs_of_life():
+    with World(["limits.ping=200ms"]) as w:
+        with w.stream("/v1/stream?channel=a") as s:
+            s.item()
+            equal([s.chunk(), s.chunk()], [b"\n", b"\n"])
+        with w.stream("/v1/stream?channel=a", Accept="text/event-stream") as s:
+            s.event()
+            for _ in range(2):
+                check(s.chunk().startswith(b":"), "comment")
+    with World(["limits.ping=0"]) as w, w.stream("/v1/stream?channel=a") as s:
+        s.item()
+        s.tcp.quiet(0.5)
+
+
+# ---- the link --------------------------------------------------------------
+
+def test_a_publication_that_the_router_does_not_answer_ends_unknown():
+    with World(["limits.publish_wait=1s"]) as w, w.client() as c, w.telnet() as t:
+        w.kill("router", signal.SIGSTOP)
+        c.ask("POST", "/v1/publish/a", "x")
+        t.send(b"PUB a y\r\n")
+        answer = c.answer()
+        equal((answer.status, answer.code()), (503, "publish.unknown"))
+        check(int(answer.headers["Retry-After"]) > 0, "Retry-After")
+        check(t.line().startswith(b"ERROR publish.unknown: "), "telnet")
+        # Now that the link is known to be down nothing is sent at all.
+        answer = c.ask("POST", "/v1/publish/a", "z").answer()
+        equal((answer.status, answer.code()), (503, "router.away"))
+        answer = c.ask("GET", "/v1/history/a").answer()
+        equal((answer.status, answer.code()), (503, "router.away"))
+        w.kill("router", signal.SIGCONT)
+        eventually(lambda: w.http("GET", "/readyz").status == 200, "ready")
+        equal(w.publish("a", "last").status, 201)
+        got = [m["data"] for m in w.json("/v1/history/a")["messages"]]
+        check("z" not in got and len(got) == len(set(got)), got)
+        w.limit_reached("publish_wait", 3)
+
+
+def test_what_waits_for_the_router_is_bounded():
+    with World(["limits.link_queue=4M", "http.workers=1",
+                "limits.publish_wait=60s"]) as w:
+        w.kill("router", signal.SIGSTOP)
+        clients = [w.client().ask("POST", "/v1/publish/a", BLOCK) for _ in range(100)]
+        busy = [c for c in clients[75:] if c.answer().code() == "router.busy"]
+        check(len(busy) > 20, f"{len(busy)} refused at once")
+        w.kill("router", signal.SIGCONT)
+        for c in clients[:60]:
+            equal(c.answer().status, 201)
+        w.limit_reached("link_queue", len(busy))
+        for c in clients:
+            c.close()
+
+
+def test_a_drain_waits_no_longer_than_it_may():
+    with only_worker("limits.drain_wait=500ms", "limits.queue=64M") as w, \
+            slow_stream(w) as _:
+        flood(w, 100)
+        begin = time.monotonic()
+        equal(w.stop(), 0, "exit code")
+        check(time.monotonic() - begin < 5, "it took too long")
