@@ -185,7 +185,8 @@ static bool gone_away(struct link *l, uint64_t number, struct slice id)
         return false;
     if (l->who.kind == PEER_CTL)
         reply_refused(l, number, id,
-                      REFUSAL(UNAVAILABLE, "router.away", "the router goes down"));
+                      REFUSAL(UNAVAILABLE, "router.away",
+                              "the router goes down"));
     return true;
 }
 

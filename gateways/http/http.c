@@ -76,6 +76,7 @@ static void finish(struct conn *c, const char *why)
 {
     struct http_conn *h = conn_edge(c);
 
+    CHECK(h->state != HTTP_STREAM); /* it has no exchanges; see the union */
     h->state = HTTP_CLOSING;
     conn_close(c, why);
 }
@@ -643,8 +644,10 @@ static void http_input_end(struct conn *c)
         upload_fail(c, &cut_short);
     else if (h->state == HTTP_IDLE)
         go_on(c);
+    else if (h->state == HTTP_STREAM)
+        conn_close(c, "left"); /* nobody is there to hear the rest */
     else if (h->state != HTTP_CLOSING)
-        finish(c, "left"); /* nobody is there to hear the rest */
+        finish(c, "left");
 }
 
 /* ---- time, the beginning and the end ------------------------------------ */

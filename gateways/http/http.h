@@ -60,7 +60,7 @@ struct http_conn {
             uint32_t scanned;
             uint32_t served; /* requests so far */
         };
-        struct { /* HTTP_STREAM */
+        struct { /* HTTP_STREAM, which it stays until it is closed */
             uint64_t last_seq; /* of the message put last */
             struct ticker *ticker;
             uint32_t last_offset; /* its low bits */

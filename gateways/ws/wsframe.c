@@ -192,22 +192,32 @@ static void unmask(uint8_t *out, struct slice in, const uint8_t mask[4],
         out[i] = in.ptr[i] ^ turned[i & 7];
 }
 
+/* Takes what there is of the payload; to has room for n bytes. */
+static void take_masked(struct wsreader *r, struct slice *in, size_t n,
+                        uint8_t *to)
+{
+    unmask(to, slice_head(*in, n), r->head + r->head_len - MASK_BYTES,
+           r->taken);
+    *in = slice_from(*in, n);
+    r->taken += n;
+}
+
 static bool take_payload(struct wsreader *r, struct slice *in,
                          struct wsframe *f)
 {
     size_t n = (size_t)MIN(r->len - r->taken, (uint64_t)in->len);
-    const uint8_t *mask = r->head + r->head_len - MASK_BYTES;
-    uint8_t *to = r->control + r->taken;
+    uint8_t *to;
 
-    if (!is_control(r) && n)
-        to = buf_reserve(&r->message, n);
+    if (n == 0)
+        return true;
+    if (is_control(r)) {
+        take_masked(r, in, n, r->control + r->taken);
+        return true;
+    }
+    to = buf_reserve(&r->message, n);
     if (!to)
         return failed(f, WS_TRY_LATER, "the server is out of memory");
-    unmask(to, slice_head(*in, n), mask, r->taken);
-    *in = slice_from(*in, n);
-    r->taken += n;
-    if (is_control(r))
-        return true;
+    take_masked(r, in, n, to);
     r->message.len += n;
     if (r->message_op == WS_TEXT && !utf8_feed(&r->utf8, slice_make(to, n)))
         return failed(f, WS_NOT_UTF8, "the text is not UTF-8");

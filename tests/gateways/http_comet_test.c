@@ -305,6 +305,7 @@ TEST(a_client_that_goes_takes_its_stream_along)
     struct scene s = start(GET("/v1/stream?channel=a"), NOTICE_SNAPSHOT);
     struct scene waiting = ask(GET("/v1/stream?channel=a"));
 
+    say(&s, 5, "hi");
     fake_send_end(s.c);
     EXPECT(fake_is_closed(s.c));
     fake_send_end(waiting.c);

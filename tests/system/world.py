@@ -55,6 +55,13 @@ def eventually(question, what, deadline=None):
         select.select([], [], [], 0.01)
 
 
+def readable(fd, seconds):
+    """Has something come, or does it until then? Any number of files."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(max(0, seconds) * 1000))
+
+
 class Lines:
     """Lines of a socket or pipe, read with a deadline."""
 
@@ -69,7 +76,7 @@ class Lines:
             out, self.rest = self.rest, b""
             return out
         left = max(0, end - time.monotonic())
-        if not select.select([self.fd], [], [], left)[0]:
+        if not readable(self.fd, left):
             raise Failed("nothing came in time")
         data = self.recv(65536)
         self.ended = not data
@@ -112,7 +119,7 @@ class Lines:
         """Nothing may come for so long."""
         if self.rest:
             raise Failed(f"not quiet: {self.rest!r}")
-        if select.select([self.fd], [], [], seconds)[0]:
+        if readable(self.fd, seconds):
             raise Failed(f"not quiet: {self.recv(65536)!r}")
 
 

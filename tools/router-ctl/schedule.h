@@ -27,7 +27,7 @@ struct event {
 
 struct schedule {
     struct event *events; /* in order; none when it was not played */
-    size_t count, room;
+    size_t count;
     struct buf data;
     struct cup_score score, shootout; /* how it must end; shootout may be
                                          unknown */

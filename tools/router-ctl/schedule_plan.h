@@ -21,7 +21,7 @@ struct item {
     enum phase phase;
     int second; /* of the phase */
     enum item_kind kind;
-    int index;           /* into the match's goals, cards, subs or kicks */
+    int index;            /* into the match's cards or subs; else its rank */
     struct cup_goal goal; /* PENALTY, GOAL: a copy */
     struct cup_kick kick;
 };

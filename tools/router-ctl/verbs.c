@@ -52,7 +52,7 @@ const struct verb verbs[] = {
       "  router-ctl match event elp-tig-2011-09-13 retract offset=3\n"
       "  router-ctl match show elp-tig-2011-09-13\n"
       "  router-ctl match cancel elp-tig-2011-09-13\n" },
-    { "replay", NULL, 1, 1, false, verb_replay, "match speed date", "FILE",
+    { "replay", NULL, 1, 1, true, verb_replay, "match speed date", "FILE",
       "play the matches of an openfootball file as if live",
       "  router-ctl replay worldcup.json --match 64 --speed 60\n"
       "  router-ctl replay worldcup.json --match all --speed max\n"
