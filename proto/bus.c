@@ -5,6 +5,8 @@
 #include <nng/protocol/reqrep0/rep.h>
 #include <nng/protocol/reqrep0/req.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -13,16 +15,26 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/list.h"
+#include "base/log.h"
 
 enum {
     SERVER_CONTEXTS = 4,
     DELIVERIES_A_TURN = 16, /* of one line; then the others get their share */
     REDIAL_MS = 10,
-    REDIAL_MOST_MS = 200
+    REDIAL_MOST_MS = 200,
+    CLOSER_STACK = 128 * 1024
 };
 
-#define LINGER_MOST  (100 * MILLISECOND)
-#define LINGER_CHECK (5 * MILLISECOND)
+/* NNG 1.5 has a race between closing a connection and a message that is just
+ * being read from it: the read is forgotten, and from then on every nng_close()
+ * of the process hangs. So nobody reads when a socket is closed: the receiver
+ * is called off, and after this time whatever was on its way has come to rest
+ * in NNG. For the same reason a line has a socket for each direction: a write
+ * that fails closes its connection from within NNG. */
+#define QUIET_NS     (50 * MILLISECOND)
+#define LINGER_NS    (100 * MILLISECOND)
+#define CLOSER_NAP   (5 * MILLISECOND)
+#define DROP_PATIENCE (1 * SECOND)
 
 /* What NNG's threads leave for the loop. Everybody who gets mail embeds one;
  * the node is on bus->mail, or on bus->closing when it is of no more use. */
@@ -30,21 +42,24 @@ struct post {
     struct list_node node;
     struct bus *bus;
     void (*deliver)(struct post *p);
-    bool (*destroy)(struct post *p, bool now); /* false: not yet */
-    bool closing;
+    void (*destroy)(struct post *p); /* the closer's thread */
+    bool closing, lost;              /* lock */
+    int64_t close_at;                /* or earlier, when it is lost */
+    unsigned delivering;             /* the loop's: it must not go now */
 };
 
 struct bus {
     struct loop *loop;
     unsigned refs;
     struct loop_wake wake;
-    struct loop_timer sweeper;
-    struct list_node closing;
+    pthread_t closer;
 
-    pthread_mutex_t lock; /* for mail, and for what says so below */
-    pthread_cond_t news;  /* for bus_line_wait() */
+    pthread_mutex_t lock; /* for all below, and for what says so elsewhere */
+    pthread_cond_t news;  /* mail for bus_line_wait(), work for the closer */
     struct list_node mail;
-    bool waiting;
+    struct list_node closing;
+    unsigned destroying; /* taken from closing, and not gone yet */
+    bool waiting, over;
 };
 
 /* ---- mail ---------------------------------------------------------------- */
@@ -69,7 +84,45 @@ static void put_mail(struct post *p)
     list_add_tail(&b->mail, &p->node);
     loop_wake_post(&b->wake);
     if (b->waiting)
-        CHECK(pthread_cond_signal(&b->news) == 0);
+        CHECK(pthread_cond_broadcast(&b->news) == 0);
+}
+
+/* The owner wants no more of it: no mail from here on. */
+static void stop_mail(struct post *p)
+{
+    lock(p->bus);
+    list_remove(&p->node);
+    p->closing = true;
+    unlock(p->bus);
+}
+
+static void hand_over(struct post *p)
+{
+    struct bus *b = p->bus;
+
+    lock(b);
+    list_add_tail(&b->closing, &p->node);
+    CHECK(pthread_cond_broadcast(&b->news) == 0);
+    unlock(b);
+}
+
+/* To the closer, now or when its delivery is over. */
+static void retire(struct post *p, int64_t close_at)
+{
+    p->close_at = close_at;
+    if (p->delivering == 0)
+        hand_over(p);
+}
+
+static void begin_delivery(struct post *p)
+{
+    p->delivering++;
+}
+
+static void end_delivery(struct post *p)
+{
+    if (--p->delivering == 0 && p->closing)
+        hand_over(p);
 }
 
 static void read_mail(void *ctx)
@@ -86,7 +139,9 @@ static void read_mail(void *ctx)
         struct post *p = CONTAINER_OF(n, struct post, node);
 
         unlock(b);
+        begin_delivery(p);
         p->deliver(p);
+        end_delivery(p);
         lock(b);
     }
     unlock(b);
@@ -95,40 +150,105 @@ static void read_mail(void *ctx)
 
 static void post_init(struct post *p, struct bus *b,
                       void (*deliver)(struct post *),
-                      bool (*destroy)(struct post *, bool))
+                      void (*destroy)(struct post *))
 {
     list_init(&p->node);
     p->bus = b;
     p->deliver = deliver;
     p->destroy = destroy;
-    p->closing = false;
 }
 
-/* The owner wants no more of it. NNG's sockets may not be closed inside a
- * callback, nor may their memory go while one of their deliveries runs. */
-static void retire(struct post *p)
+/* ---- the closer: nng_close() takes milliseconds under load ---------------- */
+
+static struct timespec monotonic_in(int64_t ns)
 {
-    struct bus *b = p->bus;
+    struct timespec t;
+
+    CHECK(clock_gettime(CLOCK_MONOTONIC, &t) == 0);
+    ns = MAX(ns, 0) + t.tv_nsec;
+    t.tv_sec += (time_t)(ns / SECOND);
+    t.tv_nsec = (long)(ns % SECOND);
+    return t;
+}
+
+/* Lock held. */
+static struct post *next_to_close(struct bus *b)
+{
+    int64_t now = clock_ns();
+
+    LIST_FOREACH(p, &b->closing, struct post, node)
+        if (p->lost || now >= p->close_at)
+            return p;
+    return NULL;
+}
+
+/* Lock held. */
+static void nap(struct bus *b)
+{
+    struct timespec t = monotonic_in(CLOSER_NAP);
+
+    if (list_empty(&b->closing))
+        CHECK(pthread_cond_wait(&b->news, &b->lock) == 0);
+    else
+        (void)pthread_cond_timedwait(&b->news, &b->lock, &t);
+}
+
+static void *close_posts(void *arg)
+{
+    struct bus *b = arg;
 
     lock(b);
-    list_remove(&p->node);
-    p->closing = true;
+    while (!b->over || !list_empty(&b->closing)) {
+        struct post *p = next_to_close(b);
+
+        if (!p) {
+            nap(b);
+            continue;
+        }
+        list_remove(&p->node);
+        b->destroying++;
+        unlock(b);
+        p->destroy(p);
+        lock(b);
+        b->destroying--;
+        CHECK(pthread_cond_broadcast(&b->news) == 0);
+    }
     unlock(b);
-    list_add_tail(&b->closing, &p->node);
-    loop_timer_set(&b->sweeper, 0);
+    return NULL;
 }
 
-static void sweep(void *ctx)
+static int start_closer(struct bus *b)
 {
-    struct bus *b = ctx;
+    pthread_attr_t attr;
+    sigset_t all, before;
+    int rc;
 
-    LIST_FOREACH_SAFE(p, tmp, &b->closing, struct post, node) {
-        list_remove(&p->node);
-        if (!p->destroy(p, false))
-            list_add_before(&tmp->node, &p->node);
-    }
-    if (!list_empty(&b->closing))
-        loop_timer_set(&b->sweeper, LINGER_CHECK);
+    sigfillset(&all);
+    CHECK(pthread_sigmask(SIG_SETMASK, &all, &before) == 0);
+    CHECK(pthread_attr_init(&attr) == 0);
+    CHECK(pthread_attr_setstacksize(&attr, CLOSER_STACK) == 0);
+    rc = pthread_create(&b->closer, &attr, close_posts, b);
+    CHECK(pthread_attr_destroy(&attr) == 0);
+    CHECK(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
+    return rc == 0 ? 0 : ERR_NOMEM;
+}
+
+/* Waits until all is closed. False: NNG does not let go of something. */
+static bool all_closed(struct bus *b)
+{
+    struct timespec t = monotonic_in(DROP_PATIENCE);
+    bool closed;
+
+    lock(b);
+    CHECK(list_empty(&b->mail));
+    b->over = true;
+    CHECK(pthread_cond_broadcast(&b->news) == 0);
+    while ((b->destroying || !list_empty(&b->closing)) &&
+           pthread_cond_timedwait(&b->news, &b->lock, &t) == 0)
+        ;
+    closed = !b->destroying && list_empty(&b->closing);
+    unlock(b);
+    return closed;
 }
 
 /* ---- bus ----------------------------------------------------------------- */
@@ -144,6 +264,14 @@ static void init_sync(struct bus *b)
     CHECK(pthread_condattr_destroy(&monotonic) == 0);
 }
 
+static void bus_free(struct bus *b)
+{
+    loop_wake_stop(&b->wake);
+    CHECK(pthread_cond_destroy(&b->news) == 0);
+    CHECK(pthread_mutex_destroy(&b->lock) == 0);
+    free(b);
+}
+
 int bus_new(struct bus **ret, struct loop *loop)
 {
     struct bus *b = calloc(1, sizeof *b);
@@ -151,17 +279,18 @@ int bus_new(struct bus **ret, struct loop *loop)
 
     if (!b)
         return ERR_NOMEM;
-    rc = loop_wake_start(&b->wake, loop, read_mail, b);
-    if (rc < 0) {
-        free(b);
-        return rc;
-    }
     b->loop = loop;
     b->refs = 1;
     list_init(&b->mail);
     list_init(&b->closing);
-    loop_timer_init(&b->sweeper, loop, sweep, b);
     init_sync(b);
+    rc = loop_wake_start(&b->wake, loop, read_mail, b);
+    if (rc == 0)
+        rc = start_closer(b);
+    if (rc < 0) {
+        bus_free(b);
+        return rc;
+    }
     *ret = b;
     return 0;
 }
@@ -177,40 +306,19 @@ struct loop *bus_loop(const struct bus *b)
     return b->loop;
 }
 
-static void wait_ms(long ms)
-{
-    struct timespec t = {.tv_nsec = ms * 1000000};
-
-    (void)nanosleep(&t, NULL);
-}
-
-static void close_all(struct bus *b)
-{
-    int64_t until = clock_ns() + LINGER_MOST;
-
-    for (;;) {
-        sweep(b);
-        if (list_empty(&b->closing) || clock_ns() >= until)
-            break;
-        wait_ms(1);
-    }
-    LIST_FOREACH_SAFE(p, tmp, &b->closing, struct post, node) {
-        list_remove(&p->node);
-        CHECK(p->destroy(p, true));
-    }
-}
-
+/* What NNG never lets go of is left to it, and the memory with it. */
 void bus_drop(struct bus *b)
 {
     if (!b || --b->refs > 0)
         return;
-    close_all(b);
-    CHECK(list_empty(&b->mail));
-    loop_timer_stop(&b->sweeper);
-    loop_wake_stop(&b->wake);
-    CHECK(pthread_cond_destroy(&b->news) == 0);
-    CHECK(pthread_mutex_destroy(&b->lock) == 0);
-    free(b);
+    if (!all_closed(b)) {
+        log_debug("bus.stuck", "action=left_behind");
+        loop_wake_stop(&b->wake);
+        CHECK(pthread_detach(b->closer) == 0);
+        return;
+    }
+    CHECK(pthread_join(b->closer, NULL) == 0);
+    bus_free(b);
 }
 
 static int from_nng(int rv)
@@ -243,20 +351,27 @@ struct slot {
     bool busy; /* lock */
 };
 
-struct bus_line {
-    struct post post;
+/* One direction: a pair0 socket that is used one way only. */
+struct half {
+    struct bus_line *line;
     nng_socket sock;
     bool open;
     unsigned port;
+    int peer; /* lock; NNG's pipe: the first one is the only one */
+    bool met; /* lock */
+};
+
+struct bus_line {
+    struct post post;
+    struct half in, out;
     nng_aio *receiver;
     struct slot slots[BUS_WINDOW];
 
     /* lock: */
-    nng_msg *in[BUS_WINDOW]; /* received, not read yet */
+    nng_msg *inbox[BUS_WINDOW]; /* received, not read yet */
     unsigned in_count;
     bool receiving; /* the receiver is with NNG */
-    int peer;       /* NNG's pipe: the first one is the only one */
-    bool met, lost, want_room;
+    bool want_room;
 
     /* the loop's: */
     const struct bus_line_ops *ops;
@@ -264,7 +379,6 @@ struct bus_line {
     bool told_met, told_lost, paused;
     struct slot *draft_slot;
     nng_msg *draft;
-    int64_t close_by;
 };
 
 static struct bus_line *line_of(struct post *p)
@@ -273,17 +387,17 @@ static struct bus_line *line_of(struct post *p)
 }
 
 /* Lock held. Nobody but the first peer is listened to. */
-static bool is_peer(struct bus_line *l, int pipe)
+static bool is_peer(struct half *h, int pipe)
 {
-    if (l->peer == 0)
-        l->peer = pipe;
-    return l->peer == pipe;
+    if (h->peer == 0)
+        h->peer = pipe;
+    return h->peer == pipe;
 }
 
 /* Lock held. True: the caller gives the receiver to NNG after unlocking. */
 static bool may_receive(struct bus_line *l)
 {
-    if (l->receiving || l->post.closing || l->lost ||
+    if (l->receiving || l->post.closing || l->post.lost ||
         l->in_count == BUS_WINDOW)
         return false;
     return l->receiving = true;
@@ -294,26 +408,24 @@ static void on_received(void *arg)
 {
     struct bus_line *l = arg;
     struct bus *b = l->post.bus;
-    nng_msg *msg = NULL;
-    bool again = false;
+    bool ok = nng_aio_result(l->receiver) == 0;
+    nng_msg *msg = ok ? nng_aio_get_msg(l->receiver) : NULL;
+    bool again;
 
-    if (nng_aio_result(l->receiver) == 0)
-        msg = nng_aio_get_msg(l->receiver);
     lock(b);
     l->receiving = false;
     if (msg && !l->post.closing &&
-        is_peer(l, nng_pipe_id(nng_msg_get_pipe(msg)))) {
-        l->in[l->in_count++] = msg;
+        is_peer(&l->in, nng_pipe_id(nng_msg_get_pipe(msg)))) {
+        l->inbox[l->in_count++] = msg;
         msg = NULL;
         put_mail(&l->post);
     }
-    if (nng_aio_result(l->receiver) == 0)
-        again = may_receive(l);
+    again = ok && may_receive(l);
     unlock(b);
     if (msg)
         nng_msg_free(msg);
     if (again)
-        nng_recv_aio(l->sock, l->receiver);
+        nng_recv_aio(l->in.sock, l->receiver);
 }
 
 /* NNG's thread. A send that completes is news only for who waits for it. */
@@ -335,15 +447,16 @@ static void on_sent(void *arg)
  * first: they were refused, or come for the next line. */
 static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
 {
-    struct bus_line *l = arg;
+    struct half *h = arg;
+    struct post *p = &h->line->post;
 
-    lock(l->post.bus);
-    if (ev == NNG_PIPE_EV_ADD_POST && is_peer(l, nng_pipe_id(pipe)))
-        l->met = true;
-    else if (ev == NNG_PIPE_EV_REM_POST && l->peer == nng_pipe_id(pipe))
-        l->lost = true;
-    put_mail(&l->post);
-    unlock(l->post.bus);
+    lock(p->bus);
+    if (ev == NNG_PIPE_EV_ADD_POST && is_peer(h, nng_pipe_id(pipe)))
+        h->met = true;
+    else if (ev == NNG_PIPE_EV_REM_POST && h->peer == nng_pipe_id(pipe))
+        p->lost = true;
+    put_mail(p);
+    unlock(p->bus);
 }
 
 enum news { NEWS_NONE, NEWS_MET, NEWS_LOST, NEWS_ROOM, NEWS_MESSAGE };
@@ -361,17 +474,17 @@ static enum news next_news(struct bus_line *l, nng_msg **msg)
 {
     if (l->post.closing || l->told_lost)
         return NEWS_NONE;
-    if ((l->met || l->in_count > 0) && !l->told_met) {
+    if (((l->in.met && l->out.met) || l->in_count > 0) && !l->told_met) {
         l->told_met = true;
         return NEWS_MET;
     }
     if (l->in_count > 0 && !l->paused) {
-        *msg = l->in[0];
+        *msg = l->inbox[0];
         l->in_count--;
-        memmove(l->in, l->in + 1, l->in_count * sizeof *l->in);
+        memmove(l->inbox, l->inbox + 1, l->in_count * sizeof *l->inbox);
         return NEWS_MESSAGE;
     }
-    if (l->lost && l->in_count == 0) {
+    if (l->post.lost && l->in_count == 0) {
         l->told_lost = true;
         return NEWS_LOST;
     }
@@ -405,7 +518,7 @@ static void tell(struct bus_line *l, enum news news, nng_msg *msg)
 }
 
 /* One thing that happened. False: nothing has. The line itself stays in
- * memory until the sweep, whatever the callback does. */
+ * memory until the closer has it, which waits for what is under way. */
 static bool line_step(struct bus_line *l)
 {
     struct bus *b = l->post.bus;
@@ -418,7 +531,7 @@ static bool line_step(struct bus_line *l)
     again = news == NEWS_MESSAGE && may_receive(l);
     unlock(b);
     if (again)
-        nng_recv_aio(l->sock, l->receiver);
+        nng_recv_aio(l->in.sock, l->receiver);
     tell(l, news, msg);
     return news != NEWS_NONE;
 }
@@ -437,30 +550,23 @@ static void line_deliver(struct post *p)
 
 static void line_free(struct bus_line *l)
 {
-    if (l->open)
-        (void)nng_close(l->sock);
+    if (l->out.open)
+        (void)nng_close(l->out.sock);
+    if (l->in.open)
+        (void)nng_close(l->in.sock);
     nng_aio_free(l->receiver);
     for (size_t i = 0; i < BUS_WINDOW; i++)
         nng_aio_free(l->slots[i].aio);
     for (unsigned i = 0; i < l->in_count; i++)
-        nng_msg_free(l->in[i]);
+        nng_msg_free(l->inbox[i]);
     if (l->draft)
         nng_msg_free(l->draft);
     free(l);
 }
 
-static bool line_destroy(struct post *p, bool now)
+static void line_destroy(struct post *p)
 {
-    struct bus_line *l = line_of(p);
-    bool gone;
-
-    lock(p->bus);
-    gone = l->lost || (l->peer == 0 && !l->met);
-    unlock(p->bus);
-    if (!now && !gone && clock_ns() < l->close_by)
-        return false;
-    line_free(l);
-    return true;
+    line_free(line_of(p));
 }
 
 static int line_aios(struct bus_line *l)
@@ -474,18 +580,22 @@ static int line_aios(struct bus_line *l)
     return rv;
 }
 
-static int line_options(struct bus_line *l, size_t largest)
+static int half_open(struct half *h, struct bus_line *l, size_t largest)
 {
-    int rv = nng_socket_set_size(l->sock, NNG_OPT_RECVMAXSZ, largest);
+    int rv = nng_pair0_open(&h->sock);
 
+    h->line = l;
+    h->open = rv == 0;
     if (rv == 0)
-        rv = nng_socket_set_int(l->sock, NNG_OPT_SENDBUF, 0);
+        rv = nng_socket_set_size(h->sock, NNG_OPT_RECVMAXSZ, largest);
     if (rv == 0)
-        rv = nng_socket_set_int(l->sock, NNG_OPT_RECVBUF, 0);
+        rv = nng_socket_set_int(h->sock, NNG_OPT_SENDBUF, 0);
     if (rv == 0)
-        rv = nng_pipe_notify(l->sock, NNG_PIPE_EV_ADD_POST, on_pipe, l);
+        rv = nng_socket_set_int(h->sock, NNG_OPT_RECVBUF, 0);
     if (rv == 0)
-        rv = nng_pipe_notify(l->sock, NNG_PIPE_EV_REM_POST, on_pipe, l);
+        rv = nng_pipe_notify(h->sock, NNG_PIPE_EV_ADD_POST, on_pipe, h);
+    if (rv == 0)
+        rv = nng_pipe_notify(h->sock, NNG_PIPE_EV_REM_POST, on_pipe, h);
     return rv;
 }
 
@@ -502,10 +612,9 @@ static int line_new(struct bus_line **ret, struct bus *b, size_t largest,
     l->ctx = ctx;
     rv = line_aios(l);
     if (rv == 0)
-        rv = nng_pair0_open(&l->sock);
-    l->open = rv == 0;
+        rv = half_open(&l->in, l, largest);
     if (rv == 0)
-        rv = line_options(l, largest);
+        rv = half_open(&l->out, l, 1); /* nothing ever comes there */
     if (rv != 0)
         line_free(l);
     else
@@ -521,7 +630,7 @@ static void line_start(struct bus_line *l)
     again = may_receive(l);
     unlock(l->post.bus);
     if (again)
-        nng_recv_aio(l->sock, l->receiver);
+        nng_recv_aio(l->in.sock, l->receiver);
 }
 
 /* Listens with what every listener of ours has; *port stays 0 but for tcp. */
@@ -563,46 +672,82 @@ static int start_dialer(nng_socket sock, const char *url)
     return rv;
 }
 
-int bus_line_listen(struct bus_line **ret, struct bus *b, const char *url,
-                    size_t largest, const struct bus_line_ops *ops, void *ctx)
+/* The two addresses behind one: PATH-1 and PATH-2, or the two ports of
+ * host:PORT,PORT; a single port stands for both. */
+static int half_url(const char *url, int which, char out[BUS_URL_MAX])
+{
+    const char *colon = strrchr(url, ':');
+    const char *comma = strrchr(url, ',');
+    int n;
+
+    if (strncmp(url, "ipc:", 4) == 0)
+        n = snprintf(out, BUS_URL_MAX, "%s-%d", url, which);
+    else if (!colon || !comma || comma < colon)
+        n = snprintf(out, BUS_URL_MAX, "%s", url);
+    else if (which == 1)
+        n = snprintf(out, BUS_URL_MAX, "%.*s", (int)(comma - url), url);
+    else
+        n = snprintf(out, BUS_URL_MAX, "%.*s%s", (int)(colon + 1 - url), url,
+                     comma + 1);
+    return n < 0 || n >= BUS_URL_MAX ? NNG_EADDRINVAL : 0;
+}
+
+static int half_listen(struct half *h, const char *url, int which)
+{
+    char at[BUS_URL_MAX];
+    nng_listener ignored;
+    int rv = half_url(url, which, at);
+
+    return rv == 0 ? start_listener(h->sock, at, &ignored, &h->port) : rv;
+}
+
+static int half_dial(struct half *h, const char *url, int which)
+{
+    char at[BUS_URL_MAX];
+    int rv = half_url(url, which, at);
+
+    return rv == 0 ? start_dialer(h->sock, at) : rv;
+}
+
+/* The first half carries what the dialer says, the second the answers. */
+static int line_open(struct bus_line **ret, struct bus *b, const char *url,
+                     size_t largest, const struct bus_line_ops *ops,
+                     void *ctx, bool listen)
 {
     struct bus_line *l;
-    nng_listener listener;
     int rv = line_new(&l, b, largest, ops, ctx);
 
     if (rv != 0)
         return from_nng(rv);
-    rv = start_listener(l->sock, url, &listener, &l->port);
+    rv = listen ? half_listen(&l->in, url, 1) : half_dial(&l->out, url, 1);
+    if (rv == 0)
+        rv = listen ? half_listen(&l->out, url, 2)
+                    : half_dial(&l->in, url, 2);
     if (rv != 0) {
-        line_free(l);
+        bus_line_close(l, BUS_END_NOW);
         return from_nng(rv);
     }
     line_start(l);
     *ret = l;
     return 0;
+}
+
+int bus_line_listen(struct bus_line **ret, struct bus *b, const char *url,
+                    size_t largest, const struct bus_line_ops *ops, void *ctx)
+{
+    return line_open(ret, b, url, largest, ops, ctx, true);
 }
 
 int bus_line_dial(struct bus_line **ret, struct bus *b, const char *url,
                   size_t largest, const struct bus_line_ops *ops, void *ctx)
 {
-    struct bus_line *l;
-    int rv = line_new(&l, b, largest, ops, ctx);
-
-    if (rv != 0)
-        return from_nng(rv);
-    rv = start_dialer(l->sock, url);
-    if (rv != 0) {
-        line_free(l);
-        return from_nng(rv);
-    }
-    line_start(l);
-    *ret = l;
-    return 0;
+    return line_open(ret, b, url, largest, ops, ctx, false);
 }
 
-unsigned bus_line_port(const struct bus_line *l)
+void bus_line_ports(const struct bus_line *l, unsigned ports[2])
 {
-    return l->port;
+    ports[0] = l->in.port;
+    ports[1] = l->out.port;
 }
 
 static struct slot *free_slot(struct bus_line *l)
@@ -644,7 +789,7 @@ void bus_line_commit(struct bus_line *l)
     unlock(l->post.bus);
     nng_aio_set_msg(slot->aio, l->draft);
     l->draft = NULL;
-    nng_send_aio(l->sock, slot->aio);
+    nng_send_aio(l->out.sock, slot->aio);
 }
 
 void bus_line_pause(struct bus_line *l, bool paused)
@@ -659,46 +804,60 @@ void bus_line_pause(struct bus_line *l, bool paused)
     unlock(b);
 }
 
-static struct timespec monotonic_in(int64_t ns)
+/* Lock held. False: too late. */
+static bool wait_for_mail(struct bus *b, const struct post *p, int64_t until)
 {
-    struct timespec t;
+    struct timespec t = monotonic_in(until - clock_ns());
+    int late = 0;
 
-    CHECK(clock_gettime(CLOCK_MONOTONIC, &t) == 0);
-    ns = MAX(ns, 0) + t.tv_nsec;
-    t.tv_sec += (time_t)(ns / SECOND);
-    t.tv_nsec = (long)(ns % SECOND);
-    return t;
+    b->waiting = true;
+    while (!list_linked(&p->node) && late == 0)
+        late = pthread_cond_timedwait(&b->news, &b->lock, &t);
+    b->waiting = false;
+    return list_linked(&p->node);
 }
 
 /* Lets this line's mail come first. The others' stays in the box, and the
  * loop has been told of it already. */
 int bus_line_wait(struct bus_line *l, int64_t until)
 {
-    struct bus *b = l->post.bus;
+    struct post *p = &l->post;
+    bool came = true;
+    bool done = false;
 
-    while (!line_step(l)) {
-        struct timespec t = monotonic_in(until - clock_ns());
-        int late = 0;
-
-        if (clock_ns() >= until)
-            return ERR_TIMEOUT;
-        lock(b);
-        b->waiting = true;
-        list_remove(&l->post.node); /* read just now */
-        while (!list_linked(&l->post.node) && late == 0)
-            late = pthread_cond_timedwait(&b->news, &b->lock, &t);
-        b->waiting = false;
-        unlock(b);
+    begin_delivery(p);
+    while (came && !done) {
+        lock(p->bus);
+        list_remove(&p->node); /* it is read here */
+        unlock(p->bus);
+        done = line_step(l);
+        if (done || p->closing)
+            break;
+        lock(p->bus);
+        came = wait_for_mail(p->bus, p, until);
+        unlock(p->bus);
     }
-    return 0;
+    if (done && !p->closing)
+        line_deliver(p);
+    end_delivery(p);
+    return came ? 0 : ERR_TIMEOUT;
 }
 
-void bus_line_close(struct bus_line *l, int64_t linger_ns)
+void bus_line_close(struct bus_line *l, enum bus_end how)
 {
+    static const int64_t delays[] = {
+        [BUS_END_QUIET] = QUIET_NS,
+        [BUS_END_LINGER] = LINGER_NS,
+        [BUS_END_NOW] = 0,
+    };
+
     if (!l)
         return;
-    l->close_by = clock_ns() + MIN(linger_ns, LINGER_MOST);
-    retire(&l->post);
+    stop_mail(&l->post);
+    nng_aio_cancel(l->receiver);
+    for (size_t i = 0; i < BUS_WINDOW && how != BUS_END_LINGER; i++)
+        nng_aio_cancel(l->slots[i].aio);
+    retire(&l->post, clock_ns() + delays[how]);
 }
 
 /* ---- server -------------------------------------------------------------- */
@@ -717,7 +876,7 @@ struct bus_server {
     nng_socket sock;
     bool open;
     nng_listener listener;
-    bool listening, delivering;
+    bool listening;
     unsigned port;
     bus_server_fn *fn;
     void *ctx;
@@ -777,7 +936,6 @@ static void server_deliver(struct post *p)
 {
     struct bus_server *s = CONTAINER_OF(p, struct bus_server, post);
 
-    s->delivering = true;
     for (size_t i = 0; i < SERVER_CONTEXTS && !p->closing; i++) {
         struct answerer *a = &s->answerers[i];
         nng_msg *request = take_request(a);
@@ -792,7 +950,6 @@ static void server_deliver(struct post *p)
         answer(a, reply.failed ? slice_make(NULL, 0) : buf_slice(&reply));
         buf_fini(&reply);
     }
-    s->delivering = false;
 }
 
 static void server_free(struct bus_server *s)
@@ -809,11 +966,9 @@ static void server_free(struct bus_server *s)
     free(s);
 }
 
-static bool server_destroy(struct post *p, bool now)
+static void server_destroy(struct post *p)
 {
-    UNUSED(now);
     server_free(CONTAINER_OF(p, struct bus_server, post));
-    return true;
 }
 
 static int answerer_init(struct answerer *a, struct bus_server *s)
@@ -876,15 +1031,10 @@ void bus_server_close(struct bus_server *s)
 {
     if (!s)
         return;
-    if (s->delivering) {
-        retire(&s->post);
-        return;
-    }
-    lock(s->post.bus);
-    list_remove(&s->post.node);
-    s->post.closing = true;
-    unlock(s->post.bus);
-    server_free(s);
+    if (s->listening)
+        (void)nng_listener_close(s->listener);
+    stop_mail(&s->post);
+    retire(&s->post, clock_ns() + QUIET_NS);
 }
 
 /* ---- ask ----------------------------------------------------------------- */
@@ -960,11 +1110,9 @@ static void ask_free(struct bus_ask *a)
     free(a);
 }
 
-static bool ask_destroy(struct post *p, bool now)
+static void ask_destroy(struct post *p)
 {
-    UNUSED(now);
     ask_free(CONTAINER_OF(p, struct bus_ask, post));
-    return true;
 }
 
 int bus_ask_again(struct bus_ask *a, struct slice request)
@@ -1015,6 +1163,9 @@ int bus_ask_open(struct bus_ask **ret, struct bus *b, const char *url,
 
 void bus_ask_close(struct bus_ask *a)
 {
-    if (a)
-        retire(&a->post);
+    if (!a)
+        return;
+    stop_mail(&a->post);
+    nng_aio_cancel(a->aio);
+    retire(&a->post, clock_ns() + QUIET_NS);
 }

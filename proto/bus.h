@@ -3,15 +3,17 @@
  * path: msg > publish > store > table > repeater > link > [bus] > gateway >
  *       edge > conn
  *
- * Three things are made of NNG sockets here: a line (pair0, two ends, the
- * bytes below a pipe), a server (rep) and an ask (req, one question). All of
- * them are thrown away rather than mended: NNG keeps messages of a lost peer
- * for the next one, and some of its dialers and listeners never recover.
+ * Three things are made of NNG sockets here: a line (two pair0 sockets, one
+ * for each direction: the bytes below a pipe), a server (rep) and an ask (req,
+ * one question). All of them are thrown away rather than mended: NNG keeps
+ * messages of a lost peer for the next one, and some of its dialers and
+ * listeners never recover. A thread of the bus closes them, because that takes
+ * milliseconds and has been seen to hang; decisions/0002 has the measurements.
  *
  * Threads: everything is called by, and every callback runs on, the loop's.
  * Callbacks never run inside a call and may close anything. Never fork()
  * after bus_new(). Cost: a system call per message and, when the loop sleeps,
- * one to wake it; closing a socket takes well under a millisecond. */
+ * one to wake it. */
 #ifndef TOUCHLINE_PROTO_BUS_H
 #define TOUCHLINE_PROTO_BUS_H
 
@@ -31,7 +33,8 @@ enum {
 struct bus;
 MUST_USE int bus_new(struct bus **ret, struct loop *loop);
 struct bus *bus_hold(struct bus *b);
-/* The last drop waits at most 100 ms for lines that linger. NULL is fine. */
+/* The last drop waits until everything is closed, 0.1 s as a rule and 1 s at
+ * most. NULL is fine. */
 void bus_drop(struct bus *b);
 struct loop *bus_loop(const struct bus *b);
 
@@ -45,17 +48,18 @@ struct bus_line_ops {
     void (*room)(void *ctx); /* as was asked for */
 };
 
-/* Addresses: ipc:///path, tcp://host:port (port 0: any free one). A message
- * of more than `largest` bytes ends the line. ERR_BUSY: the address is taken;
- * ERR_BAD, ERR_NOMEM, ERR_IO. Dialing goes on in the background. */
+/* Addresses: ipc:///path (PATH-1 and PATH-2 are made), tcp://host:0 to listen
+ * at any two ports, tcp://host:PORT,PORT to dial them. A message of more than
+ * `largest` bytes ends the line. ERR_BUSY: the address is taken; ERR_BAD,
+ * ERR_NOMEM, ERR_IO. Dialing goes on in the background. */
 MUST_USE int bus_line_listen(struct bus_line **ret, struct bus *b,
                              const char *url, size_t largest,
                              const struct bus_line_ops *ops, void *ctx);
 MUST_USE int bus_line_dial(struct bus_line **ret, struct bus *b,
                            const char *url, size_t largest,
                            const struct bus_line_ops *ops, void *ctx);
-/* The tcp port that was bound; 0 for other addresses. */
-unsigned bus_line_port(const struct bus_line *l);
+/* The tcp ports that were bound; 0 for other addresses. */
+void bus_line_ports(const struct bus_line *l, unsigned ports[2]);
 
 /* May a message begin? If not, room() will follow. */
 bool bus_line_room(struct bus_line *l);
@@ -67,14 +71,19 @@ void bus_line_commit(struct bus_line *l);
 /* No received() while paused, and soon the peer cannot send any more. */
 void bus_line_pause(struct bus_line *l, bool paused);
 
-/* Waits for the next thing that happens on this line, until `until` of
- * clock_ns(), and runs its callbacks: the one way to wait without the loop.
- * ERR_TIMEOUT. */
+/* Waits for something to happen on this line, until `until` of clock_ns(), and
+ * runs its callbacks: the one way to wait without the loop. ERR_TIMEOUT. */
 MUST_USE int bus_line_wait(struct bus_line *l, int64_t until);
 
-/* No callback any more. What was committed still has linger_ns to leave: the
- * socket is closed then, or when the peer goes. NULL is fine. */
-void bus_line_close(struct bus_line *l, int64_t linger_ns);
+/* How a line ends: */
+enum bus_end {
+    BUS_END_QUIET,  /* the peer may be sending: when that has come to rest */
+    BUS_END_LINGER, /* what was committed has 0.1 s to leave, or until the
+                       peer goes */
+    BUS_END_NOW     /* the peer has said that it will say no more */
+};
+/* No callback any more. NULL is fine. */
+void bus_line_close(struct bus_line *l, enum bus_end how);
 
 /* ---- server -------------------------------------------------------------- */
 struct bus_server;
@@ -92,7 +101,7 @@ unsigned bus_server_port(const struct bus_server *s);
 /* A new listener on this address in the place of the old one. On failure
  * there is none, and it can be tried again. */
 MUST_USE int bus_server_reopen(struct bus_server *s, const char *url);
-/* The address is free when this returns, unless fn calls it. NULL is fine. */
+/* The address is free when this returns. NULL is fine. */
 void bus_server_close(struct bus_server *s);
 
 /* ---- ask ----------------------------------------------------------------- */

@@ -174,6 +174,7 @@ int frame_check(uint8_t code, enum frame_sender from, size_t len)
     X(u32, ref)       \
     X(status, status) \
     X(yesno, opaque)  \
+    X(u64, seq)       \
     X(str32, body)
 
 #define EPOCH(X) \

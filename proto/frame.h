@@ -208,6 +208,7 @@ struct frame_answer {
     uint8_t status; /* enum publish_status: OK, BAD, NOT_FOUND ... */
     uint8_t opaque; /* 1: body is a type's answer, JSON; else a report (proto/
                        report.h) */
+    uint64_t seq;      /* true as of here: nothing behind it is in the answer */
     struct slice body; /* when refused "code: text for people" */
 };
 struct frame_kick {

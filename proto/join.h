@@ -13,8 +13,8 @@
  *     ALIVE      u64 life of the router
  *
  * resume: the session that the peer wants a new line for, or 0. address:
- * where the link's line listens; "tcp://:PORT" stands for that port of the
- * host at which the rendezvous was found. Where a secret is asked for, a JOIN
+ * where the link's line listens (bus.h); "tcp://:PORT,PORT" stands for these
+ * ports of the host at which the rendezvous was found. Where a secret is asked for, a JOIN
  * without proof is answered with a CHALLENGE, and said again with it and
  *
  *     proof = HMAC-SHA256(secret, "touchline peer" + challenge +

@@ -128,7 +128,7 @@ static int write_join(struct joiner *j, struct buf *b)
                            challenge, j->secret);
 }
 
-/* "tcp://:PORT" is that port of where the rendezvous was found. */
+/* "tcp://:PORT,PORT" are ports of where the rendezvous was found. */
 static int link_url(const struct joiner *j, struct slice address,
                     char out[BUS_URL_MAX])
 {

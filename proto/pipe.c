@@ -22,7 +22,6 @@
 #define STOPPED (MILLISECOND * 500)
 #define GRACE   (1 * SECOND)
 #define SOONEST (100 * MILLISECOND)
-#define GOODBYE (100 * MILLISECOND)
 
 enum pipe_state { PIPE_DOWN, PIPE_COMING, PIPE_UP };
 
@@ -41,6 +40,7 @@ struct pipe {
     bool lost;             /* the owner has not been told yet */
     bool paused, was_full, flushing;
     bool breaking; /* down as soon as the loop comes by */
+    bool left;     /* the peer has said goodbye */
     char why[96];
 
     struct buf open; /* the open batch; on a pipe that is down, a sink */
@@ -252,7 +252,7 @@ static void drop_line(struct pipe *p)
 {
     if (!p->line)
         return;
-    bus_line_close(p->line, 0);
+    bus_line_close(p->line, BUS_END_QUIET);
     p->line = NULL;
     p->met_ns = 0;
     p->lost = true;
@@ -262,16 +262,17 @@ static void drop_line(struct pipe *p)
 /* Says goodbye, when there is somebody who can hear it. */
 static void close_line(struct pipe *p)
 {
-    bool said = p->line && p->stream.met && bus_line_room(p->line);
+    enum bus_end how = p->left ? BUS_END_NOW : BUS_END_QUIET;
 
-    if (said) {
+    if (!p->left && p->line && p->stream.met && bus_line_room(p->line)) {
         struct batch_out out;
 
         batches_heartbeat(&p->stream, 0, &out);
         out.header.flags |= BATCH_BYE;
-        said = send_out(p, &out);
+        if (send_out(p, &out))
+            how = BUS_END_LINGER;
     }
-    bus_line_close(p->line, said ? GOODBYE : 0);
+    bus_line_close(p->line, how);
     p->line = NULL;
 }
 
@@ -279,7 +280,7 @@ static void go_down(struct pipe *p)
 {
     close_line(p);
     p->state = PIPE_DOWN;
-    p->lost = p->breaking = p->was_full = false;
+    p->lost = p->breaking = p->left = p->was_full = false;
     p->met_ns = 0;
     p->figures.resent += p->stream.resent;
     p->figures.holes += p->stream.holes;
@@ -380,9 +381,11 @@ static void handle_batch(struct pipe *p, const struct batch_in *in)
         return;
     if (p->stream.hole && p->state == PIPE_UP && !p->breaking)
         hurry(p);
-    if (in->flags & BATCH_BYE)
+    if (in->flags & BATCH_BYE) {
+        p->left = true;
         pipe_fall(p, "the peer has left");
-    else if (pipe_is_up(p))
+    }
+    if (pipe_is_up(p))
         want_flush(p);
 }
 
@@ -540,7 +543,7 @@ static void prepare_line(struct pipe *p, uint64_t session, bool first)
     else
         p->figures.reconnects++;
     CHECK(p->stream.session == session);
-    bus_line_close(p->line, 0);
+    bus_line_close(p->line, BUS_END_QUIET);
     p->line = NULL;
     p->lost = false;
     p->met_ns = 0;
@@ -575,9 +578,11 @@ int pipe_dial(struct pipe *p, uint64_t session, const char *url)
     return 0;
 }
 
-unsigned pipe_port(const struct pipe *p)
+void pipe_ports(const struct pipe *p, unsigned ports[2])
 {
-    return p->line ? bus_line_port(p->line) : 0;
+    ports[0] = ports[1] = 0;
+    if (p->line)
+        bus_line_ports(p->line, ports);
 }
 
 uint64_t pipe_session(const struct pipe *p)

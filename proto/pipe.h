@@ -105,7 +105,8 @@ void pipe_set_owner(struct pipe *p, const struct pipe_owner *o, void *ctx);
  * bus_line_listen(); the pipe is as it was, but without a line. */
 MUST_USE int pipe_listen(struct pipe *p, uint64_t session, const char *url);
 MUST_USE int pipe_dial(struct pipe *p, uint64_t session, const char *url);
-unsigned pipe_port(const struct pipe *p); /* where it listens: tcp, else 0 */
+/* Where it listens: the tcp ports, else 0 (as when the line is lost). */
+void pipe_ports(const struct pipe *p, unsigned ports[2]);
 uint64_t pipe_session(const struct pipe *p); /* 0: down */
 /* pipe_break() with down() called before it returns. */
 void pipe_fall(struct pipe *p, const char *why);

@@ -91,6 +91,7 @@ static const struct pipe_owner offer_owner = {
 static int listen_at(struct rendezvous *r, struct offer *o)
 {
     char url[BUS_URL_MAX + 16];
+    unsigned ports[2];
     int rc;
 
     if (r->tcp)
@@ -100,8 +101,9 @@ static int listen_at(struct rendezvous *r, struct offer *o)
     rc = pipe_listen(o->pipe, o->session, url);
     if (rc < 0)
         return rc;
+    pipe_ports(o->pipe, ports);
     if (r->tcp)
-        snprintf(url, sizeof url, "tcp://:%u", pipe_port(o->pipe));
+        snprintf(url, sizeof url, "tcp://:%u,%u", ports[0], ports[1]);
     snprintf(o->address, sizeof o->address, "%.*s", BUS_URL_MAX - 1, url);
     return 0;
 }

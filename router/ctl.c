@@ -22,6 +22,7 @@ void ctl_answer(struct link *l, uint32_t ref, enum publish_status st,
 
     if (!l)
         return;
+    f.seq = l->router->seq;
     stat_add(&l->router->stats, STAT_QUERIES, 1);
     frame_write_answer(pipe_frame(l->pipe, FRAME_ANSWER), &f);
     pipe_frame_end(l->pipe);

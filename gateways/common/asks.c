@@ -141,13 +141,17 @@ static void give_up(struct gateway *g, struct ask *k)
         .text = text,
     };
 
-    if (k->kind == ASK_PUBLISH || k->kind == ASK_ACT)
-        stat_add(&g->stats, STAT_PUBLISH_UNKNOWN, 1);
+    if (k->kind == ASK_PUBLISH || k->kind == ASK_ACT) {
+        gateway_limit(g, LIMIT_PUBLISH_WAIT);
+        stat_add(&g->stats,
+                 unknown ? STAT_PUBLISH_UNKNOWN : STAT_PUBLISH_REFUSED, 1);
+    }
     if (c && c->state == CONN_OPEN) {
         if (k->kind == ASK_FETCH)
             g->edge->page_end(c, k->ref, ERR_BUSY, false, 0);
         else if (k->kind == ASK_QUERY)
-            g->edge->answered(c, k->ref, PUBLISHED_UNAVAILABLE, false, text);
+            g->edge->answered(c, k->ref, PUBLISHED_UNAVAILABLE, false, text,
+                              0);
         else
             g->edge->published(c, k->ref, &p);
     }

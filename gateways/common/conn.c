@@ -259,7 +259,8 @@ void conn_cut(struct conn *c, unsigned stat)
     stat_add(&g->stats, stat, 1);
     log_info("conn.slow", "conn=%s peer=%s queued=%zu action=cut",
              conn_text(c), conn_peer_text(c), conn_out_pending(c));
-    if (g->edge->cut)
+    slow_tell(c);
+    if (g->edge->cut && c->state == CONN_OPEN)
         g->edge->cut(c);
     conn_close(c, "slow");
 }

@@ -167,6 +167,8 @@ uint64_t pull_limit(const struct conn *c);
 /* Puts what is due, up to the limit, into v; false when v is full and more is
  * due. Marks in v where each message ends, and its tick. */
 bool pull(struct conn *c, struct outvec *v, uint64_t limit);
+/* Is this entry of the ring for this connection? */
+bool pull_due(struct conn *c, const struct ring_entry *e);
 /* Moves what is due up to tick into out, whether the socket takes it or not. */
 void pull_settle(struct conn *c, uint64_t tick);
 /* Bytes that wait for a connection in the ring, counted up to max; *oldest_ns
@@ -185,8 +187,11 @@ void fanout_stop(struct topic *t);
 /* Every live connection has everything up to this tick. */
 uint64_t fanout_settled(const struct gateway *g);
 
-/* ---- slow.c: each second, who lags too far ---- */
+/* ---- slow.c ---- */
+/* Each second: who lags too far. */
 void slow_check(struct gateway *g);
+/* One gap notice for each channel of c that has something it has not got. */
+void slow_tell(struct conn *c);
 
 /* ---- deliver.c: what the link brings into the ring ---- */
 void deliver(struct gateway *g, struct msg *m);

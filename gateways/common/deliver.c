@@ -6,7 +6,7 @@
 
 void topic_maybe_release(struct gateway *g, struct topic *t)
 {
-    if (t->seats.count || t->newest || t->fanout)
+    if (t->seats.count || t->newest || topic_past(t)->fanout)
         return;
     if (g->linked && (t->seats.flags & TOPIC_WATCHED)) {
         struct buf *b = pipe_frame(g->pipe, FRAME_RELEASE);
@@ -24,12 +24,18 @@ static void wake_pattern(void *ctx, void *value)
 
 void deliver(struct gateway *g, struct msg *m)
 {
+    struct topic_past *past;
     struct topic *t;
     uint64_t tick;
 
     stat_add(&g->stats, STAT_RECEIVED, 1);
     if (topics_get(&g->topics, m->id, &t) < 0)
         goto fail;
+    past = topic_past_make(t);
+    if (!past) {
+        topic_maybe_release(g, t);
+        goto fail;
+    }
     if (ring_append(&g->ring, t, m, t->newest, clock_ns(), &tick) < 0) {
         topic_maybe_release(g, t);
         goto fail;
@@ -38,8 +44,8 @@ void deliver(struct gateway *g, struct msg *m)
         t->floor = MAX(t->floor, m->seq - 1);
     t->newest = tick;
     if (!(m->flags & MSG_NOTICE)) {
-        t->last_seq = m->seq;
-        t->last_offset = m->offset;
+        past->last_seq = m->seq;
+        past->last_offset = m->offset;
     }
     fanout_wake(g, t);
     if (trie_count(g->topics.patterns))
@@ -64,8 +70,7 @@ static void cut_who_needs(struct gateway *g, const struct ring_entry *e,
         struct conn *c = CONTAINER_OF(n, struct conn_extra, lagging)->conn;
 
         next = n->next;
-        if (c->tick < tick && seat_find(&e->topic->seats, &c->seats) &&
-            !conn_muted(c, e->topic))
+        if (c->tick < tick && c->flow == FLOW_LIVE && pull_due(c, e))
             conn_cut(c, STAT_CUT_QUEUE);
     }
 }
@@ -79,6 +84,8 @@ void deliver_expire(struct gateway *g)
         struct topic *t = e->topic;
         uint64_t tick = g->ring.first;
 
+        if (g->ring.bytes > g->ring.bytes_max)
+            gateway_limit(g, LIMIT_RING_TOTAL);
         if (!list_empty(&g->lagging))
             cut_who_needs(g, e, tick);
         t->floor = MAX(t->floor, e->msg->seq);
@@ -119,7 +126,7 @@ static void forget_seat(struct conn *c, struct seat *s)
 /* Nothing of it here needs the router's stream any more. */
 static bool releases(const struct topic *t)
 {
-    return t->seats.count == 0 && t->newest == 0 && !t->fanout;
+    return t->seats.count == 0 && t->newest == 0 && !topic_past(t)->fanout;
 }
 
 void conn_leave(struct conn *c, struct seat *s, bool say)

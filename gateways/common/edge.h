@@ -128,8 +128,8 @@ struct edge {
     /* After a visit that put at least one message (long poll answers here).
      * May be NULL. */
     void (*pulled)(struct conn *c);
-    /* A slow reader is cut by policy, after a gap notice was refused by its
-     * full queue: last words before the socket goes. May be NULL. */
+    /* A slow reader is cut, and has been told what it misses: last words
+     * before the socket goes. May be NULL. */
     void (*cut)(struct conn *c);
 
     /* ---- answers to conn_publish, conn_act, conn_fetch, conn_query ---- */
@@ -140,8 +140,9 @@ struct edge {
      * read failed (ERR_). */
     void (*page_end)(struct conn *c, uint32_t ref, int err, bool more,
                      uint64_t upto);
+    /* seq: how things stood behind this message; 0 for a refusal of our own. */
     void (*answered)(struct conn *c, uint32_t ref, enum publish_status status,
-                     bool json, struct slice body);
+                     bool json, struct slice body, uint64_t seq);
 };
 
 #endif

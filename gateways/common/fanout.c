@@ -7,7 +7,8 @@
 
 void fanout_wake(struct gateway *g, struct topic *t)
 {
-    struct fanout *f = t->fanout;
+    struct topic_past *past;
+    struct fanout *f = topic_past(t)->fanout;
     uint64_t tick = ring_end(&g->ring);
 
     if (t->seats.count == 0)
@@ -17,7 +18,8 @@ void fanout_wake(struct gateway *g, struct topic *t)
             f->again = tick;
         return;
     }
-    f = calloc(1, sizeof *f);
+    past = topic_past_make(t);
+    f = past ? calloc(1, sizeof *f) : NULL;
     if (!f) {
         log_error("fanout.nomem", "action=late_delivery");
         return;
@@ -25,28 +27,30 @@ void fanout_wake(struct gateway *g, struct topic *t)
     f->topic = t;
     f->at = t->seats.seats.next;
     f->since = tick;
-    t->fanout = f;
+    past->fanout = f;
     list_add_tail(&g->fanouts, &f->node);
     loop_again(g->loop);
 }
 
 static void fanout_free(struct fanout *f)
 {
-    f->topic->fanout = NULL;
+    topic_past_make(f->topic)->fanout = NULL;
     list_remove(&f->node);
     free(f);
 }
 
 void fanout_stop(struct topic *t)
 {
-    if (t->fanout)
-        fanout_free(t->fanout);
+    if (topic_past(t)->fanout)
+        fanout_free(topic_past(t)->fanout);
 }
 
 void fanout_seat_goes(struct topic *t, struct seat *s)
 {
-    if (t->fanout && t->fanout->at == &s->on_topic)
-        t->fanout->at = s->on_topic.next;
+    struct fanout *f = topic_past(t)->fanout;
+
+    if (f && f->at == &s->on_topic)
+        f->at = s->on_topic.next;
 }
 
 /* The walk is through; news that came meanwhile make it walk once more. */

@@ -43,8 +43,7 @@ static bool holds_by_pattern(struct conn *c, struct slice id)
     return false;
 }
 
-/* Is this entry for this connection? */
-static bool due(struct conn *c, const struct ring_entry *e)
+bool pull_due(struct conn *c, const struct ring_entry *e)
 {
     struct topic *t = e->topic;
 
@@ -159,7 +158,7 @@ static bool pull_walk(struct conn *c, struct outvec *v, uint64_t limit)
     if (!conn_lags(c))
         tick = MAX(tick, fanout_settled(c->gw) + 1);
     for (; tick <= limit; tick++) {
-        if (due(c, ring_at(r, tick)) && !put_entry(c, v, tick))
+        if (pull_due(c, ring_at(r, tick)) && !put_entry(c, v, tick))
             return false;
         if (v->marks == 0)
             c->tick = tick;
@@ -206,6 +205,24 @@ void pull_settle(struct conn *c, uint64_t tick)
     c->tick = MAX(c->tick, tick);
 }
 
+/* Who holds patterns walks the ring. */
+static size_t pending_walk(struct conn *c, size_t max, int64_t *oldest_ns)
+{
+    struct ring *r = &c->gw->ring;
+    size_t bytes = 0;
+
+    for (uint64_t tick = MAX(c->tick + 1, r->first);
+         tick < r->next && bytes <= max; tick++) {
+        struct ring_entry *e = ring_at(r, tick);
+
+        if (!pull_due(c, e))
+            continue;
+        bytes += msg_size(e->msg);
+        *oldest_ns = MIN(*oldest_ns, e->came_ns);
+    }
+    return bytes;
+}
+
 size_t pull_pending(struct conn *c, size_t max, int64_t *oldest_ns)
 {
     struct ring *r = &c->gw->ring;
@@ -213,6 +230,8 @@ size_t pull_pending(struct conn *c, size_t max, int64_t *oldest_ns)
     struct seat *s;
     size_t bytes = 0;
 
+    if (c->extra && c->extra->patterns)
+        return pending_walk(c, max, oldest_ns);
     while ((s = seat_next_of_conn(&it)) && bytes <= max) {
         const struct topic *t = topic_of_seat(s);
         uint64_t tick = t->newest;

@@ -4,7 +4,62 @@
  * did not take what was due. What waits for them waits in the ring, once for
  * all; their own memory is the rest of a message that was begun, and pages
  * of the store that were read for them. */
+#include <string.h>
+
 #include "gateways/common/core.h"
+
+/* The offsets of a topic that are due and not begun, from the ring. */
+static void count_missed(struct conn *c, const struct topic *t,
+                         struct notice *n)
+{
+    struct ring_entry *e;
+
+    for (uint64_t tick = t->newest;
+         tick > c->tick && (e = ring_at(&c->gw->ring, tick));
+         tick = e->previous) {
+        if (e->msg->flags & MSG_NOTICE)
+            continue;
+        n->from = e->msg->offset;
+        if (!n->to)
+            n->to = e->msg->offset;
+    }
+    if (n->to)
+        n->missed = n->to - n->from + 1;
+}
+
+/* Has the topic something for c that it has not got? */
+static bool misses(struct conn *c, const struct topic *t)
+{
+    if (conn_muted(c, t))
+        return c->flow == FLOW_PAGING;
+    if (t->seats.flags & TOPIC_PATTERN)
+        return c->tick < ring_end(&c->gw->ring);
+    return t->newest > c->tick;
+}
+
+void slow_tell(struct conn *c)
+{
+    struct seat_iter it = seats_of_conn(&c->seats);
+    char cursor[CURSOR_TEXT_MAX];
+    struct slice place = conn_cursor(c);
+    struct seat *s;
+
+    memcpy(cursor, place.ptr, place.len);
+    place.ptr = (const uint8_t *)cursor;
+    while (c->state == CONN_OPEN && (s = seat_next_of_conn(&it))) {
+        const struct topic *t = topic_of_seat(s);
+        struct slice id = topic_id(t);
+        struct notice n = {.kind = NOTICE_GAP, .channels = &id, .count = 1,
+                           .why = GAP_SLOW, .cursor = place};
+
+        if (!misses(c, t))
+            continue;
+        if (c->flow == FLOW_LIVE)
+            count_missed(c, t, &n);
+        stat_add(&c->gw->stats, STAT_GAPS, 1);
+        c->gw->edge->notice(c, &n);
+    }
+}
 
 /* What waits for c in memory of its own. */
 static size_t own_bytes(const struct conn *c)

@@ -275,12 +275,12 @@ static bool hopeless(const struct start *s, enum gap_why *why)
 static void judge_volatile(struct start_topic *st, const struct start *s)
 {
     const struct topic *t = st->topic;
-    uint64_t since = s->since.seq;
+    uint64_t since = s->since.seq, last = topic_past(t)->last_seq;
 
-    st->missed = t->last_seq > since && t->newest != 0;
+    st->missed = last > since && t->newest != 0;
     if (since == 0 || t->floor <= since)
         return;
-    if (since >= s->conn->gw->life_seq && t->last_seq <= since)
+    if (since >= s->conn->gw->life_seq && last <= since)
         return;
     st->gap = true;
     st->why = GAP_VOLATILE;
@@ -292,17 +292,18 @@ static void judge_volatile(struct start_topic *st, const struct start *s)
 static void judge_kept(struct start_topic *st, const struct start *s)
 {
     const struct topic *t = st->topic;
+    const struct topic_past *past = topic_past(t);
     uint64_t since = s->since.seq;
 
-    st->missed = t->last_seq > since ||
+    st->missed = past->last_seq > since ||
                  ((t->seats.flags & TOPIC_PATTERN) && s->conn->gw->seq > since);
-    if (since != 0 && t->trimmed_seq > since) {
+    if (since != 0 && past->trimmed_seq > since) {
         st->gap = true;
         st->why = GAP_TRIMMED;
         st->from = 0;
-        st->to = t->trimmed_offset;
+        st->to = past->trimmed_offset;
         if (t->seats.flags & TOPIC_STATEFUL) {
-            st->to = t->last_offset;
+            st->to = past->last_offset;
             st->verdict = START_FRESH;
         }
     }
@@ -358,10 +359,6 @@ static int split(struct start *s)
     return 0;
 }
 
-static bool fresh_snapshot(const struct topic *t)
-{
-    return t->snapshot && t->newest <= t->snapshot->tick;
-}
 
 static bool wants_snapshot(const struct start_topic *st)
 {
@@ -381,7 +378,7 @@ static bool ask_snapshots(struct start *s)
 
     for (unsigned i = 0; i < s->count; i++)
         if (wants_snapshot(&s->topics[i]))
-            stale |= !fresh_snapshot(s->topics[i].topic);
+            stale |= !topic_snapshot_is_fresh(s->topics[i].topic);
     if (!stale)
         return false;
     for (unsigned i = 0; i < s->count; i++) {
@@ -389,7 +386,7 @@ static bool ask_snapshots(struct start *s)
         bool asked = t->seats.flags & TOPIC_SNAP_ASKED;
 
         s->topics[i].paged = wants_snapshot(&s->topics[i]) &&
-                             (s->asked || (!fresh_snapshot(t) && !asked));
+                             (s->asked || (!topic_snapshot_is_fresh(t) && !asked));
         ids.count = (uint16_t)(ids.count + s->topics[i].paged);
     }
     s->asked = s->count > 1;
@@ -426,7 +423,8 @@ static void place(struct start *s)
 
     for (unsigned i = 0; i < s->count; i++)
         if (wants_snapshot(&s->topics[i]) && !s->topics[i].snapshot)
-            s->topics[i].snapshot = snapshot_hold(s->topics[i].topic->snapshot);
+            s->topics[i].snapshot = snapshot_hold(
+                topic_past(s->topics[i].topic)->snapshot);
     s->seq = g->seq;
     s->tick = ring_end(&g->ring);
     s->late = s->conn->flow == FLOW_LIVE;

@@ -102,19 +102,23 @@ bool conn_holds(struct conn *c, struct slice channel)
 static uint64_t place(struct conn *c)
 {
     struct gateway *g = c->gw;
-    struct ring_entry *e;
+    const struct ring_entry *e, *next;
     int64_t oldest = 0;
 
     if (c->flow == FLOW_PAGING && c->starts)
         return start_seq(c->starts);
     if (c->flow != FLOW_LIVE || c->tick >= ring_end(&g->ring))
         return g->seq;
+    if (!conn_lags(c) && !(c->flags & CONN_MANY) &&
+        pull_pending(c, 0, &oldest) == 0)
+        return g->seq;
     e = ring_at(&g->ring, c->tick);
-    if (e && (conn_lags(c) || (c->flags & CONN_MANY)))
+    if (e)
         return e->msg->seq;
-    if (e && pull_pending(c, 0, &oldest) > 0)
-        return e->msg->seq;
-    return g->seq;
+    /* The entry at its place has left the ring; what left since was not for
+     * it (see deliver_expire). */
+    next = ring_at(&g->ring, MAX(c->tick + 1, g->ring.first));
+    return MAX(g->ring.gone_seq, next->msg->seq - 1);
 }
 
 struct slice conn_cursor(struct conn *c)

@@ -67,11 +67,47 @@ int topics_init(struct topics *t)
     return trie_new(&t->patterns);
 }
 
+struct topic_past *topic_past_make(struct topic *t)
+{
+    if (!t->past_)
+        t->past_ = calloc(1, sizeof *t->past_);
+    return t->past_;
+}
+
+int topic_set_snapshot(struct topic *t, struct snapshot *s)
+{
+    struct topic_past *past = s ? topic_past_make(t) : NULL;
+
+    if (!past) {
+        snapshot_drop(s);
+        return ERR_NOMEM;
+    }
+    snapshot_drop(past->snapshot);
+    past->snapshot = s;
+    return 0;
+}
+
+void topic_drop_snapshot(struct topic *t)
+{
+    if (!t->past_)
+        return;
+    snapshot_drop(t->past_->snapshot);
+    t->past_->snapshot = NULL;
+}
+
+bool topic_snapshot_is_fresh(const struct topic *t)
+{
+    const struct snapshot *s = topic_past(t)->snapshot;
+
+    return s && t->newest <= s->tick;
+}
+
 static void topic_free(struct topic *t)
 {
-    CHECK(t->fanout == NULL);
+    CHECK(topic_past(t)->fanout == NULL);
     seat_side_fini(&t->seats);
-    snapshot_drop(t->snapshot);
+    topic_drop_snapshot(t);
+    free(t->past_);
     free(t);
 }
 

@@ -37,18 +37,39 @@ void snapshot_drop(struct snapshot *s); /* NULL is fine */
 
 struct fanout; /* fanout.h: the visits under way */
 
+/* What an id has once something was said in it; most ids that a connection
+ * holds for itself are silent. */
+struct topic_past {
+    uint64_t last_seq, last_offset; /* of the newest message known of */
+    uint64_t trimmed_seq, trimmed_offset;
+    struct snapshot *snapshot;
+    struct fanout *fanout;
+};
+
 struct topic {
     struct map_node by_id;
     struct seat_side seats; /* flags: enum topic_flag */
     uint64_t newest; /* tick of its newest entry, 0: none in the ring */
     uint64_t floor;  /* every message above this seq is in the ring */
-    uint64_t last_seq, last_offset; /* of the newest message known of */
-    uint64_t trimmed_seq, trimmed_offset;
-    struct snapshot *snapshot;
-    struct fanout *fanout;
+    struct topic_past *past_; /* NULL: all zero; see below */
     uint8_t id_len;
     uint8_t id[];
 };
+
+/* To be read; all zero when there is none. */
+static inline const struct topic_past *topic_past(const struct topic *t)
+{
+    static const struct topic_past none;
+
+    return t->past_ ? t->past_ : &none;
+}
+/* To be written. NULL: no memory. */
+struct topic_past *topic_past_make(struct topic *t);
+/* Takes s. */
+MUST_USE int topic_set_snapshot(struct topic *t, struct snapshot *s);
+void topic_drop_snapshot(struct topic *t);
+/* It has one, and nothing has come since. */
+bool topic_snapshot_is_fresh(const struct topic *t);
 
 static inline struct slice topic_id(const struct topic *t)
 {

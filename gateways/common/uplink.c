@@ -27,7 +27,7 @@ static void write_login_id(struct buf *b, const struct topic *t, bool want)
 {
     struct login_id id = {.id = topic_id(t)};
 
-    if (want && !(t->snapshot && t->newest <= t->snapshot->tick) &&
+    if (want && !topic_snapshot_is_fresh(t) &&
         !(t->seats.flags & TOPIC_SNAP_ASKED))
         id.flags = LOGIN_WANT_SNAPSHOT;
     frame_write_login_id(b, &id);
@@ -109,43 +109,66 @@ static void say_all_again(struct gateway *g)
     }
 }
 
-static void on_logged_in_id(struct gateway *g, uint8_t flags, uint64_t seq,
-                            const struct logged_in_id *i)
+/* What has no history was missed while the link was away, or began anew with
+ * the router. */
+static void check_volatile(struct gateway *g, struct topic *t,
+                           const struct logged_in_id *i)
+{
+    uint64_t last = topic_past(t)->last_offset;
+    bool counted = !g->router_changed && i->last_offset > last;
+
+    if (t->floor == 0 || (!g->router_changed && i->last_offset == last))
+        return;
+    start_topic_again(g, t, GAP_VOLATILE, counted ? last + 1 : 0,
+                      counted ? i->last_offset : 0);
+}
+
+/* Where the id stands, by the router's word. ERR_NOMEM. */
+static int note_past(struct topic *t, const struct logged_in_id *i)
+{
+    struct topic_past *past = t->past_;
+
+    if (!past && !i->last_seq && !i->trimmed_seq)
+        return 0;
+    past = topic_past_make(t);
+    if (!past)
+        return ERR_NOMEM;
+    if (i->flags & ID_VOLATILE)
+        past->last_seq = past->last_offset = 0;
+    past->last_seq = MAX(past->last_seq, i->last_seq);
+    past->last_offset = MAX(past->last_offset, i->last_offset);
+    past->trimmed_seq = i->trimmed_seq;
+    past->trimmed_offset = i->trimmed_offset;
+    return 0;
+}
+
+static int on_logged_in_id(struct gateway *g, uint8_t flags, uint64_t seq,
+                           const struct logged_in_id *i)
 {
     struct topic *t = topics_find(&g->topics, i->id);
+    bool again = flags & LOGIN_RESYNC;
     bool known = t && (t->seats.flags & TOPIC_WATCHED);
 
     if (!t || (i->flags & ID_REFUSED))
-        return;
-    if ((flags & LOGIN_RESYNC) && (i->flags & ID_VOLATILE) && !known &&
-        t->floor && (i->last_offset != t->last_offset ||
-                     g->router_changed)) {
-        bool counted = !g->router_changed && i->last_offset > t->last_offset;
-
-        start_topic_again(g, t, GAP_VOLATILE,
-                          counted ? t->last_offset + 1 : 0,
-                          counted ? i->last_offset : 0);
-    }
-    if (!known && (!(flags & LOGIN_RESYNC) || (i->flags & ID_VOLATILE) ||
-                   t->floor == 0 || t->floor == UINT64_MAX))
+        return 0;
+    if (again && (i->flags & ID_VOLATILE) && !known)
+        check_volatile(g, t, i);
+    if (!known && (!again || (i->flags & ID_VOLATILE) || t->floor == 0 ||
+                   t->floor == UINT64_MAX))
         t->floor = seq;
     t->seats.flags |= TOPIC_WATCHED;
     if (i->flags & ID_STATEFUL)
         t->seats.flags |= TOPIC_STATEFUL;
     if (i->flags & ID_VOLATILE)
         t->seats.flags |= TOPIC_VOLATILE;
-    t->last_seq = MAX(t->last_seq, i->last_seq);
-    t->last_offset = MAX(t->last_offset, i->last_offset);
-    if (i->flags & ID_VOLATILE) {
-        t->last_seq = i->last_seq;
-        t->last_offset = i->last_offset;
-    }
-    t->trimmed_seq = i->trimmed_seq;
-    t->trimmed_offset = i->trimmed_offset;
     if (i->flags & ID_SNAPSHOT) {
-        snapshot_drop(t->snapshot);
-        t->snapshot = snapshot_new(seq, ring_end(&g->ring), i->state);
+        int rc = topic_set_snapshot(t, snapshot_new(seq, ring_end(&g->ring),
+                                                    i->state));
+
+        if (rc < 0)
+            return rc;
     }
+    return note_past(t, i);
 }
 
 /* The router refused an id: the whole request fails. */
@@ -177,7 +200,9 @@ static int on_logged_in(struct gateway *g, struct slice body)
         rc = frame_next_logged_in(&f, &i);
         if (rc < 0)
             return rc;
-        on_logged_in_id(g, f.flags, f.seq, &i);
+        rc = on_logged_in_id(g, f.flags, f.seq, &i);
+        if (rc < 0)
+            return rc;
         if ((i.flags & ID_REFUSED) && c && c->state == CONN_OPEN)
             refused_login(c, &i);
     }
@@ -198,11 +223,12 @@ static int on_snapshot(struct gateway *g, struct slice body)
     t = topics_find(&g->topics, f.id);
     if (!t)
         return 0;
-    snapshot_drop(t->snapshot);
-    t->snapshot = snapshot_new(f.seq, ring_end(&g->ring), f.state);
+    rc = topic_set_snapshot(t, snapshot_new(f.seq, ring_end(&g->ring),
+                                            f.state));
     t->seats.flags &= ~(uint32_t)TOPIC_SNAP_ASKED;
-    start_decide_waiting(g);
-    return t->snapshot ? 0 : ERR_NOMEM;
+    if (rc == 0)
+        start_decide_waiting(g);
+    return rc;
 }
 
 /* ---- messages ---------------------------------------------------------- */
@@ -346,7 +372,7 @@ static int on_answer(struct gateway *g, struct slice body)
         return 0;
     c = conn_by_name(g, k->conn, k->gen);
     if (c && c->state == CONN_OPEN)
-        g->edge->answered(c, k->ref, f.status, f.opaque, f.body);
+        g->edge->answered(c, k->ref, f.status, f.opaque, f.body, f.seq);
     ask_done(g, k);
     return 0;
 }
@@ -547,8 +573,7 @@ static void forget_watches(struct gateway *g)
         struct topic *t = CONTAINER_OF(n, struct topic, by_id);
 
         t->seats.flags &= ~(uint32_t)(TOPIC_WATCHED | TOPIC_SNAP_ASKED);
-        snapshot_drop(t->snapshot);
-        t->snapshot = NULL;
+        topic_drop_snapshot(t);
         /* Its messages stop coming while nobody here logs in for it. */
         if (t->seats.count == 0)
             t->floor = UINT64_MAX;

@@ -1,6 +1,5 @@
-/* api.h - requests with one answer: publish, history, presence, figures.
- * path: msg > publish > store > table > repeater > link > bus > gateway >
- *       [edge] > conn
+/* api.h - requests with one answer about the system: presence, channels,
+ * figures; and what all handlers share.
  * Threads: the gateway's loop. */
 #ifndef TOUCHLINE_HTTP_API_H
 #define TOUCHLINE_HTTP_API_H
@@ -8,9 +7,6 @@
 #include "gateways/http/route.h"
 
 void api_echo(struct exchange *x, const struct call *call);
-void api_publish(struct exchange *x, const struct call *call);
-void api_publish_batch(struct exchange *x, const struct call *call);
-void api_history(struct exchange *x, const struct call *call);
 void api_presence(struct exchange *x, const struct call *call);
 void api_channels(struct exchange *x, const struct call *call);
 void api_websocket(struct exchange *x, const struct call *call);
@@ -19,19 +15,15 @@ void api_readyz(struct exchange *x, const struct call *call);
 void api_metrics(struct exchange *x, const struct call *call);
 void api_stats(struct exchange *x, const struct call *call);
 
-/* What comet and the match pages share with these. */
+/* ---- shared ---- */
 
 /* Is it a name for presence and `from`: 1 to 64 bytes of UTF-8 without control
  * characters, spaces and colons? */
 bool api_name_ok(struct slice name);
+/* Content-Type without its parameters. */
+struct slice api_media_type(const struct request *r);
 /* Has the call a JSON body? False: it has been answered. */
 bool api_is_json(struct exchange *x, const struct call *call);
-/* Publishes the body as JSON and answers like POST /v1/publish/<channel>. */
-void api_publish_json(struct exchange *x, const struct call *call,
-                      struct slice channel);
-/* Answers with what is kept of a channel, as the query asks. */
-void api_history_of(struct exchange *x, const struct call *call,
-                    struct slice channel);
 /* Asks the router; ops->answered answers. */
 void api_ask(struct exchange *x, const struct exchange_ops *ops,
              const char *verb, struct slice args);

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 
 #include "base/check.h"
-#include "base/err.h"
-#include "gateways/common/envelope.h"
 #include "gateways/http/api.h"
+#include "gateways/http/form.h"
 #include "gateways/http/http.h"
+#include "gateways/common/envelope.h"
 #include "gateways/common/target.h"
 #include "proto/id.h"
 
@@ -20,7 +20,7 @@ enum {
 
 /* A request that waits for its login, and a poll while it is open. */
 struct comet {
-    uint8_t form; /* enum comet_form */
+    uint8_t form; /* enum form */
     bool poll;
     bool started;
     bool has_since;
@@ -49,16 +49,6 @@ static void comet_free(void *state)
 
 static const struct exchange_ops comet_ops = {.free = comet_free};
 
-static bool is_test(unsigned form)
-{
-    return form >= FORM_TEST;
-}
-
-static bool is_chunked(unsigned form)
-{
-    return form & 1;
-}
-
 /* The exchange of a connection that subscribes or polls. */
 static struct comet *waiting(struct http_conn *h, struct exchange **x)
 {
@@ -66,105 +56,6 @@ static struct comet *waiting(struct http_conn *h, struct exchange **x)
         return NULL;
     *x = h->first;
     return (*x)->state;
-}
-
-/* ---- how things are written --------------------------------------------- */
-
-static void put_html(struct buf *b, struct slice text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        switch (text.ptr[i]) {
-        case '&': buf_add_str(b, "&amp;"); break;
-        case '<': buf_add_str(b, "&lt;"); break;
-        case '>': buf_add_str(b, "&gt;"); break;
-        case '"': buf_add_str(b, "&quot;"); break;
-        case '\'': buf_add_str(b, "&#39;"); break;
-        default: buf_add_byte(b, text.ptr[i]);
-        }
-    }
-}
-
-/* text, as one chunk where the form has chunks. */
-static void put_text(struct buf *b, unsigned form, struct slice text)
-{
-    if (is_chunked(form))
-        buf_addf(b, "%zx\r\n", text.len);
-    buf_add(b, text);
-    if (is_chunked(form))
-        buf_add_str(b, "\r\n");
-}
-
-static void put_event(struct buf *b, struct slice cursor, struct slice json)
-{
-    if (cursor.len)
-        buf_addf(b, "id: " SLICE_FMT "\n", SLICE_ARG(cursor));
-    buf_add_str(b, "data: ");
-    buf_add(b, json);
-    buf_add_str(b, "\n\n");
-}
-
-/* What stands behind the number of a message on a /test/ page. */
-static void put_test_rest(struct buf *b, const struct msg *m)
-{
-    struct buf json = BUF_INIT;
-
-    if (m->format == MSG_BYTES) {
-        envelope_data(&json, MSG_BYTES, m->data);
-        put_html(b, buf_slice(&json));
-        b->failed |= json.failed;
-        buf_fini(&json);
-    } else {
-        put_html(b, m->data);
-    }
-    buf_add_str(b, "'<br/>\n");
-}
-
-static void put_plain(struct buf *b, struct conn *c, unsigned form,
-                      const struct msg *m)
-{
-    const struct epoch *epoch = gateway_epoch(conn_gateway(c));
-    struct buf json = BUF_INIT;
-
-    if (is_test(form)) {
-        put_test_rest(b, m);
-        return;
-    }
-    envelope_message(&json, m, epoch, 0);
-    if (form == FORM_EVENTS || form == FORM_EVENTS_CHUNK) {
-        put_event(b, cursor_of(c, m), buf_slice(&json));
-    } else {
-        buf_add(b, buf_slice(&json));
-        buf_add_byte(b, '\n');
-    }
-    b->failed |= json.failed;
-    buf_fini(&json);
-}
-
-/* The encoding of m that all connections of this form share, made by the
- * first of them. NULL: no memory. A chunk of a /test/ page begins with what
- * the connection puts in front: here is only its end. */
-static struct wire *wire_of(struct conn *c, unsigned form, struct msg *m)
-{
-    struct buf plain = BUF_INIT, whole = BUF_INIT;
-    struct wire *w = m->forms[form];
-
-    if (w)
-        return w;
-    put_plain(&plain, c, form, m);
-    if (form == FORM_TEST_CHUNK) {
-        buf_add(&whole, buf_slice(&plain));
-        buf_add_str(&whole, "\r\n");
-    } else {
-        put_text(&whole, form, buf_slice(&plain));
-    }
-    if (!plain.failed && !whole.failed)
-        w = wire_new(whole.len);
-    if (w)
-        memcpy(w->bytes, whole.ptr, whole.len);
-    m->forms[form] = w;
-    buf_fini(&plain);
-    buf_fini(&whole);
-    return w;
 }
 
 /* ---- what is asked for -------------------------------------------------- */
@@ -256,18 +147,10 @@ static void subscribe_to_query(struct exchange *x, struct comet *p,
     free(channels);
 }
 
-static const char *type_of(unsigned form)
-{
-    if (is_test(form))
-        return "text/html; charset=utf-8";
-    return form >= FORM_EVENTS ? "text/event-stream"
-                               : "application/x-ndjson";
-}
-
 /* HEAD of something endless: what would be said, without listening. */
 static void reply_head_only(struct exchange *x, unsigned form)
 {
-    exchange_stream_head(x, type_of(form));
+    exchange_stream_head(x, form_type(form));
     http_answered(x);
 }
 
@@ -342,7 +225,7 @@ static void subscribe_to_page(struct exchange *x, struct comet *p,
     struct subscribe s = {.channels = &call->tail, .count = 1};
     uint64_t every = 0;
 
-    put_html(&p->channel, call->tail);
+    form_put_html(&p->channel, call->tail);
     p->pattern = id_is_pattern(call->tail);
     if (p->channel.failed) {
         comet_free(p);
@@ -385,14 +268,14 @@ static void say_welcome(struct conn *c, const struct comet *p)
 {
     struct buf b = BUF_INIT;
 
-    if (is_test(p->form))
+    if (form_is_test(p->form))
         buf_addf(&b, "Touchline welcomes you! Your Id: " SLICE_FMT "<br/>\n",
                  SLICE_ARG(buf_slice(&p->channel)));
     else if (p->form >= FORM_EVENTS)
         buf_addf(&b, "retry: %" PRIu32 "\n\n",
                  gateway_retry_ms(conn_gateway(c)));
     if (b.len)
-        put_text(conn_out(c), p->form, buf_slice(&b));
+        form_put_text(conn_out(c), p->form, buf_slice(&b));
     if (b.failed)
         conn_abort(c, "nomem");
     buf_fini(&b);
@@ -424,7 +307,7 @@ static void become_stream(struct conn *c, struct exchange *x,
     }
     if (p->pattern)
         h->flags |= HTTP_PATTERN;
-    if ((x->flags & EXCHANGE_TRAILERS) && is_chunked(form))
+    if ((x->flags & EXCHANGE_TRAILERS) && form_is_chunked(form))
         h->flags |= HTTP_TRAILERS;
     http_release(x);
     h->state = HTTP_STREAM;
@@ -433,7 +316,7 @@ static void become_stream(struct conn *c, struct exchange *x,
     h->last_offset = h->count = 0;
     h->ticker = t;
     conn_deadline(c, t ? t->every_ms : 0);
-    conn_want_pings(c, !is_test(form));
+    conn_want_pings(c, !form_is_test(form));
 }
 
 void comet_subscribed(struct conn *c, uint32_t ref)
@@ -445,7 +328,7 @@ void comet_subscribed(struct conn *c, uint32_t ref)
     UNUSED(ref);
     if (!p || p->poll)
         return;
-    exchange_stream_head(x, type_of(p->form));
+    exchange_stream_head(x, form_type(p->form));
     say_welcome(c, p);
     if (!conn_closing(c))
         become_stream(c, x, p);
@@ -521,7 +404,7 @@ static enum put_result poll_put(struct conn *c, struct exchange *x,
                                 struct comet *p, struct msg *m)
 {
     const struct config_limits *limits = &conn_config(c)->limits;
-    struct wire *w = wire_of(c, FORM_LINES, m);
+    struct wire *w = form_wire(c, FORM_LINES, m);
 
     if (!w) {
         conn_abort(c, "nomem");
@@ -580,7 +463,7 @@ static enum put_result test_put(struct http_conn *h, const struct msg *m,
     h->flags |= HTTP_PUT;
     n = snprintf(number, sizeof number, "Recvd msg #%" PRIu32 ": '",
                  number_of(h, m));
-    len = is_chunked(h->form)
+    len = form_is_chunked(h->form)
               ? snprintf(head, sizeof head, "%zx\r\n%s",
                          (size_t)n + w->len - 2, number)
               : snprintf(head, sizeof head, "%s", number);
@@ -606,12 +489,12 @@ enum put_result comet_put(struct conn *c, struct msg *m, unsigned flags,
         return poll_put(c, x, p, m);
     if (NEVER(h->state != HTTP_STREAM))
         return PUT_OK;
-    w = wire_of(c, h->form, m);
+    w = form_wire(c, h->form, m);
     if (!w) {
         conn_abort(c, "nomem");
         return PUT_FULL;
     }
-    if (is_test(h->form))
+    if (form_is_test(h->form))
         return test_put(h, m, w, v);
     outvec_wire(v, w);
     return PUT_OK;
@@ -629,37 +512,14 @@ void comet_pulled(struct conn *c)
         h->flags &= (uint8_t)~HTTP_PUT;
 }
 
-static void put_notice(struct buf *b, unsigned form, const struct notice *n)
-{
-    struct buf json = BUF_INIT;
-
-    if (is_test(form)) {
-        if (n->kind == NOTICE_GAP && n->missed)
-            buf_addf(b, "Missed %" PRIu64 " msgs<br/>\n", n->missed);
-        else if (n->kind == NOTICE_GAP)
-            buf_add_str(b, "Missed some msgs<br/>\n");
-        return;
-    }
-    envelope_notice(&json, n);
-    if (form >= FORM_EVENTS) {
-        buf_add_str(b, "event: notice\n");
-        put_event(b, n->cursor, buf_slice(&json));
-    } else {
-        buf_add(b, buf_slice(&json));
-        buf_add_byte(b, '\n');
-    }
-    b->failed |= json.failed;
-    buf_fini(&json);
-}
-
 static void stream_notice(struct conn *c, const struct notice *n)
 {
     const struct http_conn *h = conn_edge(c);
     struct buf b = BUF_INIT;
 
-    put_notice(&b, h->form, n);
+    form_put_notice(&b, h->form, n);
     if (b.len)
-        put_text(conn_out(c), h->form, buf_slice(&b));
+        form_put_text(conn_out(c), h->form, buf_slice(&b));
     if (b.failed)
         conn_abort(c, "nomem");
     buf_fini(&b);
@@ -684,7 +544,7 @@ void comet_ping(struct conn *c)
     const struct http_conn *h = conn_edge(c);
 
     if (h->state == HTTP_STREAM)
-        put_text(conn_out(c), h->form,
+        form_put_text(conn_out(c), h->form,
                  h->form >= FORM_EVENTS ? SLICE(": ping\n\n") : SLICE("\n"));
 }
 
@@ -695,7 +555,7 @@ static void tick(struct conn *c, struct ticker *t)
 
     buf_addf(&b, "Chunk %" PRIu32 " for id " SLICE_FMT "<br/>\n", ++t->count,
              SLICE_ARG(buf_slice(&t->channel)));
-    put_text(conn_out(c), h->form, buf_slice(&b));
+    form_put_text(conn_out(c), h->form, buf_slice(&b));
     buf_fini(&b);
     conn_deadline(c, t->every_ms);
 }
@@ -712,25 +572,34 @@ void comet_deadline(struct conn *c)
 
 /* A stream that ends properly: its last words, the last chunk, and how far it
  * has come for who can read it there. */
-static void stream_end(struct conn *c)
+static void stream_end(struct conn *c, const char *why, const char *text)
 {
     struct http_conn *h = conn_edge(c);
     struct slice cursor = conn_cursor(c);
     struct notice n = {
         .kind = NOTICE_CLOSING,
         .cursor = cursor,
-        .text = "The gateway goes down; come back with this cursor.",
+        .text = text,
     };
 
     stream_notice(c, &n);
-    if (is_chunked(h->form)) {
+    if (form_is_chunked(h->form)) {
         buf_add_str(conn_out(c), "0\r\n");
         if (h->flags & HTTP_TRAILERS)
             buf_addf(conn_out(c), "Touchline-Cursor: " SLICE_FMT "\r\n",
                      SLICE_ARG(cursor));
         buf_add_str(conn_out(c), "\r\n");
     }
-    conn_close(c, "drain");
+    conn_close(c, why);
+}
+
+void comet_cut(struct conn *c)
+{
+    const struct http_conn *h = conn_edge(c);
+
+    if (h->state == HTTP_STREAM)
+        stream_end(c, "slow",
+                   "You read too slowly; come back with this cursor.");
 }
 
 void comet_drain(struct conn *c)
@@ -738,7 +607,8 @@ void comet_drain(struct conn *c)
     struct http_conn *h = conn_edge(c);
 
     if (h->state == HTTP_STREAM) {
-        stream_end(c);
+        stream_end(c, "drain",
+                   "The gateway goes down; come back with this cursor.");
         return;
     }
     h->first->flags &= (uint16_t)~EXCHANGE_KEEP;

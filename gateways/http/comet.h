@@ -2,26 +2,11 @@
  * the /test/ page.
  * path: msg > publish > store > table > repeater > link > bus > gateway >
  *       [edge] > conn
- *
- * A message is encoded once per form and shared by all connections of that
- * form. A /test/ page numbers its messages per connection: what differs is in
- * front, what is long is shared.
  * Threads: the gateway's loop. */
 #ifndef TOUCHLINE_HTTP_COMET_H
 #define TOUCHLINE_HTTP_COMET_H
 
 #include "gateways/http/route.h"
-
-/* Places in m->forms. The odd ones are HTTP/1.1 chunks. */
-enum comet_form {
-    FORM_LINES, /* JSON and LF */
-    FORM_LINES_CHUNK,
-    FORM_EVENTS, /* Server-Sent Events */
-    FORM_EVENTS_CHUNK,
-    FORM_TEST, /* the rest of a line of the /test/ page, behind its number */
-    FORM_TEST_CHUNK,
-    FORMS
-};
 
 /* Handlers. */
 void comet_stream(struct exchange *x, const struct call *call);
@@ -40,6 +25,7 @@ void comet_pulled(struct conn *c);
 void comet_ping(struct conn *c);
 void comet_deadline(struct conn *c); /* the end of a poll; a page's tick */
 void comet_drain(struct conn *c);
+void comet_cut(struct conn *c);
 void comet_closed(struct conn *c);
 
 #endif

@@ -48,7 +48,7 @@ struct ticker; /* a /test/ page with ?every= (comet.c) */
 
 struct http_conn {
     uint8_t state; /* enum http_state */
-    uint8_t form;  /* enum comet_form, of a stream */
+    uint8_t form;  /* enum form, of a stream */
     uint8_t flags; /* enum http_flag */
     uint8_t unanswered;
     uint16_t serial; /* of the newest exchange */

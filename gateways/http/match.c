@@ -6,7 +6,9 @@
 #include "gateways/common/envelope.h"
 #include "gateways/common/target.h"
 #include "gateways/http/api.h"
+#include "gateways/http/history.h"
 #include "gateways/http/http.h"
+#include "gateways/http/publish.h"
 #include "proto/json.h"
 
 enum { DATE_LEN = sizeof "2011-09-13" - 1 };
@@ -46,15 +48,22 @@ static void put_with_cursor(struct buf *out, struct slice cursor,
 
 /* ---- asking ------------------------------------------------------------- */
 
+/* The cursor is exact: whoever resumes there gets what the answer lacks and
+ * nothing that is in it. */
 static void object_answered(struct exchange *x, enum publish_status status,
                             bool json, struct slice body)
 {
+    const struct epoch *epoch = gateway_epoch(conn_gateway(x->conn));
+    char text[CURSOR_TEXT_MAX];
+    struct slice cursor = slice_make(text,
+                                     position_format(text, epoch, x->seq));
+
     if (status != PUBLISHED_OK) {
         api_query_failed(x, status, body);
         return;
     }
     if (json && json_kind(slice_trim(body)) == JSON_OBJECT)
-        put_with_cursor(&x->body, conn_cursor(x->conn), body);
+        put_with_cursor(&x->body, cursor, body);
     else
         buf_add(&x->body, body);
     reply_gathered(x, 200);
@@ -127,7 +136,7 @@ void match_events(struct exchange *x, const struct call *call)
     if (b.failed)
         reply_no_memory(x);
     else
-        api_history_of(x, call, channel);
+        history_of(x, call, channel);
     buf_fini(&b);
 }
 
@@ -233,7 +242,7 @@ void match_event(struct exchange *x, const struct call *call)
     if (b.failed)
         reply_no_memory(x);
     else
-        api_publish_json(x, call, channel);
+        publish_json(x, call, channel);
     buf_fini(&b);
 }
 

@@ -2,8 +2,10 @@
 
 #include "gateways/http/api.h"
 #include "gateways/http/comet.h"
+#include "gateways/http/history.h"
 #include "gateways/http/match.h"
 #include "gateways/http/pages.h"
+#include "gateways/http/publish.h"
 
 static const struct route routes[] = {
     {METHOD_GET, "/", pages_root, BODY_NONE, 0},
@@ -14,10 +16,10 @@ static const struct route routes[] = {
     {METHOD_GET, "/test/**", comet_test, BODY_NONE, 0},
     {METHOD_GET, "/v1/stream", comet_stream, BODY_NONE, 0},
     {METHOD_GET, "/v1/poll", comet_poll, BODY_NONE, 0},
-    {METHOD_POST, "/v1/publish/**", api_publish, BODY_MESSAGE,
+    {METHOD_POST, "/v1/publish/**", publish_channel, BODY_MESSAGE,
      ROUTE_PIPELINED},
-    {METHOD_POST, "/v1/publish", api_publish_batch, BODY_BATCH, 0},
-    {METHOD_GET, "/v1/history/**", api_history, BODY_NONE, 0},
+    {METHOD_POST, "/v1/publish", publish_list, BODY_BATCH, 0},
+    {METHOD_GET, "/v1/history/**", history_channel, BODY_NONE, 0},
     {METHOD_GET, "/v1/presence/**", api_presence, BODY_NONE, 0},
     {METHOD_GET, "/v1/channels", api_channels, BODY_NONE, 0},
     {METHOD_GET, "/v1/teams", match_teams, BODY_NONE, 0},

@@ -318,8 +318,9 @@ static void tcp_page_end(struct conn *c, uint32_t ref, int err, bool more,
 
 static void tcp_answered(struct conn *c, uint32_t ref,
                          enum publish_status status, bool json,
-                         struct slice body)
+                         struct slice body, uint64_t seq)
 {
+    UNUSED(seq);
     if (session_busy(c, ref))
         verbs_answered(c, status, json, body);
 }

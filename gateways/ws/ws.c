@@ -602,8 +602,9 @@ static void ws_page_end(struct conn *c, uint32_t ref, int err, bool more,
 }
 
 static void ws_answer(struct conn *c, uint32_t ref, enum publish_status status,
-                      bool json, struct slice body)
+                      bool json, struct slice body, uint64_t seq)
 {
+    UNUSED(seq);
     if (is_open(c))
         ws_of(c)->kind->answered(c, ref, status, json, body);
     ws_settle(c);

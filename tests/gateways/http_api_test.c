@@ -401,7 +401,8 @@ TEST(history_that_makes_no_sense_or_cannot_be_read_is_an_error)
 
 static void answer(struct scene *s, uint32_t ref, struct buf *report)
 {
-    http_edge.answered(s->c, ref, PUBLISHED_OK, false, buf_slice(report));
+    http_edge.answered(s->c, ref, PUBLISHED_OK, false, buf_slice(report),
+                       9);
     fake_turn(s->f);
     buf_fini(report);
 }
@@ -517,7 +518,7 @@ TEST(a_refused_question_is_an_error_with_the_routers_words)
 
     ask(&s, GET("/v1/presence/a"));
     http_edge.answered(s.c, fake_next_call(s.f)->ref, PUBLISHED_NOT_FOUND,
-                       false, SLICE("channel.unknown: nobody knows it"));
+                       false, SLICE("channel.unknown: nobody knows it"), 9);
     EXPECT_INT(status(&s), 404);
     EXPECT_STR(body(&s), "{\"error\":{\"code\":\"channel.unknown\","
                          "\"text\":\"nobody knows it\"}}\n");

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "gateways/http/comet.h"
+#include "gateways/http/form.h"
 #include "gateways/http/http.h"
 #include "tests/t/fake_conn.h"
 #include "tests/t/t.h"

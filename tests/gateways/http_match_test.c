@@ -58,7 +58,7 @@ static void answer(struct scene *s, const struct fake_call *k,
                    enum publish_status result, const char *text)
 {
     http_edge.answered(s->c, k->ref, result, result == PUBLISHED_OK,
-                       slice_str(text));
+                       slice_str(text), 4);
     fake_turn(s->f);
 }
 

@@ -41,7 +41,7 @@ static void answer(struct conn *c, const struct fake_call *k,
     case FAKE_QUERY:
         http_edge.answered(c, k->ref, PUBLISHED_OK, !strchr(k->verb, '.'),
                            strchr(k->verb, '.') ? SLICE("{\"id\":\"x\"}")
-                                                : report);
+                                                : report, 9);
         break;
     case FAKE_UNSUBSCRIBE:
         break;

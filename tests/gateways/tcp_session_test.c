@@ -101,7 +101,7 @@ static void grant(const struct fake_call *k, const char *cursor,
 static void answer(const struct fake_call *k, enum publish_status status,
                    const char *json)
 {
-    tcp_edge.answered(c, k->ref, status, true, slice_str(json));
+    tcp_edge.answered(c, k->ref, status, true, slice_str(json), 0);
     fake_turn(f);
 }
 
@@ -599,7 +599,7 @@ TEST(who_lists_names_and_the_rest)
     report_text(&b, "name", SLICE("ana"));
     report_number(&b, "connections", 2);
     report_row_end(&b);
-    tcp_edge.answered(c, k->ref, PUBLISHED_OK, false, buf_slice(&b));
+    tcp_edge.answered(c, k->ref, PUBLISHED_OK, false, buf_slice(&b), 0);
     expect_out("ana 2\r\n... 3\r\nOK WHO 2\r\n");
     buf_fini(&b);
     end();
@@ -767,6 +767,28 @@ TEST(a_message_is_encoded_once_for_all_who_hear_it)
     EXPECT(first && m->forms[0] == first);
     msg_drop(m);
     end();
+}
+
+TEST(no_memory_ends_one_connection_and_nothing_else)
+{
+    struct slice lines = SLICE("NICK ana\r\nHELP\r\nFROB\r\nSUB a x\r\n"
+                               "NICK a b\r\nUNS");
+    bool failed = true;
+    long n;
+
+    for (n = 0; failed; n++) {
+        struct msg *m = fake_msg("a", 1, 1, "x");
+
+        begin();
+        test_fail_malloc_after(n);
+        (void)tcp_edge.input(c, lines);
+        if (!conn_closing(c))
+            fake_put(c, m);
+        failed = test_malloc_failed();
+        msg_drop(m);
+        end();
+    }
+    EXPECT(n > 5);
 }
 
 TEST(an_idle_connection_costs_32_bytes)

@@ -328,12 +328,12 @@ TEST(presence_counts_and_names)
     k = expect_call(FAKE_QUERY);
     EXPECT_STR(k->verb, "presence");
     EXPECT_STR(k->args, "room/a");
-    ws_edge.answered(c, k->ref, PUBLISHED_OK, false, buf_slice(&b));
+    ws_edge.answered(c, k->ref, PUBLISHED_OK, false, buf_slice(&b), 0);
     EXPECT_STR(got(), "{\"ref\":1,\"ok\":true,\"channel\":\"room/a\",\"count\""
                ":5,\"names\":[{\"name\":\"ana\",\"connections\":2}]}");
     command("{\"cmd\":\"presence\",\"channel\":\"room/a\",\"ref\":2}");
     ws_edge.answered(c, expect_call(FAKE_QUERY)->ref, PUBLISHED_UNAVAILABLE,
-                     false, SLICE("come back"));
+                     false, SLICE("come back"), 0);
     EXPECT_STR(got(), "{\"ref\":2,\"error\":{\"code\":\"router.away\","
                "\"text\":\"come back\"}}");
     buf_fini(&b);
@@ -721,6 +721,33 @@ TEST(who_answers_no_ping_is_dead)
 }
 
 /* ---- memory ------------------------------------------------------------ */
+
+TEST(no_memory_ends_one_socket_and_nothing_else)
+{
+    struct buf head = BUF_INIT, frames = BUF_INIT;
+    bool failed = true;
+    long n;
+
+    peer_handshake(&head, "/v1/ws");
+    peer_frame(&frames, 1, SLICE("{\"cmd\":"));
+    peer_frame(&frames, PEER_FIN | 9, SLICE("x"));
+    peer_frame(&frames, PEER_FIN, SLICE("\"ping\"}"));
+    peer_frame(&frames, PEER_FIN | 1, SLICE("{\"cmd\":\"frob\"}"));
+    peer_frame(&frames, PEER_FIN | 2, SLICE("{}"));
+    for (n = 0; failed; n++) {
+        f = fake_new(&ws_edge, NULL);
+        c = fake_connect(f);
+        test_fail_malloc_after(n);
+        (void)ws_edge.input(c, buf_slice(&head));
+        if (!conn_closing(c))
+            (void)ws_edge.input(c, buf_slice(&frames));
+        failed = test_malloc_failed();
+        fake_free(f);
+    }
+    EXPECT(n > 5);
+    buf_fini(&head);
+    buf_fini(&frames);
+}
 
 TEST(an_idle_socket_costs_32_bytes)
 {

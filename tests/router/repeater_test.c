@@ -101,13 +101,12 @@ TEST(without_memory_for_the_frame_the_link_is_repaired)
     EXPECT(test_malloc_failed());
     msg_drop(m);
     EXPECT_INT(p->link->state, LINK_STALE);
-    peer_taken(p, peer_publish(p, "a", "2"));
     world_settle(w);
     EXPECT_INT(p->link->state, LINK_LIVE);
     EXPECT_STR(peer_stream(p), "[RESYNCED]");
-    peer_publish(p, "a", "3");
+    peer_publish(p, "a", "2");
     world_settle(w);
-    EXPECT_STR(peer_stream(p), "3");
+    EXPECT_STR(peer_stream(p), "2");
     peer_free(p);
     world_free(w);
 }

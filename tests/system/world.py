@@ -19,8 +19,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BIN = os.path.join(ROOT, os.environ.get("TOUCHLINE_BIN", "build/bin"))
 DATA = os.environ.get("TOUCHLINE_DATA", os.path.join(ROOT, "..", "shared", "data"))
 DEADLINE = float(os.environ.get("TOUCHLINE_DEADLINE", "20"))
-EDGES = tuple(k for k in ("http", "tcp", "ws")
-              if os.path.exists(os.path.join(BIN, "touchline-" + k)))
+EDGES = ("http", "tcp", "ws")
 
 
 class Failed(AssertionError):
@@ -290,6 +289,86 @@ class Stream(Lines):
                 event[key] = value
 
 
+class Ws(Tcp):
+    """A WebSocket client: text frames as JSON, pings answered."""
+
+    OPCODES = {"text": 1, "bytes": 2, "close": 8, "ping": 9, "pong": 10}
+
+    def __init__(self, address, target="/v1/ws", room=0, **headers):
+        super().__init__(address, room=room)
+        head = (f"GET {target} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+                "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")
+        for k, v in headers.items():
+            head += f"{k.replace('_', '-')}: {v}\r\n"
+        self.send(head.encode() + b"\r\n")
+        self.head = self.until(b"\r\n\r\n").decode("latin-1")
+        self.status = int(self.head.split()[1])
+
+    def frame(self, opcode, data, fin=True, mask=True):
+        """Sends one frame; a mask of zeroes is one, too."""
+        data = data.encode() if isinstance(data, str) else data
+        head = bytes([self.OPCODES.get(opcode, 0) | 0x80 * fin])
+        if len(data) < 126:
+            head += bytes([len(data) | 0x80 * mask])
+        elif len(data) < 65536:
+            head += bytes([126 | 0x80 * mask]) + len(data).to_bytes(2, "big")
+        else:
+            head += bytes([127 | 0x80 * mask]) + len(data).to_bytes(8, "big")
+        self.send(head + b"\0\0\0\0" * mask + data)
+
+    def say(self, **command):
+        self.frame("text", json.dumps(command))
+        return self
+
+    def exactly(self, n, deadline=None):
+        have = b""
+        while len(have) < n:
+            got = self.bytes(deadline)
+            check(got, f"cut in a frame: {have!r}")
+            have += got
+        self.rest = have[n:] + self.rest
+        return have[:n]
+
+    def any_frame(self, deadline=None):
+        first, second = self.exactly(2, deadline)
+        size = second & 0x7f
+        if size > 125:
+            size = int.from_bytes(self.exactly(2 if size == 126 else 8, deadline), "big")
+        name = next(k for k, v in self.OPCODES.items() if v == first & 0xf)
+        return name, self.exactly(size, deadline)
+
+    def read(self, deadline=None):
+        """The next frame that is no ping: ("text", bytes) or ("close", code)."""
+        while True:
+            name, data = self.any_frame(deadline)
+            if name == "ping":
+                self.frame("pong", data)
+            elif name == "close":
+                return name, int.from_bytes(data[:2], "big")
+            else:
+                return name, data
+
+    def item(self, deadline=None):
+        name, data = self.read(deadline)
+        check(name == "text", f"a frame of {name}: {data!r}")
+        return json.loads(data)
+
+    def message(self, deadline=None):
+        """The next message; notices and replies skipped."""
+        while True:
+            item = self.item(deadline)
+            if "seq" in item and "data" in item:
+                return item
+
+    def reply(self, ref, deadline=None):
+        """The reply with this ref; all else skipped."""
+        while True:
+            item = self.item(deadline)
+            if item.get("ref") == ref:
+                return item
+
+
 class World:
     """`touchline` in a directory of its own, on free ports."""
 
@@ -298,8 +377,7 @@ class World:
         """before: called in the child before it becomes touchline."""
         self.base = under or tempfile.mkdtemp(prefix="tl-")
         self.dir = os.path.join(self.base, "var")
-        self.sets = [f"{kind}.listen=" + ("127.0.0.1:0" if kind in EDGES else "")
-                     for kind in ("http", "tcp", "ws")] + list(sets)
+        self.sets = [f"{kind}.listen=127.0.0.1:0" for kind in EDGES] + list(sets)
         self.config = None
         self.before = before
         self.env = {**os.environ, **env} if env else None
@@ -456,6 +534,13 @@ class World:
     def stream(self, target, **headers):
         return Stream(self.address("http"), target,
                       {k.replace("_", "-"): v for k, v in headers.items()})
+
+    def ws(self, target="/v1/ws", welcome=True, **more):
+        ws = Ws(self.address("ws"), target, **more)
+        equal(ws.status, 101, ws.head)
+        if welcome and target.startswith("/v1/ws"):
+            equal(ws.item()["notice"], "welcome")
+        return ws
 
     def telnet(self, greeting=True):
         t = Tcp(self.address("tcp"))

@@ -111,6 +111,9 @@ bool ctl_is_id(const struct ctl *c, const char *text, bool pattern);
 int ctl_read_file(const struct ctl *c, const char *path, size_t most,
                   struct buf *ret);
 
+/* Prints all that is kept of a channel. */
+int ctl_history(struct ctl *c, struct slice id);
+
 /* ---- the verbs --------------------------------------------------------- */
 int verb_publish(struct ctl *c);
 int verb_subscribe(struct ctl *c);

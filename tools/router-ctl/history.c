@@ -118,6 +118,15 @@ static int read_wish(struct history *h)
     return o->before ? take_cursor(h, o->before, &h->want.upto) : EXIT_DONE;
 }
 
+int ctl_history(struct ctl *c, struct slice id)
+{
+    struct history h = { .c = c, .id = id, .all = true, .out = BUF_INIT };
+    int code = read_all(&h);
+
+    buf_fini(&h.out);
+    return code;
+}
+
 int verb_history(struct ctl *c)
 {
     struct history h = { .c = c, .id = slice_str(c->args[0]),

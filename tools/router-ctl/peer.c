@@ -99,11 +99,13 @@ static void ask_free(struct ask *k)
     free(k);
 }
 
+/* Frames leave at the end of a turn: questions may be asked between two. */
 static void transmit(struct peer *p, struct ask *k)
 {
     buf_add(pipe_frame(p->pipe, k->code), buf_slice(&k->frame));
     pipe_frame_end(p->pipe);
     k->sent = true;
+    loop_again(p->loop);
 }
 
 /* Takes k: sends it now, or when there is a link. */

@@ -256,7 +256,7 @@ struct cell {
 struct table {
     struct slice title;
     struct slice keys[COLUMNS_MAX];
-    size_t columns, cells, room;
+    size_t columns, rows, cells, room;
     struct cell *cell;
     size_t column; /* of the cell that comes next */
     struct buf text;
@@ -266,7 +266,7 @@ struct table {
 static void table_reset(struct table *t, struct slice title)
 {
     t->title = title;
-    t->columns = t->cells = t->column = 0;
+    t->columns = t->rows = t->cells = t->column = 0;
     buf_reset(&t->text);
 }
 
@@ -305,16 +305,13 @@ static void table_add(struct table *t, const struct report_field *f)
 {
     struct cell *c;
 
-    if (t->column >= COLUMNS_MAX
-        || (t->columns && t->cells >= t->columns && t->column >= t->columns))
+    if (t->column >= COLUMNS_MAX || (t->rows && t->column >= t->columns))
         return;
     c = table_cell(t);
     if (!c)
         return;
-    if (t->cells == t->column + 1) { /* still the first row */
-        t->keys[t->column] = f->key;
-        t->columns = t->column + 1;
-    }
+    if (t->rows == 0)
+        t->keys[t->columns++] = f->key;
     t->column++;
     c->at = t->text.len;
     c->number = f->kind == REPORT_NUMBER;
@@ -336,6 +333,7 @@ static void table_row_end(struct table *t)
     while (!t->failed && t->column < t->columns)
         table_add(t, &empty);
     t->column = 0;
+    t->rows++;
 }
 
 static void pad(struct buf *b, size_t n)
@@ -433,11 +431,11 @@ static void put_part(struct buf *b, const struct show *s,
 {
     static const char *const of_programs[] = { "page", NULL };
     static const char *const lists[] = { "status", "presence", "kicked",
-                                         "backup", NULL };
+                                         "backup", "match", NULL };
 
     if (t->columns == 0 || is_one_of(t->title, of_programs))
         return;
-    if (t->cells == t->columns && is_one_of(t->title, lists))
+    if (t->rows == 1 && is_one_of(t->title, lists))
         put_list(b, s, t);
     else
         put_table(b, s, t);
