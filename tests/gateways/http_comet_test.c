@@ -462,12 +462,27 @@ TEST(a_poll_takes_a_page_and_no_more)
     http_edge.started(s.c, s.k->ref);
     for (unsigned i = 0; i < 5; i++)
         m[i] = fake_msg("a", i + 1, i + 1, "x");
-    /* Nothing of the visit was sent: it comes again, and counts once. */
     EXPECT_INT(fake_visit(s.c, m, 5, SIZE_MAX), 3);
     EXPECT_CONTAINS(body(s.c), "\"seq\":3");
     EXPECT(!strstr(body(s.c), "\"seq\":4"));
     for (unsigned i = 0; i < 5; i++)
         msg_drop(m[i]);
+    fake_free(s.f);
+}
+
+TEST(a_message_that_is_put_again_stands_in_a_poll_once)
+{
+    struct scene s = start(GET("/v1/poll?channel=a&since=e1-4"),
+                           NOTICE_RESUMED);
+    struct msg *m = fake_msg("a", 5, 5, "hi");
+    const char *first;
+
+    /* What was pending in front of it did not leave: the visit is repeated. */
+    EXPECT_INT(http_edge.put(s.c, m, 0, NULL), PUT_OK);
+    fake_put(s.c, m);
+    first = strstr(body(s.c), "\"seq\":5");
+    EXPECT(first && !strstr(first + 1, "\"seq\":5"));
+    msg_drop(m);
     fake_free(s.f);
 }
 

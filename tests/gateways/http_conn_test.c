@@ -224,6 +224,22 @@ TEST(a_head_that_comes_byte_by_byte_is_cut_after_5_seconds)
     fake_free(f);
 }
 
+TEST(the_second_head_has_5_seconds_too)
+{
+    struct fake *f = fake_new(&http_edge, NULL);
+    struct conn *c = fake_connect(f);
+
+    send_text(c, GET("/healthz"));
+    fake_forget_out(c);
+    fake_pass(f, 20000);
+    for (int i = 0; i < 6 && !fake_is_closed(c); i++) {
+        fake_send(c, slice_make(&"GET / H"[i], 1));
+        fake_pass(f, 1000);
+    }
+    EXPECT_INT(status(c), 408);
+    fake_free(f);
+}
+
 TEST(a_client_that_says_nothing_is_closed_without_a_word)
 {
     struct fake *f = fake_new(&http_edge, NULL);

@@ -646,8 +646,9 @@ static void check_read(const cJSON *c)
         buf_add_str(&raw, "\r\n");
     o = run_fixture(buf_slice(&raw));
     if (o.status != want ||
-        (want == 0 && (o.messages != (unsigned)number_of(c, "messages_complete") ||
-                       o.body != (size_t)number_of(c, "body_bytes"))))
+        (want == 0 &&
+         ((int)o.messages != number_of(c, "messages_complete") ||
+          (int)o.body != number_of(c, "body_bytes"))))
         test_fail(__FILE__, __LINE__, "%s: status %d for %d, %u requests, "
                   "%zu bytes", name, o.status, want, o.messages, o.body);
     buf_fini(&raw);

@@ -353,6 +353,8 @@ TEST(nonsense_is_an_error_and_the_socket_stays)
         { "{\"cmd\":\"ping\",\"cmd\":\"ping\"}", "command.missing" },
         { "{\"cmd\":\"frob\"}", "command.unknown" },
         { "{\"cmd\":\"ping\",\"ref\":{}}", "ref.bad" },
+        { "{\"cmd\":\"ping\",\"ref\":\"0123456789012345678901234567890123456"
+          "789012345678901234567890123\"}", "ref.bad" },
         { "{\"cmd\":\"subscribe\"}", "channel.missing" },
         { "{\"cmd\":\"subscribe\",\"channel\":7}", "field.bad" },
         { "{\"cmd\":\"subscribe\",\"channel\":\"a\",\"since\":\"x\"}",

@@ -358,8 +358,11 @@ TEST(a_place_of_another_epoch_is_not_continued)
     peer_break(p);
     publish_all(q, "a", 1, 3);
     snprintf(p->epoch, sizeof p->epoch, "another");
-    p->served = p->seq = UINT64_C(1) << 40;
-    return_with(p, "a");
+    p->served = UINT64_C(1) << 40;
+    peer_return(p);
+    peer_login_as(p, 1, "a", "", LOGIN_RESYNC, 0);
+    p->seq = 0; /* which would be everything */
+    peer_synced(p);
     expect_missed(p, "[RESYNCED]");
     EXPECT_STR(p->epoch, w->router.epoch.text);
     peer_free(p);

@@ -247,7 +247,7 @@ TEST(what_is_queued_behind_a_failed_commit_is_refused_with_it)
     peer_heard(p);
     first = peer_publish(p, "fill", block);
     world_turn(w);
-    behind = peer_publish(p, "b", block);
+    behind = peer_publish(p, "b", "would fit");
     free_one = peer_publish(p, "volatile/v", "free");
     EXPECT_SLICE(peer_answer(p, first).code, SLICE("store.full"));
     EXPECT_SLICE(peer_answer(p, behind).code, SLICE("store.full"));

@@ -206,6 +206,10 @@ TEST(a_failed_commit_takes_the_judged_state_back)
     f = peer_answer(p, event(p, comment));
     EXPECT(f.status != PUBLISHED_OK);
     EXPECT_CONTAINS(snapshot(p, match), "\"visit_score\":0");
+    /* Nor is it what the next event is judged by. */
+    peer_taken(p, event(p, "{\"kind\":\"goal\",\"data\":"
+                           "{\"team\":\"tig\"}}"));
+    EXPECT_CONTAINS(snapshot(p, match), "\"visit_score\":1");
     peer_free(p);
     world_free(w);
 }
@@ -430,6 +434,7 @@ TEST(figures_of_the_router_and_of_its_gateways_are_told_together)
                           "gauge=1,value=42,}");
     EXPECT_CONTAINS(text, "name=seats,label=,help=pairs of id and connection,"
                           "gauge=1,value=1,}");
+    EXPECT(text[strlen(text) - 1] == '}');
     EXPECT_CONTAINS(report(p, "gateways", ""),
                     "gateways{gateway=gw1,edge=http,pid=1,state=live,"
                     "connections=1,seats=1,");

@@ -1,5 +1,6 @@
 """Every bound of the design: the answer in the edge's own protocol, the
 counter that shows it, and that nobody else notices."""
+import contextlib
 import json
 import os
 import re
@@ -8,7 +9,7 @@ import select
 import signal
 import time
 
-from world import Http, Stream, Tcp, World, check, equal, eventually
+from world import Failed, Http, Stream, Tcp, World, check, equal, eventually
 
 LONG = b"x" * 400
 
@@ -519,8 +520,8 @@ def test_a_handshake_has_bounds():
             with Http(address, data) as c:
                 equal(c.answer().status, status)
                 c.over()
-        with Tcp(address) as c:
-            check(b" 408 " in c.all() or True, "silence ends")
+        with Tcp(address) as c:  # silence ends, too
+            c.all()
         for limit in ("request_line", "headers", "header_block", "handshake_wait"):
             w.limit_reached(limit)
 
@@ -533,13 +534,13 @@ def test_a_message_that_is_too_big_closes_a_websocket_with_1009():
             c.frame("bytes", b"m" * 65537)
             closes_with(c, 1009)
         with w.ws() as c:
-            # Every byte may have been written as an escape of six.
-            c.frame("text", '{"cmd":"publish","channel":"a","ref":1,"data":"'
-                    + "\\u0041" * 65534 + '"}')
+            c.say(cmd="publish", channel="a", ref=1, data="m" * 65534)
             equal(c.reply(1)["ok"], True)
+            c.say(cmd="publish", channel="a", ref=2, data="m" * 65535)
+            equal(c.reply(2)["error"]["code"], "message.big")
             c.frame("text", " " * (6 * 65536 + 4097))
             closes_with(c, 1009)
-        w.limit_reached("message", 2)
+        w.limit_reached("message", 3)
 
 
 def test_fragments_and_control_frames_are_bounded():
@@ -559,9 +560,11 @@ def test_fragments_and_control_frames_are_bounded():
 
 def test_a_websocket_that_does_not_answer_pings_is_dead():
     with World(["limits.ping=200ms"]) as w, w.ws() as c:
-        equal(c.any_frame()[0], "ping")
-        eventually(lambda: w.metric("connections", gateway="ws1")
-                   + w.metric("connections", gateway="ws2") == 0, "gone", 15)
+        begin = time.monotonic()
+        while not c.ended:  # pings come, nothing goes
+            with contextlib.suppress(Failed):
+                c.any_frame()
+        check(time.monotonic() - begin < 15, "in ten seconds")
 
 
 def test_a_slow_websocket_is_told_and_closed_with_4008():

@@ -1,0 +1,497 @@
+"""The documents: every line to paste is run, every output shown is compared,
+and lists that have a source in the code are held against it.
+
+docs/testing.md says how blocks are written. What cannot be run here says why
+in the document, and its reasons are printed."""
+import os
+import re
+import select
+import shutil
+import subprocess
+import time
+
+from world import BIN, DEADLINE, ROOT, Failed, World, check, equal
+
+LANGUAGES = {"sh", "console", "ini", "json", "js", "text", "unit", "c"}
+# A burst of output is over when nothing comes for so long; only where a
+# document leaves out the rest ("...") does that decide anything.
+QUIET = 0.3
+
+
+class Block:
+    def __init__(self, path, line, words, lines):
+        self.where = f"{path}:{line}"
+        self.lang, _, self.note = words.partition(" ")
+        self.lines = lines
+
+    def text(self):
+        return "\n".join(self.lines) + "\n"
+
+
+def read(path):
+    with open(os.path.join(ROOT, path), encoding="utf-8") as f:
+        return f.read()
+
+
+def blocks(path):
+    """The fenced blocks of a document; a fence without a language is a fault."""
+    out, start = [], None
+    for number, line in enumerate(read(path).split("\n"), 1):
+        if not line.startswith("```"):
+            if start:
+                lines.append(line)
+        elif start:
+            check(line == "```", f"{path}:{number}: {line}")
+            out.append(Block(path, start, words, lines))
+            start = None
+        else:
+            start, words, lines = number, line[3:].strip(), []
+            check(words.split(" ")[0] in LANGUAGES,
+                  f"{path}:{number}: a block of no known language: {words!r}")
+    check(not start, f"{path}:{start}: a block without an end")
+    return out
+
+
+# ---- what varies ----------------------------------------------------------
+
+# What a line of a document may differ in from what is printed: "..." stands
+# for anything, an epoch for an epoch, a number for a number.
+VARIES = re.compile(r"""(?P<any>\.\.\.)
+                     | (?P<epoch>\b[a-z0-9]{10}(?=-\d) | (?<="epoch":")[a-z0-9]{10})
+                     | (?P<number>\d+)""", re.X)
+STANDS_FOR = {"any": ".*", "epoch": "[a-z0-9]{10}", "number": "[0-9]+"}
+
+
+def pattern(line):
+    """A line of a document as a regular expression for what is printed."""
+    out, at = "", 0
+    for m in VARIES.finditer(line):
+        out += re.escape(line[at:m.start()]) + STANDS_FOR[m.lastgroup]
+        at = m.end()
+    return re.compile(out + re.escape(line[at:]) + r"\Z")
+
+
+# ---- a terminal -------------------------------------------------------------
+
+class Command:
+    """One command of a console block: its output, line by line."""
+
+    def __init__(self, text, cwd, env):
+        self.text = text
+        self.proc = subprocess.Popen(["bash", "-c", text], cwd=cwd, env=env,
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                     stderr=subprocess.STDOUT, start_new_session=True)
+        self.rest, self.ended = b"", False
+
+    def type(self, line):
+        self.proc.stdin.write(line.encode() + b"\r\n")
+        self.proc.stdin.flush()
+
+    def take(self):
+        """Lines that are there now; a last one without LF when it has ended."""
+        data = os.read(self.proc.stdout.fileno(), 65536)
+        self.ended = not data
+        self.rest += data
+        *lines, self.rest = self.rest.split(b"\n")
+        if self.ended and self.rest:
+            lines, self.rest = lines + [self.rest], b""
+        return [x.decode(errors="replace").rstrip("\r") for x in lines]
+
+    def kill(self):
+        if self.proc.poll() is None:
+            os.killpg(self.proc.pid, 9)
+        self.proc.wait()
+        self.proc.stdin.close()
+        self.proc.stdout.close()
+
+
+class Terminal:
+    """Runs a console block. What a command prints must be what stands below
+    it; commands that end in & go on, and what they print joins in. A command
+    that does not end is ended once it has printed what is shown."""
+
+    def __init__(self, block, place):
+        self.block, self.place, self.live, self.got = block, place, [], []
+
+    def step(self, wait):
+        """True when something came or ended within so many seconds."""
+        fds = {c.proc.stdout.fileno(): c for c in self.live if not c.ended}
+        ready = select.select(list(fds), [], [], wait)[0]
+        for fd in ready:
+            self.got += fds[fd].take()
+        return bool(ready)
+
+    def expect(self, wanted, command):
+        """Waits for these lines, in any order between commands."""
+        end = time.monotonic() + DEADLINE
+        left = [w for w in wanted if w != "..."]
+        loose = len(left) < len(wanted)
+        while True:
+            for line in self.got:
+                at = next((i for i, w in enumerate(left) if pattern(w).match(line)), None)
+                if at is not None:
+                    left.pop(at)
+                elif not loose:
+                    raise Failed(f"{self.block.where}: {command.text}\n  printed  {line}\n"
+                                 f"  wanted   {left[0] if left else '(nothing more)'}")
+            self.got = []
+            if not left and (command.ended or not self.step(QUIET)):
+                return
+            if command.ended and left and not any(not c.ended for c in self.live):
+                raise Failed(f"{self.block.where}: {command.text}\n  ended without {left[0]}")
+            if left and (time.monotonic() > end or not self.step(end - time.monotonic())):
+                raise Failed(f"{self.block.where}: {command.text}\n  did not print {left[0]}")
+
+    def end(self, command):
+        """A command that has ended must have done well."""
+        if command.ended:
+            code = command.proc.wait(DEADLINE)
+            check(code == 0, f"{self.block.where}: {command.text}: exit {code}")
+        if command.ended or not command.text.endswith("&"):
+            self.live.remove(command)
+            command.kill()
+
+    def run(self):
+        try:
+            for text, stages in sessions(self.block):
+                command = self.place.command(text.removesuffix("&").rstrip())
+                command.text = text
+                self.live.append(command)
+                for typed, wanted in stages:
+                    if typed is not None:
+                        command.type(self.place.localise(typed))
+                    self.expect(wanted, command)
+                self.end(command)
+        finally:
+            for c in self.live:
+                c.kill()
+
+
+def sessions(block):
+    """[(command, [(what is typed or None, [lines that follow])])]"""
+    out, lines = [], list(block.lines)
+    while lines:
+        line = lines.pop(0)
+        if line.startswith("$ "):
+            while line.endswith("\\"):
+                line = line[:-1] + lines.pop(0).lstrip()
+            out.append((line[2:], [(None, [])]))
+        elif not out:
+            raise Failed(f"{block.where}: output in front of the first command")
+        elif line.startswith("> "):
+            out[-1][1].append((line[2:], []))
+        else:
+            out[-1][1][-1][1].append(line)
+    return out
+
+
+# ---- a place to run them in -------------------------------------------------
+
+class Place:
+    """A running system that takes the place of the one in the documents."""
+
+    def __init__(self, world):
+        self.w = world
+        self.cwd = os.path.join(world.base, "cwd")
+        os.makedirs(self.cwd, exist_ok=True)
+        self.conf = os.path.join(self.cwd, "touchline.conf")
+        host, port = world.address("tcp")
+        self.names = [
+            ("127.0.0.1:8000", "%s:%d" % world.address("http")),
+            ("127.0.0.1:8001", "%s:%d" % world.address("ws")),
+            ("127.0.0.1 9999", f"{host} {port}"),
+            ("127.0.0.1:9999", f"{host}:{port}"),
+            ("build/demo/var", world.dir),
+            ("/var/lib/touchline", world.dir),
+            ("/etc/touchline.conf", self.conf),
+            ("/backup/", self.cwd + "/"),
+            ("build/bin/", BIN + "/"),
+        ]
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
+        self.env.update(PATH=BIN + ":" + os.environ["PATH"], LC_ALL="C", HOME=self.cwd)
+
+    def localise(self, text):
+        for theirs, ours in self.names:
+            text = text.replace(theirs, ours)
+        return text
+
+    def command(self, text):
+        cwd = ROOT if re.match(r"(make|tools/|grep|python3 tests/)", text) else self.cwd
+        return Command(self.localise(text), cwd, self.env)
+
+    def script(self, block):
+        """A block of lines to paste, none of which may fail."""
+        text = self.localise(block.text())
+        cwd = ROOT if re.match(r"(make|tools/|grep|python3 tests/)", text) else self.cwd
+        try:
+            p = subprocess.run(["bash", "-e", "-o", "pipefail", "-c", text], cwd=cwd,
+                               env=self.env, stdin=subprocess.DEVNULL, capture_output=True,
+                               timeout=DEADLINE * 3)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"{block.where}: does not end")
+        check(p.returncode == 0, f"{block.where}: exit {p.returncode}\n{text}\n"
+              f"{p.stdout.decode()}{p.stderr.decode()}")
+
+    def config(self, block):
+        """A configuration that the binaries understand; the last one shown is
+        the /etc/touchline.conf of the lines that follow."""
+        with open(self.conf, "w") as f:
+            f.write(block.text())
+        p = subprocess.run([os.path.join(BIN, "touchline"), "--config", self.conf,
+                            "--print-config"], capture_output=True, timeout=DEADLINE)
+        check(p.returncode == 0, f"{block.where}: {p.stderr.decode()}")
+
+
+def syntax(block):
+    p = subprocess.run(["bash", "-n", "-c", block.text()], capture_output=True)
+    check(p.returncode == 0, f"{block.where}: {p.stderr.decode()}")
+
+
+def run_block(block, place):
+    """True when it was run, or is nothing to run; False: it says why not."""
+    elsewhere = re.search(r'elsewhere="([^"]+)"', block.note)
+    if elsewhere:
+        syntax(block)
+        print(f"     {block.where} not run here: {elsewhere[1]}", flush=True)
+        return False
+    if block.lang == "sh":
+        place.script(block)
+    elif block.lang == "console":
+        Terminal(block, place).run()
+    elif block.lang == "ini":
+        place.config(block)
+    return True
+
+
+def run_document(path, prepare=None):
+    with World() as w:
+        place = Place(w)
+        if prepare:
+            prepare(w)
+        for block in blocks(path):
+            run_block(block, place)
+
+
+# ---- the documents ----------------------------------------------------------
+
+def documents():
+    for folder, _, names in os.walk(os.path.join(ROOT, "docs")):
+        for name in sorted(names):
+            if name.endswith(".md"):
+                yield os.path.relpath(os.path.join(folder, name), ROOT)
+    yield "README.md"
+
+
+def test_lines_of_the_readme_work():
+    run_document("README.md")
+
+
+def test_lines_of_the_protocol_work():
+    run_document("docs/protocol.md")
+
+
+def test_lines_of_operations_work():
+    run_document("docs/operations.md")
+
+
+def test_no_other_document_has_lines_that_are_not_run():
+    with World() as w:
+        place = Place(w)
+        for path in documents():
+            if path in ("README.md", "docs/protocol.md", "docs/operations.md"):
+                continue
+            for block in blocks(path):
+                run_block(block, place)
+
+
+def test_links_between_documents_lead_somewhere():
+    for path in documents():
+        for target in re.findall(r"\]\(([^)#\s]*)(?:#[^)]*)?\)", read(path)):
+            if not target or "://" in target:
+                continue
+            there = os.path.normpath(os.path.join(ROOT, os.path.dirname(path), target))
+            check(os.path.exists(there), f"{path}: {target} does not exist")
+
+
+def headings(path):
+    out, fenced = set(), False
+    for line in read(path).split("\n"):
+        fenced ^= line.startswith("```")
+        if line.startswith("#") and not fenced:
+            text = line.lstrip("#").strip().lower()
+            out.add(re.sub(r"[^\w\- ]", "", text).replace(" ", "-"))
+    return out
+
+
+def test_anchors_lead_to_headings():
+    for path in documents():
+        for target, anchor in re.findall(r"\]\(([^)#\s]*)#([^)]+)\)", read(path)):
+            if "://" in target:
+                continue
+            there = os.path.normpath(os.path.join(os.path.dirname(path), target)) \
+                if target else path
+            check(anchor in headings(there), f"{path}: no heading #{anchor} in {there}")
+
+
+# ---- documents and code -----------------------------------------------------
+
+def frame_fields():
+    """{name: [(type, field)]} of frame.c, with the items of lists."""
+    small = {"peer_kind", "yesno", "format", "fetch_mode", "status", "hole_why"}
+    out = {}
+    for name, body in re.findall(r"#define (\w+)\(X\)(.*?)(?=\n\n)",
+                                 read("proto/frame.c"), re.S):
+        fields = re.findall(r"X\((\w+),\s*(\w+)\)", body)
+        if fields:
+            out[name] = [("u8" if k in small else k, f) for k, f in fields]
+    return out
+
+
+def drawn_frames():
+    """[(code, name, sender, least)], {name: [(type, field)]} of protocol.md"""
+    heads, fields = [], {}
+    for block in blocks("docs/protocol.md"):
+        if block.note != "frames":
+            continue
+        for line in block.lines:
+            head = re.match(r"(0x\w\w) (\w+) +(gateway|router), at least (\d+) bytes", line)
+            field = re.match(r" +((?:u|i|str)\d+) +(\w+)", line)
+            if head:
+                heads.append(head.groups())
+                fields[head[2]] = []
+            elif field:
+                fields[heads[-1][1]].append(field.groups())
+    return heads, fields
+
+
+def test_the_frames_drawn_are_those_of_the_code():
+    rows = re.findall(r"FRAME\((0x\w\w), (\w+),\s+(\w+),\s+(\d+),", read("proto/frames.def"))
+    heads, drawn = drawn_frames()
+    equal(heads, [(c, n, w.lower(), size) for c, n, w, size in rows])
+    coded = frame_fields()
+    items = {"LOGIN": "LOGIN_ID", "LOGOUT": "LOGOUT_ID", "LOGGED_IN": "LOGGED_IN_ID"}
+    for _, name, _, _ in rows:
+        if name in coded:
+            equal(drawn[name], coded[name] + coded.get(items.get(name), []), name)
+
+
+def sources(*folders):
+    for folder in folders:
+        for path, _, names in os.walk(os.path.join(ROOT, folder)):
+            for name in names:
+                if name.endswith((".c", ".h", ".def")):
+                    with open(os.path.join(path, name), encoding="utf-8") as f:
+                        yield f.read()
+
+
+def test_every_error_code_is_listed():
+    """Codes are the words with a dot that are handed to an error function."""
+    text = read("docs/protocol.md").partition("## Errors")[2].partition("\n## ")[0]
+    listed = set(re.findall(r"`([a-z_]+(?:\.[a-z_*]+)?)`", text))
+    calls = (r'(?:refuse|refused|bad|deny|fail|reply_error|tcp_error|ws_error|plug_refusef?|'
+             r'refuse_fault|upgrade_refuse|url_bad|REFUSAL|X|SLICE_INIT)\([^;"]*?"([a-z]+\.[a-z_]+)"')
+    found = set()
+    for source in sources("gateways", "router"):
+        found |= set(re.findall(calls, source))
+    check(len(found) > 60, f"only {len(found)} codes found in the code")
+    missing = sorted(c for c in found
+                     if c not in listed and c.partition(".")[0] + ".*" not in listed)
+    equal(missing, [], "codes that docs/protocol.md does not list")
+
+
+def test_every_counter_is_explained():
+    text = read("docs/operations.md")
+    names = set()
+    for path in ("router/stats.h", "gateways/common/stats.h"):
+        names |= set(re.findall(r'X\(\w+, (?:COUNTER|GAUGE),\s+"(\w+)"', read(path)))
+    check(len(names) > 40, f"only {len(names)} counters found")
+    equal(sorted(n for n in names if f"`{n}`" not in text and f"`{n}{{" not in text), [],
+          "counters that docs/operations.md does not name")
+
+
+def test_every_event_of_the_log_is_explained():
+    text = read("docs/operations.md")
+    names = set()
+    for source in sources("gateways", "router", "store", "tools/touchline"):
+        names |= set(re.findall(r'log_(?:error|warn|info)\(\s*"([a-z_.]+)"', source))
+    check(len(names) > 30, f"only {len(names)} events found")
+    equal(sorted(n for n in names if f"`{n}`" not in text), [],
+          "events that docs/operations.md does not name")
+
+
+def test_options_md_is_what_make_docs_makes():
+    out = os.path.join(ROOT, "build", "print-options")
+    if not os.path.exists(out):
+        env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
+        p = subprocess.run(["make", "build/print-options"], cwd=ROOT, env=env,
+                           capture_output=True, timeout=120)
+        check(p.returncode == 0, p.stderr.decode())
+    equal(subprocess.run([out], capture_output=True).stdout.decode() == read("docs/options.md"),
+          True, "docs/options.md is up to date: make docs")
+
+
+# ---- manuals ----------------------------------------------------------------
+
+def manuals():
+    folder = os.path.join(ROOT, "docs", "man")
+    return [os.path.join(folder, n) for n in sorted(os.listdir(folder))]
+
+
+def test_there_is_a_manual_for_each_binary():
+    have = {os.path.basename(m) for m in manuals()}
+    for name in ("touchline", "touchline-router", "touchline-http", "touchline-tcp",
+                 "touchline-ws", "router-ctl"):
+        check(name + ".1" in have, f"no docs/man/{name}.1")
+    check("touchline.conf.5" in have, "no docs/man/touchline.conf.5")
+
+
+def test_manuals_are_well_formed():
+    """groff without a word of warning; where there is none, the macros are
+    looked at by hand: balanced, and known."""
+    groff = shutil.which("groff")
+    for path in manuals():
+        with open(path, encoding="utf-8") as f:
+            text = f.read()
+        check(re.search(r"^\.(TH|Dt) ", text, re.M), f"{path}: no title")
+        for begin, end in (("nf", "fi"), ("RS", "RE"), ("EX", "EE")):
+            equal(len(re.findall(rf"^\.{begin}\b", text, re.M)),
+                  len(re.findall(rf"^\.{end}\b", text, re.M)), f"{path}: .{begin}")
+        if groff:
+            p = subprocess.run([groff, "-man", "-ww", "-z", "-Tutf8", "-K", "utf8", path],
+                               capture_output=True)
+            noise = "\n".join(x for x in p.stderr.decode().split("\n")
+                              if x and "preconv" not in x)
+            equal(noise, "", path)
+
+
+def test_manuals_name_every_option():
+    for name in ("touchline", "touchline-router", "touchline-http", "touchline-tcp",
+                 "touchline-ws"):
+        p = subprocess.run([os.path.join(BIN, name), "--help"], capture_output=True)
+        with open(os.path.join(ROOT, "docs", "man", name + ".1"), encoding="utf-8") as f:
+            manual = f.read().replace("\\-", "-")
+        for option in re.findall(r"^  (--[a-z-]+)", p.stdout.decode(), re.M):
+            check(option in manual, f"{name}.1 does not name {option}")
+
+
+def test_touchline_conf_names_every_key():
+    with open(os.path.join(ROOT, "docs", "man", "touchline.conf.5"), encoding="utf-8") as f:
+        manual = f.read().replace("\\-", "-").replace("\\fB", "").replace("\\fR", "")
+    for key in re.findall(r"^\| `(\w+)` \|", read("docs/options.md"), re.M):
+        check(re.search(rf"\b{key}\b", manual), f"touchline.conf.5 does not name {key}")
+
+
+# ---- the test itself ---------------------------------------------------------
+
+def test_a_wrong_output_is_found():
+    with World() as w:
+        place = Place(w)
+        right = Block("t", 1, "console", ["$ echo seq 12", "seq 7", "$ printf 'a\\nb\\n'", "a", "..."])
+        run_block(right, place)
+        for lines in (["$ echo a", "b"], ["$ echo a"], ["$ false"], ["$ true", "a"],
+                      ["$ printf 'a\\nb\\n'", "a"], ["$ cat", "> a", "b"]):
+            try:
+                run_block(Block("t", 1, "console", lines), place)
+            except Failed:
+                continue
+            raise Failed(f"taken for right: {lines}")
