@@ -43,8 +43,9 @@ struct post {
     struct bus *bus;
     void (*deliver)(struct post *p);
     void (*destroy)(struct post *p); /* the closer's thread */
-    bool closing, lost;              /* lock */
-    int64_t close_at;                /* or earlier, when it is lost */
+    bool closing;                    /* lock */
+    bool gone;                       /* lock; the peer has closed all of it */
+    int64_t close_at;                /* or earlier, when it is gone */
     unsigned delivering;             /* the loop's: it must not go now */
 };
 
@@ -177,7 +178,7 @@ static struct post *next_to_close(struct bus *b)
     int64_t now = clock_ns();
 
     LIST_FOREACH(p, &b->closing, struct post, node)
-        if (p->lost || now >= p->close_at)
+        if (p->gone || now >= p->close_at)
             return p;
     return NULL;
 }
@@ -357,8 +358,8 @@ struct half {
     nng_socket sock;
     bool open;
     unsigned port;
-    int peer; /* lock; NNG's pipe: the first one is the only one */
-    bool met; /* lock */
+    int peer;       /* lock; NNG's pipe: the first one is the only one */
+    bool met, lost; /* lock */
 };
 
 struct bus_line {
@@ -397,7 +398,7 @@ static bool is_peer(struct half *h, int pipe)
 /* Lock held. True: the caller gives the receiver to NNG after unlocking. */
 static bool may_receive(struct bus_line *l)
 {
-    if (l->receiving || l->post.closing || l->post.lost ||
+    if (l->receiving || l->post.closing || l->in.lost ||
         l->in_count == BUS_WINDOW)
         return false;
     return l->receiving = true;
@@ -448,15 +449,17 @@ static void on_sent(void *arg)
 static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
 {
     struct half *h = arg;
-    struct post *p = &h->line->post;
+    struct bus_line *l = h->line;
+    struct bus *b = l->post.bus;
 
-    lock(p->bus);
+    lock(b);
     if (ev == NNG_PIPE_EV_ADD_POST && is_peer(h, nng_pipe_id(pipe)))
         h->met = true;
     else if (ev == NNG_PIPE_EV_REM_POST && h->peer == nng_pipe_id(pipe))
-        p->lost = true;
-    put_mail(p);
-    unlock(p->bus);
+        h->lost = true;
+    l->post.gone = l->in.lost && l->out.lost;
+    put_mail(&l->post);
+    unlock(b);
 }
 
 enum news { NEWS_NONE, NEWS_MET, NEWS_LOST, NEWS_ROOM, NEWS_MESSAGE };
@@ -484,7 +487,7 @@ static enum news next_news(struct bus_line *l, nng_msg **msg)
         memmove(l->inbox, l->inbox + 1, l->in_count * sizeof *l->inbox);
         return NEWS_MESSAGE;
     }
-    if (l->post.lost && l->in_count == 0) {
+    if ((l->in.lost || l->out.lost) && l->in_count == 0) {
         l->told_lost = true;
         return NEWS_LOST;
     }

@@ -335,7 +335,7 @@ static void match(const struct match *m, const struct node *at,
     }
     if (at->children == 0)
         return;
-    if (at->deep && at->deep->used)
+    if (at->deep) /* ends a pattern, always */
         m->found(m->ctx, at->deep->value);
     segment = slice_split(&rest, '/');
     if (at->star)

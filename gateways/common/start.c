@@ -55,10 +55,32 @@ static void start_free(struct start *s)
     free(s);
 }
 
+/* An edge may close the connection while it is being told of a start: that
+ * one is freed by whoever tells (told()). */
 void start_free_all(struct conn *c)
 {
-    while (c->starts)
-        start_free(c->starts);
+    struct start *s;
+
+    while ((s = c->starts)) {
+        if (!s->saying) {
+            start_free(s);
+            continue;
+        }
+        c->starts = s->next;
+        list_remove(&s->node);
+        s->dropped = true;
+    }
+}
+
+/* The edge has been told. False: s is gone, with its connection. */
+static bool told(struct start *s)
+{
+    s->saying = false;
+    if (s->dropped)
+        start_free(s);
+    else if (s->conn->state == CONN_OPEN)
+        return true;
+    return false;
 }
 
 static struct start *start_alloc(struct conn *c, unsigned count,
@@ -499,6 +521,8 @@ static void tell(struct start *s, struct notice *n, uint64_t seq)
     struct gateway *g = s->conn->gw;
     char cursor[CURSOR_TEXT_MAX];
 
+    if (s->dropped)
+        return;
     n->cursor = slice_make(cursor, position_format(cursor, &g->epoch, seq));
     g->edge->notice(s->conn, n);
 }
@@ -554,16 +578,16 @@ static void tell_all(struct start *s, uint64_t seq, bool resumed)
         conn_abort(s->conn, "nomem");
         return;
     }
-    for (unsigned i = 0; i < s->count; i++)
+    for (unsigned i = 0; i < s->count && !s->dropped; i++)
         if (s->topics[i].gap)
             tell_gap(s, &s->topics[i], seq);
-    for (unsigned i = 0; i < s->count; i++)
+    for (unsigned i = 0; i < s->count && !s->dropped; i++)
         if (s->topics[i].snapshot)
             tell_state(s, &s->topics[i], seq);
         else if (s->topics[i].gap || s->topics[i].verdict == START_FRESH)
             ids[nulls++] = topic_id(s->topics[i].topic);
     tell_group(s, NOTICE_SNAPSHOT, ids, nulls, seq);
-    for (unsigned i = 0; i < s->count; i++)
+    for (unsigned i = 0; i < s->count && !s->dropped; i++)
         if (s->topics[i].verdict == START_RESUMED && !s->topics[i].gap)
             ids[back++] = topic_id(s->topics[i].topic);
     if (resumed)
@@ -650,13 +674,15 @@ static void say(struct start *s)
         if (c->state != CONN_OPEN)
             return;
     }
+    s->saying = true;
     if (!s->silent)
         edge->subscribed(c, s->ref);
     s->said = true;
-    tell_all(s, resumes(s) && !s->late ? s->since.seq : s->seq,
-             !(s->late && resumes(s)));
+    if (!s->dropped)
+        tell_all(s, resumes(s) && !s->late ? s->since.seq : s->seq,
+                 !(s->late && resumes(s)));
     conn_dirty(c);
-    if (c->state == CONN_OPEN && c->starts == s)
+    if (told(s) && c->starts == s)
         go_on(s);
 }
 
@@ -894,8 +920,8 @@ static void replay_rest(struct start *s)
     struct gateway *g = c->gw;
     struct outvec *v = g->out;
 
-    for (uint64_t t = ring_tick_of(&g->ring, s->paged) + 1; t <= c->tick;
-         t++) {
+    for (uint64_t t = ring_tick_of(&g->ring, s->paged) + 1;
+         t <= c->tick && !s->dropped; t++) {
         struct ring_entry *e = ring_at(&g->ring, t);
 
         if (!e || (e->msg->flags & MSG_NOTICE))
@@ -925,12 +951,14 @@ static void end_replay(struct start *s)
         free(ids);
         return;
     }
+    s->saying = true;
     replay_rest(s);
-    for (unsigned i = 0; i < s->count; i++)
+    for (unsigned i = 0; i < s->count && !s->dropped; i++)
         ids[i] = topic_id(s->topics[i].topic);
     tell_group(s, NOTICE_RESUMED, ids, s->count, g->seq);
     free(ids);
-    finish(s);
+    if (told(s))
+        finish(s);
 }
 
 void start_advance(struct conn *c)

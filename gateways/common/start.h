@@ -66,6 +66,8 @@ struct start {
     bool has_since;
     bool late;     /* added to a connection that is live already */
     bool said;     /* subscribed() and the notices have been */
+    bool saying;   /* the edge is being told: not to be freed just now */
+    bool dropped;  /* the connection closed meanwhile: free it afterwards */
     bool asked;    /* for snapshots, once */
     bool has_reason; /* whatever since says: a gap, because of reason */
     uint8_t reason;  /* enum gap_why */

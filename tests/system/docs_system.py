@@ -84,7 +84,7 @@ class Command:
         self.rest, self.ended = b"", False
 
     def type(self, line):
-        self.proc.stdin.write(line.encode() + b"\r\n")
+        self.proc.stdin.write(line.encode() + b"\n")
         self.proc.stdin.flush()
 
     def take(self):

@@ -11,7 +11,7 @@ const struct verb verbs[] = {
       "  router-ctl send --format json sensor/7 '{\"c\":21.5}'\n" },
     { "subscribe", "tail", 1, -1, false, verb_subscribe, "since",
       "CHANNEL...", "print messages as they come, until Ctrl-C",
-      "  router-ctl tail room/lobby user/ana\n"
+      "  router-ctl subscribe room/lobby user/ana\n"
       "  router-ctl tail 'match/**' --since 0\n"
       "  router-ctl tail user/ana --since x7k2p9-1041 --json\n" },
     { "history", NULL, 1, 1, false, verb_history, "last since before",
@@ -19,7 +19,7 @@ const struct verb verbs[] = {
       "  router-ctl history room/lobby --last 20\n"
       "  router-ctl history match/elp-tig-2011-09-13 --since 0 --json\n" },
     { "presence", "who", 1, 1, false, verb_presence, "", "CHANNEL",
-      "who is there", "  router-ctl who room/lobby\n" },
+      "who is there", "  router-ctl presence room/lobby\n" },
     { "channels", NULL, 0, 1, false, verb_channels, "", "[PATTERN]",
       "the channels that are known",
       "  router-ctl channels\n  router-ctl channels 'room/*'\n" },

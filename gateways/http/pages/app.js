@@ -24,6 +24,8 @@ const MINOR = {
     offside: 'Offside', foul: 'Foul', penalty: 'Penalty',
     freekick: 'Free kick', throwin: 'Throw-in',
 };
+const WHISTLES = ['start', 'halftime_start', 'halftime_stop', 'extratime',
+                  'penalties', 'stop', 'status'];
 const MOVES = {     /* kind -> the period that follows which */
     halftime_start: {first: 'halftime', first_extra: 'halftime_extra'},
     halftime_stop: {halftime: 'last', halftime_extra: 'last_extra'},
@@ -254,23 +256,29 @@ function tell(e, match, s) {
     const d = e.m.data || {};
     const who = player(d.player, match);
     const name = who ? who[1] : '';
+    const of_whom = name ? ' – ' + name : '';
 
     e.who = who;
     e.detail = [d.team ? team_name(d.team) : '', d.comment || ''];
     e.mark = 'time';
+    e.whistle = WHISTLES.includes(kind);
     if (kind === 'goal') {
         const own = d.player_team && d.player_team !== d.team;
 
         e.mark = 'ball';
         e.own = own;
         e.text = (own ? 'Own goal' : e.shootout ? 'Penalty scored' : 'Goal') +
-            (name ? ' – ' + name : '');
+            of_whom;
         if (e.counts)
             e.tally = e.shootout ? s.home_shootout + '–' + s.visit_shootout
                                  : s.home_score + '–' + s.visit_score;
+    } else if (e.shootout && (kind === 'shot' || kind === 'save')) {
+        e.mark = 'miss';
+        e.text = (kind === 'shot' ? 'Penalty missed' : 'Penalty saved') +
+            of_whom;
     } else if (kind === 'card') {
         e.mark = d.card;
-        e.text = (d.card === 'red' ? 'Red' : 'Yellow') + ' card – ' + name;
+        e.text = (d.card === 'red' ? 'Red' : 'Yellow') + ' card' + of_whom;
     } else if (kind === 'substitution') {
         e.mark = 'swap';
         e.text = (player(d.player_in, match) || ['', '?'])[1] + ' for ' +
@@ -281,13 +289,22 @@ function tell(e, match, s) {
     } else if (MINOR[kind]) {
         e.minor = kind !== 'penalty';
         e.mark = 'dot';
-        e.text = MINOR[kind] + (name ? ' – ' + name : '');
+        e.text = MINOR[kind] + of_whom;
     } else if (kind === 'status') {
         e.text = e.m.offset === 1 ? 'Match announced'
             : PERIODS[d.period] || 'Announcement';
     } else {
         e.text = kind === 'start' ? 'Kick-off' : PERIODS[s.period] || kind;
+        if (e.counts && kind !== 'start' && kind !== 'halftime_stop')
+            e.tally = s.home_score + '–' + s.visit_score;
+        if (kind === 'stop')
+            e.detail.push(shootout_text(s));
     }
+}
+
+function shootout_text(s) {
+    return s.home_shootout === undefined ? ''
+        : s.home_shootout + '–' + s.visit_shootout + ' on penalties';
 }
 
 /* ---- Following the matches ---- */
@@ -312,6 +329,12 @@ function set_base(id, state, cursor) {
     refold(match);
 }
 
+/* What a list leaves out. */
+function lineups_of(s) {
+    return s.home_players || s.visit_players
+        ? {home_players: s.home_players, visit_players: s.visit_players} : {};
+}
+
 /* Everything anew, after a gap or where something does not add up. */
 async function refresh() {
     if (refreshing)
@@ -325,7 +348,9 @@ async function refresh() {
     const there = new Set(list.matches.map((s) => s.id));
     const at = seq_of(list.cursor);
 
-    list.matches.forEach((s) => set_base(s.id, s, list.cursor));
+    list.matches.forEach((s) => set_base(
+        s.id, Object.assign(lineups_of(match_of(s.id).state), s),
+        list.cursor));
     matches.forEach((match, id) => {
         const newer = events_of(match).some((m) => m.seq > at);
 
@@ -354,7 +379,8 @@ async function load_teams() {
     return t ? t.cursor : null;
 }
 
-/* The events of the match that is shown, newest page first. */
+/* Of the match that is shown the whole state and the events, newest page
+ * first. */
 async function load_chosen() {
     const match = matches.get(chosen);
     let query = '?last=1000';
@@ -362,9 +388,13 @@ async function load_chosen() {
     if (!match || match.asked)
         return;
     match.asked = true;
+    const path = '/v1/matches/' + encodeURIComponent(match.id);
+    const state = await get(path);
+
+    if (state)
+        set_base(match.id, state, state.cursor);
     while (query) {
-        const page = await get('/v1/matches/' + encodeURIComponent(match.id) +
-                               '/events' + query);
+        const page = await get(path + '/events' + query);
         const news = (page ? page.messages : [])
             .filter((m) => !m.notice && !match.events.has(m.offset));
 
@@ -506,7 +536,8 @@ function fixture_text(match) {
     return [team_name(s.home), begun ? s.home_score : '',
             team_name(s.visit), begun ? s.visit_score : '',
             phase(match) === 'next' ? day(s, true)
-                : s.period === 'ended' ? day(s)
+                : s.period === 'ended'
+                ? [day(s), shootout_text(s)].filter(Boolean).join(' · ')
                 : String(PERIODS[s.period] || s.period).split(',')[0]];
 }
 
@@ -556,7 +587,8 @@ function draw_board(match, events) {
 
     $('board').dataset.match = match.id;
     put($('period'), (PERIODS[s.period] || s.period) + minute);
-    put($('where'), [s.stadium, day(s, !live)].filter(Boolean).join(', '));
+    put($('where'), [s.stadium, day(s, phase(match) === 'next')]
+        .filter(Boolean).join(' · '));
     sides.forEach((side) => {
         const n = phase(match) === 'next' ? '–' : s[side + '_score'];
 
@@ -566,8 +598,7 @@ function draw_board(match, events) {
         draw_score($(side + '-score'), n === undefined ? '–' : n, !moved);
         draw_scorers($(side + '-scorers'), events, s[side]);
     });
-    put($('shootout'), s.home_shootout === undefined ? ''
-        : s.home_shootout + '–' + s.visit_shootout + ' on penalties');
+    put($('shootout'), shootout_text(s));
     document.title = s.home.toUpperCase() + ' ' + $('home-score').textContent +
         ':' + $('visit-score').textContent + ' ' + s.visit.toUpperCase() +
         ' · Touchline';
@@ -616,13 +647,17 @@ function draw_timeline(match, events) {
     place($('timeline'), events.map((e) => {
         const known = match.rows.has(e.m.offset);
         const li = known ? match.rows.get(e.m.offset) : row(e);
-        const minute = e.m.data && e.m.data.minute;
+        const d = e.m.data || {};
 
         match.rows.set(e.m.offset, li);
         li.className = [e.minor ? 'minor' : '', e.undone ? 'undone' : '',
                         e.m.kind === 'goal' && !e.undone ? 'goal' : '',
+                        e.whistle ? 'whistle' : '', d.team ? 'of-team' : '',
                         first ? '' : 'fresh'].join(' ');
-        put(li.children[0], minute ? minute + '′' : clock(e.m.ts));
+        li.title = clock(e.m.ts);
+        li.style.setProperty('--hue', hue(d.team || ''));
+        put(li.children[0], d.minute ? d.minute + '′'
+            : e.whistle || e.shootout ? '' : clock(e.m.ts));
         put(li.querySelector('b'), e.text);
         put(li.querySelector('small'), e.detail.filter(Boolean).join(' · '));
         put(li.children[3], e.tally);
@@ -657,8 +692,8 @@ function draw_lineups(match, events) {
         else if (e.m.kind === 'card')
             note(d.team || d.player_team, d.player, d.card, d.card === 'red');
         if (e.m.kind === 'substitution') {
-            note(d.team, d.player_in, 'swap', false);
-            note(d.team, d.player_out, 'swap', true);
+            note(d.team, d.player_in, 'in', false);
+            note(d.team, d.player_out, 'out', true);
         }
     });
     sides.forEach((side) => draw_lineup(side, s, notes));
@@ -670,6 +705,7 @@ function draw_lineup(side, s, notes) {
     const men = new Map(Object.entries(given || {}));
 
     put($(side + '-line'), team_name(team));
+    $(side + '-players').style.setProperty('--hue', hue(team));
     notes.forEach((n) => {
         if (n.team === team && given && Object.keys(given).length > 0)
             men.set(n.who[0], n.who[1]);
