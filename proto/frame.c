@@ -1,4 +1,4 @@
-#include "proto/frame.h"
+#include "proto/frame_io.h"
 
 #include "base/err.h"
 

@@ -1,11 +1,9 @@
-/* frame.h - the frames of the link: what each says, how it is written, read.
+/* frame.h - the frames of the link: what each says.
  *
  * A batch is a header (pipe.h) and frames, each `u32 length, u8 code, body`.
  * Everything is little-endian; strings carry their length in front: str8,
- * str16, str32 by the width of it. Writers append to a struct buf, whose
- * failure sticks; readers return 0 or ERR_FRAME, and leave slices that borrow
- * the frame's bytes. No I/O, no allocation. docs/protocol.md draws each frame.
- * Threads: any. */
+ * str16, str32 by the width of it. frame_io.h reads and writes them,
+ * docs/protocol.md draws each. */
 #ifndef TOUCHLINE_PROTO_FRAME_H
 #define TOUCHLINE_PROTO_FRAME_H
 
@@ -15,19 +13,15 @@
 #include "base/cursor.h"
 #include "proto/msg.h"
 #include "proto/position.h"
+#include "proto/publish_status.h"
 
 enum { FRAME_VERSION = 1 };
-
 enum frame_code {
 #define FRAME(code, name, sender, least, meaning) FRAME_##name = code,
 #include "proto/frames.def"
 #undef FRAME
 };
 enum frame_sender { SENDER_GATEWAY, SENDER_ROUTER };
-
-const char *frame_name(uint8_t code); /* "?" when there is none */
-/* Is it a frame that this side may send, and long enough? 0 or ERR_FRAME. */
-MUST_USE int frame_check(uint8_t code, enum frame_sender from, size_t len);
 
 enum peer_kind { PEER_GATEWAY, PEER_CTL, PEER_REPEATER, PEER_KINDS };
 
@@ -62,7 +56,6 @@ struct login_id {
     uint8_t flags; /* enum login_id_flag */
     struct slice id; /* or a pattern */
 };
-MUST_USE int frame_next_login_id(struct frame_login *f, struct login_id *ret);
 
 struct frame_logout {
     uint32_t conn, gen;
@@ -75,14 +68,11 @@ struct logout_id {
     uint8_t release;
     struct slice id;
 };
-MUST_USE int frame_next_logout_id(struct frame_logout *f,
-                                  struct logout_id *ret);
 
 struct frame_ids { /* SNAP */
     uint16_t count;
     struct cursor items;
 };
-MUST_USE int frame_next_id(struct frame_ids *f, struct slice *ret);
 
 enum publish_flag {
     PUBLISH_RESENT = 1u << 0, /* may have been taken before: look it up */
@@ -115,7 +105,6 @@ struct frame_fetch {
     uint16_t count;
     struct cursor items; /* ids or patterns: read with frame_next_fetch_id */
 };
-MUST_USE int frame_next_fetch_id(struct frame_fetch *f, struct slice *ret);
 
 struct frame_query {
     uint32_t ref;
@@ -151,8 +140,6 @@ struct logged_in_id {
     uint64_t trimmed_offset, trimmed_seq; /* of the last one not kept, or 0 */
     struct slice state; /* JSON; of a refusal: text for people */
 };
-MUST_USE int frame_next_logged_in(struct frame_logged_in *f,
-                                  struct logged_in_id *ret);
 
 struct frame_snapshot {
     uint64_t seq;
@@ -162,19 +149,6 @@ struct frame_snapshot {
 /* DELIVER is a struct msg_parts: seq, offset, ts_ms, format, flags, id, from,
  * kind, key, data. ROW is the same behind a ref. */
 
-enum publish_status {
-    PUBLISHED_OK,
-    PUBLISHED_DUPLICATE, /* taken before; the first answer again */
-    PUBLISHED_BAD,       /* 400 */
-    PUBLISHED_DENIED,    /* 403 */
-    PUBLISHED_NOT_FOUND, /* 404 */
-    PUBLISHED_CONFLICT,  /* 409 */
-    PUBLISHED_TOO_BIG,   /* 413 */
-    PUBLISHED_TOO_MANY,  /* 429 */
-    PUBLISHED_UNAVAILABLE, /* 503: certainly not taken */
-    PUBLISHED_UNKNOWN,     /* 503: may have been taken; made by the gateway */
-    PUBLISHED_STATUSES
-};
 struct frame_published {
     uint64_t number;
     uint8_t status;
@@ -206,8 +180,7 @@ struct frame_page_end {
 struct frame_answer {
     uint32_t ref;
     uint8_t status; /* enum publish_status: OK, BAD, NOT_FOUND ... */
-    uint8_t opaque; /* 1: body is a type's answer, JSON; else a report (proto/
-                       report.h) */
+    uint8_t opaque; /* 1: a type's answer, JSON; 0: a report (report.h) */
     uint64_t seq;      /* true as of here: nothing behind it is in the answer */
     struct slice body; /* when refused "code: text for people" */
 };
@@ -223,37 +196,5 @@ struct frame_epoch {
 /* RELEASE is one id, str8. SYNCED and RESYNCED are a seq, u64: up to where the
  * gateway has everything, up to where the router has dispatched. STATS is a
  * report (report.h), a row per figure: name, label, help, gauge, value. */
-
-/* Readers: the body without length and code. Writers: the body alone. */
-#define FRAME_CODEC(name, type)                              \
-    MUST_USE int frame_read_##name(struct slice, type *ret); \
-    void frame_write_##name(struct buf *, const type *)
-
-FRAME_CODEC(hello, struct frame_hello);
-FRAME_CODEC(publish, struct frame_publish);
-FRAME_CODEC(act, struct frame_act);
-FRAME_CODEC(query, struct frame_query);
-FRAME_CODEC(welcome, struct frame_welcome);
-FRAME_CODEC(deliver, struct msg_parts);
-FRAME_CODEC(snapshot, struct frame_snapshot);
-FRAME_CODEC(published, struct frame_published);
-FRAME_CODEC(hole, struct frame_hole);
-FRAME_CODEC(page_end, struct frame_page_end);
-FRAME_CODEC(answer, struct frame_answer);
-FRAME_CODEC(kick, struct frame_kick);
-FRAME_CODEC(epoch, struct frame_epoch);
-/* With a list behind: the writer writes count, the items follow one by one
- * (count of them, the writer of the frame sees to it). */
-FRAME_CODEC(login, struct frame_login);
-FRAME_CODEC(logout, struct frame_logout);
-FRAME_CODEC(fetch, struct frame_fetch);
-FRAME_CODEC(logged_in, struct frame_logged_in);
-FRAME_CODEC(ids, struct frame_ids);
-void frame_write_login_id(struct buf *, const struct login_id *);
-void frame_write_logout_id(struct buf *, const struct logout_id *);
-void frame_write_logged_in_id(struct buf *, const struct logged_in_id *);
-void frame_write_id(struct buf *, struct slice id);
-MUST_USE int frame_read_row(struct slice, uint32_t *ref, struct msg_parts *);
-void frame_write_row(struct buf *, uint32_t ref, const struct msg_parts *);
 
 #endif

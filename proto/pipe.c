@@ -10,12 +10,10 @@
 #include "base/log.h"
 #include "proto/batch.h"
 #include "proto/bus.h"
-#include "proto/frame.h"
+#include "proto/frame_io.h"
 
 #define HEARTBEAT (PIPE_HEARTBEAT_MS * MILLISECOND)
 #define DEAD      (PIPE_DEAD_MS * MILLISECOND)
-/* A stranger on the line, who says nothing, keeps the peer away: so long. */
-#define MUTE (1 * SECOND)
 /* A timer that is so much too late means that this process was stopped, and
  * that what the peer has said meanwhile may still be on its way through NNG's
  * threads: it gets time to arrive before the silence is judged. */
@@ -50,7 +48,7 @@ struct pipe {
     struct loop_turn turn;   /* while there is something to send */
     struct loop_timer timer; /* heartbeat, silence, and what cannot wait */
     int64_t due_ns;          /* when the timer was to fire */
-    int64_t sent_ns, heard_ns, met_ns;
+    int64_t sent_ns, heard_ns;
 
     unsigned calls; /* callbacks under way: they may free the pipe */
     bool freed;
@@ -254,7 +252,6 @@ static void drop_line(struct pipe *p)
         return;
     bus_line_close(p->line, BUS_END_QUIET);
     p->line = NULL;
-    p->met_ns = 0;
     p->lost = true;
     set_timer(p, clock_ns(), 0);
 }
@@ -281,7 +278,6 @@ static void go_down(struct pipe *p)
     close_line(p);
     p->state = PIPE_DOWN;
     p->lost = p->breaking = p->left = p->was_full = false;
-    p->met_ns = 0;
     p->figures.resent += p->stream.resent;
     p->figures.holes += p->stream.holes;
     p->figures.duplicates += p->stream.duplicates;
@@ -419,14 +415,10 @@ static void on_received(void *ctx, struct slice bytes)
         handle_batch(p, &in);
 }
 
+/* NNG says that somebody is there. What he is, his first batch tells. */
 static void on_met(void *ctx)
 {
-    struct pipe *p = ctx;
-    int64_t now = clock_ns();
-
-    p->met_ns = now;
-    if (!p->stream.met)
-        set_timer(p, now, MIN(p->due_ns, now + MUTE));
+    UNUSED(ctx);
 }
 
 static void on_lost(void *ctx)
@@ -453,11 +445,6 @@ static bool silent(const struct pipe *p, int64_t now)
     return !p->paused && now - p->heard_ns >= DEAD;
 }
 
-static bool mute(const struct pipe *p, int64_t now)
-{
-    return p->line && p->met_ns && !p->stream.met && now - p->met_ns >= MUTE;
-}
-
 static int64_t next_due(const struct pipe *p, int64_t now)
 {
     int64_t due = p->heard_ns + DEAD;
@@ -466,8 +453,6 @@ static int64_t next_due(const struct pipe *p, int64_t now)
         due = now + DEAD;
     if (p->line && p->stream.met)
         due = MIN(due, p->sent_ns + HEARTBEAT);
-    if (p->line && p->met_ns && !p->stream.met)
-        due = MIN(due, p->met_ns + MUTE);
     if (p->line && p->stream.hole)
         due = now;
     return MAX(due, now + SOONEST);
@@ -513,8 +498,6 @@ static void on_timer(void *ctx)
                                          : "the peer did not come");
         return;
     }
-    if (mute(p, now))
-        reject(p);
     if (p->lost && tell_lost(p))
         return;
     heartbeat(p, now);
@@ -546,7 +529,6 @@ static void prepare_line(struct pipe *p, uint64_t session, bool first)
     bus_line_close(p->line, BUS_END_QUIET);
     p->line = NULL;
     p->lost = false;
-    p->met_ns = 0;
     p->sent_ns = now;
     batches_new_line(&p->stream, first);
     set_timer(p, now, p->breaking ? 0 : next_due(p, now));

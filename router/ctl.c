@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "router/ctl_verb.h"
+#include "proto/frame_io.h"
 
 /* ---- answers ----------------------------------------------------------- */
 

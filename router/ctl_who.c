@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "router/ctl_verb.h"
+#include "proto/frame_io.h"
 
 /* ---- presence ---------------------------------------------------------- */
 

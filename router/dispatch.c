@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "router/ctl.h"
 #include "router/router.h"
+#include "proto/frame_io.h"
 
 /* ---- HELLO, SYNCED ----------------------------------------------------- */
 

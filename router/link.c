@@ -10,6 +10,7 @@
 #include "router/ctl.h"
 #include "router/pub.h"
 #include "router/router.h"
+#include "proto/frame_io.h"
 
 /* ---- states ------------------------------------------------------------ */
 

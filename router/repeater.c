@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "router/router.h"
+#include "proto/frame_io.h"
 
 void repeater_init(struct repeater *p, uint64_t seq)
 {

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "router/router.h"
+#include "proto/frame_io.h"
 
 struct msg_parts replay_parts(const struct record *rec)
 {

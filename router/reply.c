@@ -2,6 +2,7 @@
 
 #include "base/err.h"
 #include "router/router.h"
+#include "proto/frame_io.h"
 
 void reply(struct link *l, const struct frame_published *f)
 {

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "router/router.h"
+#include "proto/frame_io.h"
 
 /* One link that waits for one id. */
 struct waiter {

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "gateways/common/access.h"
 #include "gateways/common/core.h"
+#include "proto/frame_io.h"
 
 void asks_init(struct asks *a)
 {

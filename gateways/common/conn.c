@@ -12,6 +12,8 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "gateways/common/core.h"
+#include "gateways/common/deliver.h"
+#include "gateways/common/pull.h"
 #include "proto/endpoint.h"
 
 enum {

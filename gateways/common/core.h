@@ -161,52 +161,11 @@ void conn_cut(struct conn *c, unsigned stat);
 bool conn_lags(const struct conn *c);
 void conn_set_lagging(struct conn *c, bool lags);
 
-/* ---- pull.c ---- */
-/* The end of what this connection may take from the ring just now. */
-uint64_t pull_limit(const struct conn *c);
-/* Puts what is due, up to the limit, into v; false when v is full and more is
- * due. Marks in v where each message ends, and its tick. */
-bool pull(struct conn *c, struct outvec *v, uint64_t limit);
-/* Is this entry of the ring for this connection? */
-bool pull_due(struct conn *c, const struct ring_entry *e);
-/* Moves what is due up to tick into out, whether the socket takes it or not. */
-void pull_settle(struct conn *c, uint64_t tick);
-/* Bytes that wait for a connection in the ring, counted up to max; *oldest_ns
- * is when the oldest of them came. */
-size_t pull_pending(struct conn *c, size_t max, int64_t *oldest_ns);
-/* Is this topic one of a subscription that has not begun? */
-bool conn_muted(const struct conn *c, const struct topic *t);
-
-/* ---- fanout.c ---- */
-/* Something new has come for this topic: visit its connections. */
-void fanout_wake(struct gateway *g, struct topic *t);
-/* A bounded number of visits, small topics first. */
-void fanout_turn(struct gateway *g);
-void fanout_seat_goes(struct topic *t, struct seat *s); /* before seat_free */
-void fanout_stop(struct topic *t);
-/* Every live connection has everything up to this tick. */
-uint64_t fanout_settled(const struct gateway *g);
-
 /* ---- slow.c ---- */
 /* Each second: who lags too far. */
 void slow_check(struct gateway *g);
 /* One gap notice for each channel of c that has something it has not got. */
 void slow_tell(struct conn *c);
-
-/* ---- deliver.c: what the link brings into the ring ---- */
-void deliver(struct gateway *g, struct msg *m);
-void deliver_expire(struct gateway *g); /* old entries, idle topics */
-void deliver_forget(struct gateway *g); /* all of it: another epoch */
-/* Nobody here needs it any more: RELEASE, forget. */
-void topic_maybe_release(struct gateway *g, struct topic *t);
-void conn_leave(struct conn *c, struct seat *s, bool say);
-void conn_leave_all(struct conn *c, bool gone);
-
-/* ---- uplink.c ---- */
-MUST_USE int uplink_open(struct gateway *g, const char **why);
-void uplink_close(struct gateway *g);
-void uplink_login(struct conn *c, const struct start *s);
-void uplink_stats(struct gateway *g);
 
 /* ---- gateway.c ---- */
 /* g is zeroed; half done, gateway_fini() undoes it. No link yet. */

@@ -2,7 +2,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "gateways/common/core.h"
+#include "gateways/common/deliver.h"
 #include "gateways/common/fanout.h"
+#include "gateways/common/pull.h"
+#include "proto/frame_io.h"
 
 void topic_maybe_release(struct gateway *g, struct topic *t)
 {

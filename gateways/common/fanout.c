@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "gateways/common/core.h"
+#include "gateways/common/deliver.h"
 
 void fanout_wake(struct gateway *g, struct topic *t)
 {

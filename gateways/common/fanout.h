@@ -12,6 +12,8 @@
 #include "base/list.h"
 #include "gateways/common/topic.h"
 
+struct gateway;
+
 enum {
     FANOUT_SLICE = 512, /* visits a turn to topics of more seats than that */
     FANOUT_SMALL = 64,  /* topics of up to so many seats are served whole */
@@ -24,5 +26,14 @@ struct fanout {
     uint64_t since;        /* tick of the oldest entry not told to all */
     uint64_t again;        /* tick of news that came during the walk, or 0 */
 };
+
+/* Something new has come for this topic: visit its connections. */
+void fanout_wake(struct gateway *g, struct topic *t);
+/* A bounded number of visits, small topics first. */
+void fanout_turn(struct gateway *g);
+void fanout_seat_goes(struct topic *t, struct seat *s); /* before seat_free */
+void fanout_stop(struct topic *t);
+/* Every live connection has everything up to this tick. */
+uint64_t fanout_settled(const struct gateway *g);
 
 #endif

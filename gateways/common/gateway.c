@@ -12,6 +12,9 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "gateways/common/core.h"
+#include "gateways/common/deliver.h"
+#include "gateways/common/fanout.h"
+#include "gateways/common/uplink.h"
 #include "proto/cli.h"
 #include "proto/report.h"
 

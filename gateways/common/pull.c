@@ -8,6 +8,8 @@
 
 #include "base/check.h"
 #include "gateways/common/core.h"
+#include "gateways/common/fanout.h"
+#include "gateways/common/pull.h"
 
 enum { CHAIN_MAX = 64 }; /* ticks collected by chains before walking instead */
 

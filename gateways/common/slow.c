@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "gateways/common/core.h"
+#include "gateways/common/pull.h"
 
 /* The offsets of a topic that are due and not begun, from the ring. */
 static void count_missed(struct conn *c, const struct topic *t,

@@ -6,6 +6,10 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "gateways/common/core.h"
+#include "gateways/common/deliver.h"
+#include "gateways/common/pull.h"
+#include "gateways/common/uplink.h"
+#include "proto/frame_io.h"
 
 enum {
     MANY_TOPICS = 8,   /* a connection with more pulls by walking the ring */

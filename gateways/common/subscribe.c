@@ -3,6 +3,8 @@
 
 #include "base/err.h"
 #include "gateways/common/core.h"
+#include "gateways/common/deliver.h"
+#include "gateways/common/pull.h"
 
 static int refuse(struct conn *c, struct refusal *why,
                   enum publish_status status, const char *code,

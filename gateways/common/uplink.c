@@ -9,6 +9,9 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "gateways/common/core.h"
+#include "gateways/common/deliver.h"
+#include "gateways/common/uplink.h"
+#include "proto/frame_io.h"
 #include "proto/report.h"
 
 enum { IDS_PER_FRAME = 256 };

@@ -14,5 +14,6 @@ page_\name\()_end:
     page style, style.css
     page app, app.js
     page touchline, touchline.js
+    page icon, icon.svg
 
     .section .note.GNU-stack, "", %progbits

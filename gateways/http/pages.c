@@ -5,6 +5,7 @@ extern const uint8_t page_index[], page_index_end[];
 extern const uint8_t page_style[], page_style_end[];
 extern const uint8_t page_app[], page_app_end[];
 extern const uint8_t page_touchline[], page_touchline_end[];
+extern const uint8_t page_icon[], page_icon_end[];
 
 static const struct page {
     const char *path;
@@ -16,6 +17,9 @@ static const struct page {
     {"/app.js", "text/javascript; charset=utf-8", page_app, page_app_end},
     {"/touchline.js", "text/javascript; charset=utf-8", page_touchline,
      page_touchline_end},
+    {"/icon.svg", "image/svg+xml", page_icon, page_icon_end},
+    /* What browsers ask for beside a text or JSON. */
+    {"/favicon.ico", "image/svg+xml", page_icon, page_icon_end},
 };
 
 static const char try_this[] =

@@ -13,6 +13,8 @@ static const struct route routes[] = {
     {METHOD_GET, "/style.css", pages_file, BODY_NONE, 0},
     {METHOD_GET, "/app.js", pages_file, BODY_NONE, 0},
     {METHOD_GET, "/touchline.js", pages_file, BODY_NONE, 0},
+    {METHOD_GET, "/icon.svg", pages_file, BODY_NONE, 0},
+    {METHOD_GET, "/favicon.ico", pages_file, BODY_NONE, 0},
     {METHOD_GET, "/test/**", comet_test, BODY_NONE, 0},
     {METHOD_GET, "/v1/stream", comet_stream, BODY_NONE, 0},
     {METHOD_GET, "/v1/poll", comet_poll, BODY_NONE, 0},

@@ -301,6 +301,12 @@ static void say_late_pong(struct conn *c)
     w->pong = NULL;
 }
 
+static void take_pong(struct conn *c)
+{
+    ws_of(c)->pinged = false;
+    conn_deadline(c, 0);
+}
+
 static void take_control(struct conn *c, const struct wsframe *f)
 {
     if (f->op == WS_CLOSE)
@@ -310,7 +316,7 @@ static void take_control(struct conn *c, const struct wsframe *f)
     else if (f->op == WS_PING)
         pong(c, f->payload);
     else
-        conn_deadline(c, 0);
+        take_pong(c);
 }
 
 static void take_failure(struct conn *c, const struct wsframe *f)
@@ -448,7 +454,9 @@ static void ws_ping(struct conn *c)
     if (ws_of(c)->state != WS_OPEN || conn_out_pending(c))
         return;
     wsframe_add(conn_out(c), WS_PING, slice_make(NULL, 0));
-    conn_deadline(c, (uint32_t)(PONG_WAIT / MILLISECOND));
+    if (!ws_of(c)->pinged) /* else the first one's pong is waited for */
+        conn_deadline(c, (uint32_t)(PONG_WAIT / MILLISECOND));
+    ws_of(c)->pinged = true;
 }
 
 static void ws_drained(struct conn *c)

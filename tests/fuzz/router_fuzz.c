@@ -18,6 +18,7 @@
 
 /* pipe.h in memory instead of pipe.c: the library's is not linked then. */
 #include "tests/router/fake_pipe.c"
+#include "proto/frame_io.h"
 
 static struct router router;
 static struct loop *loop;

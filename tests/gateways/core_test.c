@@ -10,6 +10,8 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "gateways/common/core.h"
+#include "gateways/common/uplink.h"
+#include "proto/frame_io.h"
 #include "tests/t/t.h"
 
 enum { CLIENTS = 64 };
@@ -268,6 +270,8 @@ static void subscribe_failed(struct conn *c, uint32_t ref, const char *code,
     buf_addf(conn_out(c), "failed%u:%s ", ref, code);
 }
 
+static bool close_on_notice;
+
 static void notice(struct conn *c, const struct notice *n)
 {
     struct buf *b = conn_out(c);
@@ -281,6 +285,8 @@ static void notice(struct conn *c, const struct notice *n)
     if (n->state.len)
         buf_addf(b, "=" SLICE_FMT, SLICE_ARG(n->state));
     buf_addf(b, "@" SLICE_FMT " ", SLICE_ARG(n->cursor));
+    if (close_on_notice)
+        conn_close(c, "told enough");
 }
 
 static enum put_result put(struct conn *c, struct msg *m, unsigned flags,
@@ -441,6 +447,20 @@ TEST(a_newcomer_gets_the_snapshot_and_exactly_what_follows_the_login)
     hear_logged_in(102, 0, &kept, 1);
     hear_message("a", 103, "after");
     got(w, n, "[5] snapshot/a@e-102 (5) a:after ");
+    world_free(w);
+}
+
+TEST(an_edge_may_close_while_it_is_told_of_a_start)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+
+    close_on_notice = true;
+    subscribe(w, n, "a", NULL, 5);
+    hear_logged_in(102, 0, &kept, 1);
+    got(w, n, "[5] snapshot/a@e-102 ");
+    EXPECT_INT(w->g->topics.by_id.count, 0);
+    close_on_notice = false;
     world_free(w);
 }
 

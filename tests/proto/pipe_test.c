@@ -25,7 +25,7 @@ static const struct pipe_limits limits = {.batch = 4 * MIB, .queue = 8 * MIB};
 struct world {
     struct loop *loop;
     struct bus *bus;
-    struct relay *relay; /* NULL: ipc, nothing in between */
+    struct relay *up, *down; /* NULL: ipc, nothing in between */
     struct end router, gateway;
     bool mend; /* give lost lines a new one */
 };
@@ -40,17 +40,42 @@ static void connect_ends(struct world *w, uint64_t session)
     static unsigned n;
     char url[BUS_URL_MAX];
 
-    if (w->relay) {
+    unsigned ports[2];
+
+    if (w->up) {
         EXPECT_OK(pipe_listen(w->router.pipe, session,
                               "tcp://127.0.0.1:0"));
-        relay_target(w->relay, pipe_port(w->router.pipe));
-        snprintf(url, sizeof url, "tcp://127.0.0.1:%u",
-                 relay_port(w->relay));
+        pipe_ports(w->router.pipe, ports);
+        relay_target(w->up, ports[0]);
+        relay_target(w->down, ports[1]);
+        snprintf(url, sizeof url, "tcp://127.0.0.1:%u,%u",
+                 relay_port(w->up), relay_port(w->down));
     } else {
         snprintf(url, sizeof url, "ipc://%.80s/line-%u", test_dir(), ++n);
         EXPECT_OK(pipe_listen(w->router.pipe, session, url));
     }
     EXPECT_OK(pipe_dial(w->gateway.pipe, session, url));
+}
+
+static void cut(struct world *w)
+{
+    relay_cut(w->up);
+    relay_cut(w->down);
+}
+
+static void hold(struct world *w)
+{
+    relay_hold(w->up, true);
+    relay_hold(w->down, true);
+}
+
+/* Where it listens: where a stranger can come, and whether anybody can. */
+static unsigned first_port(struct pipe *p)
+{
+    unsigned ports[2];
+
+    pipe_ports(p, ports);
+    return ports[0];
 }
 
 static void on_lost(void *ctx)
@@ -77,8 +102,10 @@ static void world_open(struct world *w, const struct pipe_limits *l,
     *w = (struct world){.mend = true};
     EXPECT_OK(loop_new(&w->loop));
     EXPECT_OK(bus_new(&w->bus, w->loop));
-    if (relayed)
-        w->relay = relay_new(w->loop, fn, ctx);
+    if (relayed) {
+        w->up = relay_new(w->loop, fn, ctx);
+        w->down = relay_new(w->loop, fn, ctx);
+    }
     EXPECT_OK(pipe_new(&w->router.pipe, w->bus, l));
     EXPECT_OK(pipe_new(&w->gateway.pipe, w->bus, l));
     pipe_set_ops(w->router.pipe, &end_ops, &w->router);
@@ -92,15 +119,14 @@ static void world_close(struct world *w)
 {
     pipe_free(w->router.pipe);
     pipe_free(w->gateway.pipe);
-    relay_free(w->relay);
+    relay_free(w->up);
+    relay_free(w->down);
     bus_drop(w->bus);
     loop_free(w->loop);
 }
 
 static void expect_all_heard(struct world *w)
 {
-  for(int i=0;i<300;i++){ struct pipe_figures f,g; step(w); if(i%20)continue; pipe_figures(w->router.pipe,&f); pipe_figures(w->gateway.pipe,&g);
-   fprintf(stderr,"r said %lu heard %lu q %zu out %lu in %lu rs %lu ho %lu rec %lu rej %lu | g said %lu heard %lu q %zu out %lu in %lu rs %lu ho %lu rec %lu rej %lu up %d lost %u\n",w->router.said,w->router.heard,pipe_queued(w->router.pipe),f.batches_out,f.batches_in,f.resent,f.holes,f.reconnects,f.rejected,w->gateway.said,w->gateway.heard,pipe_queued(w->gateway.pipe),g.batches_out,g.batches_in,g.resent,g.holes,g.reconnects,g.rejected, pipe_is_up(w->gateway.pipe),w->gateway.lost);}
     EXPECT_SOON(w->gateway.heard == w->router.said, step(w));
     EXPECT_SOON(w->router.heard == w->gateway.said, step(w));
     EXPECT_INT(w->gateway.wrong, 0);
@@ -243,7 +269,7 @@ TEST(a_cut_line_is_mended_without_a_frame_lost)
         end_say_many(&w.router, 3000, 200);
         end_say_many(&w.gateway, 500, 200);
         step(&w);
-        relay_cut(w.relay);
+        cut(&w);
     }
     end_say(&w.router, 8);
     expect_all_heard(&w);
@@ -331,7 +357,7 @@ TEST(a_peer_silent_for_three_seconds_is_dead)
 
     world_open(&w, &limits, true, NULL, NULL);
     w.mend = false;
-    relay_hold(w.relay, true);
+    hold(&w);
     from = clock_ns();
     EXPECT_SOON(w.router.downs && w.gateway.downs, step(&w));
     EXPECT(clock_ns() - from >= (PIPE_DEAD_MS - 1100) * MILLISECOND);
@@ -346,7 +372,7 @@ TEST(a_line_that_nobody_mends_takes_the_pipe_down)
 
     world_open(&w, &limits, true, NULL, NULL);
     w.mend = false;
-    relay_cut(w.relay);
+    cut(&w);
     EXPECT_SOON(w.router.downs && w.gateway.downs, step(&w));
     EXPECT_INT(w.gateway.lost, 1);
     world_close(&w);
@@ -446,7 +472,7 @@ TEST(flush_gives_up_in_time)
     int64_t from;
 
     world_open(&w, &limits, true, NULL, NULL);
-    relay_hold(w.relay, true);
+    hold(&w);
     end_say_many(&w.router, 10, 10);
     from = clock_ns();
     pipe_flush(w.router.pipe, 200);
@@ -559,6 +585,7 @@ TEST(garbage_is_dropped_and_counted_and_the_peer_gets_in)
     struct world w = {.mend = false};
     struct pipe_figures f;
     char url[BUS_URL_MAX];
+    unsigned ports[2];
 
     EXPECT_OK(loop_new(&w.loop));
     EXPECT_OK(bus_new(&w.bus, w.loop));
@@ -568,40 +595,41 @@ TEST(garbage_is_dropped_and_counted_and_the_peer_gets_in)
     pipe_set_ops(w.gateway.pipe, &end_ops, &w.gateway);
     for (size_t i = 0; i < ARRAY_LEN(garbage); i++) {
         EXPECT_OK(pipe_listen(w.router.pipe, SESSION, "tcp://127.0.0.1:0"));
-        send_garbage(pipe_port(w.router.pipe), garbage[i].ptr,
+        send_garbage(first_port(w.router.pipe), garbage[i].ptr,
                      garbage[i].len);
-        EXPECT_SOON(pipe_port(w.router.pipe) == 0, step(&w)); /* dropped */
+        EXPECT_SOON(first_port(w.router.pipe) == 0, step(&w)); /* dropped */
         EXPECT_INT(w.router.ups + w.router.downs, 0);
     }
     pipe_figures(w.router.pipe, &f);
     EXPECT_INT(f.rejected, 2); /* the whole messages */
     EXPECT_OK(pipe_listen(w.router.pipe, SESSION, "tcp://127.0.0.1:0"));
-    snprintf(url, sizeof url, "tcp://127.0.0.1:%u",
-             pipe_port(w.router.pipe));
+    pipe_ports(w.router.pipe, ports);
+    snprintf(url, sizeof url, "tcp://127.0.0.1:%u,%u", ports[0], ports[1]);
     EXPECT_OK(pipe_dial(w.gateway.pipe, SESSION, url));
     EXPECT_SOON(w.router.ups && w.gateway.ups, step(&w));
     world_close(&w);
 }
 
-TEST(a_mute_stranger_does_not_keep_the_line)
+TEST(a_mute_stranger_on_the_line_keeps_nobody_out)
 {
     static const uint8_t greeting[8] = {0, 'S', 'P', 0, 0, 0x10, 0, 0};
-    struct world w = {.mend = false};
+    struct world w;
+    unsigned ports[2];
     int fd;
 
-    EXPECT_OK(loop_new(&w.loop));
-    EXPECT_OK(bus_new(&w.bus, w.loop));
-    EXPECT_OK(pipe_new(&w.router.pipe, w.bus, &limits));
-    pipe_set_ops(w.router.pipe, &end_ops, &w.router);
+    world_open(&w, &limits, true, NULL, NULL);
     EXPECT_OK(pipe_listen(w.router.pipe, SESSION, "tcp://127.0.0.1:0"));
-    fd = dial_tcp(pipe_port(w.router.pipe));
+    pipe_ports(w.router.pipe, ports);
+    fd = dial_tcp(ports[0]);
     EXPECT_INT(send(fd, greeting, sizeof greeting, MSG_NOSIGNAL), 8);
-    EXPECT_SOON(pipe_port(w.router.pipe) == 0, step(&w));
-    EXPECT_INT(w.router.downs, 0); /* there is still time for the peer */
+    EXPECT_INT(recv(fd, (char[8]){0}, 8, MSG_WAITALL), 8);
+    relay_target(w.up, ports[0]); /* taken */
+    relay_target(w.down, ports[1]);
+    cut(&w);
+    end_say(&w.router, 10);
+    expect_all_heard(&w);
     close(fd);
-    pipe_free(w.router.pipe);
-    bus_drop(w.bus);
-    loop_free(w.loop);
+    world_close(&w);
 }
 
 TEST(nobody_comes)

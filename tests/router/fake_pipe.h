@@ -25,6 +25,7 @@ struct pipe {
     size_t limit;
     bool counting;  /* the peer does not read: the queue grows */
     bool paused, broken;
+    bool lost; /* memory ran out for a frame: a real pipe would go down */
     unsigned flushed;
 };
 

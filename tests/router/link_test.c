@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "tests/router/world.h"
+#include "proto/frame_io.h"
 
 /* As a gateway does it: all logins again, then SYNCED. */
 static void return_with(struct peer *p, const char *id)

@@ -1,6 +1,7 @@
 /* The fan-out's root: one DELIVER per link, and the tail. */
 #include "base/err.h"
 #include "tests/router/world.h"
+#include "proto/frame_io.h"
 
 TEST(a_link_gets_one_frame_however_many_of_its_seats_and_patterns_match)
 {

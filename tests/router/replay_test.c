@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "tests/router/world.h"
+#include "proto/frame_io.h"
 
 static uint64_t publish_all(struct peer *p, const char *id, int from, int to)
 {

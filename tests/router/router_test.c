@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "proto/report.h"
 #include "tests/router/world.h"
+#include "proto/frame_io.h"
 
 static const char match[] = "match/elp-tig-2011-09-13";
 
@@ -489,6 +490,78 @@ TEST(questions_of_a_link_that_went_are_forgotten)
     EXPECT_SOON(access(test_path("copy.db"), F_OK) == 0,
                 EXPECT_OK(loop_step(w->loop, 10 * MILLISECOND)));
     peer_free(p);
+    world_free(w);
+}
+
+/* ---- shortage ---------------------------------------------------------- */
+
+static void live_a_day(struct peer *p, const char *key)
+{
+    struct frame_publish f = {.id = SLICE("a/b"), .data = SLICE("x"),
+                              .idempotency = slice_str(key)};
+
+    peer_login_as(p, 1, "room/x", "ana", 0, LOGIN_WANT_SNAPSHOT);
+    peer_login(p, 2, "a/*");
+    peer_publish(p, "room/x", "x");
+    peer_publish_frame(p, f);
+    world_turn(p->world);
+    peer_publish_frame(p, f); /* a twin, or a repeat */
+    peer_act(p, "team.put",
+             "{\"id\":\"elp\",\"name\":\"E\",\"division\":\"1\"}");
+    peer_fetch(p, 1, "a/*", FETCH_SINCE, 1, 0, 0);
+    peer_query(p, 1, "presence", "room/x");
+    peer_query(p, 2, "channels", "");
+    world_turn(p->world);
+    peer_closed(p, 1);
+    peer_logout(p, 2, "a/*", true);
+    world_turn(p->world);
+}
+
+/* As a gateway whose link went, or who has been told nonsense. */
+static void recover(struct peer *p)
+{
+    struct world *w = p->world;
+
+    world_settle(w);
+    if (w->router.links.count < 2)
+        p->pipe = NULL;
+    else if (p->refused || p->pipe->lost)
+        peer_break(p);
+    p->refused = p->forgiving = false;
+    if (p->pipe)
+        return;
+    peer_return(p);
+    peer_synced(p);
+    peer_next(p, FRAME_RESYNCED);
+}
+
+TEST(whatever_allocation_fails_the_router_lives_on)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+    bool failed = true;
+    char key[24];
+    long n = 0;
+
+    for (; failed; n++) {
+        snprintf(key, sizeof key, "%ld", n);
+        p->forgiving = true;
+        test_fail_malloc_after(n);
+        live_a_day(p, key);
+        failed = test_malloc_failed();
+        recover(p);
+        peer_heard(p);
+        peer_login(p, 5, "check");
+        EXPECT_INT(peer_taken(q, peer_publish(q, "check", "y")).reached, 1);
+        EXPECT_SLICE(peer_message(p).data, SLICE("y"));
+        peer_closed(p, 5);
+        peer_release(p, "check");
+        peer_heard(q);
+    }
+    EXPECT(n > 50); /* so many there were to fail, at least */
+    EXPECT_INT(w->router.table.seats, 0);
+    peer_free(p);
+    peer_free(q);
     world_free(w);
 }
 

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "proto/frame_io.h"
 
 /* ---- the world --------------------------------------------------------- */
 
@@ -92,10 +93,24 @@ void world_settle(struct world *w)
 
 /* ---- joining ----------------------------------------------------------- */
 
+/* While the router is short of memory the test may be, too. */
+static void say_forgiving(struct peer *p, uint8_t code, struct buf *body)
+{
+    bool up = p->world->peers == p->world->router.links.count;
+
+    if (up && !p->refused && !p->pipe->lost && !body->failed)
+        p->refused = fake_pipe_say(p->pipe, code, buf_slice(body)) < 0;
+    buf_fini(body);
+}
+
 static void say(struct peer *p, uint8_t code, struct buf *body)
 {
     int rc;
 
+    if (p->forgiving) {
+        say_forgiving(p, code, body);
+        return;
+    }
     EXPECT(p->pipe && !body->failed);
     EXPECT_OK(frame_check(code, SENDER_GATEWAY, body->len));
     rc = fake_pipe_say(p->pipe, code, buf_slice(body));

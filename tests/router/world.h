@@ -41,6 +41,8 @@ struct peer {
     char epoch[EPOCH_MAX + 1];
     struct buf text; /* behind what peer_heard() returns */
     struct fake_frame *frame; /* the one taken last */
+    bool forgiving; /* being refused does not fail the test: */
+    bool refused;   /* it has been, and says nothing more */
 };
 
 /* A gateway that joins for the first time, up to RESYNCED. */

@@ -296,7 +296,8 @@ class Ws(Tcp):
 
     def __init__(self, address, target="/v1/ws", room=0, **headers):
         super().__init__(address, room=room)
-        head = (f"GET {target} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+        headers.setdefault("Host", "localhost")
+        head = (f"GET {target} HTTP/1.1\r\nUpgrade: websocket\r\n"
                 "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")
         for k, v in headers.items():

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "proto/rendezvous.h"
 #include "tests/t/t.h"
+#include "proto/frame_io.h"
 
 /* A router of one link, which remembers what it was last asked. */
 struct router {
@@ -344,7 +345,7 @@ TEST(a_listener_hears_of_each_link_and_many_ids_go_in_several_frames)
     EXPECT_SOON(ups == 1, turn(&r));
     for (size_t i = 0; i < ARRAY_LEN(ids); i++)
         ids[i] = SLICE("a/b");
-    peer_login(r.peer, ids, ARRAY_LEN(ids), true);
+    peer_login(r.peer, ids, ARRAY_LEN(ids), true, false);
     loop_again(r.loop);
     EXPECT_SOON(r.logins == 2, turn(&r));
     pipe_break(r.pipe, "as the test wants it");

@@ -83,43 +83,29 @@ bool ctl_is_id(const struct ctl *c, const char *text, bool pattern)
 
 /* ---- files ------------------------------------------------------------- */
 
-static int read_all(const struct ctl *c, FILE *f, const char *name,
-                    size_t most, struct buf *ret)
-{
-    enum { STEP = 64 * 1024 };
-
-    for (;;) {
-        uint8_t *to = buf_reserve(ret, STEP);
-        size_t n;
-
-        if (!to)
-            return ctl_fail(c, EXIT_FAILED, "out of memory");
-        n = fread(to, 1, STEP, f);
-        ret->len += n;
-        if (ret->len > most)
-            return ctl_fail(c, EXIT_FAILED, "%s is longer than %zu bytes",
-                            name, most);
-        if (n == 0)
-            break;
-    }
-    if (ferror(f))
-        return ctl_fail(c, EXIT_FAILED, "%s: %s", name, strerror(errno));
-    return EXIT_DONE;
-}
-
 int ctl_read_file(const struct ctl *c, const char *path, size_t most,
                   struct buf *ret)
 {
-    FILE *f;
-    int code;
+    enum { STEP = 64 * 1024 };
+    FILE *f = fopen(path, "rb");
+    int code = EXIT_DONE;
 
-    if (strcmp(path, "-") == 0)
-        return read_all(c, stdin, "standard input", most, ret);
-    f = fopen(path, "rb");
     if (!f)
         return ctl_fail(c, errno == ENOENT ? EXIT_NOT_FOUND : EXIT_FAILED,
                         "%s: %s", path, strerror(errno));
-    code = read_all(c, f, path, most, ret);
+    while (code == EXIT_DONE && !feof(f)) {
+        uint8_t *to = buf_reserve(ret, STEP);
+
+        if (!to)
+            code = ctl_fail(c, EXIT_FAILED, "out of memory");
+        else
+            ret->len += fread(to, 1, STEP, f);
+        if (ferror(f))
+            code = ctl_fail(c, EXIT_FAILED, "%s: %s", path, strerror(errno));
+        else if (ret->len > most)
+            code = ctl_fail(c, EXIT_FAILED, "%s is longer than %zu bytes",
+                            path, most);
+    }
     fclose(f);
     return code;
 }

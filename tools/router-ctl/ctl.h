@@ -107,7 +107,7 @@ int ctl_wait(struct ctl *c, const bool *done);
 /* Valid id, or pattern where that is allowed; else it has been said. */
 bool ctl_is_id(const struct ctl *c, const char *text, bool pattern);
 
-/* All of a file, or of standard input for "-"; at most `most` bytes. */
+/* All of a file of at most `most` bytes. EXIT_DONE, or it has been said. */
 int ctl_read_file(const struct ctl *c, const char *path, size_t most,
                   struct buf *ret);
 

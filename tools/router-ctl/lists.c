@@ -319,6 +319,10 @@ int verb_backup(struct ctl *c)
         code = ctl_query(c, "backup", buf_slice(&file), &body);
         loop_timer_stop(&b.tick);
         progress_end(&b.progress);
+        if (code == EXIT_REFUSED || code == EXIT_FAILED)
+            (void)ctl_fail(c, code, "no copy was made: %s must not exist "
+                           "yet, in a directory that the router may write",
+                           b.file);
     }
     if (code == EXIT_DONE)
         code = print_report(c, buf_slice(&body));

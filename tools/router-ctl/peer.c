@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "proto/rendezvous.h"
+#include "proto/frame_io.h"
 
 /* What has been asked and not answered yet. */
 struct ask {
@@ -619,11 +620,12 @@ void peer_listen(struct peer *p, const struct peer_ops *ops, void *ctx)
 /* ---- logins ------------------------------------------------------------ */
 
 void peer_login(struct peer *p, const struct slice *ids, size_t count,
-                bool snapshot)
+                bool snapshot, bool again)
 {
     for (size_t i = 0; p->linked && i < count; i += PEER_IDS_PER_FRAME) {
         size_t n = MIN(count - i, (size_t)PEER_IDS_PER_FRAME);
-        struct frame_login f = { .count = (uint16_t)n };
+        struct frame_login f = { .flags = again ? LOGIN_RESYNC : 0,
+                                 .count = (uint16_t)n };
         struct buf *b = pipe_frame(p->pipe, FRAME_LOGIN);
 
         frame_write_login(b, &f);

@@ -54,11 +54,11 @@ struct peer_ops {
 void peer_listen(struct peer *p, const struct peer_ops *ops, void *ctx);
 
 /* As connection 0. Ids beyond 256 go into a frame of their own: an answer
- * each. snapshot: the answer shall hold the state of each. On a link that is
- * down nothing happens. */
+ * each. snapshot: the answer shall hold the state of each. again: said before
+ * on another link, nobody has come. On a link that is down nothing happens. */
 enum { PEER_IDS_PER_FRAME = 256 };
 void peer_login(struct peer *p, const struct slice *ids, size_t count,
-                bool snapshot);
+                bool snapshot, bool again);
 void peer_snap(struct peer *p, const struct slice *ids, size_t count);
 
 /* ---- questions: 0, then the answer; or ERR_NOMEM ------------------------ */

@@ -1,4 +1,5 @@
 /* publish.c - a message from the shell. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,9 +29,9 @@ static int check_data(const struct ctl *c, struct frame_publish *f)
     size_t at = 0;
 
     if (f->data.len > c->cli.config->limits.message)
-        return ctl_fail(c, EXIT_REFUSED, "the message has %zu bytes, %zu "
-                        "more than limits.message allows", f->data.len,
-                        f->data.len - c->cli.config->limits.message);
+        return ctl_fail(c, EXIT_REFUSED, "the message is longer than "
+                        "limits.message allows: %zu bytes",
+                        c->cli.config->limits.message);
     if (f->format == MSG_JSON && json_check(f->data, JSON_DEPTH_MAX, &at) < 0)
         return ctl_fail(c, EXIT_REFUSED, "this is not JSON: byte %zu", at);
     if (f->format != MSG_TEXT || utf8_valid(f->data))
@@ -114,6 +115,24 @@ static int send(struct ctl *c, struct frame_publish *f)
     return code;
 }
 
+/* No more than is needed to see that it is too long. */
+static int read_input(const struct ctl *c, struct buf *ret)
+{
+    enum { STEP = 16 * 1024 };
+
+    while (ret->len <= c->cli.config->limits.message && !feof(stdin)) {
+        uint8_t *to = buf_reserve(ret, STEP);
+
+        if (!to)
+            return ctl_fail(c, EXIT_FAILED, "out of memory");
+        ret->len += fread(to, 1, STEP, stdin);
+        if (ferror(stdin))
+            return ctl_fail(c, EXIT_FAILED, "standard input: %s",
+                            strerror(errno));
+    }
+    return EXIT_DONE;
+}
+
 int verb_publish(struct ctl *c)
 {
     struct frame_publish f = {
@@ -131,7 +150,7 @@ int verb_publish(struct ctl *c)
     if (code == EXIT_DONE && !ctl_is_id(c, c->args[0], false))
         code = EXIT_USAGE;
     if (code == EXIT_DONE && strcmp(c->args[1], "-") == 0) {
-        code = ctl_read_file(c, "-", c->cli.config->limits.message, &input);
+        code = read_input(c, &input);
         f.data = buf_slice(&input);
     }
     if (code == EXIT_DONE)

@@ -495,7 +495,7 @@ struct slice show_field(struct slice report, const char *key)
 int show_out(struct buf *b)
 {
     bool good = !b->failed
-                && fwrite(b->ptr, 1, b->len, stdout) == b->len
+                && (!b->len || fwrite(b->ptr, 1, b->len, stdout) == b->len)
                 && fflush(stdout) == 0;
 
     buf_reset(b);

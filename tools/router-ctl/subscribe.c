@@ -16,6 +16,7 @@
 #include "proto/id.h"
 #include "tools/router-ctl/ctl.h"
 #include "tools/router-ctl/place.h"
+#include "proto/frame_io.h"
 
 enum tail_state { TAIL_DOWN, TAIL_READING, TAIL_LOGIN, TAIL_CLOSING,
                   TAIL_LIVE };
@@ -194,7 +195,7 @@ static void log_in(struct tail *t)
 {
     t->logins = (t->count + PEER_IDS_PER_FRAME - 1) / PEER_IDS_PER_FRAME;
     t->state = TAIL_LOGIN;
-    peer_login(t->c->peer, t->ids, t->count, !t->placed);
+    peer_login(t->c->peer, t->ids, t->count, !t->placed, t->begun);
 }
 
 static void on_page_end(void *ctx, int rc, const struct frame_page_end *f)

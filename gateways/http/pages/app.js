@@ -153,13 +153,13 @@ function announce(text) {
 const team_name = (id) => teams.get(id) || String(id || '').toUpperCase();
 
 /* 7, [7,"Luna"] or {"7":"Luna"} -> ["7", "Luna"] */
-function player(p, match) {
+function player(p, match, team) {
     if (p === undefined || p === null)
         return null;
     const pair = Array.isArray(p) ? p
         : typeof p === 'object' ? Object.entries(p)[0] || ['', ''] : [p, ''];
     const s = match.state;
-    const known = Object.assign({}, s.visit_players, s.home_players);
+    const known = (team === s.visit ? s.visit_players : s.home_players) || {};
 
     return [String(pair[0]), pair[1] || known[pair[0]] || 'No. ' + pair[0]];
 }
@@ -254,7 +254,7 @@ function story(match) {
 function tell(e, match, s) {
     const kind = e.m.kind;
     const d = e.m.data || {};
-    const who = player(d.player, match);
+    const who = player(d.player, match, d.player_team || d.team);
     const name = who ? who[1] : '';
     const of_whom = name ? ' – ' + name : '';
 
@@ -281,8 +281,8 @@ function tell(e, match, s) {
         e.text = (d.card === 'red' ? 'Red' : 'Yellow') + ' card' + of_whom;
     } else if (kind === 'substitution') {
         e.mark = 'swap';
-        e.text = (player(d.player_in, match) || ['', '?'])[1] + ' for ' +
-            (player(d.player_out, match) || ['', '?'])[1];
+        e.text = [d.player_in, d.player_out].map(
+            (p) => (player(p, match, d.team) || ['', '?'])[1]).join(' for ');
     } else if (kind === 'retract') {
         e.mark = 'undo';
         e.text = 'Decision reversed';
@@ -298,13 +298,13 @@ function tell(e, match, s) {
         if (e.counts && kind !== 'start' && kind !== 'halftime_stop')
             e.tally = s.home_score + '–' + s.visit_score;
         if (kind === 'stop')
-            e.detail.push(shootout_text(s));
+            e.detail.push(shootout(s) && shootout(s) + ' on penalties');
     }
 }
 
-function shootout_text(s) {
+function shootout(s) {
     return s.home_shootout === undefined ? ''
-        : s.home_shootout + '–' + s.visit_shootout + ' on penalties';
+        : s.home_shootout + '–' + s.visit_shootout;
 }
 
 /* ---- Following the matches ---- */
@@ -537,7 +537,7 @@ function fixture_text(match) {
             team_name(s.visit), begun ? s.visit_score : '',
             phase(match) === 'next' ? day(s, true)
                 : s.period === 'ended'
-                ? [day(s), shootout_text(s)].filter(Boolean).join(' · ')
+                ? day(s) + (shootout(s) && ' · ' + shootout(s) + ' pen.')
                 : String(PERIODS[s.period] || s.period).split(',')[0]];
 }
 
@@ -598,7 +598,7 @@ function draw_board(match, events) {
         draw_score($(side + '-score'), n === undefined ? '–' : n, !moved);
         draw_scorers($(side + '-scorers'), events, s[side]);
     });
-    put($('shootout'), shootout_text(s));
+    put($('shootout'), shootout(s) && shootout(s) + ' on penalties');
     document.title = s.home.toUpperCase() + ' ' + $('home-score').textContent +
         ':' + $('visit-score').textContent + ' ' + s.visit.toUpperCase() +
         ' · Touchline';
@@ -632,8 +632,9 @@ function draw_scorers(node, events, team) {
 }
 
 function mark(name) {
-    return name === 'yellow' || name === 'red' ? el('span', 'mark ' + name)
-                                               : el('span', 'mark', icon(name));
+    const card = name === 'yellow' || name === 'red';
+
+    return el('span', 'mark ' + name, ...card ? [] : [icon(name)]);
 }
 
 function row(e) {
@@ -670,7 +671,7 @@ function draw_lineups(match, events) {
     const s = match.state;
     const notes = new Map();    /* team/number -> marks, and whether off */
     const note = (team, p, what, off) => {
-        const who = player(p, match);
+        const who = player(p, match, team);
         const key = who && team + '/' + who[0];
 
         if (!who)

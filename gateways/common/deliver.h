@@ -1,0 +1,20 @@
+/* deliver.h - what the link brings, into the ring and out of it again; and who
+ * leaves an id.
+ * Threads: the gateway's loop. */
+#ifndef TOUCHLINE_GATEWAYS_DELIVER_H
+#define TOUCHLINE_GATEWAYS_DELIVER_H
+
+#include "gateways/common/topic.h"
+
+struct conn;
+struct gateway;
+
+void deliver(struct gateway *g, struct msg *m);
+void deliver_expire(struct gateway *g); /* old entries, idle topics */
+void deliver_forget(struct gateway *g); /* all of it: another epoch */
+/* Nobody here needs it any more: RELEASE, forget. */
+void topic_maybe_release(struct gateway *g, struct topic *t);
+void conn_leave(struct conn *c, struct seat *s, bool say);
+void conn_leave_all(struct conn *c, bool gone);
+
+#endif

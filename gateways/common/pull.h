@@ -1,0 +1,26 @@
+/* pull.h - what a connection is due, taken from the ring.
+ * Threads: the gateway's loop. Cost: a step per message due, for a connection
+ * with few ids; per entry since the last visits ended, for one with many. */
+#ifndef TOUCHLINE_GATEWAYS_PULL_H
+#define TOUCHLINE_GATEWAYS_PULL_H
+
+#include "gateways/common/outvec.h"
+#include "gateways/common/ring.h"
+#include "gateways/common/topic.h"
+
+/* The end of what this connection may take from the ring just now. */
+uint64_t pull_limit(const struct conn *c);
+/* Puts what is due, up to the limit, into v; false when v is full and more is
+ * due. Marks in v where each message ends, and its tick. */
+bool pull(struct conn *c, struct outvec *v, uint64_t limit);
+/* Is this entry of the ring for this connection? */
+bool pull_due(struct conn *c, const struct ring_entry *e);
+/* Moves what is due up to tick into out, whether the socket takes it or not. */
+void pull_settle(struct conn *c, uint64_t tick);
+/* Bytes that wait for a connection in the ring, counted up to max; *oldest_ns
+ * is when the oldest of them came. */
+size_t pull_pending(struct conn *c, size_t max, int64_t *oldest_ns);
+/* Is this topic one of a subscription that has not begun? */
+bool conn_muted(const struct conn *c, const struct topic *t);
+
+#endif
