@@ -192,7 +192,7 @@ static void rewind_to_kept(struct batches *b)
 void batches_new_line(struct batches *b, bool first)
 {
     b->met = false;
-    b->answer = first;
+    b->first = b->answer = first;
     b->asked = false;
     rewind_to_kept(b);
 }
@@ -200,6 +200,7 @@ void batches_new_line(struct batches *b, bool first)
 void batches_tick(struct batches *b)
 {
     b->asked = false;
+    b->answer |= b->first && !b->met;
 }
 
 /* ---- sending -------------------------------------------------------------- */

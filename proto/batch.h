@@ -58,7 +58,7 @@ struct batches {
     size_t kept_bytes;
     size_t hurry_above; /* kept_bytes from which on an ack is asked for */
     uint64_t sealed, sent, acked; /* numbers; sent: the highest ever */
-    bool met; /* on this line the peer has spoken */
+    bool first, met; /* on this line: we speak first; the peer has spoken */
 
     uint64_t taken; /* number of the last batch whose frames were taken */
     uint64_t seq;   /* the highest that the peer has vouched for */
@@ -88,7 +88,7 @@ MUST_USE int batches_seal(struct batches *b, struct buf *open, uint64_t seq);
 /* A new line: everything kept will be sent again. first: this end speaks
  * first. */
 void batches_new_line(struct batches *b, bool first);
-/* Time has passed: what has been asked for in vain is asked for again. */
+/* Time has passed: what has been said in vain is said again. */
 void batches_tick(struct batches *b);
 
 /* What to send, which counts as sent. The caller may add flags. */

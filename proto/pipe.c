@@ -238,13 +238,38 @@ bool pipe_full(const struct pipe *p)
     return pipe_queued(p) >= p->limits.queue;
 }
 
-/* ---- up and down ----------------------------------------------------------- */
+/* ---- when ------------------------------------------------------------------ */
 
 static void set_timer(struct pipe *p, int64_t now, int64_t due)
 {
     p->due_ns = MAX(due, now);
     loop_timer_set(&p->timer, p->due_ns - now);
 }
+
+static int64_t next_due(const struct pipe *p, int64_t now)
+{
+    int64_t due = p->heard_ns + DEAD;
+
+    if (p->paused)
+        due = now + DEAD;
+    if (p->line)
+        due = MIN(due, p->sent_ns + HEARTBEAT);
+    if (p->line && p->stream.hole)
+        due = now;
+    return MAX(due, now + SOONEST);
+}
+
+/* What has come in may be a reason to act earlier than planned. */
+static void plan(struct pipe *p)
+{
+    int64_t now = loop_now(p->loop);
+    int64_t due = next_due(p, now);
+
+    if (due < p->due_ns)
+        set_timer(p, now, due);
+}
+
+/* ---- up and down ----------------------------------------------------------- */
 
 static void drop_line(struct pipe *p)
 {
@@ -354,15 +379,6 @@ static void tell_drained(struct pipe *p)
         p->ops->drained(p->ctx);
 }
 
-/* A hole is asked for at once, and again before the next heartbeat. */
-static void hurry(struct pipe *p)
-{
-    int64_t now = clock_ns();
-
-    if (p->due_ns > now + SOONEST)
-        set_timer(p, now, now + SOONEST);
-}
-
 static void handle_batch(struct pipe *p, const struct batch_in *in)
 {
     enter(p);
@@ -375,14 +391,14 @@ static void handle_batch(struct pipe *p, const struct batch_in *in)
     tell_drained(p);
     if (leave(p))
         return;
-    if (p->stream.hole && p->state == PIPE_UP && !p->breaking)
-        hurry(p);
     if (in->flags & BATCH_BYE) {
         p->left = true;
         pipe_fall(p, "the peer has left");
     }
-    if (pipe_is_up(p))
-        want_flush(p);
+    if (!pipe_is_up(p))
+        return;
+    want_flush(p);
+    plan(p);
 }
 
 /* A line that brings what is no batch of ours is dropped; the peer, if it is
@@ -443,19 +459,6 @@ static const struct bus_line_ops line_ops = {
 static bool silent(const struct pipe *p, int64_t now)
 {
     return !p->paused && now - p->heard_ns >= DEAD;
-}
-
-static int64_t next_due(const struct pipe *p, int64_t now)
-{
-    int64_t due = p->heard_ns + DEAD;
-
-    if (p->paused)
-        due = now + DEAD;
-    if (p->line && p->stream.met)
-        due = MIN(due, p->sent_ns + HEARTBEAT);
-    if (p->line && p->stream.hole)
-        due = now;
-    return MAX(due, now + SOONEST);
 }
 
 static void heartbeat(struct pipe *p, int64_t now)

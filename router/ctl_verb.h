@@ -30,7 +30,7 @@ struct ctl_question {
     struct link *link;     /* NULL: nobody waits any more */
     struct read_job *job;
     uint32_t ref;
-    struct slice pattern, after; /* of channels: in text */
+    struct slice pattern, after; /* of channels; of backup: the file, none */
     size_t limit;
     uint8_t text[];
 };

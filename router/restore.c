@@ -86,8 +86,12 @@ int restore_read(struct router *r, struct history *h)
     /* As long as gateways hold publications, and a slow start besides. */
     int64_t since_ms = r->started_ms - 60000 -
                        r->publish.answers.keep_ns / MILLISECOND;
-    int rc = history_ids(h, read_id, r);
+    size_t limit = r->table.limit;
+    int rc;
 
+    r->table.limit = 0; /* what is there is there, whatever is allowed now */
+    rc = history_ids(h, read_id, r);
+    r->table.limit = limit;
     if (rc == 0)
         rc = history_states(h, read_state, r);
     if (rc == 0)

@@ -81,7 +81,7 @@ int snapshots_make(struct router *r, struct slice id)
         return rc;
     if (state->failed)
         return ERR_NOMEM;
-    if (state->len > r->config->limits.link_batch / 2) {
+    if (state->len > r->config->limits.link_batch - 64 * KIB) {
         log_warn("snapshot.too_big", "id=%s bytes=%zu action=send_none",
                  log_quote(id).text, state->len);
         buf_reset(state);

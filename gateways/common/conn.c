@@ -565,6 +565,8 @@ static enum step send_some(struct conn *c)
     unsigned begun;
     ssize_t sent;
 
+    if (c->out && c->out->failed)
+        conn_abort(c, "nomem");
     if (c->state == CONN_DEAD)
         return STEP_DONE;
     if (conn_out_pending(c) != head)

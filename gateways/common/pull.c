@@ -208,7 +208,8 @@ void pull_settle(struct conn *c, uint64_t tick)
 }
 
 /* Who holds patterns walks the ring. */
-static size_t pending_walk(struct conn *c, size_t max, int64_t *oldest_ns)
+static size_t pending_walk(struct conn *c, int64_t since_ns, size_t max,
+                           int64_t *oldest_ns)
 {
     struct ring *r = &c->gw->ring;
     size_t bytes = 0;
@@ -217,7 +218,7 @@ static size_t pending_walk(struct conn *c, size_t max, int64_t *oldest_ns)
          tick < r->next && bytes <= max; tick++) {
         struct ring_entry *e = ring_at(r, tick);
 
-        if (!pull_due(c, e))
+        if (e->came_ns < since_ns || !pull_due(c, e))
             continue;
         bytes += msg_size(e->msg);
         *oldest_ns = MIN(*oldest_ns, e->came_ns);
@@ -225,7 +226,8 @@ static size_t pending_walk(struct conn *c, size_t max, int64_t *oldest_ns)
     return bytes;
 }
 
-size_t pull_pending(struct conn *c, size_t max, int64_t *oldest_ns)
+size_t pull_pending(struct conn *c, int64_t since_ns, size_t max,
+                    int64_t *oldest_ns)
 {
     struct ring *r = &c->gw->ring;
     struct seat_iter it = seats_of_conn(&c->seats);
@@ -233,13 +235,14 @@ size_t pull_pending(struct conn *c, size_t max, int64_t *oldest_ns)
     size_t bytes = 0;
 
     if (c->extra && c->extra->patterns)
-        return pending_walk(c, max, oldest_ns);
+        return pending_walk(c, since_ns, max, oldest_ns);
     while ((s = seat_next_of_conn(&it)) && bytes <= max) {
         const struct topic *t = topic_of_seat(s);
         uint64_t tick = t->newest;
 
         for (struct ring_entry *e; tick > c->tick && (e = ring_at(r, tick)) &&
-                                   bytes <= max; tick = e->previous) {
+                                   e->came_ns >= since_ns && bytes <= max;
+             tick = e->previous) {
             bytes += msg_size(e->msg);
             *oldest_ns = MIN(*oldest_ns, e->came_ns);
         }

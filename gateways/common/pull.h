@@ -17,9 +17,10 @@ bool pull(struct conn *c, struct outvec *v, uint64_t limit);
 bool pull_due(struct conn *c, const struct ring_entry *e);
 /* Moves what is due up to tick into out, whether the socket takes it or not. */
 void pull_settle(struct conn *c, uint64_t tick);
-/* Bytes that wait for a connection in the ring, counted up to max; *oldest_ns
- * is when the oldest of them came. */
-size_t pull_pending(struct conn *c, size_t max, int64_t *oldest_ns);
+/* Bytes that wait for a connection in the ring, of what came since then,
+ * counted up to max; *oldest_ns becomes when the oldest of them came. */
+size_t pull_pending(struct conn *c, int64_t since_ns, size_t max,
+                    int64_t *oldest_ns);
 /* Is this topic one of a subscription that has not begun? */
 bool conn_muted(const struct conn *c, const struct topic *t);
 

@@ -72,10 +72,13 @@ static void check(struct conn *c, int64_t now)
 {
     const struct config_limits *limits = &c->gw->config->limits;
     int64_t age = limits->queue_age, oldest = now;
-    size_t waits = conn_out_pending(c);
+    size_t waits = 0;
 
+    /* Who catches up from the ring owes what came since it began; replies in
+     * out are bounded by not reading requests meanwhile. */
     if (c->flow == FLOW_LIVE && (c->flags & CONN_STALLED))
-        waits += pull_pending(c, limits->queue, &oldest);
+        waits = conn_out_pending(c) +
+                pull_pending(c, c->extra->lagging_ns, limits->queue, &oldest);
     if (waits > limits->queue) {
         gateway_limit(c->gw, LIMIT_QUEUE);
         conn_cut(c, STAT_CUT_QUEUE);

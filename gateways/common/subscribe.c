@@ -112,7 +112,7 @@ static uint64_t place(struct conn *c)
     if (c->flow != FLOW_LIVE || c->tick >= ring_end(&g->ring))
         return g->seq;
     if (!conn_lags(c) && !(c->flags & CONN_MANY) &&
-        pull_pending(c, 0, &oldest) == 0)
+        pull_pending(c, 0, 0, &oldest) == 0)
         return g->seq;
     e = ring_at(&g->ring, c->tick);
     if (e)

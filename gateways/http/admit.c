@@ -158,7 +158,7 @@ bool admit_refuses(struct exchange *x, const struct request *r,
     if (refuses_host(x, r) || refuses_who(x, r))
         return true;
     if (asks_for_websocket(r)) {
-        api_websocket(x, &(struct call){.request = r});
+        api_websocket(x, &(struct call){.request = r, .path = r->path});
         return true;
     }
     if (!route) {

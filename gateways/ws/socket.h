@@ -75,8 +75,8 @@ struct ws_work {
 /* Behind each connection. */
 struct ws_socket {
     uint8_t state;              /* enum ws_state */
-    bool patterns;              /* it has subscribed to one */
-    bool pinged;                /* and its pong has not come */
+    bool patterns : 1;          /* it has subscribed to one */
+    bool pinged : 1;            /* and its pong has not come */
     uint16_t controls;          /* control frames within control_s */
     uint32_t control_s;
     const struct ws_kind *kind; /* from LOGIN on */

@@ -26,9 +26,10 @@ static struct config *config;
 static char dir[] = "/tmp/router-fuzz-XXXXXX";
 
 static const char *const ids[] = {
-    "a",           "user/ana",  "room/lobby", "room/b", "match/elp-tig-2011-09-13",
-    "team/elp",    "volatile/v", "a/*",       "**",     "room/*",
-    "match/*",     "a b",        "",          "x//y",
+    "a",        "user/ana",   "room/lobby", "match/elp-tig-2011-09-13",
+    "team/elp", "volatile/v", "a/*",        "**",
+    "room/*",   "room/b",     "match/*",    "a b",
+    "",         "x//y",
 };
 static const char *const texts[] = {
     "",

@@ -287,7 +287,7 @@ static enum relay_fate mishap(void *ctx, bool to_server, uint64_t number)
     UNUSED(to_server);
     if (number < 4)
         return RELAY_PASS;
-    switch (test_random() % 24) {
+    switch (test_random() % 48) {
     case 0:
     case 1:
         return RELAY_LOSE;

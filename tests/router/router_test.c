@@ -13,10 +13,10 @@ static const char match[] = "match/elp-tig-2011-09-13";
 
 static void make_match(struct peer *p)
 {
-    peer_taken(p, peer_act(p, "team.put",
-                           "{\"id\":\"elp\",\"name\":\"Elp\",\"division\":\"1\"}"));
-    peer_taken(p, peer_act(p, "team.put",
-                           "{\"id\":\"tig\",\"name\":\"Tig\",\"division\":\"1\"}"));
+    peer_taken(p, peer_act(p, "team.put", "{\"id\":\"elp\",\"name\":\"Elp\","
+                                          "\"division\":\"1\"}"));
+    peer_taken(p, peer_act(p, "team.put", "{\"id\":\"tig\",\"name\":\"Tig\","
+                                          "\"division\":\"1\"}"));
     peer_taken(p, peer_act(p, "match.new",
                            "{\"home\":\"elp\",\"visit\":\"tig\","
                            "\"start_time\":\"2011-09-13\"}"));
@@ -177,6 +177,74 @@ TEST(states_survive_a_restart_from_their_records)
     EXPECT_CONTAINS(snapshot(p, match), "\"visit_score\":1");
     peer_taken(p, event(p, "{\"kind\":\"goal\",\"data\":{\"team\":\"tig\"}}"));
     EXPECT_CONTAINS(snapshot(p, match), "\"visit_score\":2");
+    peer_free(p);
+    world_free(w);
+}
+
+static void wake(struct batch *b)
+{
+    *(bool *)b->user = true;
+}
+
+/* Stores an event behind the back of the types: no record goes with it. */
+static void append_event(struct world *w, const char *kind, const char *data)
+{
+    struct history_options opt = {.path = test_path("touchline.db")};
+    struct history_report report;
+    struct writer_hooks hooks = {NULL};
+    struct entry e = {
+        .rec = {.id = slice_str(match), .ts_ms = 1, .format = MSG_JSON,
+                .kind = slice_str(kind), .data = slice_str(data)},
+        .stored = true,
+    };
+    bool done = false;
+    struct batch b = {.entries = &e, .count = 1, .done = wake, .user = &done};
+    struct history *h;
+    struct writer *writer;
+
+    EXPECT_OK(history_open(&h, &opt, &report));
+    EXPECT_OK(writer_new(&writer, h, w->loop, &hooks));
+    EXPECT_OK(writer_submit(writer, &b));
+    EXPECT_SOON(done, EXPECT_OK(loop_step(w->loop, 10 * MILLISECOND)));
+    EXPECT_OK(e.rc);
+    writer_free(writer);
+}
+
+TEST(where_the_record_is_behind_the_log_is_folded_at_the_start)
+{
+    struct world *w = world_new((const char *const[]){"limits.page=2", NULL});
+    struct peer *p = peer_join(w, "gw1");
+
+    make_match(p);
+    peer_taken(p, event(p, "{\"kind\":\"start\",\"data\":{}}"));
+    peer_taken(p, event(p, "{\"kind\":\"goal\",\"data\":{\"team\":\"tig\"}}"));
+    world_stop(w);
+    append_event(w, "goal", "{\"team\":\"elp\"}");
+    world_start(w);
+    peer_free(p);
+    p = peer_join(w, "gw1");
+    EXPECT_CONTAINS(snapshot(p, match), "\"home_score\":1");
+    EXPECT_CONTAINS(snapshot(p, match), "\"visit_score\":1");
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(more_channels_than_are_allowed_now_are_still_known)
+{
+    struct world *w = world_new((const char *const[]){"limits.channels=2",
+                                                      NULL});
+    struct peer *p = peer_join(w, "gw1");
+
+    w->router.table.limit = 0;
+    peer_taken(p, peer_publish(p, "a", "x"));
+    peer_taken(p, peer_publish(p, "b", "x"));
+    peer_taken(p, peer_publish(p, "c", "x"));
+    world_restart(w);
+    peer_free(p);
+    p = peer_join(w, "gw1");
+    EXPECT_INT(peer_taken(p, peer_publish(p, "c", "x")).offset, 2);
+    EXPECT_INT(peer_answer(p, peer_publish(p, "d", "x")).status,
+               PUBLISHED_TOO_MANY);
     peer_free(p);
     world_free(w);
 }

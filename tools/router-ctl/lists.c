@@ -142,15 +142,16 @@ static void put_first_line(struct buf *b, const struct show *s,
 static int print_down(struct ctl *c, int code, struct buf *why)
 {
     struct buf out = BUF_INIT;
+    const char *text = code == EXIT_REFUSED
+        ? "the router does not let router-ctl in" : "no router answers";
 
-    if (c->show.json)
-        buf_add_str(&out, "{\"status\":[{\"state\":\"DOWN\",\"why\":"
-                    "\"no router answers\"}]}\n");
-    else
-        put_first_line(&out, &c->show, SLICE("DOWN"),
-                       SLICE("no router answers; looked at"));
-    if (!c->show.json)
+    if (c->show.json) {
+        buf_addf(&out, "{\"status\":[{\"state\":\"DOWN\",\"why\":\"%s\"}]}"
+                 "\n", text);
+    } else {
+        put_first_line(&out, &c->show, SLICE("DOWN"), slice_str(text));
         buf_add(&out, buf_slice(why));
+    }
     if (show_out(&out) < 0)
         code = EXIT_FAILED;
     buf_fini(&out);

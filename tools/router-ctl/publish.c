@@ -96,7 +96,7 @@ static void put_taken(struct buf *b, const struct ctl *c,
              again ? ",\"duplicate\":true" : "");
 }
 
-static int send(struct ctl *c, struct frame_publish *f)
+static int send_it(struct ctl *c, struct frame_publish *f)
 {
     struct ctl_taken taken;
     struct buf out = BUF_INIT;
@@ -154,7 +154,7 @@ int verb_publish(struct ctl *c)
         f.data = buf_slice(&input);
     }
     if (code == EXIT_DONE)
-        code = send(c, &f);
+        code = send_it(c, &f);
     buf_fini(&input);
     return code;
 }

@@ -160,11 +160,15 @@ int ctl_reach(struct ctl *c)
     struct buf why = BUF_INIT;
     int code = ctl_try_reach(c, &why);
 
-    if (code != EXIT_DONE)
+    if (code == EXIT_REFUSED)
+        (void)ctl_fail(c, code, "the router does not let router-ctl in:\n%s%s",
+                       buf_text(&why), "its link.secret is given with "
+                       "--config FILE or --set link.secret=SECRET");
+    else if (code != EXIT_DONE)
         (void)ctl_fail(c, code, "no router found; looked at\n%s%s",
-                       buf_text(&why),
-                       "start one with `touchline --dir DIR`, or say where it "
-                       "is with --dir DIR or --router URL");
+                       buf_text(&why), "start one with `touchline --dir "
+                       "DIR`, or say where it is with --dir DIR or --router "
+                       "URL");
     buf_fini(&why);
     return code;
 }

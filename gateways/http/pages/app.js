@@ -10,6 +10,7 @@
 const KEEP_LINES = 300;         /* of talk, in the page */
 const PEOPLE_NOTES = 50;        /* in a larger room nobody's coming is news */
 const DRAW_MS = 30;
+const FRESH_MS = 600;           /* a new row is shown as new */
 const SNAPSHOT_WAIT_MS = 3000;  /* behind a retract */
 const PERIODS = {
     not_started: 'Not started', first: 'First half', halftime: 'Half time',
@@ -578,15 +579,25 @@ function draw_match() {
     draw_lineups(match, events);
 }
 
+/* Of the newest event of this period. */
+function minute_of(events) {
+    for (const e of events.slice().reverse()) {
+        if (e.whistle && e.m.kind !== 'status')
+            break;
+        if (e.m.data && e.m.data.minute && !e.undone)
+            return e.m.data.minute;
+    }
+    return '';
+}
+
 function draw_board(match, events) {
     const s = match.state;
-    const timed = events.filter((e) => e.m.data && e.m.data.minute).pop();
-    const live = phase(match) === 'live';
-    const minute = live && timed ? ' · ' + timed.m.data.minute + '′' : '';
+    const minute = phase(match) === 'live' ? minute_of(events) : '';
     const moved = $('board').dataset.match !== match.id;
 
     $('board').dataset.match = match.id;
-    put($('period'), (PERIODS[s.period] || s.period) + minute);
+    put($('period'), (PERIODS[s.period] || s.period) +
+        (minute && ' · ' + minute + '′'));
     put($('where'), [s.stadium, day(s, phase(match) === 'next')]
         .filter(Boolean).join(' · '));
     sides.forEach((side) => {
@@ -637,9 +648,16 @@ function mark(name) {
     return el('span', 'mark ' + name, ...card ? [] : [icon(name)]);
 }
 
-function row(e) {
-    return el('li', '', el('span', 'minute'), mark(e.mark),
-              el('div', 'what', el('b'), el('small')), el('span', 'tally'));
+function row(e, is_news) {
+    const li = el('li', '', el('span', 'minute'), mark(e.mark),
+                  el('div', 'what', el('b'), el('small')),
+                  el('span', 'tally'));
+
+    if (is_news) {
+        li.classList.add('fresh');
+        setTimeout(() => li.classList.remove('fresh'), FRESH_MS);
+    }
+    return li;
 }
 
 function draw_timeline(match, events) {
@@ -647,14 +665,15 @@ function draw_timeline(match, events) {
 
     place($('timeline'), events.map((e) => {
         const known = match.rows.has(e.m.offset);
-        const li = known ? match.rows.get(e.m.offset) : row(e);
+        const li = known ? match.rows.get(e.m.offset) : row(e, !first);
         const d = e.m.data || {};
 
         match.rows.set(e.m.offset, li);
         li.className = [e.minor ? 'minor' : '', e.undone ? 'undone' : '',
                         e.m.kind === 'goal' && !e.undone ? 'goal' : '',
                         e.whistle ? 'whistle' : '', d.team ? 'of-team' : '',
-                        first ? '' : 'fresh'].join(' ');
+                        li.classList.contains('fresh') ? 'fresh' : '',
+                       ].join(' ');
         li.title = clock(e.m.ts);
         li.style.setProperty('--hue', hue(d.team || ''));
         put(li.children[0], d.minute ? d.minute + '′'

@@ -1,0 +1,349 @@
+"""The fan's page in a real browser, against the real system."""
+import contextlib
+import json
+import os
+import subprocess
+import threading
+
+from browser import Browser
+from world import BIN, ROOT, World, check, equal, eventually
+
+FINAL = os.path.join(ROOT, "tools", "samples", "worldcup-2022-final.json")
+FINAL_ID = "arg-fra-2022-12-18"
+NO_SOCKET = "delete window.WebSocket;"
+NO_STREAM = """{
+    const real = window.fetch;
+    window.fetch = (url, ...more) => String(url).includes('/v1/stream')
+        ? Promise.reject(new TypeError('blocked')) : real(url, ...more);
+}"""
+# Everything the page says about a match, for comparing.
+SHOWN = """['board', 'timeline', 'home-players', 'visit-players'].map(
+    (id) => document.getElementById(id).textContent)"""
+
+
+# ---- what fans and reporters do
+
+def post(w, target, body, method="POST"):
+    a = w.http(method, target, json.dumps(body), {"Content-Type": "application/json"})
+    check(a.status in (200, 201), f"{method} {target}: {a.status} {a.body!r}")
+    return a.json()
+
+
+def make_match(w, home=("elp", "El Porvenir"), visit=("tig", "Tigre")):
+    for team, name in (home, visit):
+        post(w, "/v1/teams/" + team, {"name": name, "division": "One"}, "PUT")
+    return post(w, "/v1/matches", {"home": home[0], "visit": visit[0],
+                                   "start_time": "2011-09-13T13:00:00Z"})["id"]
+
+
+def happen(w, match, kind, **data):
+    return post(w, f"/v1/matches/{match}/events", {"kind": kind, "data": data})
+
+
+def say(w, room, text, name="ana"):
+    """Until it is certain that it was said, whoever dies meanwhile."""
+    def said():
+        with contextlib.suppress(OSError):
+            a = w.publish("room/" + room, text.encode(), Touchline_From=name,
+                          Idempotency_Key="k" + str(hash(text)))
+            check(a.status in (200, 201, 503), f"{a.status} {a.body!r}")
+            return a.status != 503
+        return False
+    eventually(said, f"said {text!r}")
+
+
+def look(w, b, hash_=""):
+    b.open(w.urls["http"] + "/" + hash_)
+    b.shows("#conn-text", "Live")
+
+
+def lines(b):
+    """What was said, as the page shows it."""
+    return b.js("Array.from(document.querySelectorAll('#talk .line'),"
+                " (li) => [li.dataset.from, li.lastChild.textContent])")
+
+
+def expect_lines(b, wanted):
+    """Exactly these, each once, in this order, all confirmed."""
+    b.until("document.querySelectorAll('#talk .line:not(.pending)').length"
+            " >= arguments[0]", f"{len(wanted)} lines", len(wanted))
+    equal(lines(b), [list(x) for x in wanted], "the talk")
+    equal(b.texts("#talk .pending"), [], "unconfirmed")
+
+
+def is_clean(w, b, outages=False):
+    """Nothing went wrong that the page could help."""
+    expected = ["/v1/ws - Failed to load resource: the server responded with a "
+                "status of 426"]
+    if outages:
+        expected += ["net::ERR_", "status of 503", "WebSocket connection to"]
+    wrong = [m for m in b.console() if not any(e in m for e in expected)]
+    equal(wrong, [], "console")
+    equal(b.hosts(), {"127.0.0.1"}, "hosts that were asked")
+
+
+# ---- a match
+
+def test_a_match_is_shown_as_it_happens_and_the_same_to_who_comes_late():
+    with World() as w, Browser() as b:
+        look(w, b)
+        b.js("""void (() => {
+            const node = document.getElementById('home-score');
+            window.scores = [];
+            new MutationObserver(() => window.scores.push(node.textContent))
+                .observe(node, {childList: true, characterData: true, subtree: true});
+        })()""")
+        play = subprocess.Popen([os.path.join(BIN, "router-ctl"), "--dir", w.dir, "replay",
+                                 FINAL, "--speed", "1500"], stdout=subprocess.DEVNULL)
+        try:
+            b.shows("#period", "First half")
+            b.shows("#home-scorers", "Lionel Messi 23′")
+            b.shows(".fixture[aria-current=true]", "Argentina2France0")
+            b.shows("#period", "Penalty shoot-out")
+            b.shows("#period", "Full time")
+            equal(play.wait(20), 0, "replay")
+        finally:
+            play.kill()
+            play.wait()
+        b.shows("#shootout", "4–2 on penalties")
+        equal((b.text("#home-score"), b.text("#visit-score")), ("3", "3"))
+        equal(b.js("window.scores"), ["–", "0", "1", "2", "3"][-len(b.js("window.scores")):],
+              "scores in between")
+        b.shows("#visit-scorers", "Kylian Mbappé 80′, 81′, 118′")
+        events = w.json(f"/v1/matches/{FINAL_ID}/events?last=1000")["messages"]
+        equal(b.js("document.querySelectorAll('#timeline li').length"), len(events))
+        state = w.json("/v1/matches/" + FINAL_ID)
+        on = b.js("Array.from(document.querySelectorAll('#home-players li:not(.off)'),"
+                  " (li) => [li.children[0].textContent, li.children[1].textContent])")
+        equal(dict(on), state["home_players"], "who is on the pitch")
+        live = b.js(SHOWN)
+        b.reload()
+        b.shows("#timeline", "Kick-off")
+        b.until(f"JSON.stringify({SHOWN}) === JSON.stringify(arguments[0])",
+                "the same after a reload", live)
+        is_clean(w, b)
+
+
+def test_a_decision_is_reversed():
+    with World() as w, Browser() as b:
+        match = make_match(w)
+        happen(w, match, "start", home_players=[[7, "Luna"], [9, "Paz"]])
+        look(w, b)
+        goal = happen(w, match, "goal", team="elp", player=7, minute=12)
+        b.shows("#home-score", "1")
+        b.shows("#home-scorers", "Luna 12′")
+        card = happen(w, match, "card", team="elp", player=9, card="red", minute=20)
+        b.shows("#home-players .off", "Paz")
+        happen(w, match, "retract", offset=goal["offset"], comment="offside")
+        b.until("document.getElementById('home-score').textContent === '0'", "0 again")
+        b.shows("#timeline .undone", "Goal – Luna")
+        equal(b.text("#home-scorers"), "")
+        happen(w, match, "retract", offset=card["offset"])
+        b.until("!document.querySelector('#home-players .off')", "Paz is back")
+        happen(w, match, "goal", team="tig", minute=30)
+        b.shows("#visit-score", "1")
+        live = b.js(SHOWN)
+        b.reload()
+        b.shows("#timeline", "Kick-off")
+        b.until(f"JSON.stringify({SHOWN}) === JSON.stringify(arguments[0])",
+                "the same after a reload", live)
+        is_clean(w, b)
+
+
+def test_who_comes_in_the_middle_of_events_counts_none_twice():
+    with World() as w, Browser() as b:
+        match = make_match(w)
+        happen(w, match, "start")
+        goals, enough = [], threading.Event()
+
+        def shoot():
+            while not enough.is_set():
+                goals.append(happen(w, match, "goal", team="elp"))
+
+        for _ in range(3):
+            enough.clear()
+            reporter = threading.Thread(target=shoot)
+            reporter.start()
+            try:
+                look(w, b)
+                before = len(goals)
+                eventually(lambda: len(goals) > before + 10, "more goals")
+            finally:
+                enough.set()
+                reporter.join()
+            b.until("document.querySelector('.fixture b').textContent === arguments[0] &&"
+                    " document.getElementById('home-score').textContent === arguments[0]",
+                    "the right score", str(len(goals)))
+        is_clean(w, b)
+
+
+# ---- the room
+
+def test_a_chat_between_the_page_and_the_rest_of_the_world():
+    with World() as w, Browser() as b:
+        say(w, "lobby", "before")
+        b.before_each_page("localStorage.setItem('touchline name', 'jo')")
+        look(w, b)
+        expect_lines(b, [("ana", "before")])
+        with w.stream("/v1/stream?channel=room/lobby&name=ben") as ben:
+            equal(ben.item()["notice"], "snapshot")
+            b.shows("#people", "2 here")
+            b.shows("#talk .note", "ben joined")
+            b.until("document.getElementById('names').textContent === 'jo,ben'.replace(',', '')",
+                    "names of who is there")
+            b.type("#text", "hello\ue008\ue007\ue008all of you\ue007")
+            m = ben.message()
+            equal((m["from"], m["data"]), ("jo", "hello\nall of you"))
+            say(w, "lobby", "2 < 3 & 4")
+            expect_lines(b, [("ana", "before"), ("jo", "hello\nall of you"),
+                             ("ana", "2 < 3 & 4")])
+        b.shows("#people", "1 here")
+        b.shows("#talk .note:last-child", "ben left")
+        b.click("#who summary")
+        b.fill("#room-input", "north/stand")
+        b.fill("#name-input", "jo:anna")
+        b.click("#identity button")
+        b.shows("#identity-error", "no colon")
+        b.fill("#name-input", "joanna")
+        b.click("#identity button")
+        b.shows("#room-name", "north/stand")
+        eventually(lambda: w.json("/v1/presence/room/north/stand")["names"]
+                   == [{"name": "joanna", "connections": 1}], "presence")
+        say(w, "north/stand", "in here")
+        expect_lines(b, [("ana", "in here")])
+        is_clean(w, b)
+
+
+def test_hostile_text_is_text():
+    evil = "<img src=x onerror=alert(1)><script>window.hacked=1</script>"
+    with World() as w, Browser() as b:
+        match = make_match(w, home=("elp", evil))
+        happen(w, match, "start", home_players=[[7, evil]])
+        happen(w, match, "goal", team="elp", player=7, comment=evil)
+        with w.stream("/v1/stream?channel=room/lobby&name=<b>x</b>"):
+            look(w, b)
+            say(w, "lobby", evil, name="<i>y</i>")
+            expect_lines(b, [("<i>y</i>", evil)])
+            b.shows("#names", "<b>x</b>")
+        for css in ("#home-name", "#home-scorers", "#timeline", "#home-players",
+                    ".fixture", "#home-line"):
+            b.shows(css, evil)
+        equal(b.js("document.querySelectorAll('img, script:not([src]), main i:not([aria-hidden])')"
+                   ".length"), 0, "elements that nobody made")
+        equal(b.js("'hacked' in window"), False)
+        is_clean(w, b)
+
+
+# ---- outages
+
+def survives_outages(how, script=None):
+    wanted = []
+    with World() as w, Browser() as b:
+        match = make_match(w)
+        happen(w, match, "start")
+        b.before_each_page("localStorage.setItem('touchline name', 'jo');" + (script or ""))
+        look(w, b)
+        equal(b.js("document.getElementById('conn').title"), how, "transport")
+        for turn, kind in enumerate(("router", "http", "ws", "router")):
+            for n in range(5):
+                wanted.append(("ana", f"{turn}.{n} in time"))
+                say(w, "lobby", wanted[-1][1])
+            expect_lines(b, wanted)
+            w.kill(kind)
+            wanted.append(("jo", f"{turn} from the page"))
+            b.type("#text", wanted[-1][1] + "\ue007")
+            b.until("!document.querySelector('#talk .pending')", "it was said")
+            for n in range(5):
+                wanted.append(("ana", f"{turn}.{n} meanwhile"))
+                say(w, "lobby", wanted[-1][1])
+            eventually(lambda: ready(w), "ready again")
+            happen(w, match, "goal", team="tig", minute=10 * turn + 1)
+            expect_lines(b, wanted)
+            b.shows("#visit-score", str(turn + 1))
+            b.shows("#conn-text", "Live")
+        equal(b.js("document.getElementById('conn').title"), how, "transport at the end")
+        equal(b.js("document.querySelectorAll('#timeline .goal').length"), 4)
+        shown = b.js(SHOWN)
+        b.reload()
+        b.shows("#timeline", "Kick-off")
+        b.until(f"JSON.stringify({SHOWN}) === JSON.stringify(arguments[0])",
+                "the same after a reload", shown)
+        is_clean(w, b, outages=True)
+
+
+def ready(w):
+    with contextlib.suppress(OSError):
+        return w.http("GET", "/readyz").status == 200
+    return False
+
+
+def test_nothing_is_lost_over_a_websocket():
+    survives_outages("ws")
+
+
+def test_nothing_is_lost_where_websockets_are_blocked():
+    survives_outages("sse", NO_SOCKET)
+
+
+def test_nothing_is_lost_where_streams_are_blocked_too():
+    survives_outages("long poll", NO_SOCKET + NO_STREAM)
+
+
+# ---- the page itself
+
+def test_it_fits_a_phone():
+    word = "Llanfairpwllgwyngyllgogerychwyrndrobwllllantysiliogogogoch"
+    with World() as w, Browser(360, 640) as b:
+        match = make_match(w, home=("elp", word), visit=("tig", "Club Atlético Tigre de Victoria"))
+        happen(w, match, "start", home_players=[[7, word], [10, "Di"]])
+        happen(w, match, "goal", team="elp", player=7, minute="45+11", comment=word)
+        look(w, b)
+        say(w, "lobby", word * 5, name=word)
+        b.shows("#talk", word)
+        b.shows("#home-players", word)
+        for tab in ("timeline", "lineups", "chat"):
+            b.click("#tab-" + tab)
+            b.until("document.getElementById('panel-' + arguments[0]).offsetHeight > 150",
+                    "a panel of some height", tab)
+            equal(b.js("[document.documentElement, document.body, ...document"
+                       ".querySelectorAll('.panel, #talk, .board')]"
+                       ".filter((e) => e.scrollWidth > e.clientWidth + 2)"
+                       ".map((e) => e.id + ' ' + e.scrollWidth)"), [], "wider than the phone")
+            equal(b.js("Array.from(document.querySelectorAll('button, summary, textarea'))"
+                       ".filter((e) => e.offsetParent !== null && !e.closest('.matches'))"
+                       ".map((e) => [e.id, e.getBoundingClientRect()])"
+                       ".filter(([, r]) => r.left < 0 || r.right > 360 || r.bottom > 640)"),
+                  [], "out of reach")
+        is_clean(w, b)
+
+
+def test_its_files_are_typed_tagged_and_small():
+    types = {"/": "text/html; charset=utf-8", "/style.css": "text/css; charset=utf-8",
+             "/app.js": "text/javascript; charset=utf-8",
+             "/touchline.js": "text/javascript; charset=utf-8",
+             "/icon.svg": "image/svg+xml", "/favicon.ico": "image/svg+xml"}
+    size = {}
+    with World() as w:
+        for path, kind in types.items():
+            a = w.http("GET", path, headers={"Accept": "text/html"})
+            equal((a.status, a.headers["Content-Type"]), (200, kind), path)
+            check("default-src 'self'" in a.headers["Content-Security-Policy"], path)
+            size[path] = len(a.body)
+            again = w.http("GET", path, headers={"Accept": "text/html",
+                                                 "If-None-Match": a.headers["ETag"]})
+            equal((again.status, again.body), (304, b""), path)
+        check(size["/"] + size["/style.css"] + size["/app.js"] < 60000, f"{size}")
+
+
+def test_a_list_of_matches_and_its_cursor_agree():
+    """The http gateway hears of nothing here: it has no seats."""
+    with World() as w:
+        match = make_match(w)
+        happen(w, match, "start")
+        for n in range(1, 50):
+            goal = happen(w, match, "goal", team="elp")
+            for target in ("/v1/matches", "/v1/matches/" + match):
+                answer = w.json(target)
+                state = answer["matches"][0] if "matches" in answer else answer
+                equal((state["home_score"], answer["cursor"]),
+                      (n, f"{goal['epoch']}-{goal['seq']}"), target)
