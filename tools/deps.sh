@@ -26,6 +26,7 @@ curl|curl
 telnet|telnet
 node|nodejs
 chromium|chromium
+/usr/lib/python3/dist-packages/websockets|python3-websockets
 '
 
 # Headers may lie in the folder of the architecture, too.

@@ -323,7 +323,7 @@ static void judge_kept(struct start_topic *st, const struct start *s)
 
     st->missed = past->last_seq > since ||
                  ((t->seats.flags & TOPIC_PATTERN) && s->conn->gw->seq > since);
-    if (since != 0 && past->trimmed_seq > since) {
+    if (since != 0 && past->trimmed_seq > since && t->floor > since) {
         st->gap = true;
         st->why = GAP_TRIMMED;
         st->from = 0;
@@ -786,13 +786,26 @@ void start_row(struct conn *c, uint64_t number, struct msg *m)
     (void)add_item(s, m);
 }
 
+/* Who asks for all that is kept misses nothing that is not; and what the
+ * start has told already is not told again. */
+static bool knows_hole(const struct start *s, const struct frame_hole *h)
+{
+    if (h->why != HOLE_TRIMMED || s->since.seq == 0)
+        return h->why == HOLE_TRIMMED;
+    for (unsigned i = 0; i < s->count; i++)
+        if (s->topics[i].gap && s->topics[i].why == GAP_TRIMMED &&
+            slice_eq(topic_id(s->topics[i].topic), h->id))
+            return h->to <= s->topics[i].to;
+    return false;
+}
+
 void start_hole(struct conn *c, uint64_t number, const struct frame_hole *h)
 {
     struct start *s = paging(c);
     struct start_item *i;
     struct msg *m;
 
-    if (!s || s->fetch != number || (h->why == HOLE_TRIMMED && s->since.seq == 0))
+    if (!s || s->fetch != number || knows_hole(s, h))
         return;
     if (msg_new(&m, &(struct msg_parts){.id = h->id, .seq = h->seq}) < 0) {
         conn_abort(c, "nomem");
@@ -866,24 +879,34 @@ static bool put_item(struct conn *c, struct outvec *v,
     return true;
 }
 
-bool start_pull(struct conn *c, struct outvec *v)
+/* Holes in front of all else go to out, where there is one; an edge that
+ * answers once (a poll) keeps them. False: out goes first. */
+static bool tell_holes(struct conn *c)
 {
-    struct start *s = paging(c);
-    uint64_t number = 1;
+    struct start *s;
 
-    if (!s)
-        return true;
-    for (struct start_item *i = s->rows; i; i = i->next, number++) {
-        if (i->hole) {
-            if (v->bytes || v->marks)
-                return false;
-            tell_hole(c, i);
-            start_rows_out(c, number);
-            return false;
-        }
-        if (!put_item(c, v, i, number))
+    while ((s = paging(c)) && s->rows && s->rows->hole) {
+        tell_hole(c, s->rows);
+        start_rows_out(c, 1);
+        if (c->out)
             return false;
     }
+    return true;
+}
+
+bool start_pull(struct conn *c, struct outvec *v)
+{
+    struct start *s;
+    uint64_t number = 1;
+
+    if (v->bytes == 0 && !tell_holes(c))
+        return false;
+    s = paging(c);
+    if (!s)
+        return true;
+    for (struct start_item *i = s->rows; i; i = i->next, number++)
+        if (i->hole || !put_item(c, v, i, number))
+            return false;
     return true;
 }
 

@@ -120,7 +120,7 @@ static void check_volatile(struct gateway *g, struct topic *t,
     uint64_t last = topic_past(t)->last_offset;
     bool counted = !g->router_changed && i->last_offset > last;
 
-    if (t->floor == 0 || (!g->router_changed && i->last_offset == last))
+    if (!g->router_changed && i->last_offset == last)
         return;
     start_topic_again(g, t, GAP_VOLATILE, counted ? last + 1 : 0,
                       counted ? i->last_offset : 0);

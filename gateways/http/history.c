@@ -46,6 +46,9 @@ static void past_hole(struct exchange *x, const struct frame_hole *h)
         .missed = h->from && h->to ? h->to - h->from + 1 : 0,
     };
 
+    /* Who asks for all that is kept misses nothing that is not. */
+    if (n.why == GAP_TRIMMED && p->since.seq == 0)
+        return;
     past_add(x);
     envelope_notice(&x->body, &n);
     p->at_row = false;

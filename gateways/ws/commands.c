@@ -236,6 +236,7 @@ static void run_history(struct call *call)
     if (at.epoch.text[0] &&
         !epoch_equal(&at.epoch, gateway_epoch(conn_gateway(c))))
         strange_cursor(r, &f);
+    r->everything = f.mode == FETCH_SINCE && f.after == 0;
     if (conn_fetch(c, &f, r->ref, &why) < 0)
         ws_reply_refused(c, r, &why);
 }

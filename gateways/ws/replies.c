@@ -198,7 +198,7 @@ void replies_hole(struct conn *c, uint32_t ref,
         .missed = h->from && h->to ? h->to - h->from + 1 : 0,
     };
 
-    if (!r)
+    if (!r || (r->everything && n.why == GAP_TRIMMED))
         return;
     add_comma(r);
     envelope_notice(&r->rows, &n);

