@@ -339,12 +339,51 @@ static int fill_dir(struct config *cfg, const char *dir)
     return cfg->dir ? 0 : ERR_NOMEM;
 }
 
+int config_log_init(const struct config *cfg, const char *name)
+{
+    char *file = cfg->log.file[0] ? config_path(cfg, cfg->log.file) : NULL;
+    int rc = ERR_NOMEM;
+
+    if (file || !cfg->log.file[0])
+        rc = log_init(name, (enum log_level)cfg->log.level, file);
+    free(file);
+    return rc;
+}
+
 static void fill_workers(struct config_edge *edge)
 {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
 
     if (edge->workers == 0)
         edge->workers = processors > 0 ? (size_t)processors : 1;
+}
+
+static bool listens_locally(const struct opt_list *list)
+{
+    struct endpoint e;
+    const char *why;
+
+    for (size_t i = 0; i < list->count; i++)
+        if (endpoint_parse(slice_str(list->items[i]), &e, &why) == 0 &&
+            endpoint_is_loopback(&e))
+            return true;
+    return false;
+}
+
+/* Figures are for this machine only: on the main listener where that is
+ * local, else on one of their own. */
+static int fill_admin(struct config_edge *http)
+{
+    if (http->admin.count || !http->listen.count ||
+        listens_locally(&http->listen))
+        return 0;
+    http->admin.items = calloc(1, sizeof *http->admin.items);
+    if (http->admin.items)
+        http->admin.items[0] = slice_dup(SLICE(ADMIN_LISTEN));
+    if (!http->admin.items || !http->admin.items[0])
+        return ERR_NOMEM;
+    http->admin.count = 1;
+    return 0;
 }
 
 /* Would strangers on a network reach this link? */
@@ -398,6 +437,8 @@ static int fill(struct config *cfg, const struct config_source *from,
     fill_workers(&cfg->http);
     fill_workers(&cfg->tcp);
     fill_workers(&cfg->ws);
+    if (fill_admin(&cfg->http) < 0)
+        return ERR_NOMEM;
     return check_together(cfg, err);
 }
 

@@ -16,7 +16,7 @@ enum publish_by { PUBLISH_ANYONE, PUBLISH_LOOPBACK, PUBLISH_NOBODY,
                   PUBLISH_TOKEN };
 enum slow_policy { SLOW_CUT, SLOW_DROP_OLDEST, SLOW_CONFLATE };
 
-/* One edge; tcp has no origins, hosts; admin is http's, deflate is ws'. */
+/* One edge; tcp has no origins, hosts; admin is http's. */
 struct config_edge {
     struct opt_list listen;          /* each is valid for endpoint_parse() */
     size_t instances;
@@ -25,7 +25,6 @@ struct config_edge {
     struct opt_list hosts;
     struct opt_list trusted_proxies; /* each is valid for net_parse() */
     struct opt_list admin;
-    bool deflate;
 };
 
 struct config_limits {
@@ -72,10 +71,6 @@ struct config {
     struct {
         char *file; /* for config_path() */
         size_t readers;
-        size_t cache;
-        size_t checkpoint;
-        size_t wal_limit;
-        size_t ballast;
     } store;
     struct {
         int level;  /* enum log_level */
@@ -101,6 +96,10 @@ struct config_source {
 MUST_USE int config_load(struct config **ret, const struct config_source *from,
                          struct opt_error *err);
 void config_free(struct config *cfg); /* NULL is fine; wipes the secrets */
+
+/* Opens the log as the configuration says, with lines that carry name. ERR_IO
+ * with errno, ERR_NOMEM. */
+MUST_USE int config_log_init(const struct config *cfg, const char *name);
 
 /* A path of the configuration as one that can be opened: a relative one starts
  * in dir. The caller frees it; NULL when out of memory. */

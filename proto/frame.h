@@ -76,6 +76,7 @@ struct frame_ids { /* SNAP */
 
 enum publish_flag {
     PUBLISH_RESENT = 1u << 0, /* may have been taken before: look it up */
+    PUBLISH_MORE = 1u << 1,   /* one commit with the next of this batch */
 };
 struct frame_publish {
     uint64_t number; /* the publication's name: (gateway life, number) */

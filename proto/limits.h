@@ -101,6 +101,7 @@ enum limit {
 
 /* --- bounds that are part of the public surface: not configurable --------- */
 
+#define ADMIN_LISTEN "127.0.0.1:8002" /* where http.listen is not local */
 #define NUMBER_MAX ((UINT64_C(1) << 53) - 1) /* exact in a JSON number */
 
 enum {

@@ -37,6 +37,7 @@ struct pipe {
     struct bus_line *line; /* NULL: none, or it was lost */
     bool lost;             /* the owner has not been told yet */
     bool paused, was_full, flushing;
+    bool held;     /* frames stay in one batch */
     bool breaking; /* down as soon as the loop comes by */
     bool left;     /* the peer has said goodbye */
     char why[96];
@@ -184,6 +185,8 @@ static void split(struct pipe *p)
 
 static void frame_done(struct pipe *p)
 {
+    size_t most;
+
     if (p->open.failed) {
         pipe_break(p, "a frame could not be written");
         return;
@@ -193,9 +196,10 @@ static void frame_done(struct pipe *p)
         return;
     }
     p->figures.frames_out++;
-    if (p->open.len > PIPE_BATCH_BYTES && p->frame_at > BATCH_HEADER)
+    most = p->held ? p->limits.batch : PIPE_BATCH_BYTES;
+    if (p->open.len > most && p->frame_at > BATCH_HEADER)
         split(p);
-    if (p->open.len >= PIPE_BATCH_BYTES)
+    if (p->open.len >= most)
         seal(p);
     p->was_full |= pipe_full(p);
     want_flush(p);
@@ -216,6 +220,11 @@ void pipe_frame_end(struct pipe *p)
         frame_done(p);
     else
         buf_reset(&p->open);
+}
+
+void pipe_hold(struct pipe *p, bool held)
+{
+    p->held = held;
 }
 
 void pipe_set_seq(struct pipe *p, uint64_t seq)

@@ -59,6 +59,9 @@ struct pipe_limits {
  * pipe_full() first. */
 struct buf *pipe_frame(struct pipe *p, uint8_t code);
 void pipe_frame_end(struct pipe *p);
+/* While held, frames stay together in one batch beyond PIPE_BATCH_BYTES, up
+ * to the limit: the peer then gets them in one turn of its loop. */
+void pipe_hold(struct pipe *p, bool held);
 /* The seq that batches sealed from now on carry (router's end only). */
 void pipe_set_seq(struct pipe *p, uint64_t seq);
 

@@ -1,5 +1,7 @@
 #include "router/commit.h"
 
+#include <stdlib.h>
+
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -232,20 +234,40 @@ static void fill_entry(struct router *r, struct entry *e, struct pub *pub)
     };
 }
 
-/* The next batch, out of the queue. */
+static bool entries_reserve(struct publish *p, size_t count)
+{
+    size_t room = MAX(p->entries_room * 2, (size_t)ENTRIES_FIRST);
+    struct entry *e;
+
+    if (count <= p->entries_room)
+        return true;
+    e = realloc(p->entries, room * sizeof *e);
+    if (!e)
+        return false;
+    p->entries = e;
+    p->entries_room = room;
+    return true;
+}
+
+/* The next batch, out of the queue; what was sent to be one commit is not cut,
+ * whatever its size. 0: no memory for a single one. */
 static size_t fill_batch(struct router *r)
 {
     struct publish *p = &r->publish;
     struct list_node *n;
     size_t count = 0, bytes = 0;
+    bool more = false;
 
-    while (count < GROUP_COUNT && (n = list_first(&p->queue))) {
+    while ((more || count < GROUP_COUNT) && (n = list_first(&p->queue))) {
         struct pub *pub = CONTAINER_OF(n, struct pub, node);
 
         bytes += msg_size(pub->msg);
-        if (count && bytes > GROUP_BYTES)
+        if (count && bytes > GROUP_BYTES && !more)
+            break;
+        if (!entries_reserve(p, count + 1))
             break;
         fill_entry(r, &p->entries[count++], pub);
+        more = pub->more;
         list_remove(n);
         list_add_tail(&p->flight, n);
     }
@@ -279,9 +301,13 @@ static void submit(struct router *r)
            !list_empty(&p->queue)) {
         int rc;
 
-        p->batch = (struct batch){.entries = p->entries, .user = r,
+        p->batch = (struct batch){.count = fill_batch(r), .user = r,
                                   .done = batch_done};
-        p->batch.count = fill_batch(r);
+        p->batch.entries = p->entries;
+        if (p->batch.count == 0) {
+            log_error("publish.memory", "action=try_again");
+            return;
+        }
         p->submitted_ns = clock_ns();
         rc = writer_submit(r->writer, &p->batch);
         if (rc == 0)

@@ -181,6 +181,7 @@ static int watch_signals(struct process *p)
     int rc = loop_signal_start(&p->term, p->loop, SIGTERM, terminate, p);
 
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a full disk */
     if (rc == 0)
         rc = loop_signal_start(&p->interrupt, p->loop, SIGINT, terminate, p);
     if (rc == 0)
@@ -258,15 +259,11 @@ static int serve(struct process *p)
 
 static int open_log(const struct config *cfg)
 {
-    char *file = cfg->log.file[0] ? config_path(cfg, cfg->log.file) : NULL;
-    int rc = ERR_NOMEM;
+    int rc = config_log_init(cfg, "router");
 
-    if (file || !cfg->log.file[0])
-        rc = log_init("router", (enum log_level)cfg->log.level, file);
     if (rc < 0)
         fprintf(stderr, "touchline-router: %s: %s\n", cfg->log.file,
                 strerror(errno));
-    free(file);
     return rc;
 }
 

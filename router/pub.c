@@ -61,6 +61,7 @@ struct pub *pub_new(const struct request *q, struct slice record)
     p->number = q->number;
     p->act = q->act;
     p->created = q->created;
+    p->more = q->more;
     p->key = keep(&at, q->key);
     p->record = keep(&at, record);
     p->body = keep(&at, q->body);

@@ -21,6 +21,7 @@ struct pub {
     struct msg *msg;
     uint64_t body_hash;
     bool typed, act, created;
+    bool more; /* the next in the queue belongs to the same commit */
     struct slice key, record, body; /* in tail */
     uint8_t tail[];
 };
@@ -31,7 +32,7 @@ struct request {
     uint64_t number;
     struct msg_parts in;
     struct slice key, body;
-    bool act, created;
+    bool act, created, more;
 };
 
 /* Copies key, body and record; the message comes with pub_enqueue(). NULL: no

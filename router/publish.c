@@ -195,6 +195,7 @@ void publish_message(struct link *l, const struct frame_publish *f)
     struct request q = {
         .link = l,
         .number = f->number,
+        .more = f->flags & PUBLISH_MORE,
         .key = f->idempotency,
         .in = {
             .format = f->format,
@@ -308,6 +309,7 @@ void publish_fini(struct publish *p)
     free_all(p, &p->queue);
     map_fini(&p->keys);
     answers_fini(&p->answers);
+    free(p->entries);
 }
 
 bool publish_idle(const struct publish *p)

@@ -27,6 +27,7 @@ struct router;
 struct link;
 
 enum {
+    ENTRIES_FIRST = 16,
     GROUP_COUNT = 256,               /* publications in one commit */
     GROUP_BYTES = 1024 * 1024,       /* a message may be larger */
     QUEUE_COUNT_HIGH = 32 * 1024,    /* above these the gateways are not read */
@@ -42,7 +43,8 @@ struct publish {
     struct map keys;         /* idempotency keys under way */
     struct answers answers;
     struct batch batch;
-    struct entry entries[GROUP_COUNT];
+    struct entry *entries; /* of the batch under way */
+    size_t entries_room;
     int64_t submitted_ns;
     int last_error; /* of the newest commit: 0, ERR_FULL ... */
 };

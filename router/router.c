@@ -179,6 +179,12 @@ void router_gauges(struct router *r)
     stat_set(s, STAT_CONNECTIONS, r->table.conns);
     if (r->rendezvous)
         stat_set(s, STAT_LISTENER_CURED, rendezvous_reopened(r->rendezvous));
+    if (r->writer) {
+        struct writer_figures w;
+
+        writer_figures(r->writer, &w);
+        stat_set(s, STAT_SYNCS, w.syncs);
+    }
 }
 
 /* ---- life -------------------------------------------------------------- */

@@ -47,6 +47,8 @@
       "duration of the slowest commit so far")                                \
     X(COMMIT_SUM_US, COUNTER, "commit_us_total", NULL,                        \
       "time that commits took together")                                      \
+    X(SYNCS, COUNTER, "store_syncs_total", NULL,                              \
+      "commits that waited for the disk")                                     \
     X(QUEUED, GAUGE, "publish_queued", NULL,                                  \
       "publications that wait for their commit")                              \
     X(STORE_FAILING, GAUGE, "store_failing", NULL,                            \

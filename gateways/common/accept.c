@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "gateways/common/access.h"
 #include "gateways/common/core.h"
 #include "proto/endpoint.h"
 
@@ -71,7 +72,8 @@ static unsigned flags_of(const struct listener *l,
     if (l->at.admin || (l->at.loopback &&
                         l->gw->edge_config->admin.count == 0))
         flags |= CONN_ADMIN;
-    if (endpoint_is_loopback(&e))
+    if (endpoint_is_loopback(&e) &&
+        !access_is_proxy(l->gw->edge_config, peer))
         flags |= CONN_LOOPBACK;
     return flags;
 }

@@ -109,3 +109,19 @@ bool access_host_allowed(const struct config_edge *cfg, struct slice host)
                                    &why) == 0 && name.ptr[0] != '*' &&
            e.addr.any.sa_family != AF_UNIX;
 }
+
+bool access_is_proxy(const struct config_edge *cfg,
+                     const struct sockaddr *peer)
+{
+    const struct opt_list *list = &cfg->trusted_proxies;
+
+    for (size_t i = 0; i < list->count; i++) {
+        struct net net;
+        const char *why;
+
+        if (net_parse(slice_str(list->items[i]), &net, &why) == 0 &&
+            net_has(&net, peer))
+            return true;
+    }
+    return false;
+}

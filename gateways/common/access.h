@@ -7,6 +7,7 @@
 #define TOUCHLINE_GATEWAYS_ACCESS_H
 
 #include <stdbool.h>
+#include <sys/socket.h>
 
 #include "gateways/common/conn.h"
 
@@ -23,5 +24,9 @@ bool access_origin_allowed(const struct config_edge *cfg, struct slice origin,
                            struct slice host);
 /* On a loopback listener: an address, localhost, or listed in hosts. */
 bool access_host_allowed(const struct config_edge *cfg, struct slice host);
+
+/* Is this peer one of the edge's trusted_proxies? */
+bool access_is_proxy(const struct config_edge *cfg,
+                     const struct sockaddr *peer);
 
 #endif

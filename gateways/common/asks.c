@@ -226,12 +226,18 @@ static int check_publish(struct conn *c, const struct publish *p,
     return access_may_publish(c, p->channel, why);
 }
 
+void conn_group(struct conn *c, bool begins)
+{
+    pipe_hold(c->gw->pipe, begins);
+}
+
 int conn_publish(struct conn *c, const struct publish *p, uint32_t ref,
                  struct refusal *why)
 {
     struct frame_publish f = {
         .conn = c->number,
         .gen = c->gen,
+        .flags = p->more ? PUBLISH_MORE : 0,
         .format = (uint8_t)p->format,
         .id = p->channel,
         .from = p->from,

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "gateways/common/access.h"
 #include "gateways/common/core.h"
 #include "gateways/common/deliver.h"
 #include "gateways/common/pull.h"
@@ -326,20 +327,11 @@ const char *conn_peer_text(const struct conn *c)
 
 bool conn_peer_is_proxy(const struct conn *c)
 {
-    const struct opt_list *list = &c->gw->edge_config->trusted_proxies;
+    const struct config_edge *edge = c->gw->edge_config;
     struct endpoint e;
 
-    if (list->count == 0 || !peer_of(c, &e))
-        return false;
-    for (size_t i = 0; i < list->count; i++) {
-        struct net net;
-        const char *why;
-
-        if (net_parse(slice_str(list->items[i]), &net, &why) == 0 &&
-            net_has(&net, &e.addr.any))
-            return true;
-    }
-    return false;
+    return edge->trusted_proxies.count && peer_of(c, &e) &&
+           access_is_proxy(edge, &e.addr.any);
 }
 
 void conn_set_forwarded(struct conn *c, struct slice address)

@@ -112,7 +112,10 @@ struct slice cursor_of(struct conn *c, const struct msg *m);
 struct publish {
     struct slice channel, from, kind, key, idempotency, data;
     enum msg_format format;
+    bool more; /* one commit with the next; between conn_group() calls */
 };
+/* Publications in between reach the router together. */
+void conn_group(struct conn *c, bool begins);
 MUST_USE int conn_publish(struct conn *c, const struct publish *p,
                           uint32_t ref, struct refusal *why);
 /* args: JSON; verbs as of the router's types: "match.new" ... ; checked

@@ -69,6 +69,7 @@ struct published { /* see frame_published; slices borrow */
     int64_t ts_ms;
     uint32_t reached;
     struct slice channel, code, text, body;
+    struct slice epoch; /* of a duplicate; empty: the present one */
 };
 
 enum put_flag {

@@ -148,7 +148,8 @@ void envelope_published(struct buf *b, const struct published *p,
                         const struct epoch *epoch)
 {
     put_string(b, "\"channel\":", p->channel);
-    put_string(b, ",\"epoch\":", slice_str(epoch->text));
+    put_string(b, ",\"epoch\":",
+               p->epoch.len ? p->epoch : slice_str(epoch->text));
     put_number(b, ",\"seq\":", p->seq);
     put_number(b, ",\"offset\":", p->offset);
     put_number(b, ",\"reached\":", p->reached);

@@ -411,7 +411,6 @@ static int serve(struct process *p)
 
 static int run(struct process *p)
 {
-    const struct config *cfg = p->cli.config;
     char why[256] = "";
     char name[32];
     int code;
@@ -424,7 +423,7 @@ static int run(struct process *p)
     atomic_init(&p->waiting, p->count);
     snprintf(name, sizeof name, "%s%u", p->edge->name,
              (unsigned)atoi(p->instance) * p->count + 1);
-    if (log_init(name, (enum log_level)cfg->log.level, cfg->log.file) < 0)
+    if (config_log_init(p->cli.config, name) < 0)
         return complain(p, "the log file cannot be opened");
     code = open_listeners(p, why, sizeof why) < 0 ? complain(p, why)
                                                   : EXIT_DONE;

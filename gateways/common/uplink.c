@@ -282,6 +282,7 @@ static int on_published(struct gateway *g, struct slice body)
         .code = f.code,
         .text = f.text,
         .body = f.body,
+        .epoch = f.epoch,
     };
     stat_add(&g->stats, f.status <= PUBLISHED_DUPLICATE
                             ? STAT_PUBLISHED : STAT_PUBLISH_REFUSED, 1);
@@ -619,7 +620,9 @@ int uplink_open(struct gateway *g, const char **why)
     };
     const struct config *cfg = g->config;
     struct joiner_options o = {
-        .url = cfg->router.url[0] ? cfg->router.url : NULL,
+        .url = cfg->link.url[0]     ? cfg->link.url
+               : cfg->router.url[0] ? cfg->router.url
+                                    : NULL,
         .dir = cfg->dir,
         .secret = cfg->link.secret[0] ? cfg->link.secret : NULL,
         .limits = {.batch = cfg->limits.link_batch,

@@ -299,9 +299,11 @@ static void batch_publish(struct exchange *x, struct batch *b)
 {
     struct refusal why;
 
+    conn_group(x->conn, true);
     for (unsigned i = 0; i < b->count; i++) {
-        const struct publish *p = &b->items[i];
+        struct publish *p = &b->items[i];
 
+        p->more = i + 1 < b->count;
         if (check_names(p, &why) == 0 &&
             conn_publish(x->conn, p, exchange_ref(x, i), &why) == 0) {
             b->left++;
@@ -314,6 +316,7 @@ static void batch_publish(struct exchange *x, struct batch *b)
         if (b->status == 200)
             b->status = status_of(why.status);
     }
+    conn_group(x->conn, false);
     if (b->left == 0)
         batch_reply(x, b);
 }

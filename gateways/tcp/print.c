@@ -60,22 +60,30 @@ void print_safe(struct buf *b, struct slice text, const char *more)
     buf_add(b, run);
 }
 
+/* In one line, whatever the line ends between its tokens. */
+static void print_json(struct buf *b, struct slice data)
+{
+    struct buf line = BUF_INIT;
+
+    json_one_line(&line, data);
+    print_safe(b, buf_slice(&line), "");
+    b->failed |= line.failed;
+    buf_fini(&line);
+}
+
 static void print_data(struct buf *b, const struct msg *m)
 {
     if (m->format == MSG_BYTES) {
         buf_add_str(b, "base64:");
         base64_add(b, m->data);
     } else if (m->kind.len) {
-        struct buf line = BUF_INIT;
-
-        json_one_line(&line, m->data);
         buf_add_str(b, "{\"kind\":");
         json_put_string(b, m->kind);
         buf_add_str(b, ",\"data\":");
-        print_safe(b, buf_slice(&line), "");
+        print_json(b, m->data);
         buf_add_str(b, "}");
-        b->failed |= line.failed;
-        buf_fini(&line);
+    } else if (m->format == MSG_JSON) {
+        print_json(b, m->data);
     } else {
         print_safe(b, m->data, "");
     }

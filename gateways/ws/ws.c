@@ -513,7 +513,7 @@ static void ws_subscribe_failed(struct conn *c, uint32_t ref,
                                 const char *code, struct slice text)
 {
     if (ws_of(c)->state == WS_LOGIN)
-        upgrade_refuse(c, 503, slice_str(code), text);
+        upgrade_refuse(c, 429, slice_str(code), text);
     else if (is_open(c) && ref)
         ws_of(c)->kind->subscribe_failed(c, ref, code, text);
     ws_settle(c);

@@ -95,6 +95,12 @@ void pipe_frame_end(struct pipe *p)
     }
 }
 
+void pipe_hold(struct pipe *p, bool held)
+{
+    UNUSED(p);
+    UNUSED(held);
+}
+
 void pipe_break(struct pipe *p, const char *why)
 {
     UNUSED(p);

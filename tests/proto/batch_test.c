@@ -287,6 +287,54 @@ TEST(a_greeting_that_is_lost_is_said_again)
     world_close(&w);
 }
 
+static void hear_all(struct end *e, struct wire *w)
+{
+    for (; w->count; wire_remove(w, 0))
+        hear(e, slice_make(w->on[0].bytes, w->on[0].len));
+}
+
+TEST(a_new_line_brings_what_was_lost_with_the_old_one_unasked)
+{
+    struct world w;
+
+    world_open(&w);
+    pump(&w.a, &w.ab, 1);
+    hear_all(&w.b, &w.ab);
+    pump(&w.b, &w.ba, 1);
+    hear_all(&w.a, &w.ba);
+    for (int i = 0; i < 3; i++)
+        say(&w.a, 2);
+    pump(&w.a, &w.ab, 3);
+    reconnect(&w);
+    pump(&w.a, &w.ab, 1);
+    hear_all(&w.b, &w.ab);
+    pump(&w.b, &w.ba, 1);
+    hear_all(&w.a, &w.ba);
+    pump(&w.a, &w.ab, 3);
+    hear_all(&w.b, &w.ab);
+    EXPECT_INT(w.b.heard, 6);
+    EXPECT_INT(w.b.b.holes, 0);
+    world_close(&w);
+}
+
+TEST(a_heartbeat_in_front_of_waiting_batches_promises_nothing)
+{
+    struct world w;
+    struct batch_out out;
+
+    world_open(&w);
+    say(&w.a, 2);
+    say(&w.a, 2);
+    batches_heartbeat(&w.a.b, w.a.seq_said, &out);
+    EXPECT_INT(out.header.number, 0);
+    EXPECT_INT(out.header.seq, 0);
+    settle(&w);
+    batches_heartbeat(&w.a.b, w.a.seq_said, &out);
+    EXPECT_INT(out.header.number, 2);
+    EXPECT_INT(out.header.seq, 4);
+    world_close(&w);
+}
+
 /* A heartbeat of a, as bytes to be bent. */
 static void bent(struct world *w, uint8_t out[BATCH_HEADER])
 {

@@ -40,7 +40,6 @@ TEST(without_a_file_everything_has_its_default)
     EXPECT_STR(cfg->ws.listen.items[0], "127.0.0.1:8001");
     EXPECT_INT(cfg->http.instances, 1);
     EXPECT(cfg->ws.workers >= 1);
-    EXPECT(!cfg->ws.deflate);
     EXPECT_INT(cfg->limits.message, 64 * KIB);
     EXPECT_INT(cfg->limits.ping, 25 * SECOND);
     EXPECT_INT(cfg->limits.accept_backlog, 65535);

@@ -176,7 +176,7 @@ static unsigned fill_disk(struct world *w, struct peer *p, const char *id)
 static struct world *small_disk(void)
 {
     struct world *w = world_new((const char *const[]){
-        "store.ballast=0", "namespace.history=all", NULL});
+        "namespace.history=all", NULL});
 
     world_stop(w);
     w->max_size = 1024 * 1024;

@@ -252,7 +252,7 @@ TEST(more_channels_than_are_allowed_now_are_still_known)
 TEST(a_failed_commit_takes_the_judged_state_back)
 {
     struct world *w = world_new((const char *const[]){
-        "store.ballast=0", "namespace.history=all", "limits.message=128K",
+        "namespace.history=all", "limits.message=128K",
         NULL});
     struct peer *p;
     static char block[100001];

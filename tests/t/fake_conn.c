@@ -477,6 +477,12 @@ int conn_unsubscribe(struct conn *c, struct slice channel)
     return 0;
 }
 
+void conn_group(struct conn *c, bool begins)
+{
+    UNUSED(c);
+    UNUSED(begins);
+}
+
 int conn_publish(struct conn *c, const struct publish *p, uint32_t ref,
                  struct refusal *why)
 {

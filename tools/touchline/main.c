@@ -468,8 +468,7 @@ static int run(struct supervisor *s)
                 strerror(errno));
         return EXIT_FAILED;
     }
-    if (log_init("touchline", (enum log_level)cfg->log.level,
-                 cfg->log.file) < 0)
+    if (config_log_init(cfg, "touchline") < 0)
         return complain("the log file cannot be opened");
     if (s->cli.check)
         return plan(s, why, sizeof why) < 0 ? complain(why) : check_router(s);

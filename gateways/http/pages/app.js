@@ -196,25 +196,18 @@ function fold(s, m) {
     }
 }
 
+/* The server's state and what came after it. A retract travels with a snapshot
+ * behind it, except to who catches up: until there is a newer state, every event
+ * at hand that counts is replayed. */
 function refold(match) {
-    match.state = Object.assign({}, match.base);
-    events_of(match).filter((m) => m.seq > match.at)
-        .forEach((m) => fold(match.state, m));
-}
-
-/* A retract met while catching up comes without its snapshot. With every event
- * at hand the state is what replaying those that count gives. */
-function replay(match, m) {
     const list = events_of(match);
+    const later = list.filter((m) => m.seq > match.at);
+    const anew = later.some((m) => m.kind === 'retract') && is_whole(list);
     const undone = retracted(list);
 
-    if (!is_whole(list))
-        return;
-    match.base = {};
-    match.at = m.seq;
-    list.filter((e) => !undone.has(e.offset))
-        .forEach((e) => fold(match.base, e));
-    refold(match);
+    match.state = anew ? {} : Object.assign({}, match.base);
+    (anew ? list.filter((m) => !undone.has(m.offset)) : later)
+        .forEach((m) => fold(match.state, m));
 }
 
 /* Offsets are dense, so a list from 1 to its own length lacks nothing. */
@@ -426,7 +419,8 @@ function on_match_message(m) {
         return;
     }
     const match = match_of(id);
-    const fresh = m.seq > match.at;
+    /* load_chosen may have been faster: then it is in the state. */
+    const fresh = m.seq > match.at && !match.events.has(m.offset);
 
     match.events.set(m.offset, m);
     if (fresh)
@@ -434,7 +428,7 @@ function on_match_message(m) {
     if (!match.state.home)
         refresh_soon();
     if (m.kind === 'retract' && fresh) {
-        replay(match, m);
+        refold(match);
         setTimeout(() => {
             if (match.at < m.seq)
                 refresh_soon();
