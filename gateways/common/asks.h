@@ -32,6 +32,7 @@ struct ask {
     uint8_t code;       /* enum frame_code */
     bool sent;          /* on some link, once */
     int64_t since_ns;
+    uint64_t row_seq;   /* of the last ROW: one asked again begins anew */
     struct buf frame;
 };
 

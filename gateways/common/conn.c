@@ -193,6 +193,8 @@ static void set_timer(struct conn *c)
         wheel_stop(w, &c->timer);
 }
 
+static void set_stalled(struct conn *c, bool stalled);
+
 static bool peer_of(const struct conn *c, struct endpoint *e)
 {
     e->len = sizeof e->addr;
@@ -215,6 +217,7 @@ static void die(struct conn *c)
     if (c->state == CONN_DEAD)
         return;
     set_state(c, CONN_DEAD);
+    set_stalled(c, false);
     conn_leave_all(c, true);
     c->deadline = c->ping = 0;
     set_timer(c);
@@ -507,7 +510,7 @@ static void count_sent(struct conn *c, const struct outvec *v, unsigned begun,
     if (pages)
         start_rows_out(c, v->mark[begun - 1].tick);
     else
-        c->tick = v->mark[begun - 1].tick;
+        c->tick = MAX(c->tick, v->mark[begun - 1].tick);
 }
 
 enum step { STEP_DONE, STEP_MORE, STEP_STALLED };

@@ -115,6 +115,7 @@ struct gateway {
     struct list_node ready;   /* starts that have their place in the ring */
     struct list_node waiting; /* starts that wait for a snapshot */
     struct list_node paging;  /* starts that wait for their turn to FETCH */
+    struct list_node ahead;   /* starts whose pages went beyond the stream */
     unsigned fetches;         /* FETCHes of theirs under way */
     size_t queued;            /* bytes of pages that wait for sockets */
 

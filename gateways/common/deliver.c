@@ -1,5 +1,6 @@
 /* deliver.c - what the link brings, into the ring; and out of it again. */
 #include "base/clock.h"
+#include "base/err.h"
 #include "base/log.h"
 #include "gateways/common/core.h"
 #include "gateways/common/deliver.h"
@@ -25,7 +26,7 @@ static void wake_pattern(void *ctx, void *value)
     fanout_wake(ctx, value);
 }
 
-void deliver(struct gateway *g, struct msg *m)
+int deliver(struct gateway *g, struct msg *m)
 {
     struct topic_past *past;
     struct topic *t;
@@ -54,12 +55,13 @@ void deliver(struct gateway *g, struct msg *m)
     if (trie_count(g->topics.patterns))
         trie_match(g->topics.patterns, m->id, wake_pattern, g);
     deliver_expire(g);
-    return;
+    return 0;
 fail:
     /* Nobody here can be told what is missing: begin anew with the router. */
     log_error("deliver.nomem", "seq=%llu action=resync",
               (unsigned long long)m->seq);
     pipe_break(g->pipe, "out of memory");
+    return ERR_NOMEM;
 }
 
 /* An entry leaves though somebody still has to get it: that reader is cut. */

@@ -9,7 +9,14 @@
 struct conn;
 struct gateway;
 
-void deliver(struct gateway *g, struct msg *m);
+/* The data of a notice `gap`, which stands in the ring for messages that are
+ * damaged: offsets, 0 when unknown. */
+struct deliver_gap {
+    uint64_t from, to;
+};
+
+/* On ERR_NOMEM the link is asked to begin anew: m will come again. */
+MUST_USE int deliver(struct gateway *g, struct msg *m);
 void deliver_expire(struct gateway *g); /* old entries, idle topics */
 void deliver_forget(struct gateway *g); /* all of it: another epoch */
 /* Nobody here needs it any more: RELEASE, forget. */

@@ -169,6 +169,7 @@ int gateway_init(struct gateway *g, const struct config *cfg,
     list_init(&g->ready);
     list_init(&g->waiting);
     list_init(&g->paging);
+    list_init(&g->ahead);
     map_init(&g->addresses);
     asks_init(&g->asks);
     ring_init(&g->ring, g->config->limits.ring_total);
@@ -238,7 +239,8 @@ static void stop_now(void *ctx)
 {
     struct worker *w = ctx;
 
-    loop_stop(w->g.loop);
+    w->done = true;
+    loop_again(w->g.loop);
 }
 
 static void drain_worker(void *ctx)

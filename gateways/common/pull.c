@@ -5,9 +5,11 @@
  * patterns, or far behind, walks the ring forwards and asks of each entry
  * whether it holds it; it starts where the last visit of everybody ended. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "gateways/common/core.h"
+#include "gateways/common/deliver.h"
 #include "gateways/common/fanout.h"
 #include "gateways/common/pull.h"
 
@@ -16,7 +18,7 @@ enum { CHAIN_MAX = 64 }; /* ticks collected by chains before walking instead */
 bool conn_muted(const struct conn *c, const struct topic *t)
 {
     for (const struct start *s = c->starts; s; s = s->next)
-        if (start_covers(s, t))
+        if (start_mutes(s, t))
             return true;
     return false;
 }
@@ -54,9 +56,23 @@ bool pull_due(struct conn *c, const struct ring_entry *e)
     return c->extra && c->extra->patterns && holds_by_pattern(c, e->msg->id);
 }
 
-/* A notice of the ring goes out by way of out, so only when v is empty: who
- * gathers into v has put out in front of it. */
-static void put_notice(struct conn *c, const struct ring_entry *e)
+static bool read_gap(struct notice *n, const struct msg *m)
+{
+    struct deliver_gap gap;
+
+    if (m->data.len != sizeof gap)
+        return false;
+    memcpy(&gap, m->data.ptr, sizeof gap);
+    n->kind = NOTICE_GAP;
+    n->why = GAP_DAMAGED;
+    n->state = slice_make(NULL, 0);
+    n->from = gap.from;
+    n->to = gap.to;
+    n->missed = gap.from && gap.to >= gap.from ? gap.to - gap.from + 1 : 0;
+    return true;
+}
+
+void pull_notice(struct conn *c, const struct ring_entry *e)
 {
     struct gateway *g = c->gw;
     struct slice channel = topic_id(e->topic);
@@ -75,12 +91,15 @@ static void put_notice(struct conn *c, const struct ring_entry *e)
         n.kind = NOTICE_LEAVE;
     else if (slice_eq(e->msg->kind, SLICE("snapshot")))
         n.kind = NOTICE_SNAPSHOT;
-    else
+    else if (!slice_eq(e->msg->kind, SLICE("gap")) || !read_gap(&n, e->msg))
         return;
+    if (n.kind == NOTICE_GAP)
+        stat_add(&g->stats, STAT_GAPS, 1);
     g->edge->notice(c, &n);
 }
 
-/* False: v takes no more for now. */
+/* A notice of the ring goes out by way of out, so only when v is empty: who
+ * gathers into v has put out in front of it. False: v takes no more for now. */
 static bool put_entry(struct conn *c, struct outvec *v, uint64_t tick)
 {
     struct gateway *g = c->gw;
@@ -91,7 +110,7 @@ static bool put_entry(struct conn *c, struct outvec *v, uint64_t tick)
     if (e->msg->flags & MSG_NOTICE) {
         if (v->bytes)
             return false;
-        put_notice(c, e);
+        pull_notice(c, e);
         c->tick = tick;
         return !c->out;
     }
@@ -144,7 +163,7 @@ static int by_tick(const void *a, const void *b)
 static bool pull_chains(struct conn *c, struct outvec *v,
                         const uint64_t *ticks, unsigned count, uint64_t limit)
 {
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count && c->flow == FLOW_LIVE; i++)
         if (!put_entry(c, v, ticks[i]))
             return false;
     if (v->marks == 0 && limit > c->tick)
@@ -159,7 +178,7 @@ static bool pull_walk(struct conn *c, struct outvec *v, uint64_t limit)
 
     if (!conn_lags(c))
         tick = MAX(tick, fanout_settled(c->gw) + 1);
-    for (; tick <= limit; tick++) {
+    for (; tick <= limit && c->flow == FLOW_LIVE; tick++) {
         if (pull_due(c, ring_at(r, tick)) && !put_entry(c, v, tick))
             return false;
         if (v->marks == 0)

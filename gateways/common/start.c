@@ -18,22 +18,27 @@ enum {
 };
 
 static void decide(struct start *s);
-static void say(struct start *s);
 
 /* ---- made and freed ---------------------------------------------------- */
 
+/* The item that *at points to. */
+static void drop_item(struct start *s, struct start_item **at)
+{
+    struct start_item *i = *at;
+
+    *at = i->next;
+    if (!i->next)
+        s->rows_end = at;
+    s->rows_bytes -= msg_size(i->msg);
+    s->conn->gw->queued -= msg_size(i->msg);
+    msg_drop(i->msg);
+    free(i);
+}
+
 static void drop_items(struct start *s)
 {
-    while (s->rows) {
-        struct start_item *i = s->rows;
-
-        s->rows = i->next;
-        msg_drop(i->msg);
-        free(i);
-    }
-    s->rows_end = &s->rows;
-    s->conn->gw->queued -= s->rows_bytes;
-    s->rows_bytes = 0;
+    while (s->rows)
+        drop_item(s, &s->rows);
 }
 
 static void drop_snapshots(struct start *s)
@@ -44,35 +49,43 @@ static void drop_snapshots(struct start *s)
     }
 }
 
-static void start_free(struct start *s)
+static void unchain(struct start *s)
 {
-    struct conn *c = s->conn;
-
-    for (struct start **p = &c->starts; *p; p = &(*p)->next)
+    for (struct start **p = &s->conn->starts; *p; p = &(*p)->next)
         if (*p == s) {
             *p = s->next;
             break;
         }
     list_remove(&s->node);
+}
+
+static void start_free(struct start *s)
+{
+    unchain(s);
     drop_items(s);
     drop_snapshots(s);
     free(s);
 }
 
 /* An edge may close the connection while it is being told of a start: that
- * one is freed by whoever tells (told()). */
+ * one is freed by whoever tells (told()). One whose LOGGED_IN is still to come
+ * stays to take it, or the next request would be taken for answered. */
 void start_free_all(struct conn *c)
 {
-    struct start *s;
+    bool stays = c->state == CONN_OPEN && c->gw->linked;
+    struct start *s, *next;
 
-    while ((s = c->starts)) {
-        if (!s->saying) {
+    for (s = c->starts; s; s = next) {
+        next = s->next;
+        if (s->saying) {
+            unchain(s);
+            s->dropped = true;
+        } else if (!stays || s->state != START_LOGIN || !s->logins) {
             start_free(s);
-            continue;
+        } else {
+            CHECK(s->count == 0);
+            s->gone = true;
         }
-        c->starts = s->next;
-        list_remove(&s->node);
-        s->dropped = true;
     }
 }
 
@@ -111,19 +124,56 @@ static struct start *start_alloc(struct conn *c, unsigned count,
     return s;
 }
 
-bool start_covers(const struct start *s, const struct topic *t)
+static struct start_topic *covered(struct start *s, const struct topic *t)
 {
     for (unsigned i = 0; i < s->count; i++)
         if (s->topics[i].topic == t)
-            return true;
+            return &s->topics[i];
+    return NULL;
+}
+
+bool start_mutes(const struct start *s, const struct topic *t)
+{
+    for (unsigned i = 0; i < s->count; i++)
+        if (s->topics[i].topic == t)
+            return !s->topics[i].beside;
     return false;
 }
 
 /* Adds the topic to s, once; count grows within what was allocated. */
-static void cover(struct start *s, struct topic *t)
+static void cover(struct start *s, struct topic *t, bool beside)
 {
-    if (!start_covers(s, t))
-        s->topics[s->count++].topic = t;
+    if (covered(s, t))
+        return;
+    s->topics[s->count].beside = beside;
+    s->topics[s->count++].topic = t;
+}
+
+static bool matches(const struct topic *t, struct slice id)
+{
+    return slice_eq(topic_id(t), id) || ((t->seats.flags & TOPIC_PATTERN) &&
+                                         pattern_matches(topic_id(t), id));
+}
+
+/* Is a message of this id one of its own? */
+static bool wants(const struct start *s, struct slice id)
+{
+    for (unsigned i = 0; i < s->count; i++)
+        if (matches(s->topics[i].topic, id))
+            return true;
+    return false;
+}
+
+/* Items of pages that were for a channel that has been left. */
+static void drop_unwanted(struct start *s)
+{
+    struct start_item **at = &s->rows;
+
+    while (*at)
+        if ((*at)->msg->id.len == 0 || wants(s, (*at)->msg->id))
+            at = &(*at)->next;
+        else
+            drop_item(s, at);
 }
 
 void start_drop_topic(struct conn *c, struct topic *t)
@@ -131,14 +181,15 @@ void start_drop_topic(struct conn *c, struct topic *t)
     struct start *next;
 
     for (struct start *s = c->starts; s; s = next) {
+        struct start_topic *st = covered(s, t);
+
         next = s->next;
-        for (unsigned i = 0; i < s->count; i++)
-            if (s->topics[i].topic == t) {
-                snapshot_drop(s->topics[i].snapshot);
-                s->topics[i] = s->topics[--s->count];
-                s->topics[s->count].snapshot = NULL;
-                break;
-            }
+        if (!st)
+            continue;
+        snapshot_drop(st->snapshot);
+        *st = s->topics[--s->count];
+        s->topics[s->count].snapshot = NULL;
+        drop_unwanted(s);
     }
 }
 
@@ -163,9 +214,12 @@ static int take_seat(struct start *s, struct slice id)
     }
     if (rc == 0 && (t->seats.flags & TOPIC_PATTERN))
         c->extra->patterns++;
-    if (s->name.len && seat_set_name(seat, s->name) < 0)
+    if (s->name.len && seat_set_name(seat, s->name) < 0) {
+        if (rc == 0)
+            conn_leave(c, seat, false);
         return ERR_NOMEM;
-    cover(s, t);
+    }
+    cover(s, t, rc == ERR_EXISTS && !s->has_since);
     return 0;
 }
 
@@ -177,6 +231,23 @@ static int refuse_nomem(struct refusal *why)
         .status = PUBLISHED_UNAVAILABLE,
     };
     return ERR_NOMEM;
+}
+
+/* Gives the seats back that were taken for s. Nothing was said yet. */
+static void undo(struct start *s)
+{
+    struct conn *c = s->conn;
+
+    while (s->count) {
+        struct start_topic *st = &s->topics[s->count - 1];
+        struct seat *seat = seat_find(&st->topic->seats, &c->seats);
+
+        if (seat && !st->beside && !(s->has_since && st->held))
+            conn_leave(c, seat, false);
+        else
+            s->count--;
+    }
+    start_free(s);
 }
 
 int start_new(struct conn *c, const struct subscribe *req,
@@ -199,11 +270,8 @@ int start_new(struct conn *c, const struct subscribe *req,
     uplink_login(c, s);
     return 0;
 fail:
-    if (s) {
-        while (s->count)
-            conn_unsubscribe(c, topic_id(s->topics[s->count - 1].topic));
-        start_free(s);
-    }
+    if (s)
+        undo(s);
     return refuse_nomem(why);
 }
 
@@ -255,7 +323,7 @@ static void one_again(struct conn *c, struct topic *t, enum gap_why why,
         conn_abort(c, "nomem");
         return;
     }
-    cover(s, t);
+    cover(s, t, false);
     s->silent = s->has_reason = true;
     s->reason = (uint8_t)why;
     s->topics[0].from = from;
@@ -915,17 +983,9 @@ void start_rows_out(struct conn *c, uint64_t rows)
     struct start *s = paging(c);
 
     while (s && rows-- && s->rows) {
-        struct start_item *i = s->rows;
-
-        s->rows = i->next;
-        if (!s->rows)
-            s->rows_end = &s->rows;
-        s->rows_bytes -= msg_size(i->msg);
-        c->gw->queued -= msg_size(i->msg);
-        if (!i->hole)
-            s->paged = i->msg->seq;
-        msg_drop(i->msg);
-        free(i);
+        if (!s->rows->hole)
+            s->paged = s->rows->msg->seq;
+        drop_item(s, &s->rows);
     }
 }
 

@@ -46,6 +46,8 @@ struct start_topic {
     uint64_t from, to;
     bool missed; /* something came after since */
     bool paged;  /* and the ring does not reach back so far */
+    bool beside; /* held already: its messages go on until this is said */
+    bool changed; /* a page had a message that a snapshot must follow */
 };
 
 /* A message of a page, or a hole, that waits for the socket. */
@@ -60,7 +62,7 @@ struct start_item {
 struct start {
     struct start *next; /* on the connection, in order */
     struct conn *conn;
-    struct list_node node; /* gateway.ready or .waiting */
+    struct list_node node; /* gateway.ready, .waiting, .paging or .ahead */
     uint8_t state;
     bool silent;   /* made by the gateway itself: the edge hears no ref */
     bool has_since;
@@ -94,11 +96,18 @@ void start_again(struct conn *c, enum gap_why why);
  * offsets from..to, 0 when unknown. */
 void start_topic_again(struct gateway *g, struct topic *t, enum gap_why why,
                        uint64_t from, uint64_t to);
-bool start_covers(const struct start *s, const struct topic *t);
+/* A snapshot of it for all who hold it, in its place among what they get. */
+void start_resnapshot(struct topic *t);
+/* Its messages wait until s is said. */
+bool start_mutes(const struct start *s, const struct topic *t);
 /* A LOGGED_IN of this connection has come; the seq where the link stands. */
 void start_logged_in(struct conn *c);
 /* Decide, if that is all it waits for. */
 void start_kick(struct conn *c);
+/* The link has gone: what it was asked will not be answered. */
+void start_link_down(struct conn *c);
+/* The stream has come further: who read pages ahead of it may go on. */
+void start_seq_moved(struct gateway *g);
 /* Decide for all that wait, now that the link is whole again. */
 void start_decide_waiting(struct gateway *g);
 /* Say what has been decided, a slice a turn. */

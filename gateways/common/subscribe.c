@@ -120,7 +120,8 @@ static uint64_t place(struct conn *c)
     /* The entry at its place has left the ring; what left since was not for
      * it (see deliver_expire). */
     next = ring_at(&g->ring, MAX(c->tick + 1, g->ring.first));
-    return MAX(g->ring.gone_seq, next->msg->seq - 1);
+    return next && next->msg->seq
+               ? MAX(g->ring.gone_seq, next->msg->seq - 1) : g->seq;
 }
 
 struct slice conn_cursor(struct conn *c)

@@ -105,6 +105,11 @@ class Browser:
         """JavaScript that runs before the scripts of every page."""
         self.cdp("Page.addScriptToEvaluateOnNewDocument", source=code)
 
+    def network(self, there):
+        """Takes it from the page, or gives it back."""
+        self.cdp("Network.emulateNetworkConditions", offline=not there, latency=0,
+                 downloadThroughput=-1, uploadThroughput=-1)
+
     def picture(self, path):
         with open(path, "wb") as f:
             f.write(base64.b64decode(self._session("GET", "/screenshot")))

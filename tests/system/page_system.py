@@ -290,6 +290,21 @@ def test_nothing_is_lost_where_streams_are_blocked_too():
     survives_outages("long poll", NO_SOCKET + NO_STREAM)
 
 
+def test_what_is_said_without_a_network_is_sent_once_it_is_back():
+    with World() as w, Browser() as b:
+        b.before_each_page("localStorage.setItem('touchline name', 'jo')")
+        look(w, b)
+        b.network(False)
+        b.type("#text", "from the tunnel\ue007")
+        say(w, "lobby", "anybody there?")
+        b.shows("#talk .pending", "from the tunnel")
+        equal([m["data"] for m in w.json("/v1/history/room/lobby")["messages"]],
+              ["anybody there?"])
+        b.network(True)
+        expect_lines(b, [("ana", "anybody there?"), ("jo", "from the tunnel")])
+        is_clean(w, b, outages=True)
+
+
 # ---- the page itself
 
 def test_it_fits_a_phone():

@@ -108,7 +108,7 @@ def test_on_a_full_disk_reading_and_volatile_publishing_go_on():
     if not may_mount():
         print("     skipped: only root may mount a small disk")
         return
-    w = World(["store.ballast=1M"], start=False)
+    w = World(start=False)
     with small_disk(w, "8m"):
         w.start()
         a_full_disk(w, lambda: fill(w, 300000),
@@ -116,8 +116,13 @@ def test_on_a_full_disk_reading_and_volatile_publishing_go_on():
     w.close()
 
 
+def limit_files(pid, size):
+    subprocess.check_call(["prlimit", f"--pid={pid}",
+                           f"--fsize={'unlimited' if size < 0 else size}:"])
+
+
 def test_files_that_may_not_grow_kill_nobody():
-    with World(["store.ballast=0"]) as w:
+    with World() as w:
         pid, = w.pids("router")
         limit_files(pid, 1 << 20)
         text, answers = "b" * 60000, []
