@@ -126,6 +126,7 @@ enum id_flag { /* what the gateway must know of an id */
     ID_VOLATILE = 1u << 1, /* no history: gaps cannot be repaired */
     ID_REFUSED = 1u << 2,  /* a limit stands against it; code says which */
     ID_SNAPSHOT = 1u << 3, /* state holds the snapshot */
+    ID_PRESENCE = 1u << 4, /* every login and logout changes the snapshot */
 };
 struct frame_logged_in {
     uint32_t conn, gen;

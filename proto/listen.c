@@ -143,6 +143,7 @@ static int open_one(struct listen_set *set, struct endpoint *e, bool admin,
         return ERR_IO;
     }
     a->admin = admin;
+    a->ours = true;
     set->count++;
     return 0;
 }
@@ -233,6 +234,16 @@ int listen_again(struct listen_set *set, const struct listen_set *first,
         set->at[set->count++].fd = fd;
     }
     return 0;
+}
+
+void listen_remove(const struct listen_set *set)
+{
+    static const char prefix[] = "unix:";
+    size_t len = sizeof prefix - 1;
+
+    for (unsigned i = 0; i < set->count; i++)
+        if (set->at[i].ours && strncmp(set->at[i].text, prefix, len) == 0)
+            (void)unlink(set->at[i].text + len);
 }
 
 void listen_close(struct listen_set *set)

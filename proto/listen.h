@@ -20,6 +20,7 @@ enum { LISTEN_ADDRESSES = 32, LISTEN_TEXT_MAX = 128 };
 struct listen_address {
     int fd;
     bool loopback, admin;
+    bool ours; /* opened by this process, not handed to it */
     char text[LISTEN_TEXT_MAX]; /* "127.0.0.1:8000", "unix:/run/x" */
 };
 
@@ -45,5 +46,7 @@ MUST_USE int listen_again(struct listen_set *set,
 unsigned listen_inherited(struct listen_set *set, unsigned worker,
                           unsigned workers);
 void listen_close(struct listen_set *set);
+/* Removes the files of the unix sockets that this process opened. */
+void listen_remove(const struct listen_set *set);
 
 #endif

@@ -398,13 +398,11 @@ static void handle_batch(struct pipe *p, const struct batch_in *in)
     if (in->verdict != BATCH_PASSED && !p->freed && pipe_is_up(p) && p->ops)
         p->ops->batch_end(p->ctx, in->seq);
     tell_drained(p);
-    if (leave(p))
-        return;
-    if (in->flags & BATCH_BYE) {
+    if ((in->flags & BATCH_BYE) && !p->freed) {
         p->left = true;
         pipe_fall(p, "the peer has left");
     }
-    if (!pipe_is_up(p))
+    if (leave(p) || !pipe_is_up(p))
         return;
     want_flush(p);
     plan(p);

@@ -77,6 +77,8 @@ static void put_past(const struct topic *t, struct logged_in_id *out)
 
     if (t->flags & TOPIC_STATEFUL)
         out->flags |= ID_STATEFUL;
+    if (t->flags & TOPIC_PRESENCE)
+        out->flags |= ID_PRESENCE;
     if (!(t->flags & (TOPIC_STORED | TOPIC_PATTERN)))
         out->flags |= ID_VOLATILE;
     if (!past)

@@ -26,6 +26,7 @@ curl|curl
 telnet|telnet
 node|nodejs
 chromium|chromium
+chromedriver|chromium-driver
 /usr/lib/python3/dist-packages/websockets|python3-websockets
 '
 

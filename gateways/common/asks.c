@@ -101,15 +101,16 @@ static void transmit(struct gateway *g, struct ask *k)
     k->sent = true;
 }
 
-void ask_send(struct gateway *g, struct ask *k)
+int ask_send(struct gateway *g, struct ask *k)
 {
     g->asks.bytes += k->frame.len;
     if (k->frame.failed) {
-        pipe_break(g->pipe, "out of memory");
-        return;
+        ask_done(g, k);
+        return ERR_NOMEM;
     }
     if (g->linked)
         transmit(g, k);
+    return 0;
 }
 
 /* The flags of a PUBLISH or ACT stand behind number, conn and gen. */
@@ -204,6 +205,16 @@ static struct ask *may_ask(struct conn *c, enum ask_kind kind, uint32_t ref,
     return k;
 }
 
+/* What could not be written was too long for its field, or for the memory. */
+static int send_or_refuse(struct gateway *g, struct ask *k,
+                          struct refusal *why)
+{
+    if (ask_send(g, k) == 0)
+        return 0;
+    return refuse(why, PUBLISHED_UNAVAILABLE, "server.memory",
+                  "the server is out of memory; try again later");
+}
+
 static int count_refused(struct conn *c, int rc)
 {
     if (rc < 0)
@@ -256,8 +267,7 @@ int conn_publish(struct conn *c, const struct publish *p, uint32_t ref,
         return count_refused(c, ERR_DENIED);
     f.number = k->number;
     frame_write_publish(&k->frame, &f);
-    ask_send(c->gw, k);
-    return 0;
+    return send_or_refuse(c->gw, k, why);
 }
 
 int conn_act(struct conn *c, const char *verb, struct slice channel,
@@ -281,8 +291,7 @@ int conn_act(struct conn *c, const char *verb, struct slice channel,
         return count_refused(c, ERR_DENIED);
     f.number = k->number;
     frame_write_act(&k->frame, &f);
-    ask_send(c->gw, k);
-    return 0;
+    return send_or_refuse(c->gw, k, why);
 }
 
 int conn_fetch(struct conn *c, const struct fetch *want, uint32_t ref,
@@ -309,8 +318,7 @@ int conn_fetch(struct conn *c, const struct fetch *want, uint32_t ref,
     frame_write_fetch(&k->frame, &f);
     for (unsigned i = 0; i < want->count; i++)
         frame_write_id(&k->frame, want->channels[i]);
-    ask_send(c->gw, k);
-    return 0;
+    return send_or_refuse(c->gw, k, why);
 }
 
 int conn_query(struct conn *c, const char *verb, struct slice args,
@@ -323,6 +331,5 @@ int conn_query(struct conn *c, const char *verb, struct slice args,
         return ERR_DENIED;
     f.ref = (uint32_t)k->number;
     frame_write_query(&k->frame, &f);
-    ask_send(c->gw, k);
-    return 0;
+    return send_or_refuse(c->gw, k, why);
 }

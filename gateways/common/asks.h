@@ -50,8 +50,9 @@ void asks_fini(struct asks *a);
  * hand to ask_send(). NULL: no memory. Publications and queries share one
  * numbering; a query's ref on the wire is its number's low half. */
 struct ask *ask_new(struct conn *c, enum ask_kind kind, uint32_t ref);
-/* Sends it now, or when there is a link. */
-void ask_send(struct gateway *g, struct ask *k);
+/* Sends it now, or when there is a link. ERR_NOMEM: its frame could not be
+ * written, nobody has been asked, k is gone. */
+MUST_USE int ask_send(struct gateway *g, struct ask *k);
 /* NULL when nobody asked, or it was given up. */
 struct ask *ask_find(struct gateway *g, uint64_t number);
 struct ask *ask_find_ref(struct gateway *g, uint32_t wire_ref);

@@ -122,6 +122,7 @@ struct gateway {
     /* the link */
     struct joiner *joiner;
     struct pipe *pipe;
+    uint64_t told;  /* LOGGED_INs and SNAPSHOTs so far */
     bool linked;    /* WELCOME has come, the pipe is up */
     bool resyncing; /* between WELCOME and RESYNCED */
     bool draining;

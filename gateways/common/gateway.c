@@ -351,6 +351,13 @@ static int open_listeners(struct process *p, char *why, size_t size)
     return rc;
 }
 
+static void close_listeners(struct process *p)
+{
+    listen_remove(&p->workers[0].listen);
+    for (unsigned i = 0; i < p->count; i++)
+        listen_close(&p->workers[i].listen);
+}
+
 static int complain(const struct process *p, const char *what)
 {
     fprintf(stderr, "touchline-%s: %s\n", p->edge->name, what);
@@ -432,10 +439,10 @@ static int run(struct process *p)
     if (code == EXIT_DONE && !p->cli.check)
         code = serve(p);
     else
-        for (unsigned i = 0; i < p->count; i++)
-            listen_close(&p->workers[i].listen);
+        close_listeners(p);
     for (unsigned i = 0; i < p->count; i++)
         worker_stop(&p->workers[i]);
+    listen_remove(&p->workers[0].listen);
     free(p->workers);
     return code;
 }

@@ -111,6 +111,7 @@ static struct start *start_alloc(struct conn *c, unsigned count,
         return NULL;
     list_init(&s->node);
     s->conn = c;
+    s->told = c->gw->told + 1;
     s->rows_end = &s->rows;
     if (name.len) {
         uint8_t *kept = (uint8_t *)&s->topics[count];
@@ -141,12 +142,11 @@ bool start_mutes(const struct start *s, const struct topic *t)
 }
 
 /* Adds the topic to s, once; count grows within what was allocated. */
-static void cover(struct start *s, struct topic *t, bool beside)
+static void cover(struct start *s, struct topic *t, bool held)
 {
-    if (covered(s, t))
-        return;
-    s->topics[s->count].beside = beside;
-    s->topics[s->count++].topic = t;
+    if (!covered(s, t))
+        s->topics[s->count++] = (struct start_topic){
+            .topic = t, .held = held, .beside = held && !s->has_since};
 }
 
 static bool matches(const struct topic *t, struct slice id)
@@ -219,7 +219,7 @@ static int take_seat(struct start *s, struct slice id)
             conn_leave(c, seat, false);
         return ERR_NOMEM;
     }
-    cover(s, t, rc == ERR_EXISTS && !s->has_since);
+    cover(s, t, rc == ERR_EXISTS);
     return 0;
 }
 
@@ -233,8 +233,8 @@ static int refuse_nomem(struct refusal *why)
     return ERR_NOMEM;
 }
 
-/* Gives the seats back that were taken for s. Nothing was said yet. */
-static void undo(struct start *s)
+/* Gives the seats back that were taken for s. */
+static void undo(struct start *s, bool say)
 {
     struct conn *c = s->conn;
 
@@ -242,12 +242,11 @@ static void undo(struct start *s)
         struct start_topic *st = &s->topics[s->count - 1];
         struct seat *seat = seat_find(&st->topic->seats, &c->seats);
 
-        if (seat && !st->beside && !(s->has_since && st->held))
-            conn_leave(c, seat, false);
+        if (seat && !st->held)
+            conn_leave(c, seat, say);
         else
             s->count--;
     }
-    start_free(s);
 }
 
 int start_new(struct conn *c, const struct subscribe *req,
@@ -270,8 +269,10 @@ int start_new(struct conn *c, const struct subscribe *req,
     uplink_login(c, s);
     return 0;
 fail:
-    if (s)
-        undo(s);
+    if (s) {
+        undo(s, false);
+        start_free(s);
+    }
     return refuse_nomem(why);
 }
 
@@ -311,21 +312,65 @@ void start_again(struct conn *c, enum gap_why why)
     }
 }
 
+void start_settle_again(struct conn *c, enum gap_why why)
+{
+    if (c->flow == FLOW_LIVE)
+        pull_settle(c, pull_limit(c));
+    if (c->state == CONN_OPEN && c->seats.count)
+        start_again(c, why);
+}
+
+/* A start of t alone that the edge did not ask for, behind all others. */
+static struct start *start_silent(struct conn *c, struct topic *t)
+{
+    struct start *s = start_alloc(c, 1, slice_make(NULL, 0));
+
+    if (!s) {
+        conn_abort(c, "nomem");
+        return NULL;
+    }
+    cover(s, t, false);
+    s->silent = true;
+    return s;
+}
+
+/* Takes t out of the start that mutes it, or has that decide anew. False: it
+ * will be told there. */
+static bool take_over(struct conn *c, struct topic *t)
+{
+    for (struct start *s = c->starts; s; s = s->next) {
+        if (!start_mutes(s, t))
+            continue;
+        if (s->said) {
+            start_drop_topic(c, t);
+            return true;
+        }
+        list_remove(&s->node);
+        s->state = START_LOGIN;
+        s->has_reason |= !s->has_since && s->silent;
+        return false;
+    }
+    return true;
+}
+
 static void one_again(struct conn *c, struct topic *t, enum gap_why why,
                       uint64_t from, uint64_t to)
 {
+    bool muted = conn_muted(c, t);
+    uint64_t limit = pull_limit(c);
     struct start *s;
 
-    if (c->state != CONN_OPEN || conn_muted(c, t))
+    if (c->state != CONN_OPEN || (muted && !take_over(c, t)))
         return;
-    s = start_alloc(c, 1, slice_make(NULL, 0));
-    if (!s) {
-        conn_abort(c, "nomem");
+    if (!muted && c->flow == FLOW_LIVE) /* what came in front of the gap */
+        pull_settle(c, limit);
+    s = c->state == CONN_OPEN ? start_silent(c, t) : NULL;
+    if (!s)
         return;
-    }
-    cover(s, t, false);
-    s->silent = s->has_reason = true;
+    s->has_reason = true;
     s->reason = (uint8_t)why;
+    if (muted || limit < ring_end(&c->gw->ring))
+        return; /* more than that is missed: how much is unknown */
     s->topics[0].from = from;
     s->topics[0].to = to;
 }
@@ -340,6 +385,37 @@ void start_topic_again(struct gateway *g, struct topic *t, enum gap_why why,
     while ((seat = seat_next_of_topic(&it)))
         one_again(CONTAINER_OF(seat->conn, struct conn, seats), t, why, from,
                   to);
+}
+
+void start_volatile_again(struct conn *c)
+{
+    struct seat_iter it = seats_of_conn(&c->seats);
+    struct seat *seat;
+
+    while (c->state == CONN_OPEN && (seat = seat_next_of_conn(&it)))
+        if (topic_of_seat(seat)->seats.flags & TOPIC_VOLATILE)
+            one_again(c, topic_of_seat(seat), GAP_VOLATILE, 0, 0);
+}
+
+/* Its messages go on: the snapshot has its place among them. */
+static void resnapshot(struct conn *c, struct topic *t)
+{
+    struct start *s;
+
+    if (c->state != CONN_OPEN || !(t->seats.flags & TOPIC_STATEFUL))
+        return;
+    s = start_silent(c, t);
+    if (s)
+        s->topics[0].beside = true;
+}
+
+void start_resnapshot(struct topic *t)
+{
+    struct seat_iter it = seats_of_topic(&t->seats);
+    struct seat *seat;
+
+    while ((seat = seat_next_of_topic(&it)))
+        resnapshot(CONTAINER_OF(seat->conn, struct conn, seats), t);
 }
 
 /* ---- the decision ------------------------------------------------------ */
@@ -364,6 +440,14 @@ static bool hopeless(const struct start *s, enum gap_why *why)
     else
         return false;
     return true;
+}
+
+/* Every message of it above this seq is in the ring. Of a pattern the ring
+ * counts as a whole: what left it may have been one of its ids'. */
+static uint64_t floor_of(const struct gateway *g, const struct topic *t)
+{
+    return t->seats.flags & TOPIC_PATTERN ? MAX(t->floor, g->ring.gone_seq)
+                                          : t->floor;
 }
 
 static void judge_volatile(struct start_topic *st, const struct start *s)
@@ -401,7 +485,7 @@ static void judge_kept(struct start_topic *st, const struct start *s)
             st->verdict = START_FRESH;
         }
     }
-    st->paged = st->missed && t->floor > since;
+    st->paged = st->missed && floor_of(s->conn->gw, t) > since;
 }
 
 static void judge(struct start *s)
@@ -416,6 +500,8 @@ static void judge(struct start *s)
         st->gap = lost;
         st->why = (uint8_t)why;
         st->missed = st->paged = false;
+        if (lost && s->silent && st->from) /* what was muted since, as well */
+            st->to = MAX(st->to, topic_past(st->topic)->last_offset);
         if (st->verdict == START_FRESH)
             continue;
         if (st->topic->seats.flags & TOPIC_VOLATILE)
@@ -472,7 +558,7 @@ static bool ask_snapshots(struct start *s)
 
     for (unsigned i = 0; i < s->count; i++)
         if (wants_snapshot(&s->topics[i]))
-            stale |= !topic_snapshot_is_fresh(s->topics[i].topic);
+            stale |= !topic_snapshot_is_fresh(s->topics[i].topic, s->told);
     if (!stale)
         return false;
     for (unsigned i = 0; i < s->count; i++) {
@@ -480,7 +566,8 @@ static bool ask_snapshots(struct start *s)
         bool asked = t->seats.flags & TOPIC_SNAP_ASKED;
 
         s->topics[i].paged = wants_snapshot(&s->topics[i]) &&
-                             (s->asked || (!topic_snapshot_is_fresh(t) && !asked));
+                             (s->asked ||
+                              (!topic_snapshot_is_fresh(t, s->told) && !asked));
         ids.count = (uint16_t)(ids.count + s->topics[i].paged);
     }
     s->asked = s->count > 1;
@@ -538,6 +625,13 @@ static void decide(struct start *s)
         return;
     if (s->state != START_LOGIN && s->state != START_SNAP)
         return;
+    if (s->gone) {
+        struct conn *c = s->conn;
+
+        start_free(s);
+        start_kick(c);
+        return;
+    }
     drop_snapshots(s);
     judge(s);
     if (split(s) < 0) {
@@ -553,21 +647,49 @@ static void decide(struct start *s)
     place(s);
 }
 
+struct start *start_of_login(const struct conn *c)
+{
+    struct start *s = c->starts;
+
+    while (s && !(s->state == START_LOGIN && s->logins))
+        s = s->next;
+    return s;
+}
+
 void start_logged_in(struct conn *c)
 {
-    for (struct start *s = c->starts; s; s = s->next)
-        if (s->state == START_LOGIN && s->logins) {
-            s->logins--;
-            break;
-        }
-    if (c->starts)
-        decide(c->starts);
+    struct start *s = start_of_login(c);
+
+    if (s) {
+        s->logins--;
+        s->told = c->gw->told;
+    }
+    start_kick(c);
+}
+
+void start_refused(struct start *s)
+{
+    undo(s, true);
+    s->gone = true;
 }
 
 void start_kick(struct conn *c)
 {
     if (c->starts)
         decide(c->starts);
+}
+
+void start_link_down(struct conn *c)
+{
+    struct start *next;
+
+    for (struct start *s = c->starts; s; s = next) {
+        next = s->next;
+        if (s->gone)
+            start_free(s);
+        else
+            s->logins = s->state == START_LOGIN;
+    }
 }
 
 static void decide_list(struct list_node *list)
@@ -667,6 +789,14 @@ static void tell_all(struct start *s, uint64_t seq, bool resumed)
     free(ids);
 }
 
+/* What the pages said needs a snapshot behind it. */
+static void tell_later(struct start *s)
+{
+    for (unsigned i = 0; i < s->count && s->conn->state == CONN_OPEN; i++)
+        if (s->topics[i].changed)
+            resnapshot(s->conn, s->topics[i].topic);
+}
+
 static void finish(struct start *s)
 {
     struct conn *c = s->conn;
@@ -674,14 +804,17 @@ static void finish(struct start *s)
     bool silent = s->silent;
     uint32_t ref = s->ref;
 
+    tell_later(s);
     start_free(s);
     c->flow = FLOW_LIVE;
     conn_set_lagging(c, true);
+    if (c->state != CONN_OPEN)
+        return;
     conn_dirty(c);
     if (!silent && g->edge->started)
         g->edge->started(c, ref);
-    if (c->starts && c->state == CONN_OPEN)
-        decide(c->starts);
+    if (c->state == CONN_OPEN)
+        start_kick(c);
 }
 
 static void read_pages(struct start *s, enum start_state state)
@@ -725,7 +858,9 @@ static bool still_holds(const struct start *s)
 
     for (unsigned i = 0; i < s->count; i++)
         if (!s->topics[i].paged && !s->topics[i].gap &&
-            s->topics[i].missed && s->topics[i].topic->floor > seq)
+            (s->topics[i].missed ||
+             topic_past(s->topics[i].topic)->last_seq > seq) &&
+            floor_of(s->conn->gw, s->topics[i].topic) > seq)
             return false;
     return s->tick + 1 >= s->conn->gw->ring.first || resumes(s);
 }
@@ -741,13 +876,10 @@ static void say(struct start *s)
         decide(s);
         return;
     }
-    if (s->late) {
-        pull_settle(c, s->tick);
-        if (c->state != CONN_OPEN)
-            return;
-    }
     s->saying = true;
-    if (!s->silent)
+    if (s->late)
+        pull_settle(c, s->tick);
+    if (!s->silent && !s->dropped)
         edge->subscribed(c, s->ref);
     s->said = true;
     if (!s->dropped)
@@ -800,7 +932,8 @@ static void fetch(struct start *s)
         frame_write_id(&k->frame, topic_id(s->topics[i].topic));
     s->fetch = k->number;
     g->fetches++;
-    ask_send(g, k);
+    if (ask_send(g, k) < 0)
+        conn_abort(s->conn, "nomem");
 }
 
 void start_fetch_next(struct gateway *g)
@@ -809,6 +942,17 @@ void start_fetch_next(struct gateway *g)
 
     while (g->fetches < FETCHES_MAX && (n = list_pop(&g->paging)))
         fetch(CONTAINER_OF(n, struct start, node));
+}
+
+void start_seq_moved(struct gateway *g)
+{
+    struct list_node mine;
+    struct list_node *n;
+
+    list_init(&mine);
+    list_splice_tail(&mine, &g->ahead);
+    while ((n = list_pop(&mine)))
+        start_advance(CONTAINER_OF(n, struct start, node)->conn);
 }
 
 static struct start *paging(const struct conn *c)
@@ -842,16 +986,25 @@ static struct start_item *add_item(struct start *s, struct msg *m)
     return i;
 }
 
+/* The state is not what this message alone makes of it. */
+static void note_change(struct start *s, const struct msg *m)
+{
+    for (unsigned i = 0; m->flags & MSG_RESNAPSHOT && i < s->count; i++)
+        if (slice_eq(topic_id(s->topics[i].topic), m->id))
+            s->topics[i].changed = true;
+}
+
 /* Takes m. */
 void start_row(struct conn *c, uint64_t number, struct msg *m)
 {
     struct start *s = paging(c);
 
-    if (!s || s->fetch != number) {
+    if (!s || s->fetch != number || !wants(s, m->id)) {
         msg_drop(m);
         return;
     }
-    (void)add_item(s, m);
+    if (add_item(s, m))
+        note_change(s, m);
 }
 
 /* Who asks for all that is kept misses nothing that is not; and what the
@@ -994,7 +1147,7 @@ static bool meets_ring(const struct start *s)
 {
     for (unsigned i = 0; i < s->count; i++)
         if (!(s->topics[i].topic->seats.flags & TOPIC_VOLATILE) &&
-            s->topics[i].topic->floor > s->paged)
+            floor_of(s->conn->gw, s->topics[i].topic) > s->paged)
             return false;
     return true;
 }
@@ -1011,19 +1164,17 @@ static void replay_rest(struct start *s)
          t <= c->tick && !s->dropped; t++) {
         struct ring_entry *e = ring_at(&g->ring, t);
 
-        if (!e || (e->msg->flags & MSG_NOTICE))
+        if (!e || !wants(s, e->msg->id))
             continue;
-        for (unsigned i = 0; i < s->count; i++) {
-            const struct topic *held = s->topics[i].topic;
-
-            if (held != e->topic && !((held->seats.flags & TOPIC_PATTERN) &&
-                pattern_matches(topic_id(held), e->msg->id)))
-                continue;
-            outvec_reset(v);
-            if (g->edge->put(c, e->msg, PUT_REPLAY, v) == PUT_OK)
-                outvec_copy(v, 0, v->bytes, conn_out(c));
-            break;
+        if (e->msg->flags & MSG_NOTICE) {
+            if (slice_eq(e->msg->kind, SLICE("gap")))
+                pull_notice(c, e);
+            continue;
         }
+        outvec_reset(v);
+        if (g->edge->put(c, e->msg, PUT_REPLAY, v) == PUT_OK)
+            outvec_copy(v, 0, v->bytes, conn_out(c));
+        note_change(s, e->msg);
     }
 }
 
@@ -1033,13 +1184,14 @@ static void end_replay(struct start *s)
     struct gateway *g = c->gw;
     struct slice *ids = malloc((s->count + 1) * sizeof *ids);
 
-    pull_settle(c, ring_end(&g->ring));
-    if (!ids || c->state != CONN_OPEN) {
-        free(ids);
+    if (!ids) {
+        conn_abort(c, "nomem");
         return;
     }
     s->saying = true;
-    replay_rest(s);
+    pull_settle(c, ring_end(&g->ring));
+    if (!s->dropped)
+        replay_rest(s);
     for (unsigned i = 0; i < s->count && !s->dropped; i++)
         ids[i] = topic_id(s->topics[i].topic);
     tell_group(s, NOTICE_RESUMED, ids, s->count, g->seq);
@@ -1055,6 +1207,12 @@ void start_advance(struct conn *c)
     if (!s || s->rows || s->fetch || c->state != CONN_OPEN)
         return;
     s->paged = MAX(s->paged, s->seq);
+    s->pages_done |= s->count == 0;
+    if (s->paged > c->gw->seq) { /* the stream would bring it once more */
+        list_remove(&s->node);
+        list_add_tail(&c->gw->ahead, &s->node);
+        return;
+    }
     if (!s->pages_done || !meets_ring(s)) {
         s->pages_done = false;
         list_remove(&s->node);

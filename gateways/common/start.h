@@ -46,7 +46,8 @@ struct start_topic {
     uint64_t from, to;
     bool missed; /* something came after since */
     bool paged;  /* and the ring does not reach back so far */
-    bool beside; /* held already: its messages go on until this is said */
+    bool held;   /* before this request already */
+    bool beside; /* its messages go on until this is said */
     bool changed; /* a page had a message that a snapshot must follow */
 };
 
@@ -70,6 +71,7 @@ struct start {
     bool said;     /* subscribed() and the notices have been */
     bool saying;   /* the edge is being told: not to be freed just now */
     bool dropped;  /* the connection closed meanwhile: free it afterwards */
+    bool gone;     /* all channels were left; it only takes its LOGGED_IN */
     bool asked;    /* for snapshots, once */
     bool has_reason; /* whatever since says: a gap, because of reason */
     uint8_t reason;  /* enum gap_why */
@@ -77,6 +79,8 @@ struct start {
     uint64_t fetch; /* number of the FETCH under way, or 0 */
     uint32_t ref;
     uint32_t logins; /* LOGGED_IN still to come */
+    uint64_t told;   /* gateway.told of the LOGGED_IN: snapshots from then on
+                        know of this connection */
     struct position since;
     uint64_t seq, tick; /* the place, from READY on */
     uint64_t paged;     /* everything up to this seq has been put */
@@ -92,16 +96,25 @@ MUST_USE int start_new(struct conn *c, const struct subscribe *s,
                        struct refusal *why);
 /* All that a connection holds begins anew: the epoch has changed. */
 void start_again(struct conn *c, enum gap_why why);
+/* The same, once it has been given what came before. */
+void start_settle_again(struct conn *c, enum gap_why why);
 /* One topic of all its connections: messages without history were missed;
  * offsets from..to, 0 when unknown. */
 void start_topic_again(struct gateway *g, struct topic *t, enum gap_why why,
                        uint64_t from, uint64_t to);
+/* The same for all that this connection holds without history. */
+void start_volatile_again(struct conn *c);
 /* A snapshot of it for all who hold it, in its place among what they get. */
 void start_resnapshot(struct topic *t);
 /* Its messages wait until s is said. */
 bool start_mutes(const struct start *s, const struct topic *t);
+/* Which request the next LOGGED_IN answers. NULL: none. */
+struct start *start_of_login(const struct conn *c);
 /* A LOGGED_IN of this connection has come; the seq where the link stands. */
 void start_logged_in(struct conn *c);
+/* The router has refused it: its channels are left, but for those held before
+ * it, and nothing more is said of it. */
+void start_refused(struct start *s);
 /* Decide, if that is all it waits for. */
 void start_kick(struct conn *c);
 /* The link has gone: what it was asked will not be answered. */

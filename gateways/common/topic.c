@@ -6,7 +6,8 @@
 #include "base/check.h"
 #include "base/err.h"
 
-struct snapshot *snapshot_new(uint64_t seq, uint64_t tick, struct slice state)
+struct snapshot *snapshot_new(uint64_t seq, uint64_t tick, uint64_t told,
+                              struct slice state)
 {
     struct snapshot *s = malloc(sizeof *s + state.len);
 
@@ -15,6 +16,7 @@ struct snapshot *snapshot_new(uint64_t seq, uint64_t tick, struct slice state)
     s->refs = 1;
     s->seq = seq;
     s->tick = tick;
+    s->told = told;
     s->len = state.len;
     if (state.len)
         memcpy(s->state, state.ptr, state.len);
@@ -74,6 +76,14 @@ struct topic_past *topic_past_make(struct topic *t)
     return t->past_;
 }
 
+void topic_begin_anew(struct topic *t, uint64_t seq)
+{
+    t->floor = t->seats.flags & TOPIC_WATCHED ? seq : 0;
+    topic_drop_snapshot(t);
+    if (t->past_)
+        *t->past_ = (struct topic_past){.fanout = t->past_->fanout};
+}
+
 int topic_set_snapshot(struct topic *t, struct snapshot *s)
 {
     struct topic_past *past = s ? topic_past_make(t) : NULL;
@@ -95,10 +105,12 @@ void topic_drop_snapshot(struct topic *t)
     t->past_->snapshot = NULL;
 }
 
-bool topic_snapshot_is_fresh(const struct topic *t)
+bool topic_snapshot_is_fresh(const struct topic *t, uint64_t told)
 {
     const struct snapshot *s = topic_past(t)->snapshot;
 
+    if (s && (t->seats.flags & TOPIC_PRESENCE) && s->told < told)
+        return false;
     return s && t->newest <= s->tick;
 }
 

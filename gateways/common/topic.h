@@ -20,6 +20,7 @@ enum topic_flag {
     TOPIC_VOLATILE = 1u << 2,
     TOPIC_PATTERN = 1u << 3,
     TOPIC_SNAP_ASKED = 1u << 4, /* a SNAP of it is under way */
+    TOPIC_PRESENCE = 1u << 5,   /* logins change its snapshot */
 };
 
 /* Snapshots are shared by all who start with them. */
@@ -27,11 +28,13 @@ struct snapshot {
     uint32_t refs;
     uint64_t seq;
     uint64_t tick; /* the ring's end when it came */
+    uint64_t told; /* gateway.told when it came */
     size_t len;
     uint8_t state[]; /* JSON */
 };
 /* NULL: no memory. */
-struct snapshot *snapshot_new(uint64_t seq, uint64_t tick, struct slice state);
+struct snapshot *snapshot_new(uint64_t seq, uint64_t tick, uint64_t told,
+                              struct slice state);
 struct snapshot *snapshot_hold(struct snapshot *s);
 void snapshot_drop(struct snapshot *s); /* NULL is fine */
 
@@ -65,11 +68,14 @@ static inline const struct topic_past *topic_past(const struct topic *t)
 }
 /* To be written. NULL: no memory. */
 struct topic_past *topic_past_make(struct topic *t);
+/* Another epoch, at this seq: what was known means nothing. */
+void topic_begin_anew(struct topic *t, uint64_t seq);
 /* Takes s. */
 MUST_USE int topic_set_snapshot(struct topic *t, struct snapshot *s);
 void topic_drop_snapshot(struct topic *t);
-/* It has one, and nothing has come since. */
-bool topic_snapshot_is_fresh(const struct topic *t);
+/* It has one, and nothing has come since. Where it says who is there it must
+ * also have come at `told` or later: who logged in then is in it. */
+bool topic_snapshot_is_fresh(const struct topic *t, uint64_t told);
 
 static inline struct slice topic_id(const struct topic *t)
 {

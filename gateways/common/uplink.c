@@ -20,18 +20,22 @@ enum { IDS_PER_FRAME = 256 };
  * way, only they count. */
 static void advance(struct gateway *g, uint64_t seq)
 {
-    if (!g->resyncing && seq > g->seq)
-        g->seq = seq;
+    if (g->resyncing || seq <= g->seq)
+        return;
+    g->seq = seq;
+    start_seq_moved(g);
 }
 
 /* ---- logins ------------------------------------------------------------ */
 
+/* Who is in a room is asked for behind the login, once for all who come
+ * meanwhile. */
 static void write_login_id(struct buf *b, const struct topic *t, bool want)
 {
     struct login_id id = {.id = topic_id(t)};
 
-    if (want && !topic_snapshot_is_fresh(t) &&
-        !(t->seats.flags & TOPIC_SNAP_ASKED))
+    if (want && !topic_snapshot_is_fresh(t, 0) &&
+        !(t->seats.flags & (TOPIC_SNAP_ASKED | TOPIC_PRESENCE)))
         id.flags = LOGIN_WANT_SNAPSHOT;
     frame_write_login_id(b, &id);
 }
@@ -156,6 +160,9 @@ static int on_logged_in_id(struct gateway *g, uint8_t flags, uint64_t seq,
         return 0;
     if (again && (i->flags & ID_VOLATILE) && !known)
         check_volatile(g, t, i);
+    t = topics_find(&g->topics, i->id); /* its last reader may be cut */
+    if (!t)
+        return 0;
     if (!known && (!again || (i->flags & ID_VOLATILE) || t->floor == 0 ||
                    t->floor == UINT64_MAX))
         t->floor = seq;
@@ -164,9 +171,11 @@ static int on_logged_in_id(struct gateway *g, uint8_t flags, uint64_t seq,
         t->seats.flags |= TOPIC_STATEFUL;
     if (i->flags & ID_VOLATILE)
         t->seats.flags |= TOPIC_VOLATILE;
+    if (i->flags & ID_PRESENCE)
+        t->seats.flags |= TOPIC_PRESENCE;
     if (i->flags & ID_SNAPSHOT) {
         int rc = topic_set_snapshot(t, snapshot_new(seq, ring_end(&g->ring),
-                                                    i->state));
+                                                    g->told, i->state));
 
         if (rc < 0)
             return rc;
@@ -174,18 +183,17 @@ static int on_logged_in_id(struct gateway *g, uint8_t flags, uint64_t seq,
     return note_past(t, i);
 }
 
-/* The router refused an id: the whole request fails. */
+/* The router refused an id: the whole request fails, once. */
 static void refused_login(struct conn *c, const struct logged_in_id *i)
 {
     struct gateway *g = c->gw;
-    struct topic *t = topics_find(&g->topics, i->id);
-    struct seat *seat = t ? seat_find(&t->seats, &c->seats) : NULL;
-    uint32_t ref = c->starts ? c->starts->ref : 0;
+    struct start *s = start_of_login(c);
 
+    if (!s || s->gone)
+        return;
     stat_add(&g->stats, STAT_SUBSCRIBE_REFUSED, 1);
-    if (seat)
-        conn_leave(c, seat, false);
-    g->edge->subscribe_failed(c, ref, "channels.full", i->state);
+    start_refused(s);
+    g->edge->subscribe_failed(c, s->ref, "channels.full", i->state);
 }
 
 static int on_logged_in(struct gateway *g, struct slice body)
@@ -198,6 +206,7 @@ static int on_logged_in(struct gateway *g, struct slice body)
     if (rc < 0)
         return rc;
     advance(g, f.seq);
+    g->told++;
     c = conn_by_name(g, f.conn, f.gen);
     while (f.count--) {
         rc = frame_next_logged_in(&f, &i);
@@ -223,11 +232,12 @@ static int on_snapshot(struct gateway *g, struct slice body)
     if (rc < 0)
         return rc;
     advance(g, f.seq);
+    g->told++;
     t = topics_find(&g->topics, f.id);
     if (!t)
         return 0;
     rc = topic_set_snapshot(t, snapshot_new(f.seq, ring_end(&g->ring),
-                                            f.state));
+                                            g->told, f.state));
     t->seats.flags &= ~(uint32_t)TOPIC_SNAP_ASKED;
     if (rc == 0)
         start_decide_waiting(g);
@@ -244,16 +254,21 @@ static int on_deliver(struct gateway *g, struct slice body)
 
     if (rc < 0)
         return rc;
-    g->seq = MAX(g->seq, p.seq);
+    if (id_problem(p.id))
+        return ERR_FRAME;
     if (p.flags & MSG_NOTICE)
-        p.seq = g->seq;
-    else if (p.flags & MSG_STORED)
-        g->served = p.seq;
+        p.seq = MAX(g->seq, p.seq);
     rc = msg_new(&m, &p);
     if (rc < 0)
         return rc;
-    deliver(g, m);
+    rc = deliver(g, m);
     msg_drop(m);
+    if (rc < 0)
+        return 0; /* the link begins anew, from what has been served */
+    g->seq = MAX(g->seq, p.seq);
+    if (p.flags & MSG_STORED)
+        g->served = MAX(g->served, p.seq);
+    start_seq_moved(g);
     return 0;
 }
 
@@ -305,8 +320,9 @@ static int on_row(struct gateway *g, struct slice body)
         return rc;
     k = ask_find_ref(g, ref);
     c = k ? conn_by_name(g, k->conn, k->gen) : NULL;
-    if (!c || c->state != CONN_OPEN)
+    if (!c || c->state != CONN_OPEN || p.seq <= k->row_seq)
         return 0;
+    k->row_seq = p.seq;
     rc = msg_new(&m, &p);
     if (rc < 0)
         return rc;
@@ -319,6 +335,57 @@ static int on_row(struct gateway *g, struct slice body)
     return 0;
 }
 
+/* Messages of any id may be missing: whoever holds something begins anew, and
+ * the ring answers for nothing that came before. */
+static void any_hole(struct gateway *g, const struct frame_hole *h)
+{
+    struct map_iter it = map_iter(&g->topics.by_id);
+    struct map_node *n;
+
+    for (uint32_t i = 0; i < g->conns_used; i++)
+        if (g->conns[i] && g->conns[i]->state == CONN_OPEN)
+            start_settle_again(g->conns[i], GAP_DAMAGED);
+    while (map_next(&it, &n)) {
+        struct topic *t = CONTAINER_OF(n, struct topic, by_id);
+
+        if (t->floor)
+            t->floor = MAX(t->floor, h->seq);
+    }
+}
+
+/* Among what was missed: the gap gets its place in the ring, in front of the
+ * messages behind it, for all who hold the id, now or by a cursor. */
+static int stream_hole(struct gateway *g, const struct frame_hole *h)
+{
+    struct deliver_gap gap = {h->from, h->to};
+    struct msg_parts p = {
+        .flags = MSG_NOTICE,
+        .seq = g->seq,
+        .id = h->id,
+        .kind = SLICE("gap"),
+        .data = slice_make(&gap, sizeof gap),
+    };
+    struct topic *t;
+    struct msg *m;
+    int rc;
+
+    if (h->id.len == 0) {
+        any_hole(g, h);
+        return 0;
+    }
+    if (id_problem(h->id))
+        return ERR_FRAME;
+    rc = msg_new(&m, &p);
+    if (rc < 0)
+        return rc;
+    rc = deliver(g, m);
+    msg_drop(m);
+    t = topics_find(&g->topics, h->id);
+    if (rc == 0 && t)
+        start_resnapshot(t);
+    return 0;
+}
+
 static int on_hole(struct gateway *g, struct slice body)
 {
     struct frame_hole f;
@@ -328,9 +395,11 @@ static int on_hole(struct gateway *g, struct slice body)
 
     if (rc < 0)
         return rc;
+    if (f.ref == 0)
+        return stream_hole(g, &f);
     k = ask_find_ref(g, f.ref);
     c = k ? conn_by_name(g, k->conn, k->gen) : NULL;
-    if (!c || c->state != CONN_OPEN)
+    if (!c || c->state != CONN_OPEN || f.seq < k->row_seq)
         return 0;
     if (k->kind == ASK_PAGE)
         start_hole(c, k->number, &f);
@@ -400,9 +469,15 @@ static int on_kick(struct gateway *g, struct slice body)
 /* ---- the link itself --------------------------------------------------- */
 
 /* Nothing that clients know of positions is worth anything any more. */
-static void epoch_changed(struct gateway *g)
+static void epoch_changed(struct gateway *g, uint64_t seq)
 {
+    struct map_iter it;
+    struct map_node *n;
+
     deliver_forget(g);
+    it = map_iter(&g->topics.by_id);
+    while (map_next(&it, &n))
+        topic_begin_anew(CONTAINER_OF(n, struct topic, by_id), seq);
     for (uint32_t i = 0; i < g->conns_used; i++) {
         struct conn *c = g->conns[i];
 
@@ -411,22 +486,21 @@ static void epoch_changed(struct gateway *g)
     }
 }
 
-/* True when positions of before mean nothing now. */
-static bool set_epoch(struct gateway *g, struct slice epoch)
+static void set_epoch(struct gateway *g, struct slice epoch, uint64_t seq)
 {
     struct epoch now = {.text = ""};
     bool first = g->epoch.text[0] == '\0';
 
     memcpy(now.text, epoch.ptr, MIN(epoch.len, (size_t)EPOCH_MAX));
     if (epoch_equal(&now, &g->epoch))
-        return false;
+        return;
     g->epoch = now;
-    g->seq = g->served = 0;
+    g->seq = seq;
+    g->served = 0;
     if (first)
-        return true;
+        return;
     log_warn("link.epoch", "epoch=%s action=tell_all", now.text);
-    epoch_changed(g);
-    return true;
+    epoch_changed(g, seq);
 }
 
 static int on_welcome(struct gateway *g, struct slice body)
@@ -442,8 +516,7 @@ static int on_welcome(struct gateway *g, struct slice body)
     g->router_life = f.life;
     g->linked = g->resyncing = true;
     stat_set(&g->stats, STAT_LINKED, 1);
-    if (set_epoch(g, f.epoch))
-        g->seq = f.seq;
+    set_epoch(g, f.epoch, f.seq);
     log_info("link.up", "epoch=%s seq=%llu served=%llu", g->epoch.text,
              (unsigned long long)f.seq, (unsigned long long)g->served);
     say_all_again(g);
@@ -473,11 +546,12 @@ static void was_stale(struct gateway *g)
     while (map_next(&it, &n)) {
         struct topic *t = CONTAINER_OF(n, struct topic, by_id);
 
-        if (!(t->seats.flags & TOPIC_VOLATILE))
-            continue;
-        t->floor = g->seq;
-        start_topic_again(g, t, GAP_VOLATILE, 0, 0);
+        if (t->seats.flags & TOPIC_VOLATILE)
+            t->floor = g->seq;
     }
+    for (uint32_t i = 0; i < g->conns_used; i++)
+        if (g->conns[i] && g->conns[i]->state == CONN_OPEN)
+            start_volatile_again(g->conns[i]);
 }
 
 static int on_resynced(struct gateway *g, struct slice body)
@@ -491,6 +565,7 @@ static int on_resynced(struct gateway *g, struct slice body)
     if (!g->resyncing)
         was_stale(g);
     g->resyncing = false;
+    start_seq_moved(g);
     kick_all(g);
     gateway_ready(g);
     return 0;
@@ -503,8 +578,7 @@ static int on_epoch(struct gateway *g, struct slice body)
 
     if (rc < 0)
         return rc;
-    if (set_epoch(g, f.epoch))
-        g->seq = f.seq;
+    set_epoch(g, f.epoch, f.seq);
     kick_all(g);
     return 0;
 }
@@ -597,8 +671,7 @@ static void on_down(void *ctx, const char *why)
     forget_watches(g);
     for (uint32_t i = 0; i < g->conns_used; i++)
         if (g->conns[i])
-            for (struct start *s = g->conns[i]->starts; s; s = s->next)
-                s->logins = s->state == START_LOGIN;
+            start_link_down(g->conns[i]);
 }
 
 static void on_refused(void *ctx, const char *why)

@@ -625,6 +625,29 @@ TEST(newcomers_share_one_snapshot_until_something_happens)
     world_free(w);
 }
 
+TEST(who_comes_to_a_room_is_in_the_snapshot_and_one_serves_all)
+{
+    struct world *w = world();
+    unsigned one = client(w), two = client(w), three = client(w);
+    struct id_says says = {
+        .id = "m", .flags = ID_STATEFUL | ID_PRESENCE, .state = "{1}"};
+
+    subscribe(w, one, "m", NULL, 1);
+    hear_logged_in(100, 0, &says, 1);
+    got(w, one, "[1] snapshot/m={1}@e-100 (1) ");
+    says.state = NULL;
+    subscribe(w, two, "m", NULL, 1);
+    hear_logged_in(100, 0, &says, 1);
+    subscribe(w, three, "m", NULL, 1);
+    hear_logged_in(100, 0, &says, 1);
+    turn(w);
+    said("LOGIN LOGIN SNAP LOGIN ");
+    hear_snapshot("m", 100, "{3}");
+    got(w, two, "[1] snapshot/m={3}@e-100 (1) ");
+    got(w, three, "[1] snapshot/m={3}@e-100 (1) ");
+    world_free(w);
+}
+
 TEST(notices_keep_their_place_among_messages)
 {
     struct world *w = world();
@@ -766,6 +789,10 @@ TEST(a_reader_that_does_not_read_costs_nobody_and_is_cut)
     turn(w);
     EXPECT_INT(stat_get(&w->g->stats, STAT_CUT_QUEUE), 1);
     EXPECT_INT(w->conn[quick]->state, CONN_OPEN);
+    clock_fake_advance(2 * SECOND);
+    turn(w);
+    EXPECT_INT(w->g->open, 1);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_STALLED), 0);
     world_free(w);
 }
 
@@ -781,5 +808,328 @@ TEST(what_a_closed_connection_held_is_given_back)
     said("LOGOUT RELEASE ");
     EXPECT_INT(map_count(&w->g->topics.by_id), 0);
     EXPECT_INT(w->g->open, 0);
+    world_free(w);
+}
+
+static void hear_hole(uint32_t ref, const char *id, uint64_t offset,
+                      uint64_t seq)
+{
+    struct frame_hole f = {.ref = ref, .why = HOLE_DAMAGED, .from = offset,
+                           .to = offset, .seq = seq, .id = slice_str(id)};
+    struct buf b = BUF_INIT;
+
+    frame_write_hole(&b, &f);
+    hear(FRAME_HOLE, &b);
+}
+
+TEST(damage_among_what_was_missed_is_told_in_its_place)
+{
+    struct world *w = world();
+    unsigned n = watcher(w), late;
+    const struct id_says says = {.id = "a", .last_seq = 103,
+                                 .last_offset = 103};
+
+    link_.ops.pipe.down(link_.ctx, "gone");
+    hear_welcome("e", 2, 5000);
+    hear_logged_in(5000, LOGIN_RESYNC, &says, 1);
+    hear_message("a", 101, "1");
+    hear_hole(0, "a", 102, 102);
+    hear_message("a", 103, "3");
+    hear_resynced(5000);
+    got(w, n, "[1] snapshot/a@e-100 (1) a:1 gap:damaged:102-102/a@e-101 a:3 ");
+    late = client(w);
+    subscribe(w, late, "a", "e-100", 2);
+    hear_logged_in(5000, 0, &says, 1);
+    got(w, late, "[2] resumed/a@e-100 (2) a:1 "
+                 "gap:damaged:102-102/a@e-101 a:3 ");
+    world_free(w);
+}
+
+TEST(damage_that_names_no_id_is_told_of_all)
+{
+    struct world *w = world();
+    unsigned n = watcher(w);
+    const struct id_says says = {.id = "a", .last_seq = 101,
+                                 .last_offset = 101};
+
+    link_.ops.pipe.down(link_.ctx, "gone");
+    hear_welcome("e", 2, 5000);
+    hear_logged_in(5000, LOGIN_RESYNC, &says, 1);
+    hear_message("a", 101, "1");
+    hear_hole(0, "", 0, 4000);
+    hear_resynced(5000);
+    hear_message("a", 5001, "new");
+    got(w, n, "[1] snapshot/a@e-100 (1) a:1 gap:damaged:0-0/a@e-5000 "
+              "snapshot/a@e-5000 a:new ");
+    world_free(w);
+}
+
+TEST(pages_with_a_retract_end_in_a_snapshot)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+    const struct id_says says = {.id = "m", .flags = ID_STATEFUL,
+                                 .last_seq = 90, .last_offset = 3};
+    struct msg_parts retract = parts("m", 80, "retract");
+    struct buf b = BUF_INIT;
+
+    subscribe(w, n, "m", "e-50", 9);
+    hear_logged_in(100, 0, &says, 1);
+    turn(w);
+    said("LOGIN FETCH ");
+    retract.flags |= MSG_RESNAPSHOT;
+    frame_write_row(&b, link_.ref, &retract);
+    hear(FRAME_ROW, &b);
+    hear_row("m", 90, "p");
+    hear_page_end(false, 100);
+    got(w, n, "[9] resumed/m@e-50 m:retract m:p (9) ");
+    said("SNAP ");
+    hear_message("m", 101, "live");
+    hear_snapshot("m", 101, "{1}");
+    hear_message("m", 102, "more");
+    got(w, n, "m:live snapshot/m={1}@e-101 m:more ");
+    world_free(w);
+}
+
+TEST(a_cursor_can_be_told_when_the_ring_is_empty)
+{
+    struct world *w;
+    unsigned n;
+    const struct id_says says = {.id = "p/*"};
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = client(w);
+    (void)watcher(w);
+    subscribe(w, n, "p/*", NULL, 1);
+    hear_logged_in(100, 0, &says, 1);
+    got(w, n, "[1] snapshot/p/*@e-100 (1) ");
+    hear_message("a", 101, "not ours");
+    turn(w);
+    clock_fake_advance(32 * SECOND);
+    turn(w);
+    EXPECT_INT(w->g->ring.next, w->g->ring.first);
+    EXPECT(slice_eq(conn_cursor(w->conn[n]), SLICE("e-101")));
+    world_free(w);
+    clock_real();
+}
+
+TEST(a_pattern_is_not_resumed_from_what_has_left_the_ring)
+{
+    struct world *w;
+    unsigned n;
+    const struct id_says says = {.id = "p/*"};
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    subscribe(w, client(w), "p/*", NULL, 1);
+    hear_logged_in(100, 0, &says, 1);
+    hear_message("p/a", 101, "1");
+    hear_message("p/a", 102, "2");
+    turn(w);
+    clock_fake_advance(32 * SECOND);
+    turn(w);
+    hear_message("p/a", 103, "3");
+    n = client(w);
+    subscribe(w, n, "p/*", "e-101", 2);
+    hear_logged_in(103, 0, &says, 1);
+    turn(w);
+    hear_row("p/a", 102, "2");
+    hear_row("p/a", 103, "3");
+    hear_page_end(false, 103);
+    got(w, n, "[2] resumed/p/*@e-101 p/a:2 p/a:3 (2) ");
+    world_free(w);
+    clock_real();
+}
+
+TEST(an_epoch_with_smaller_numbers_ends_catching_up)
+{
+    struct world *w = world();
+    unsigned n = watcher(w), late = client(w);
+    const struct id_says says = {.id = "a", .last_seq = 9, .last_offset = 9};
+
+    hear_message("a", 101, "1");
+    got(w, n, "[1] snapshot/a@e-100 (1) a:1 ");
+    link_.ops.pipe.down(link_.ctx, "gone");
+    hear_welcome("f", 2, 10);
+    hear_logged_in(10, LOGIN_RESYNC, &says, 1);
+    hear_resynced(10);
+    turn(w);
+    subscribe(w, late, "a", "f-8", 2);
+    hear_logged_in(10, 0, &says, 1);
+    turn(w);
+    buf_reset(&link_.said);
+    hear_row("a", 9, "9");
+    hear_page_end(false, 10);
+    got(w, late, "[2] resumed/a@f-8 a:9 (2) ");
+    said("");
+    world_free(w);
+}
+
+TEST(an_answer_to_what_was_left_is_not_taken_for_the_next_one)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+    const struct id_says b = {.id = "b"};
+
+    subscribe(w, n, "a", NULL, 1);
+    EXPECT_INT(conn_unsubscribe(w->conn[n], SLICE("")), 0);
+    subscribe(w, n, "b", NULL, 2);
+    hear_logged_in(100, 0, &kept, 1);
+    got(w, n, "");
+    hear_logged_in(105, 0, &b, 1);
+    got(w, n, "[2] snapshot/b@e-105 (2) ");
+    world_free(w);
+}
+
+TEST(asking_again_for_what_is_held_loses_nothing)
+{
+    struct world *w = world();
+    unsigned n = watcher(w);
+
+    got(w, n, "[1] snapshot/a@e-100 (1) ");
+    subscribe(w, n, "a", NULL, 2);
+    hear_message("a", 101, "meanwhile");
+    hear_logged_in(101, 0, &kept, 1);
+    hear_message("a", 102, "after");
+    got(w, n, "a:meanwhile [2] snapshot/a@e-101 (2) a:after ");
+    world_free(w);
+}
+
+TEST(a_page_asked_again_after_a_broken_link_comes_once)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+    const struct id_says says = {.id = "a", .last_seq = 90,
+                                 .last_offset = 30};
+
+    subscribe(w, n, "a", "e-50", 9);
+    hear_logged_in(100, 0, &says, 1);
+    turn(w);
+    hear_row("a", 60, "1");
+    got(w, n, "[9] resumed/a@e-50 ");
+    link_.ops.pipe.down(link_.ctx, "gone");
+    hear_welcome("e", 2, 100);
+    hear_logged_in(100, LOGIN_RESYNC, &says, 1);
+    hear_resynced(100);
+    hear_row("a", 60, "1");
+    hear_row("a", 90, "2");
+    hear_page_end(false, 100);
+    got(w, n, "a:1 a:2 (9) ");
+    world_free(w);
+}
+
+TEST(pages_that_are_ahead_of_the_stream_wait_for_it)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+    const struct id_says says = {.id = "a", .last_seq = 90,
+                                 .last_offset = 30};
+
+    subscribe(w, n, "a", "e-50", 9);
+    hear_logged_in(100, 0, &says, 1);
+    turn(w);
+    hear_row("a", 90, "1");
+    hear_row("a", 105, "2");
+    hear_page_end(false, 105);
+    got(w, n, "[9] resumed/a@e-50 a:1 a:2 ");
+    hear_message("a", 105, "2");
+    hear_message("a", 106, "3");
+    got(w, n, "(9) a:3 ");
+    world_free(w);
+}
+
+TEST(a_channel_left_while_it_catches_up_says_nothing_more)
+{
+    struct world *w = world();
+    unsigned n = watcher(w);
+    const struct id_says says = {.id = "b", .last_seq = 95,
+                                 .last_offset = 5};
+
+    got(w, n, "[1] snapshot/a@e-100 (1) ");
+    subscribe(w, n, "b", "e-90", 2);
+    hear_logged_in(100, 0, &says, 1);
+    turn(w);
+    hear_row("b", 95, "old");
+    EXPECT_INT(conn_unsubscribe(w->conn[n], SLICE("b")), 0);
+    buf_reset(&link_.said);
+    hear_page_end(true, 95);
+    hear_message("a", 101, "live");
+    got(w, n, "[2] (2) a:live ");
+    said("");
+    world_free(w);
+}
+
+TEST(a_refused_request_fails_as_a_whole_under_its_own_ref)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+    const struct id_says page = {.id = "a", .last_seq = 90,
+                                 .last_offset = 30};
+    const struct slice both[] = {SLICE_INIT("b"), SLICE_INIT("c")};
+    const struct id_says says[] = {{.id = "b", .flags = ID_REFUSED},
+                                   {.id = "c"}};
+    struct subscribe s = {.channels = both, .count = 2, .ref = 2};
+    struct refusal why;
+
+    subscribe(w, n, "a", "e-50", 1);
+    hear_logged_in(100, 0, &page, 1);
+    turn(w);
+    EXPECT_INT(conn_subscribe(w->conn[n], &s, &why), 0);
+    hear_logged_in(100, 0, says, 2);
+    got(w, n, "[1] resumed/a@e-50 failed2:channels.full ");
+    EXPECT(!conn_holds(w->conn[n], SLICE("b")));
+    EXPECT(!conn_holds(w->conn[n], SLICE("c")));
+    hear_page_end(false, 100);
+    got(w, n, "(1) ");
+    world_free(w);
+}
+
+TEST(a_gap_without_history_comes_behind_what_was_there_before)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+    struct id_says says = {.id = "v", .flags = ID_VOLATILE};
+
+    subscribe(w, n, "v", NULL, 1);
+    hear_logged_in(100, 0, &says, 1);
+    got(w, n, "[1] snapshot/v@e-100 (1) ");
+    hear_message("v", 101, "before");
+    link_.ops.pipe.down(link_.ctx, "gone");
+    hear_welcome("e", 1, 105);
+    says.last_seq = says.last_offset = 104;
+    hear_logged_in(105, LOGIN_RESYNC, &says, 1);
+    hear_resynced(105);
+    hear_message("v", 106, "after");
+    got(w, n, "v:before gap:volatile:102-104/v@e-105 snapshot/v@e-105 "
+              "v:after ");
+    world_free(w);
+}
+
+TEST(a_request_that_runs_out_of_memory_leaves_nothing_behind)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+    const struct slice ids[] = {SLICE_INIT("a"), SLICE_INIT("b/*"),
+                                SLICE_INIT("c")};
+    struct subscribe s = {.channels = ids, .count = 3, .ref = 2,
+                          .name = SLICE("ana")};
+    struct refusal why;
+    bool failed;
+    int rc;
+
+    for (long i = 0; ; i++) {
+        test_fail_malloc_after(i);
+        rc = conn_subscribe(w->conn[n], &s, &why);
+        failed = test_malloc_failed();
+        if (!failed || rc == 0)
+            break;
+        EXPECT_STR(why.code, "server.memory");
+        EXPECT_INT(conn_channels(w->conn[n]), 0);
+        EXPECT_INT(map_count(&w->g->topics.by_id), 0);
+        EXPECT(w->conn[n]->starts == NULL);
+    }
+    EXPECT_INT(rc, 0);
+    EXPECT_INT(conn_channels(w->conn[n]), 3);
     world_free(w);
 }

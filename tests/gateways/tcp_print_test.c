@@ -120,6 +120,8 @@ TEST(bytes_are_base64_and_json_is_what_it_was)
     m.data = SLICE("{\"a\":\"x\\ny\", \"b\": 1.50}");
     EXPECT_STR(line(&m, SLICE("e1-1")),
                "a e1-1 -: {\"a\":\"x\\ny\", \"b\": 1.50}\r\n");
+    m.data = SLICE("{\"a\":\r\n1}");
+    EXPECT_STR(line(&m, SLICE("e1-1")), "a e1-1 -: {\"a\":  1}\r\n");
 }
 
 TEST(a_match_event_prints_in_the_form_that_publishes_it)

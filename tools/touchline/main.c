@@ -421,12 +421,18 @@ static int supervise(struct supervisor *s)
     return s->failed ? EXIT_FAILED : EXIT_DONE;
 }
 
+static void close_ports(struct supervisor *s)
+{
+    for (unsigned i = 0; i < s->set_count; i++) {
+        listen_remove(&s->sets[i]);
+        listen_close(&s->sets[i]);
+    }
+}
+
 static void end(struct supervisor *s)
 {
     for (unsigned i = 0; i < s->count; i++)
         child_fini(&s->members[i].child);
-    for (unsigned i = 0; i < s->set_count; i++)
-        listen_close(&s->sets[i]);
     for (unsigned i = 0; i < KINDS; i++)
         buf_fini(&s->listens[i]);
     loop_timer_stop(&s->kill_timer);
@@ -470,8 +476,11 @@ static int run(struct supervisor *s)
     }
     if (config_log_init(cfg, "touchline") < 0)
         return complain("the log file cannot be opened");
-    if (s->cli.check)
-        return plan(s, why, sizeof why) < 0 ? complain(why) : check_router(s);
+    if (s->cli.check) {
+        code = plan(s, why, sizeof why) < 0 ? complain(why) : check_router(s);
+        close_ports(s);
+        return code;
+    }
     if (lock_take(cfg->dir, wait_ms, &s->lock_fd, &drained, why,
                   sizeof why) < 0)
         return complain(why);
@@ -486,6 +495,7 @@ static int run(struct supervisor *s)
         code = supervise(s);
         end(s);
     }
+    close_ports(s);
     lock_release(s->lock_fd, cfg->dir);
     return code;
 }

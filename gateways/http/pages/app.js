@@ -197,8 +197,8 @@ function fold(s, m) {
 }
 
 /* The server's state and what came after it. A retract travels with a snapshot
- * behind it, except to who catches up: until there is a newer state, every event
- * at hand that counts is replayed. */
+ * behind it, except to who catches up: until there is a newer state, every
+ * event at hand that counts is replayed. */
 function refold(match) {
     const list = events_of(match);
     const later = list.filter((m) => m.seq > match.at);
