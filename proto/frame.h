@@ -42,9 +42,7 @@ enum login_flag {
     LOGIN_RESYNC = 1u << 0, /* said again by a returning gateway: no answer
                                needed but for the offsets */
 };
-enum login_id_flag {
-    LOGIN_WANT_SNAPSHOT = 1u << 0,
-};
+enum login_id_flag { LOGIN_WANT_SNAPSHOT = 1u << 0 };
 struct frame_login {
     uint32_t conn, gen; /* conn: the gateway's slot, gen: its generation */
     uint8_t flags;      /* enum login_flag */

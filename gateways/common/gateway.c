@@ -466,11 +466,11 @@ int gateway_main(int argc, char **argv, const struct edge *edge)
         .option_count = ARRAY_LEN(options),
     };
     code = cli_parse(&p.cli, argc, argv);
-    if (code >= 0)
-        return code;
-    p.edge_config = config_edge(p.cli.config, edge->name);
-    CHECK(p.edge_config != NULL);
-    code = run(&p);
+    if (code < 0) {
+        p.edge_config = config_edge(p.cli.config, edge->name);
+        CHECK(p.edge_config != NULL);
+        code = run(&p);
+    }
     cli_fini(&p.cli);
     return code;
 }

@@ -127,6 +127,8 @@ static int read_line(struct reader *r, struct slice line)
     if (r->line == 1 && slice_starts(line, SLICE("\xef\xbb\xbf")))
         line = slice_from(line, 3);
     line = slice_trim(line);
+    if (slice_find_byte(line, '\0') < line.len)
+        return syntax_error(r, "a NUL byte");
     if (line.len == 0 || line.ptr[0] == '#' || line.ptr[0] == ';')
         return 0;
     return line.ptr[0] == '[' ? read_section(r, line)

@@ -33,6 +33,7 @@ static struct {
     struct buf frame;
     uint8_t code;
     uint32_t conn, gen, ref; /* of the last LOGIN, FETCH */
+    struct buf login;        /* the last LOGIN */
     bool up, broken;
 } link_;
 static struct config *config;
@@ -108,6 +109,8 @@ void pipe_frame_end(struct pipe *p)
         CHECK(frame_read_login(body, &login) == 0);
         link_.conn = login.conn;
         link_.gen = login.gen;
+        buf_reset(&link_.login);
+        buf_add(&link_.login, body);
     } else if (link_.code == FRAME_FETCH) {
         CHECK(frame_read_fetch(body, &fetch) == 0 && fetch.count > 0);
         link_.ref = fetch.ref;
@@ -350,7 +353,7 @@ static void client_step(struct cursor *in)
     case 2: client_read(who % CLIENTS); break;
     case 3:
         if (peers[who % CLIENTS] >= 0)
-            (void)!write(peers[who % CLIENTS], "input", 5);
+            (void)send(peers[who % CLIENTS], "input", 5, MSG_NOSIGNAL);
         break;
     case 4:
         if (c)
@@ -416,6 +419,35 @@ static void write_logged_in(struct buf *b, struct cursor *in)
 
         frame_write_logged_in_id(b, &id);
     }
+}
+
+/* The answer that an honest router has to the last LOGIN. */
+static void answer_login(uint8_t dice)
+{
+    struct frame_logged_in f = {.conn = link_.conn, .gen = link_.gen,
+                                .seq = gateway->seq};
+    struct frame_login login;
+    struct login_id wanted;
+    struct buf b = BUF_INIT;
+
+    if (frame_read_login(buf_slice(&link_.login), &login) < 0)
+        return;
+    f.flags = login.flags;
+    f.count = login.count;
+    frame_write_logged_in(&b, &f);
+    while (login.count-- && frame_next_login_id(&login, &wanted) == 0) {
+        struct logged_in_id id = {.id = wanted.id, .last_seq = dice >> 2};
+
+        id.flags = slice_starts(wanted.id, SLICE("m/")) ? ID_STATEFUL
+                 : slice_starts(wanted.id, SLICE("v/")) ? ID_VOLATILE : 0;
+        if (id.flags & ID_STATEFUL && dice & 1) {
+            id.flags |= ID_SNAPSHOT;
+            id.state = SLICE("{}");
+        }
+        frame_write_logged_in_id(&b, &id);
+    }
+    hear(FRAME_LOGGED_IN, buf_slice(&b));
+    buf_fini(&b);
 }
 
 static void write_answer(struct buf *b, uint8_t code, struct cursor *in)
@@ -535,12 +567,31 @@ static void step(struct cursor *in)
         clock_fake_advance((int64_t)cursor_u8(in) * SECOND / 8);
     else if (what >= 0x10)
         mood = cursor_u8(in);
-    else if (what >= 0x0e && link_.up)
+    else if (what >= 0x0c)
+        answer_login(cursor_u8(in));
+    else if (what >= 0x0b && link_.up)
         link_.ops.pipe.batch_end(link_.ctx, cursor_u8(in));
     else
         CHECK(loop_step(gateway->loop, 0) == 0);
     if (link_.broken)
         go_down();
+}
+
+/* A link that is whole, and clients who hear two ids each. */
+static void settle(void)
+{
+    struct buf b = BUF_INIT;
+    struct cursor none = cursor_init(SLICE("\0\4"));
+
+    come_up(&none);
+    put_u64(&b, gateway->seq);
+    hear(FRAME_RESYNCED, buf_slice(&b));
+    buf_fini(&b);
+    for (uint8_t i = 0; i < CLIENTS; i++) {
+        client_asks(client_of(i), 0, (uint8_t)(2 * i + 1));
+        answer_login(1);
+    }
+    CHECK(loop_step(gateway->loop, 0) == 0);
 }
 
 static void begin(void)
@@ -574,6 +625,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         peers[i] = -1;
         client_come(i);
     }
+    if (size && data[0] & 1)
+        settle();
     for (unsigned n = 0; n < STEPS_MAX && cursor_left(&in); n++)
         step(&in);
     mood = 0;
@@ -586,5 +639,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     free(gateway);
     link_.up = link_.broken = false;
     buf_fini(&link_.frame);
+    buf_fini(&link_.login);
     return 0;
 }

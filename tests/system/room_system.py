@@ -207,7 +207,7 @@ def test_presence_agrees_on_every_edge():
                   text)
         t.send(b"LEAVE r\r\n")
         t.until(b"OK LEAVE")
-        equal(present(w), (2, [("ana", 2)]))
+        eventually(lambda: present(w) == (2, [("ana", 2)]), "one less")
         check("anon" not in w.ctl("who", "room/r"), "gone everywhere")
 
 

@@ -42,7 +42,8 @@ class Golden:
         that begins with a tab or TIME belongs to a frame: LF."""
         for line in text.removeprefix("\n").removesuffix("\n").split("\n"):
             if line.startswith("> "):
-                self.t.send(line[2:].encode() + b"\r\n")
+                typed = line[2:].replace("EPOCH", self.epoch)
+                self.t.send(typed.encode() + b"\r\n")
             elif line.startswith(("\t", "TIME")):
                 self.expect(line + "\n")
             else:
@@ -122,7 +123,7 @@ OK WHO 0
 OK PING
 > QUIT
 OK QUIT
-""".replace("> LOGIN a EPOCH", "> LOGIN a " + g.epoch))
+""")
         g.closed()
 
 
@@ -231,7 +232,7 @@ ERROR limit.bad: how many: 1 to 1000
 ERROR match.none: there is no match
 > V:2:
 {name}
-{WATCH.decode().strip().join(["> ", ""])}
+> {WATCH.decode().strip()}
 ERROR match.unknown: there is no such match
 > AUTH wrong
 ERROR token.unknown: nobody has this token

@@ -26,6 +26,11 @@ def refused(reply, ref, code):
     check(reply["error"]["text"], "no words for a person")
 
 
+def nobody(w, channel):
+    """All have left it, as the router sees it."""
+    eventually(lambda: w.json("/v1/presence/" + channel)["count"] == 0, "left")
+
+
 # ---- beginning -------------------------------------------------------------
 
 def test_the_first_frame_is_a_welcome():
@@ -95,12 +100,14 @@ def test_subscribe_publish_and_unsubscribe_answer_by_their_refs():
                                    "offset": 1, "from": "ana", "key": "k",
                                    "data": {"n": [1, "é"]}})
         equal(c.say(cmd="unsubscribe", channel="a", ref=3).item(), {"ref": 3, "ok": True})
+        nobody(w, "a")
         equal(w.publish("a", "unheard").json()["reached"], 0)
         refused(c.say(cmd="unsubscribe", channel="a", ref=4).item(), 4, "channel.unknown")
         for n, channel in enumerate(("b", "x/*")):
             c.say(cmd="subscribe", channel=channel).item()
             c.item()
         equal(c.say(cmd="unsubscribe", ref=5).item(), {"ref": 5, "ok": True}, "all")
+        nobody(w, "b")
         equal(w.publish("b", "unheard").json()["reached"], 0)
         equal(w.publish("x/y", "unheard").json()["reached"], 0)
         equal(c.say(cmd="ping", ref=6).item(), {"ref": 6, "ok": True})

@@ -427,14 +427,14 @@ static void close_ports(struct supervisor *s)
         listen_remove(&s->sets[i]);
         listen_close(&s->sets[i]);
     }
+    for (unsigned i = 0; i < KINDS; i++)
+        buf_fini(&s->listens[i]);
 }
 
 static void end(struct supervisor *s)
 {
     for (unsigned i = 0; i < s->count; i++)
         child_fini(&s->members[i].child);
-    for (unsigned i = 0; i < KINDS; i++)
-        buf_fini(&s->listens[i]);
     loop_timer_stop(&s->kill_timer);
     loop_signal_stop(&s->term);
     loop_signal_stop(&s->intr);
@@ -512,10 +512,9 @@ int main(int argc, char **argv)
         .about = "starts the router and its gateways, and keeps them running",
     };
     code = cli_parse(&s->cli, argc, argv);
-    if (code < 0) {
+    if (code < 0)
         code = run(s);
-        cli_fini(&s->cli);
-    }
+    cli_fini(&s->cli);
     free(s);
     return code;
 }
