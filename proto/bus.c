@@ -22,15 +22,17 @@ enum {
     DELIVERIES_A_TURN = 16, /* of one line; then the others get their share */
     REDIAL_MS = 10,
     REDIAL_MOST_MS = 200,
-    CLOSER_STACK = 128 * 1024
+    CLOSER_STACK = 128 * 1024,
+    PLUG_BYTES = 1
 };
 
-/* NNG 1.5 has a race between closing a connection and a message that is just
- * being read from it: the read is forgotten, and from then on every nng_close()
- * of the process hangs. So nobody reads when a socket is closed: the receiver
- * is called off, and after this time whatever was on its way has come to rest
- * in NNG. For the same reason a line has a socket for each direction: a write
- * that fails closes its connection from within NNG. */
+/* NNG 1.5 has a race between closing a connection and a transfer that is just
+ * going on in the other direction, or on the other side of the same one: the
+ * transfer is forgotten, and from then on every nng_close() of the process
+ * hangs. NNG closes by itself when a read or a write fails. So a line has a
+ * socket for each direction, and a plug in the unused one (put_plug). And when
+ * we close, nobody reads: the receiver is called off, and after QUIET_NS
+ * whatever was on its way has come to rest in NNG. */
 #define QUIET_NS     (50 * MILLISECOND)
 #define LINGER_NS    (100 * MILLISECOND)
 #define CLOSER_NAP   (5 * MILLISECOND)
@@ -365,7 +367,7 @@ struct half {
 struct bus_line {
     struct post post;
     struct half in, out;
-    nng_aio *receiver;
+    nng_aio *receiver, *plugger;
     struct slot slots[BUS_WINDOW];
 
     /* lock: */
@@ -442,6 +444,15 @@ static void on_sent(void *arg)
     if (l->want_room)
         put_mail(&l->post);
     unlock(l->post.bus);
+}
+
+/* NNG's thread. */
+static void on_plugged(void *arg)
+{
+    struct bus_line *l = arg;
+
+    if (nng_aio_result(l->plugger) != 0)
+        nng_msg_free(nng_aio_get_msg(l->plugger));
 }
 
 /* NNG's thread. A pair0 socket may see other pipes come and go after the
@@ -558,6 +569,7 @@ static void line_free(struct bus_line *l)
     if (l->in.open)
         (void)nng_close(l->in.sock);
     nng_aio_free(l->receiver);
+    nng_aio_free(l->plugger);
     for (size_t i = 0; i < BUS_WINDOW; i++)
         nng_aio_free(l->slots[i].aio);
     for (unsigned i = 0; i < l->in_count; i++)
@@ -576,6 +588,8 @@ static int line_aios(struct bus_line *l)
 {
     int rv = nng_aio_alloc(&l->receiver, on_received, l);
 
+    if (rv == 0)
+        rv = nng_aio_alloc(&l->plugger, on_plugged, l);
     for (size_t i = 0; i < BUS_WINDOW && rv == 0; i++) {
         l->slots[i].line = l;
         rv = nng_aio_alloc(&l->slots[i].aio, on_sent, &l->slots[i]);
@@ -617,12 +631,28 @@ static int line_new(struct bus_line **ret, struct bus *b, size_t largest,
     if (rv == 0)
         rv = half_open(&l->in, l, largest);
     if (rv == 0)
-        rv = half_open(&l->out, l, 1); /* nothing ever comes there */
+        rv = half_open(&l->out, l, PLUG_BYTES);
     if (rv != 0)
         line_free(l);
     else
         *ret = l;
     return rv;
+}
+
+/* One byte against the direction of our receiving half. The other end never
+ * takes it, and so NNG never reads from that connection again: only a write
+ * can find out there that it is broken. */
+static int put_plug(struct bus_line *l)
+{
+    nng_msg *msg;
+    int rv = nng_msg_alloc(&msg, PLUG_BYTES);
+
+    if (rv != 0)
+        return rv;
+    memset(nng_msg_body(msg), 0, PLUG_BYTES);
+    nng_aio_set_msg(l->plugger, msg);
+    nng_send_aio(l->in.sock, l->plugger);
+    return 0;
 }
 
 static void line_start(struct bus_line *l)
@@ -726,6 +756,8 @@ static int line_open(struct bus_line **ret, struct bus *b, const char *url,
     if (rv == 0)
         rv = listen ? half_listen(&l->out, url, 2)
                     : half_dial(&l->in, url, 2);
+    if (rv == 0)
+        rv = put_plug(l);
     if (rv != 0) {
         bus_line_close(l, BUS_END_NOW);
         return from_nng(rv);
@@ -863,6 +895,7 @@ void bus_line_close(struct bus_line *l, enum bus_end how)
         return;
     stop_mail(&l->post);
     nng_aio_cancel(l->receiver);
+    nng_aio_cancel(l->plugger);
     for (size_t i = 0; i < BUS_WINDOW && how != BUS_END_LINGER; i++)
         nng_aio_cancel(l->slots[i].aio);
     retire(&l->post, clock_ns() + delays[how]);

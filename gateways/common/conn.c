@@ -105,10 +105,33 @@ void conn_extra_done(struct conn *c)
     const struct conn_extra *x = c->extra;
 
     if (!x || x->token || x->patterns || x->forwarded[0] ||
-        list_linked(&x->lagging))
+        x->peer.sin6_family || list_linked(&x->lagging))
         return;
     free(c->extra);
     c->extra = NULL;
+}
+
+static bool peer_of(const struct conn *c, struct endpoint *e)
+{
+    e->len = sizeof e->addr;
+    return getpeername(c->fd, &e->addr.any, &e->len) == 0;
+}
+
+/* Who will leave the count of its address; accept.c has entered it. */
+static int keep_peer(struct conn *c)
+{
+    struct endpoint e;
+
+    if (!c->gw->config->limits.connections_per_address)
+        return 0;
+    if (!peer_of(c, &e))
+        return ERR_IO;
+    if (e.addr.any.sa_family == AF_UNIX)
+        return 0;
+    if (!conn_extra(c))
+        return ERR_NOMEM;
+    memcpy(&c->extra->peer, &e.addr, sizeof c->extra->peer);
+    return 0;
 }
 
 int conn_open(struct gateway *g, int fd, unsigned flags, unsigned listener)
@@ -125,8 +148,7 @@ int conn_open(struct gateway *g, int fd, unsigned flags, unsigned listener)
     seat_side_init(&c->seats);
     list_init(&c->turn);
     wheel_timer_init(&c->timer);
-    rc = take_slot(g, c);
-    if (rc < 0)
+    if ((rc = keep_peer(c)) < 0 || (rc = take_slot(g, c)) < 0)
         goto fail;
     rc = pollset_add(g->sockets, fd,
                      POLLSET_IN | POLLSET_OUT | POLLSET_RDHUP | POLLSET_EDGE,
@@ -141,6 +163,8 @@ int conn_open(struct gateway *g, int fd, unsigned flags, unsigned listener)
     g->edge->opened(c);
     return 0;
 fail:
+    if (c)
+        free(c->extra);
     free(c);
     close(fd);
     return rc;
@@ -195,18 +219,11 @@ static void set_timer(struct conn *c)
 
 static void set_stalled(struct conn *c, bool stalled);
 
-static bool peer_of(const struct conn *c, struct endpoint *e)
-{
-    e->len = sizeof e->addr;
-    return getpeername(c->fd, &e->addr.any, &e->len) == 0;
-}
-
 static void leave_address(struct conn *c)
 {
-    struct endpoint e;
-
-    if (c->gw->config->limits.connections_per_address && peer_of(c, &e))
-        addresses_leave(c->gw, &e.addr.any);
+    if (c->extra && c->extra->peer.sin6_family)
+        addresses_leave(c->gw,
+                        (const struct sockaddr *)(const void *)&c->extra->peer);
 }
 
 /* The socket goes at once; the struct at the end of the turn. */

@@ -4,6 +4,8 @@
 #ifndef TOUCHLINE_GATEWAYS_CORE_H
 #define TOUCHLINE_GATEWAYS_CORE_H
 
+#include <netinet/in.h>
+
 #include "base/loop.h"
 #include "base/stat.h"
 #include "gateways/common/accept.h"
@@ -54,6 +56,8 @@ struct conn_extra {
     int64_t progress_ns; /* when the socket took something last */
     uint16_t patterns;
     char forwarded[48];
+    struct sockaddr_in6 peer; /* who is counted for connections_per_address;
+                                 a reset socket does not know any more */
 };
 
 struct conn {

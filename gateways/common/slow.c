@@ -43,11 +43,14 @@ void slow_tell(struct conn *c)
     struct seat_iter it = seats_of_conn(&c->seats);
     char cursor[CURSOR_TEXT_MAX];
     struct slice place = conn_cursor(c);
+    unsigned held = c->seats.count;
     struct seat *s;
 
     memcpy(cursor, place.ptr, place.len);
     place.ptr = (const uint8_t *)cursor;
-    while (c->state == CONN_OPEN && (s = seat_next_of_conn(&it))) {
+    /* An edge that leaves channels while it is told has heard enough. */
+    while (c->state == CONN_OPEN && c->seats.count == held &&
+           (s = seat_next_of_conn(&it))) {
         const struct topic *t = topic_of_seat(s);
         struct slice id = topic_id(t);
         struct notice n = {.kind = NOTICE_GAP, .channels = &id, .count = 1,

@@ -389,9 +389,12 @@ void start_topic_again(struct gateway *g, struct topic *t, enum gap_why why,
 
 void start_volatile_again(struct conn *c)
 {
-    struct seat_iter it = seats_of_conn(&c->seats);
+    struct seat_iter it;
     struct seat *seat;
 
+    if (c->flow == FLOW_LIVE) /* here, where an edge may leave channels */
+        pull_settle(c, pull_limit(c));
+    it = seats_of_conn(&c->seats);
     while (c->state == CONN_OPEN && (seat = seat_next_of_conn(&it)))
         if (topic_of_seat(seat)->seats.flags & TOPIC_VOLATILE)
             one_again(c, topic_of_seat(seat), GAP_VOLATILE, 0, 0);
@@ -778,7 +781,9 @@ static void tell_all(struct start *s, uint64_t seq, bool resumed)
     for (unsigned i = 0; i < s->count && !s->dropped; i++)
         if (s->topics[i].snapshot)
             tell_state(s, &s->topics[i], seq);
-        else if (s->topics[i].gap || s->topics[i].verdict == START_FRESH)
+    for (unsigned i = 0; i < s->count && !s->dropped; i++)
+        if (!s->topics[i].snapshot &&
+            (s->topics[i].gap || s->topics[i].verdict == START_FRESH))
             ids[nulls++] = topic_id(s->topics[i].topic);
     tell_group(s, NOTICE_SNAPSHOT, ids, nulls, seq);
     for (unsigned i = 0; i < s->count && !s->dropped; i++)
@@ -1063,12 +1068,13 @@ void start_page_end(struct conn *c, uint64_t number, int err, bool more,
         start_advance(c);
 }
 
-static void tell_hole(struct conn *c, const struct start_item *i)
+static void tell_hole(struct conn *c, const struct start_item *i,
+                      struct slice id)
 {
     struct start *s = c->starts;
     struct notice n = {
         .kind = NOTICE_GAP,
-        .channels = &i->msg->id,
+        .channels = &id,
         .count = 1,
         .why = i->why,
         .from = i->from,
@@ -1100,6 +1106,15 @@ static bool put_item(struct conn *c, struct outvec *v,
     return true;
 }
 
+/* One that names no id may have been of any. */
+static void tell_hole_of_all(struct conn *c, const struct start_item *i)
+{
+    const struct start *s = c->starts;
+
+    for (unsigned k = 0; paging(c) == s && k < s->count; k++)
+        tell_hole(c, i, topic_id(s->topics[k].topic));
+}
+
 /* Holes in front of all else go to out, where there is one; an edge that
  * answers once (a poll) keeps them. False: out goes first. */
 static bool tell_holes(struct conn *c)
@@ -1107,8 +1122,15 @@ static bool tell_holes(struct conn *c)
     struct start *s;
 
     while ((s = paging(c)) && s->rows && s->rows->hole) {
-        tell_hole(c, s->rows);
+        struct start_item hole = *s->rows;
+
+        msg_hold(hole.msg); /* told last: an edge may leave the channel */
         start_rows_out(c, 1);
+        if (hole.msg->id.len)
+            tell_hole(c, &hole, hole.msg->id);
+        else
+            tell_hole_of_all(c, &hole);
+        msg_drop(hole.msg);
         if (c->out)
             return false;
     }

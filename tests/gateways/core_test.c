@@ -1,5 +1,6 @@
 /* The common half of a gateway between a scripted router and real sockets:
  * the link is a fake that records what is said and plays what is answered. */
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -276,7 +277,7 @@ static void subscribe_failed(struct conn *c, uint32_t ref, const char *code,
     buf_addf(conn_out(c), "failed%u:%s ", ref, code);
 }
 
-static bool close_on_notice;
+static bool close_on_notice, leave_on_notice;
 
 static void notice(struct conn *c, const struct notice *n)
 {
@@ -293,6 +294,8 @@ static void notice(struct conn *c, const struct notice *n)
     buf_addf(b, "@" SLICE_FMT " ", SLICE_ARG(n->cursor));
     if (close_on_notice)
         conn_close(c, "told enough");
+    if (leave_on_notice)
+        (void)conn_unsubscribe(c, SLICE(""));
 }
 
 static enum put_result put(struct conn *c, struct msg *m, unsigned flags,
@@ -1131,5 +1134,91 @@ TEST(a_request_that_runs_out_of_memory_leaves_nothing_behind)
     }
     EXPECT_INT(rc, 0);
     EXPECT_INT(conn_channels(w->conn[n]), 3);
+    world_free(w);
+}
+
+TEST(an_edge_may_leave_while_it_is_told_what_a_slow_reader_misses)
+{
+    static char big[60000];
+    struct world *w;
+    unsigned n;
+    const struct id_says more = {.id = "b"};
+
+    memset(big, 'x', sizeof big - 1);
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = watcher(w);
+    subscribe(w, n, "b", NULL, 2);
+    hear_logged_in(100, 0, &more, 1);
+    turn(w);
+    for (uint64_t seq = 101; seq <= 140; seq++) {
+        hear_message(seq & 1 ? "a" : "b", seq, big);
+        turn(w);
+    }
+    leave_on_notice = true;
+    clock_fake_advance(2 * SECOND);
+    turn(w);
+    leave_on_notice = false;
+    EXPECT_INT(stat_get(&w->g->stats, STAT_CUT_QUEUE), 1);
+    EXPECT_INT(conn_channels(w->conn[n]), 0);
+    world_free(w);
+    clock_real();
+}
+
+/* Two ends of a connection over loopback. */
+static void tcp_pair(int ends[2])
+{
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof at;
+    int l = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr *any = (struct sockaddr *)(void *)&at;
+
+    CHECK(l >= 0 && bind(l, any, len) == 0 && listen(l, 1) == 0);
+    CHECK(getsockname(l, any, &len) == 0);
+    ends[1] = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(ends[1] >= 0 && connect(ends[1], any, len) == 0);
+    ends[0] = accept4(l, NULL, NULL, SOCK_NONBLOCK);
+    CHECK(ends[0] >= 0);
+    close(l);
+}
+
+TEST(an_address_gets_its_share_back_from_a_reset_connection)
+{
+    struct world *w = world();
+    struct sockaddr_in peer = {.sin_family = AF_INET,
+                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct linger reset = {.l_onoff = 1};
+    int ends[2];
+
+    w->cfg->limits.connections_per_address = 1;
+    tcp_pair(ends);
+    EXPECT(addresses_enter(w->g, (struct sockaddr *)(void *)&peer));
+    EXPECT_INT(conn_open(w->g, ends[0], 0, 0), 0);
+    EXPECT(!addresses_enter(w->g, (struct sockaddr *)(void *)&peer));
+    CHECK(setsockopt(ends[1], SOL_SOCKET, SO_LINGER, &reset,
+                     sizeof reset) == 0);
+    close(ends[1]);
+    turn(w);
+    EXPECT_INT(w->g->open, 0);
+    EXPECT_INT(map_count(&w->g->addresses), 0);
+    world_free(w);
+}
+
+TEST(damage_in_a_page_that_names_no_id_is_told_of_each_channel)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+    const struct id_says says = {.id = "a", .last_seq = 90,
+                                 .last_offset = 30};
+
+    subscribe(w, n, "a", "e-50", 9);
+    hear_logged_in(100, 0, &says, 1);
+    turn(w);
+    hear_row("a", 60, "1");
+    hear_hole(link_.ref, "", 0, 70);
+    hear_row("a", 90, "2");
+    hear_page_end(false, 100);
+    got(w, n, "[9] resumed/a@e-50 a:1 gap:damaged:0-0/a@e-60 a:2 (9) ");
     world_free(w);
 }

@@ -354,7 +354,7 @@ TEST(a_subscription_of_the_url_that_cannot_be_had_is_an_http_error)
     k = fake_next_call(f);
     ws_edge.subscribe_failed(c, k->ref, "channels.full", SLICE("too many"));
     fake_turn(f);
-    EXPECT_CONTAINS(fake_text(c), "HTTP/1.1 503 ");
+    EXPECT_CONTAINS(fake_text(c), "HTTP/1.1 429 ");
     EXPECT_CONTAINS(fake_text(c), "channels.full");
     EXPECT(fake_is_closed(c));
     end();

@@ -285,6 +285,16 @@ TEST(an_error_in_a_file_names_the_line)
     end();
 }
 
+TEST(a_file_with_a_nul_byte_is_refused)
+{
+    static const char text[] = "[a]\nflag = yes\n[list x\0y]\n";
+
+    begin();
+    EXPECT_ERR(read_text(slice_make(text, sizeof text - 1), put), ERR_BAD);
+    EXPECT_CONTAINS(err.text, "x.conf:3: a NUL byte");
+    end();
+}
+
 TEST(a_file_that_cannot_be_read_says_why)
 {
     EXPECT_ERR(opt_read_file(test_path("none"), note, NULL, &err), ERR_IO);

@@ -410,6 +410,7 @@ def test_a_resumed_stream_survives_the_death_of_the_router_in_its_pages():
             equal(s.item()["notice"], "resumed")
             got = []
             for _ in range(5):
+                eventually(lambda: w.pids("router"), "the router is back")
                 w.kill("router")
                 got += [s.message()["seq"] for _ in range(500)]
             got += [s.message()["seq"] for _ in range(500)]
