@@ -470,6 +470,50 @@ static void judge_volatile(struct start_topic *st, const struct start *s)
         st->verdict = START_FRESH;
 }
 
+/* Takes the next segment off the front; false: there is none. */
+static bool next_segment(struct slice *rest, struct slice *segment)
+{
+    size_t n = 0;
+
+    if (rest->len == 0)
+        return false;
+    while (n < rest->len && rest->ptr[n] != '/')
+        n++;
+    *segment = slice_make(rest->ptr, n);
+    *rest = slice_from(*rest, MIN(n + 1, rest->len));
+    return true;
+}
+
+/* Can an id that starts with this prefix match the pattern? The prefix may
+ * end within a segment. */
+static bool reaches(struct slice pattern, struct slice prefix)
+{
+    bool whole = slice_ends(prefix, SLICE("/"));
+    struct slice want, have;
+
+    while (next_segment(&prefix, &have)) {
+        if (!next_segment(&pattern, &want))
+            return false;
+        if (slice_eq(want, SLICE("**")))
+            return true;
+        if (!prefix.len && !whole)
+            return slice_eq(want, SLICE("*")) || slice_starts(want, have);
+        if (!slice_eq(want, SLICE("*")) && !slice_eq(want, have))
+            return false;
+    }
+    return pattern.len > 0;
+}
+
+/* Can ids without history be among those that the pattern matches? */
+static bool may_be_volatile(const struct config *cfg, struct slice pattern)
+{
+    for (size_t i = 0; i < cfg->namespace_count; i++)
+        if (cfg->namespaces[i].durability == DURABILITY_MEMORY &&
+            reaches(pattern, slice_str(cfg->namespaces[i].prefix)))
+            return true;
+    return false;
+}
+
 static void judge_kept(struct start_topic *st, const struct start *s)
 {
     const struct topic *t = st->topic;
@@ -489,6 +533,13 @@ static void judge_kept(struct start_topic *st, const struct start *s)
         }
     }
     st->paged = st->missed && floor_of(s->conn->gw, t) > since;
+    if (st->paged && since != 0 && !st->gap &&
+        (t->seats.flags & TOPIC_PATTERN) &&
+        may_be_volatile(s->conn->gw->config, topic_id(t))) {
+        st->gap = true;
+        st->why = GAP_VOLATILE;
+        st->from = st->to = 0;
+    }
 }
 
 static void judge(struct start *s)

@@ -702,6 +702,26 @@ TEST(without_history_a_new_router_means_a_gap)
     world_free(w);
 }
 
+TEST(a_pattern_over_ids_without_history_is_told_what_no_page_brings_back)
+{
+    struct world *w = world();
+    unsigned n = client(w), sure = client(w);
+    const struct id_says all = {.id = "**"}, matches = {.id = "match/*"};
+
+    subscribe(w, n, "**", "e-50", 1);
+    hear_logged_in(100, 0, &all, 1);
+    turn(w);
+    hear_row("a", 90, "kept");
+    hear_page_end(false, 100);
+    got(w, n, "[1] gap:volatile:0-0/**@e-50 snapshot/**@e-50 a:kept (1) ");
+    subscribe(w, sure, "match/*", "e-50", 1);
+    hear_logged_in(100, 0, &matches, 1);
+    turn(w);
+    hear_page_end(false, 100);
+    got(w, sure, "[1] resumed/match/*@e-50 (1) ");
+    world_free(w);
+}
+
 TEST(another_epoch_is_told_to_everybody)
 {
     struct world *w = world();
