@@ -37,6 +37,7 @@ enum {
 #define LINGER_NS    (100 * MILLISECOND)
 #define CLOSER_NAP   (5 * MILLISECOND)
 #define DROP_PATIENCE (1 * SECOND)
+#define STUCK_NS     (5 * SECOND)
 
 /* What NNG's threads leave for the loop. Everybody who gets mail embeds one;
  * the node is on bus->mail, or on bus->closing when it is of no more use. */
@@ -61,7 +62,8 @@ struct bus {
     pthread_cond_t news;  /* mail for bus_line_wait(), work for the closer */
     struct list_node mail;
     struct list_node closing;
-    unsigned destroying; /* taken from closing, and not gone yet */
+    unsigned destroying; /* taken from closing, and not gone yet: 0 or 1 */
+    int64_t destroying_since;
     bool waiting, over;
 };
 
@@ -210,6 +212,7 @@ static void *close_posts(void *arg)
         }
         list_remove(&p->node);
         b->destroying++;
+        b->destroying_since = clock_ns();
         unlock(b);
         p->destroy(p);
         lock(b);
@@ -307,6 +310,16 @@ struct bus *bus_hold(struct bus *b)
 struct loop *bus_loop(const struct bus *b)
 {
     return b->loop;
+}
+
+bool bus_is_stuck(struct bus *b)
+{
+    bool stuck;
+
+    lock(b);
+    stuck = b->destroying && clock_ns() - b->destroying_since > STUCK_NS;
+    unlock(b);
+    return stuck;
 }
 
 /* What NNG never lets go of is left to it, and the memory with it. */

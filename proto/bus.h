@@ -37,6 +37,10 @@ struct bus *bus_hold(struct bus *b);
  * most. NULL is fine. */
 void bus_drop(struct bus *b);
 struct loop *bus_loop(const struct bus *b);
+/* NNG has not come back from closing something for 5 s, and will not: from
+ * here on lost lines are noticed by their silence only, and each costs two
+ * descriptors for good. A process that can be restarted had better be. */
+bool bus_is_stuck(struct bus *b);
 
 /* ---- line --------------------------------------------------------------- */
 struct bus_line;

@@ -321,6 +321,10 @@ static void probe(void *ctx)
     struct rendezvous *r = ctx;
     struct buf b = BUF_INIT;
 
+    if (bus_is_stuck(r->bus)) {
+        plan_probe(r); /* each would cost a descriptor */
+        return;
+    }
     join_write_probe(&b);
     if (bus_ask_open(&r->probe, r->bus, r->public, buf_slice(&b),
                      MIN((int)r->probe_ms, (int)PROBE_WAIT_MS), on_probed,
@@ -511,6 +515,11 @@ const char *rendezvous_url(const struct rendezvous *r)
 uint64_t rendezvous_reopened(const struct rendezvous *r)
 {
     return r->reopened;
+}
+
+bool rendezvous_is_stuck(const struct rendezvous *r)
+{
+    return bus_is_stuck(r->bus);
 }
 
 void rendezvous_close(struct rendezvous *r)

@@ -58,6 +58,8 @@ MUST_USE int rendezvous_open(struct rendezvous **ret, struct loop *loop,
                              const char **why);
 const char *rendezvous_url(const struct rendezvous *r);
 uint64_t rendezvous_reopened(const struct rendezvous *r); /* listener cures */
+/* As of bus_is_stuck(): a router had better start anew; no client notices. */
+bool rendezvous_is_stuck(const struct rendezvous *r);
 /* Free the pipes first. NULL is fine. */
 void rendezvous_close(struct rendezvous *r);
 

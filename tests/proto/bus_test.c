@@ -152,11 +152,11 @@ TEST(a_message_above_the_limit_ends_the_line)
     connect_ends(&w, 1);
     send_all(&w.a, 1);
     send_all(&w.b, 1);
-    EXPECT_SOON(w.a.got == BUS_WINDOW && w.b.got == BUS_WINDOW, step(&w));
+    EXPECT_SOON(w.a.got && w.b.got, step(&w));
     EXPECT_OK(bus_line_begin(w.a.line, LARGEST + 1, &at));
     bus_line_commit(w.a.line);
     EXPECT_SOON(w.b.lost, step(&w));
-    EXPECT_INT(w.b.got, BUS_WINDOW);
+    EXPECT(w.b.bytes < LARGEST);
     bus_line_close(w.a.line, BUS_END_QUIET);
     bus_line_close(w.b.line, BUS_END_QUIET);
     world_close(&w);

@@ -11,11 +11,18 @@ from world import DEADLINE, ROOT, Lines, check, equal, eventually
 DEMO = os.path.join(ROOT, "tools/demo.sh")
 
 
+def heed_interrupts():
+    """A shell cannot trap what was ignored when it began, as it is for
+    everything that a script runs in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Demo:
     def __init__(self, **env):
         self.err = tempfile.TemporaryFile()
         self.proc = subprocess.Popen([DEMO], stdout=subprocess.PIPE, stderr=self.err,
                                      stdin=subprocess.DEVNULL, start_new_session=True,
+                                     preexec_fn=heed_interrupts,
                                      env={**os.environ, "SPEED": "4000", **env})
         self.out = Lines(self.proc.stdout, lambda n: os.read(self.proc.stdout.fileno(), n))
         self.urls = {}
