@@ -65,6 +65,8 @@ js() {
 case ${1:-} in
 --unit)
     shift
+    T_DEADLINE=${T_DEADLINE:-60} # some wait for a lost line to be missed
+    export T_DEADLINE
     for t in "$@"; do
         echo "== ${t#build/}"
         add "$t" "$t"
