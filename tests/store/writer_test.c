@@ -582,7 +582,8 @@ static uint64_t killed_child(struct shelf *s, uint64_t last, unsigned acks)
     return last;
 }
 
-static void expect_dense(struct shelf *s, const char *id)
+/* some: it must not be empty. */
+static void expect_dense(struct shelf *s, const char *id, bool some)
 {
     struct page *p = NULL;
     uint64_t offset = 0, after = 0;
@@ -598,7 +599,7 @@ static void expect_dense(struct shelf *s, const char *id)
         more = p->more;
         page_free(p);
     }
-    EXPECT(offset > 0);
+    EXPECT(offset > 0 || !some);
 }
 
 TEST(what_was_acknowledged_survives_kill_9_and_no_number_comes_twice)
@@ -617,8 +618,8 @@ TEST(what_was_acknowledged_survives_kill_9_and_no_number_comes_twice)
         EXPECT(!s.report.clean || round == 0);
         EXPECT_INT(s.report.damaged_ids, 0);
         last = shelf_put(&s, "room/0", "alive").rec.seq;
-        expect_dense(&s, "room/0");
-        expect_dense(&s, "room/1");
+        expect_dense(&s, "room/0", last > 0);
+        expect_dense(&s, "room/1", last > 0);
         shelf_kill(&s);
         EXPECT(shelf_sql_int(&s, "SELECT max(seq) FROM log")
                == (int64_t)last);
