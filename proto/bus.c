@@ -468,8 +468,10 @@ static void on_plugged(void *arg)
         nng_msg_free(nng_aio_get_msg(l->plugger));
 }
 
-/* NNG's thread. A pair0 socket may see other pipes come and go after the
- * first: they were refused, or come for the next line. */
+/* NNG's threads, one for what comes and one for what goes: of a connection
+ * that breaks at once the end may be told before the beginning, so it counts
+ * from before it begins. A pair0 socket may see other pipes come and go after
+ * the first: they were refused, or come for the next line. */
 static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
 {
     struct half *h = arg;
@@ -477,10 +479,10 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
     struct bus *b = l->post.bus;
 
     lock(b);
-    if (ev == NNG_PIPE_EV_ADD_POST && is_peer(h, nng_pipe_id(pipe)))
-        h->met = true;
-    else if (ev == NNG_PIPE_EV_REM_POST && h->peer == nng_pipe_id(pipe))
-        h->lost = true;
+    if (is_peer(h, nng_pipe_id(pipe))) {
+        h->met |= ev == NNG_PIPE_EV_ADD_POST;
+        h->lost |= ev == NNG_PIPE_EV_REM_POST;
+    }
     l->post.gone = l->in.lost && l->out.lost;
     put_mail(&l->post);
     unlock(b);
@@ -622,10 +624,9 @@ static int half_open(struct half *h, struct bus_line *l, size_t largest)
         rv = nng_socket_set_int(h->sock, NNG_OPT_SENDBUF, 0);
     if (rv == 0)
         rv = nng_socket_set_int(h->sock, NNG_OPT_RECVBUF, 0);
-    if (rv == 0)
-        rv = nng_pipe_notify(h->sock, NNG_PIPE_EV_ADD_POST, on_pipe, h);
-    if (rv == 0)
-        rv = nng_pipe_notify(h->sock, NNG_PIPE_EV_REM_POST, on_pipe, h);
+    for (int ev = NNG_PIPE_EV_ADD_PRE; ev <= NNG_PIPE_EV_REM_POST; ev++)
+        if (rv == 0)
+            rv = nng_pipe_notify(h->sock, (nng_pipe_ev)ev, on_pipe, h);
     return rv;
 }
 

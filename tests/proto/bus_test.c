@@ -1,7 +1,9 @@
 #include "proto/bus.h"
 
+#include <arpa/inet.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -179,6 +181,49 @@ TEST(a_line_is_for_one_peer_only)
     bus_line_close(second.line, BUS_END_QUIET);
     bus_line_close(w.a.line, BUS_END_QUIET);
     bus_line_close(w.b.line, BUS_END_QUIET);
+    world_close(&w);
+}
+
+/* Comes, speaks NNG's first word, and goes. */
+static void come_and_go(unsigned port)
+{
+    static const uint8_t greeting[8] = {0, 'S', 'P', 0, 0, 0x10, 0, 0};
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    EXPECT(connect(fd, (struct sockaddr *)&to, sizeof to) == 0);
+    EXPECT_INT(send(fd, greeting, sizeof greeting, MSG_NOSIGNAL), 8);
+    close(fd);
+}
+
+/* NNG may tell the end of such a connection before its beginning. */
+TEST(a_peer_that_goes_at_once_is_lost)
+{
+    enum { PEERS = 400, AT_ONCE = 50 };
+    struct end ends[AT_ONCE];
+    struct world w;
+    unsigned ports[2];
+
+    world_open(&w);
+    for (int i = 0; i < PEERS; i++) {
+        struct end *e = &ends[i % AT_ONCE];
+
+        if (i >= AT_ONCE) {
+            EXPECT_SOON(e->lost, step(&w));
+            bus_line_close(e->line, BUS_END_NOW);
+        }
+        *e = (struct end){.line = NULL};
+        EXPECT_OK(bus_line_listen(&e->line, w.bus, "tcp://127.0.0.1:0",
+                                  LARGEST, &ops, e));
+        bus_line_ports(e->line, ports);
+        come_and_go(ports[0]);
+    }
+    for (int i = 0; i < AT_ONCE; i++) {
+        EXPECT_SOON(ends[i].lost, step(&w));
+        bus_line_close(ends[i].line, BUS_END_NOW);
+    }
     world_close(&w);
 }
 
