@@ -20,6 +20,12 @@
 #define STOPPED (MILLISECOND * 500)
 #define GRACE   (1 * SECOND)
 #define SOONEST (100 * MILLISECOND)
+/* NNG has lines that break without a word, and lines to which the other end
+ * never comes. The end that dials gives up one that brings nothing, early
+ * enough for the stream to go on over the next; and has twice the patience
+ * with that, because it may be the peer who is slow. */
+#define FIRST_WORD (500 * MILLISECOND)
+#define NEXT_WORD  (2 * HEARTBEAT)
 
 enum pipe_state { PIPE_DOWN, PIPE_COMING, PIPE_UP };
 
@@ -50,6 +56,8 @@ struct pipe {
     struct loop_timer timer; /* heartbeat, silence, and what cannot wait */
     int64_t due_ns;          /* when the timer was to fire */
     int64_t sent_ns, heard_ns;
+    int64_t line_ns;  /* since when silence is held against the line */
+    int64_t patience; /* with a line that has brought nothing yet */
 
     unsigned calls; /* callbacks under way: they may free the pipe */
     bool freed;
@@ -255,12 +263,21 @@ static void set_timer(struct pipe *p, int64_t now, int64_t due)
     loop_timer_set(&p->timer, p->due_ns - now);
 }
 
+/* When this line will have been silent for too long, if there is somebody who
+ * can give us another. */
+static int64_t doubt_due(const struct pipe *p)
+{
+    if (!p->line || !p->owner || !p->stream.first || p->paused)
+        return INT64_MAX;
+    return p->stream.met ? MAX(p->line_ns, p->heard_ns) + NEXT_WORD
+                         : p->line_ns + p->patience;
+}
+
 static int64_t next_due(const struct pipe *p, int64_t now)
 {
-    int64_t due = p->heard_ns + DEAD;
+    int64_t due = p->paused ? now + DEAD : p->heard_ns + DEAD;
 
-    if (p->paused)
-        due = now + DEAD;
+    due = MIN(due, doubt_due(p));
     if (p->line)
         due = MIN(due, p->sent_ns + HEARTBEAT);
     if (p->line && p->stream.hole)
@@ -432,6 +449,7 @@ static void on_received(void *ctx, struct slice bytes)
         return;
     }
     p->heard_ns = loop_now(p->loop);
+    p->patience = FIRST_WORD;
     p->figures.batches_in++;
     p->figures.bytes_in += bytes.len;
     if (!p->flushing && !p->breaking)
@@ -492,13 +510,30 @@ static bool tell_lost(struct pipe *p)
     return leave(p) || p->state == PIPE_DOWN;
 }
 
+static void doubt_line(struct pipe *p, int64_t now)
+{
+    if (now < doubt_due(p))
+        return;
+    log_debug("pipe.doubt", "session=%016llx met=%d action=new_line",
+              (unsigned long long)p->stream.session, p->stream.met);
+    p->patience *= 2;
+    drop_line(p);
+}
+
+/* Silence that only this end can be blamed for does not count. */
+static void forgive(struct pipe *p, int64_t now)
+{
+    p->heard_ns = MAX(p->heard_ns, now - DEAD + GRACE);
+    p->line_ns = now;
+}
+
 static void on_timer(void *ctx)
 {
     struct pipe *p = ctx;
     int64_t now = clock_ns();
 
     if (now - p->due_ns > STOPPED)
-        p->heard_ns = MAX(p->heard_ns, now - DEAD + GRACE);
+        forgive(p, now);
     if (p->breaking) {
         pipe_fall(p, p->why);
         return;
@@ -508,6 +543,7 @@ static void on_timer(void *ctx)
                                          : "the peer did not come");
         return;
     }
+    doubt_line(p, now);
     if (p->lost && tell_lost(p))
         return;
     heartbeat(p, now);
@@ -524,6 +560,7 @@ static void begin_stream(struct pipe *p, uint64_t session)
     p->state = PIPE_COMING;
     p->seq = 0;
     p->heard_ns = clock_ns();
+    p->patience = FIRST_WORD;
 }
 
 /* In front of a new line: the old one, if there is one, is of no more use. */
@@ -539,7 +576,7 @@ static void prepare_line(struct pipe *p, uint64_t session, bool first)
     bus_line_close(p->line, BUS_END_QUIET);
     p->line = NULL;
     p->lost = false;
-    p->sent_ns = now;
+    p->sent_ns = p->line_ns = now;
     batches_new_line(&p->stream, first);
     set_timer(p, now, p->breaking ? 0 : next_due(p, now));
 }
@@ -554,6 +591,7 @@ int pipe_listen(struct pipe *p, uint64_t session, const char *url)
     if (rc < 0)
         return rc;
     bus_line_pause(p->line, p->paused);
+    plan(p);
     return 0;
 }
 
@@ -567,6 +605,7 @@ int pipe_dial(struct pipe *p, uint64_t session, const char *url)
         return rc;
     bus_line_pause(p->line, p->paused);
     want_flush(p);
+    plan(p);
     return 0;
 }
 
@@ -587,7 +626,7 @@ void pipe_pause(struct pipe *p, bool paused)
     if (p->paused == paused)
         return;
     p->paused = paused;
-    p->heard_ns = MAX(p->heard_ns, clock_ns() - DEAD + GRACE);
+    forgive(p, clock_ns());
     if (p->line)
         bus_line_pause(p->line, paused);
 }

@@ -3,10 +3,10 @@
  *       edge > conn
  *
  * A pipe carries frames both ways, in order and each exactly once for as long
- * as both ends live. Underneath is one NNG pair0 socket (bus.h), whose
+ * as both ends live. Underneath is a line of NNG sockets (bus.h), whose
  * "sent" means nothing; hence every batch carries (session, number) and is
  * acknowledged cumulatively, what is not acknowledged is kept and sent again
- * after the socket broke and came back, and a hole is asked for at once. When
+ * on the next line when one has broken, and a hole is asked for at once. When
  * the peer stays silent, or is another life of itself, or more was lost than
  * is kept, the pipe goes down, and what was under way in it is void.
  *
@@ -91,7 +91,9 @@ void pipe_figures(const struct pipe *p, struct pipe_figures *ret);
  * A pipe is down until it listens or dials, and up when the other end's first
  * batch with the same session has come. When its line breaks the stream goes
  * on if it is given another line, for the same session, before PIPE_DEAD_MS
- * have passed. */
+ * have passed. A line counts as broken, too, for the end that dialed it, when
+ * it has brought nothing 0.5 s after dialing (twice as long each time that
+ * this was in vain), or nothing more for 2 s. */
 struct bus;
 struct pipe_owner {
     void (*line_lost)(void *ctx); /* give it another line, if you can */

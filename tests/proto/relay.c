@@ -184,25 +184,39 @@ static void on_accept(void *ctx, unsigned ready)
     side_open(&r->client, fd);
 }
 
-struct relay *relay_new(struct loop *loop, relay_fn *fn, void *ctx)
+static void listener_close(struct relay *r)
+{
+    if (r->listener < 0)
+        return;
+    loop_fd_stop(&r->accept);
+    close(r->listener);
+    r->listener = -1;
+}
+
+static void listener_open(struct relay *r)
 {
     struct sockaddr_in at = {.sin_family = AF_INET,
                              .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t len = sizeof at;
-    struct relay *r = calloc(1, sizeof *r);
 
-    CHECK(r);
-    *r = (struct relay){.loop = loop, .fn = fn, .ctx = ctx};
-    r->client = (struct side){.relay = r, .other = &r->server, .fd = -1,
-                              .is_client = true};
-    r->server = (struct side){.relay = r, .other = &r->client, .fd = -1};
     r->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     CHECK(bind(r->listener, (struct sockaddr *)&at, sizeof at) == 0);
     CHECK(listen(r->listener, 16) == 0);
     CHECK(getsockname(r->listener, (struct sockaddr *)&at, &len) == 0);
     r->port = ntohs(at.sin_port);
-    CHECK(loop_fd_start(&r->accept, loop, r->listener, LOOP_READ, on_accept,
-                        r) == 0);
+    CHECK(loop_fd_start(&r->accept, r->loop, r->listener, LOOP_READ,
+                        on_accept, r) == 0);
+}
+
+struct relay *relay_new(struct loop *loop, relay_fn *fn, void *ctx)
+{
+    struct relay *r = calloc(1, sizeof *r);
+
+    CHECK(r);
+    *r = (struct relay){.loop = loop, .fn = fn, .ctx = ctx, .listener = -1};
+    r->client = (struct side){.relay = r, .other = &r->server, .fd = -1,
+                              .is_client = true};
+    r->server = (struct side){.relay = r, .other = &r->client, .fd = -1};
     return r;
 }
 
@@ -215,19 +229,16 @@ void relay_free(struct relay *r)
     buf_fini(&r->server.in);
     buf_fini(&r->client.out);
     buf_fini(&r->server.out);
-    loop_fd_stop(&r->accept);
-    close(r->listener);
+    listener_close(r);
     free(r);
 }
 
-unsigned relay_port(const struct relay *r)
+unsigned relay_target(struct relay *r, unsigned port)
 {
-    return r->port;
-}
-
-void relay_target(struct relay *r, unsigned port)
-{
+    listener_close(r);
+    listener_open(r);
     r->target = port;
+    return r->port;
 }
 
 static void resume(struct side *s)

@@ -587,6 +587,65 @@ TEST(a_healthy_listener_is_left_alone)
     world_close(&w);
 }
 
+/* A router whose lines lead nowhere: what dials them is let in and never
+ * hears a word. */
+struct hole {
+    char address[BUS_URL_MAX];
+    unsigned joins, resumed;
+};
+
+static void offer_the_hole(void *ctx, struct slice request, struct buf *reply)
+{
+    struct hole *hole = ctx;
+    struct join_request q;
+
+    EXPECT_OK(join_read_request(request, &q));
+    hole->joins++;
+    hole->resumed += q.resume == ROUTER_LIFE;
+    EXPECT_OK(join_write_offer(reply, ROUTER_LIFE, slice_str(hole->address),
+                               &q, NULL));
+}
+
+/* The port of somebody who listens and says nothing. */
+static unsigned mute_port(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    EXPECT(bind(fd, (struct sockaddr *)&at, sizeof at) == 0);
+    EXPECT(listen(fd, 8) == 0);
+    EXPECT(getsockname(fd, (struct sockaddr *)&at, &len) == 0);
+    return ntohs(at.sin_port);
+}
+
+TEST(a_line_that_leads_nowhere_is_changed_for_another_of_the_same_stream)
+{
+    struct world w = {.options = {.limits = limits}};
+    struct hole hole = {.joins = 0};
+    struct bus_server *s;
+    struct bus *bus;
+    char url[BUS_URL_MAX];
+    unsigned port = mute_port();
+
+    snprintf(hole.address, sizeof hole.address, "tcp://127.0.0.1:%u,%u", port,
+             port);
+    snprintf(url, sizeof url, "ipc://%.90s/hole", test_dir());
+    EXPECT_OK(loop_new(&w.loop));
+    EXPECT_OK(bus_new(&bus, w.loop));
+    EXPECT_OK(bus_server_open(&s, bus, url, JOIN_MESSAGE_MAX, offer_the_hole,
+                              &hole));
+    gateway_up(&w, "http1", url, NULL);
+    EXPECT_SOON(hole.joins == 2, step(&w));
+    EXPECT_INT(hole.resumed, 1);
+    EXPECT_INT(w.gateway.downs, 0);
+    joiner_close(w.joiner);
+    bus_server_close(s);
+    bus_drop(bus);
+    loop_free(w.loop);
+}
+
 /* ---- places ---------------------------------------------------------------- */
 
 TEST(a_directory_too_long_for_sockets_gets_a_private_one)
