@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/err.h"
+#include "store/walfile.h"
 
 static const char *const settings[] = {
     [DB_WRITER] = "PRAGMA synchronous = NORMAL;"
@@ -24,10 +25,13 @@ int db_open(sqlite3 **ret, const char *path, enum db_role role, int busy_ms)
 {
     int flags = role == DB_WRITER ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
                                   : SQLITE_OPEN_READONLY;
+    const char *vfs = role == DB_WRITER ? walfile_vfs() : NULL;
     sqlite3 *conn = NULL;
     int rc = ERR_IO;
 
-    if (sqlite3_open_v2(path, &conn, flags | SQLITE_OPEN_NOMUTEX, NULL)) {
+    if (role == DB_WRITER && !vfs)
+        return ERR_NOMEM;
+    if (sqlite3_open_v2(path, &conn, flags | SQLITE_OPEN_NOMUTEX, vfs)) {
         rc = conn ? db_error(conn) : ERR_NOMEM;
         goto fail;
     }

@@ -212,13 +212,14 @@ static void count_batch(struct writer *w, const struct batch *b,
 
 static void run_batch(struct writer *w, struct batch *b)
 {
-    int64_t start_ns = db_work_ns(), now_ns;
+    int64_t now_ns;
     int failed;
 
+    b->begun_ns = db_work_ns();
     append_batch(w->h, &w->counters, b);
     failed = b->rc;
-    now_ns = db_work_ns();
-    count_batch(w, b, now_ns - start_ns);
+    b->ended_ns = now_ns = db_work_ns();
+    count_batch(w, b, now_ns - b->begun_ns);
     pthread_mutex_lock(&w->lock);
     w->ready = b;
     pthread_mutex_unlock(&w->lock);

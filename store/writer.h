@@ -51,6 +51,7 @@ struct batch {
     void (*done)(struct batch *b);
     void *user;
     int rc; /* out: 0, or why the transaction failed */
+    int64_t begun_ns, ended_ns; /* out: of its transaction, CLOCK_MONOTONIC */
 };
 
 /* Told on the loop thread. Any of them may be NULL. */

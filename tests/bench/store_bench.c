@@ -1,8 +1,10 @@
 /* store_bench - what a commit costs: rows a second for batches of several
- * sizes, and how long a lone message waits for its numbers.
+ * sizes, and how long a lone message waits for its numbers: until the writer
+ * has woken, for the transaction, until the loop has woken.
  *
  *     store_bench [DIR [SECONDS]]
  *
+ * "lone" is a message a millisecond after the one before: everybody sleeps.
  * DIR (default: the current one) gets a database that is removed at the end;
  * SECONDS (default 1) is the time each row takes. The disk decides: name one
  * like the one that will be used. */
@@ -17,15 +19,21 @@
 
 enum { IDS = 1000, BODY = 200, BATCH_MAX = 1000, SAMPLES = 200000 };
 
+/* All of a commit, and what it is made of. */
+enum part { ALL, WAKE_WRITER, TRANSACTION, WAKE_LOOP, PARTS };
+
 struct bench {
     struct loop *loop;
     struct writer *writer;
     struct batch batch;
     struct entry entries[BATCH_MAX];
     char ids[IDS][16];
-    uint64_t until_ns, started_ns, rows, commits;
-    int64_t *waits; /* per commit, nanoseconds */
-    bool sync, stored;
+    int64_t until_ns, started_ns;
+    uint64_t rows, commits;
+    int64_t *waits[PARTS]; /* per commit, nanoseconds */
+    bool sync;
+    int64_t pause_ns; /* between a commit and the next batch */
+    struct loop_timer pause;
 };
 
 static void must(int rc, const char *what)
@@ -46,7 +54,7 @@ static void fill(struct bench *b, size_t count)
         b->entries[i] = (struct entry){
             .rec = { .id = id, .ts_ms = clock_wall_ms(),
                      .data = slice_make(body, sizeof body) },
-            .stored = b->stored,
+            .stored = true,
             .sync = b->sync,
         };
     }
@@ -54,27 +62,39 @@ static void fill(struct bench *b, size_t count)
     b->batch.count = count;
 }
 
-static void submit(struct bench *b)
+static void submit(void *arg)
 {
+    struct bench *b = arg;
+
     fill(b, b->batch.count);
-    b->started_ns = (uint64_t)clock_ns();
+    b->started_ns = clock_ns();
     must(writer_submit(b->writer, &b->batch), "submit");
+}
+
+static void note(struct bench *b, const struct batch *batch, int64_t now_ns)
+{
+    b->waits[ALL][b->commits] = now_ns - b->started_ns;
+    b->waits[WAKE_WRITER][b->commits] = batch->begun_ns - b->started_ns;
+    b->waits[TRANSACTION][b->commits] = batch->ended_ns - batch->begun_ns;
+    b->waits[WAKE_LOOP][b->commits] = now_ns - batch->ended_ns;
 }
 
 static void done(struct batch *batch)
 {
     struct bench *b = batch->user;
-    uint64_t now_ns = (uint64_t)clock_ns();
+    int64_t now_ns = clock_ns();
 
     must(batch->rc, "commit");
     if (b->commits < SAMPLES)
-        b->waits[b->commits] = (int64_t)(now_ns - b->started_ns);
+        note(b, batch, now_ns);
     b->commits++;
     b->rows += batch->count;
-    if (now_ns < b->until_ns)
-        submit(b);
-    else
+    if (now_ns >= b->until_ns)
         loop_stop(b->loop);
+    else if (b->pause_ns)
+        loop_timer_set(&b->pause, b->pause_ns);
+    else
+        submit(b);
 }
 
 static int by_value(const void *x, const void *y)
@@ -88,12 +108,16 @@ static void report(struct bench *b, const char *what, double seconds)
 {
     size_t n = b->commits < SAMPLES ? b->commits : SAMPLES;
 
-    qsort(b->waits, n, sizeof *b->waits, by_value);
-    printf("%-8s %5zu %12.0f %12.0f %9.1f %9.1f %9.1f\n", what,
-           b->batch.count, (double)b->rows / seconds,
-           (double)b->commits / seconds, (double)b->waits[n / 2] / 1e3,
-           (double)b->waits[n * 99 / 100] / 1e3,
-           (double)b->waits[n - 1] / 1e3);
+    for (int i = 0; i < PARTS; i++)
+        qsort(b->waits[i], n, sizeof *b->waits[i], by_value);
+    printf("%-8s %5zu %9.0f %9.0f %8.1f %9.1f %9.1f %8.1f %8.1f %8.1f\n",
+           what, b->batch.count, (double)b->rows / seconds,
+           (double)b->commits / seconds, (double)b->waits[ALL][n / 2] / 1e3,
+           (double)b->waits[ALL][n * 99 / 100] / 1e3,
+           (double)b->waits[ALL][n - 1] / 1e3,
+           (double)b->waits[WAKE_WRITER][n / 2] / 1e3,
+           (double)b->waits[TRANSACTION][n / 2] / 1e3,
+           (double)b->waits[WAKE_LOOP][n / 2] / 1e3);
 }
 
 static void run(struct bench *b, const char *what, size_t count,
@@ -103,7 +127,7 @@ static void run(struct bench *b, const char *what, size_t count,
 
     b->rows = b->commits = 0;
     b->batch.count = count;
-    b->until_ns = (uint64_t)start_ns + (uint64_t)(seconds * 1e9);
+    b->until_ns = start_ns + (int64_t)(seconds * 1e9);
     submit(b);
     must(loop_run(b->loop), "loop");
     report(b, what, (double)(clock_ns() - start_ns) / 1e9);
@@ -129,6 +153,7 @@ static void open_store(struct bench *b, const char *path,
     must(history_open(&h, &opt, &found), "open");
     must(loop_new(&b->loop), "loop");
     must(writer_new(&b->writer, h, b->loop, NULL), "writer");
+    loop_timer_init(&b->pause, b->loop, submit, b);
     b->batch.done = done;
     b->batch.user = b;
     for (size_t i = 0; i < IDS; i++)
@@ -152,16 +177,21 @@ static void section(const char *what, const char *path, double seconds,
     static const size_t sizes[] = { 1, 10, 100, 1000 };
     static struct bench b;
 
-    b = (struct bench){ .stored = true, .sync = sync };
-    b.waits = malloc(SAMPLES * sizeof *b.waits);
-    must(b.waits ? 0 : ERR_NOMEM, "memory");
+    b = (struct bench){ .sync = sync };
+    for (int i = 0; i < PARTS; i++) {
+        b.waits[i] = malloc(SAMPLES * sizeof *b.waits[i]);
+        must(b.waits[i] ? 0 : ERR_NOMEM, "memory");
+    }
     remove_store(path);
     open_store(&b, path, policy);
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
         run(&b, what, sizes[i], seconds);
+    b.pause_ns = MILLISECOND;
+    run(&b, "lone", 1, seconds);
     writer_free(b.writer);
     loop_free(b.loop);
-    free(b.waits);
+    for (int i = 0; i < PARTS; i++)
+        free(b.waits[i]);
     remove_store(path);
 }
 
@@ -171,8 +201,9 @@ int main(int argc, char **argv)
     char path[4096];
 
     snprintf(path, sizeof path, "%s/store_bench.db", argc > 1 ? argv[1] : ".");
-    printf("%-8s %5s %12s %12s %9s %9s %9s\n", "", "batch", "rows/s",
-           "commits/s", "p50 us", "p99 us", "max us");
+    printf("%-8s %5s %9s %9s %8s %9s %9s %8s %8s %8s\n", "", "batch",
+           "rows/s", "commits/s", "p50 us", "p99 us", "max us", "writer",
+           "commit", "loop");
     section("process", path, seconds, false, NULL);
     section("power", path, seconds, true, NULL);
     section("trimmed", path, seconds, false, keep_few);

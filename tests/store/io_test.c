@@ -283,7 +283,7 @@ TEST(after_any_one_failed_write_or_sync_nothing_acknowledged_is_lost)
 
     while (try_failure(n, false, EIO))
         n++;
-    EXPECT(n > 30); /* so many writes and syncs there are */
+    EXPECT(n > 12); /* so many writes and syncs there are */
 }
 
 TEST(a_disk_that_fails_for_a_while_needs_no_restart)

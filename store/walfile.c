@@ -1,0 +1,226 @@
+#include "store/walfile.h"
+
+#include <pthread.h>
+#include <sqlite3.h>
+#include <string.h>
+
+/* A frame is a header, whose second word is not 0 in the last one of a
+ * transaction, and a page. The file's own header is 32 bytes. */
+enum {
+    FRAME_HEADER = 24,
+    END_MARK = 4,
+    GATHER_MAX = 31 * (FRAME_HEADER + 4096) /* SQLite writes less than 128 K */
+};
+
+struct wal_file {
+    sqlite3_file base;
+    sqlite3_int64 at;  /* where the gathered bytes belong */
+    sqlite3_int64 end; /* of what was written or gathered in this round */
+    int len;
+    bool half;         /* a header came, its page is next */
+    bool last;         /* and that ends the transaction */
+    uint8_t *bytes;    /* GATHER_MAX */
+};
+
+static sqlite3_vfs *below;
+static sqlite3_vfs vfs;
+
+/* The file of SQLite's own lies behind ours. */
+static sqlite3_file *real(sqlite3_file *f)
+{
+    return (sqlite3_file *)((struct wal_file *)f + 1);
+}
+
+static struct wal_file *wal(sqlite3_file *f)
+{
+    return (struct wal_file *)f;
+}
+
+/* What could not be written is not kept: the transaction has failed. */
+static int flush(sqlite3_file *f)
+{
+    struct wal_file *w = wal(f);
+    int len = w->len;
+
+    w->len = 0;
+    w->half = false;
+    return len ? real(f)->pMethods->xWrite(real(f), w->bytes, len, w->at)
+               : SQLITE_OK;
+}
+
+static int write_through(sqlite3_file *f, const void *bytes, int len,
+                         sqlite3_int64 at)
+{
+    int rc = flush(f);
+
+    if (rc == SQLITE_OK)
+        rc = real(f)->pMethods->xWrite(real(f), bytes, len, at);
+    /* At 0 the WAL begins anew. */
+    wal(f)->end = at == 0 ? len : MAX(wal(f)->end, at + len);
+    return rc;
+}
+
+/* Only what is appended is gathered: a frame that is written over was spilled
+ * by this transaction, and may be its last write. */
+static bool may_gather(const struct wal_file *w, int len, sqlite3_int64 at)
+{
+    if (at < w->end || (w->len && at != w->at + w->len)
+        || len > GATHER_MAX - w->len)
+        return false;
+    return w->half ? true : len == FRAME_HEADER && at > 0;
+}
+
+static int wal_write(sqlite3_file *f, const void *bytes, int len,
+                     sqlite3_int64 at)
+{
+    struct wal_file *w = wal(f);
+
+    if (!w->half && len == FRAME_HEADER
+        && w->len > GATHER_MAX - FRAME_HEADER - 4096) {
+        int rc = flush(f);
+
+        if (rc != SQLITE_OK)
+            return rc;
+    }
+    if (!may_gather(w, len, at))
+        return write_through(f, bytes, len, at);
+    if (w->len == 0)
+        w->at = at;
+    memcpy(w->bytes + w->len, bytes, (size_t)len);
+    if (!w->half)
+        w->last = memcmp(w->bytes + w->len + END_MARK, "\0\0\0\0", 4) != 0;
+    w->half = !w->half;
+    w->len += len;
+    w->end = at + len;
+    return !w->half && w->last ? flush(f) : SQLITE_OK;
+}
+
+static int wal_read(sqlite3_file *f, void *bytes, int len, sqlite3_int64 at)
+{
+    int rc = flush(f);
+
+    return rc ? rc : real(f)->pMethods->xRead(real(f), bytes, len, at);
+}
+
+static int wal_truncate(sqlite3_file *f, sqlite3_int64 size)
+{
+    int rc = flush(f);
+
+    wal(f)->end = 0;
+    return rc ? rc : real(f)->pMethods->xTruncate(real(f), size);
+}
+
+static int wal_sync(sqlite3_file *f, int flags)
+{
+    int rc = flush(f);
+
+    return rc ? rc : real(f)->pMethods->xSync(real(f), flags);
+}
+
+static int wal_size(sqlite3_file *f, sqlite3_int64 *ret)
+{
+    int rc = flush(f);
+
+    return rc ? rc : real(f)->pMethods->xFileSize(real(f), ret);
+}
+
+/* What is still gathered was never committed. */
+static int wal_close(sqlite3_file *f)
+{
+    sqlite3_free(wal(f)->bytes);
+    return real(f)->pMethods->xClose(real(f));
+}
+
+static int wal_lock(sqlite3_file *f, int level)
+{
+    return real(f)->pMethods->xLock(real(f), level);
+}
+
+static int wal_unlock(sqlite3_file *f, int level)
+{
+    return real(f)->pMethods->xUnlock(real(f), level);
+}
+
+static int wal_is_locked(sqlite3_file *f, int *ret)
+{
+    return real(f)->pMethods->xCheckReservedLock(real(f), ret);
+}
+
+static int wal_control(sqlite3_file *f, int op, void *arg)
+{
+    return real(f)->pMethods->xFileControl(real(f), op, arg);
+}
+
+static int wal_sector(sqlite3_file *f)
+{
+    return real(f)->pMethods->xSectorSize(real(f));
+}
+
+static int wal_traits(sqlite3_file *f)
+{
+    return real(f)->pMethods->xDeviceCharacteristics(real(f));
+}
+
+static const sqlite3_io_methods wal_methods = {
+    .iVersion = 1, /* shared memory is the database file's */
+    .xClose = wal_close,
+    .xRead = wal_read,
+    .xWrite = wal_write,
+    .xTruncate = wal_truncate,
+    .xSync = wal_sync,
+    .xFileSize = wal_size,
+    .xLock = wal_lock,
+    .xUnlock = wal_unlock,
+    .xCheckReservedLock = wal_is_locked,
+    .xFileControl = wal_control,
+    .xSectorSize = wal_sector,
+    .xDeviceCharacteristics = wal_traits,
+};
+
+/* Without methods SQLite does not close f. */
+static int open_wal(const char *name, sqlite3_file *f, int flags,
+                    int *flags_out)
+{
+    struct wal_file *w = wal(f);
+    int rc;
+
+    *w = (struct wal_file){ .bytes = sqlite3_malloc(GATHER_MAX) };
+    if (!w->bytes)
+        return SQLITE_NOMEM;
+    rc = below->xOpen(below, name, real(f), flags, flags_out);
+    if (real(f)->pMethods)
+        f->pMethods = &wal_methods;
+    else
+        sqlite3_free(w->bytes);
+    return rc;
+}
+
+static int open_file(sqlite3_vfs *v, const char *name, sqlite3_file *f,
+                     int flags, int *flags_out)
+{
+    UNUSED(v);
+    return flags & SQLITE_OPEN_WAL
+               ? open_wal(name, f, flags, flags_out)
+               : below->xOpen(below, name, f, flags, flags_out);
+}
+
+static void make_vfs(void)
+{
+    below = sqlite3_vfs_find(NULL);
+    if (!below)
+        return;
+    vfs = *below;
+    vfs.zName = "touchline";
+    vfs.szOsFile += (int)sizeof(struct wal_file);
+    vfs.xOpen = open_file;
+    if (sqlite3_vfs_register(&vfs, 0) != SQLITE_OK)
+        below = NULL;
+}
+
+const char *walfile_vfs(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, make_vfs);
+    return below ? vfs.zName : NULL;
+}

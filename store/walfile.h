@@ -1,0 +1,21 @@
+/* walfile.h - SQLite's files, but for one thing: a commit reaches the WAL in
+ * one write.
+ *
+ * SQLite writes each page of a commit with two calls, 24 bytes about the page
+ * and the page. This layer of files gathers them and writes the whole when the
+ * frame that ends the transaction is complete, before SQLite tells the readers
+ * of it; so nobody sees a difference but the clock. A write that fails fails
+ * the commit, like one of SQLite's own. Whatever else is asked of the file
+ * (reading, syncing, cutting, rewriting) finds everything written.
+ *
+ * Threads: a file belongs to its connection. */
+#ifndef TOUCHLINE_STORE_WALFILE_H
+#define TOUCHLINE_STORE_WALFILE_H
+
+#include "base/base.h"
+
+/* The name for sqlite3_open_v2(); NULL when there is no memory. Any thread.
+ * Only the connection that writes gains by it. */
+const char *walfile_vfs(void);
+
+#endif
