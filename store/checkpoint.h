@@ -9,10 +9,12 @@ struct checkpoint {
     unsigned copied; /* pages of the present WAL that are in the database */
     uint64_t count;
     int64_t room_ns; /* when room was last looked for */
+    int64_t again_ns, wait_ns; /* readers held it up: not before; how long */
 };
 
 /* After each commit: does what cannot wait. idle: nothing else to do, so less
- * of a WAL is worth it, and a very long one is cut. */
+ * of a WAL is worth it. One that is too long is cut: readers that never rest
+ * keep SQLite from beginning it anew by itself. */
 void checkpoint_run(struct checkpoint *c, struct history *h, bool idle);
 
 /* The disk is full: what is copied back leaves room in the WAL, whose blocks

@@ -81,7 +81,8 @@ static inline int64_t history_now(const struct history *h)
 }
 
 /* Opens the connection again after an error that left it in doubt, and proves
- * that it can write. The file must still be the one we opened. */
+ * that it can write, behind nothing that a failed sync left unwritten. The file
+ * must still be the one we opened. */
 MUST_USE int history_reopen(struct history *h);
 void history_disconnect(struct history *h);
 

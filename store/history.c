@@ -17,6 +17,7 @@
 #include "store/core.h"
 #include "store/filecheck.h"
 #include "store/schema.h"
+#include "store/walfile.h"
 
 #define AS_SQL(name, sql) sql,
 static const char *const statements[] = { STATEMENTS(AS_SQL) };
@@ -110,6 +111,8 @@ int history_reopen(struct history *h)
 {
     int rc = same_file(h);
 
+    if (rc == 0)
+        rc = walfile_rewrite(h->opt.path);
     if (rc == 0)
         rc = db_open(&h->conn, h->opt.path, DB_WRITER, h->opt.busy_ms);
     if (rc < 0)

@@ -75,6 +75,7 @@ struct history_options {
     int check_ms;           /* longest start-up check of the file; 0: none */
     int busy_ms;            /* longest wait for a foreign lock */
     uint64_t max_size;      /* bytes the file may grow to; 0: the disk's end */
+    uint64_t wal_size;      /* bytes of a WAL that is cut; 0: 64 MB */
     /* Names the running boot (NUL-ended, at most 63 bytes); NULL: the
      * kernel's boot_id. When it returns an error every start is a new boot. */
     int (*boot_id)(char out[64]);

@@ -1,8 +1,14 @@
 #include "store/walfile.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
 
 /* A frame is a header, whose second word is not 0 in the last one of a
  * transaction, and a page. The file's own header is 32 bytes. */
@@ -223,4 +229,36 @@ const char *walfile_vfs(void)
 
     pthread_once(&once, make_vfs);
     return below ? vfs.zName : NULL;
+}
+
+/* --- writing again --- */
+
+static int rewrite(int fd)
+{
+    uint8_t bytes[64 * 1024];
+    off_t at = 0;
+    ssize_t n;
+
+    while ((n = pread(fd, bytes, sizeof bytes, at)) > 0) {
+        if (pwrite(fd, bytes, (size_t)n, at) != n)
+            return err_from_errno(errno);
+        at += n;
+    }
+    return n < 0 || fsync(fd) < 0 ? err_from_errno(errno) : 0;
+}
+
+int walfile_rewrite(const char *path)
+{
+    char name[4096];
+    int n = snprintf(name, sizeof name, "%s-wal", path);
+    int fd, rc;
+
+    if (n < 0 || (size_t)n >= sizeof name)
+        return ERR_TOO_BIG;
+    fd = open(name, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : ERR_IO;
+    rc = rewrite(fd);
+    close(fd);
+    return rc;
 }

@@ -18,4 +18,10 @@
  * Only the connection that writes gains by it. */
 const char *walfile_vfs(void);
 
+/* Writes what the WAL of this database holds once more in its place, and syncs
+ * it. After a failed sync the kernel takes for written what is not, and says
+ * so once: no later sync means anything before this. No connection may write
+ * meanwhile; others may read. ERR_IO, ERR_FULL; no WAL is no error. */
+MUST_USE int walfile_rewrite(const char *path);
+
 #endif
