@@ -156,7 +156,7 @@ static int transaction(struct history *h, struct counters *c,
     if (rc < 0)
         return rc;
     if (move)
-        rc = history_mark_move(h);
+        rc = history_mark_move(h, b->count);
     if (rc == 0)
         rc = append_all(h, c, b);
     if (rc == 0)
@@ -199,7 +199,7 @@ static int number(struct history *h, struct counters *c, struct entry *e)
     if (e->rec.offset == 0)
         rc = counters_next(c, e->rec.id, &e->rec.offset);
     if (rc == 0 && e->rec.seq == 0) {
-        if (h->last_seq >= h->meta.mark)
+        if (h->last_seq >= MIN(h->meta.mark, SEQ_MAX))
             return ERR_FULL;
         e->rec.seq = ++h->last_seq;
     }

@@ -16,6 +16,8 @@ enum {
     KEY_KEEP_MS = 10 * 60 * 1000 /* least life of an idempotency key */
 };
 #define SEQ_MAX ((UINT64_C(1) << 53) - 1)
+/* A mark above this leaves no room: neither it nor a seq can be ours. */
+#define MARK_MAX (SEQ_MAX - MARK_AHEAD)
 #define FORGET_MS (INT64_C(7) * 24 * 3600 * 1000)
 
 #define ID_COLUMNS \
@@ -95,8 +97,8 @@ void history_rollback(struct history *h);
 /* Is it time to move the mark, before so many seqs are given out? */
 bool history_mark_low(const struct history *h, uint64_t need);
 /* Moves it, within a transaction that is begun with sync. On failure of that
- * the caller puts back meta.mark. */
-MUST_USE int history_mark_move(struct history *h);
+ * the caller puts back meta.mark. ERR_FULL: so many numbers are not left. */
+MUST_USE int history_mark_move(struct history *h, uint64_t need);
 /* Moves it in the guard alone, when the disk takes no transaction. */
 MUST_USE int history_mark_guard(struct history *h);
 

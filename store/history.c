@@ -79,16 +79,35 @@ static int prepare(struct history *h)
     return rc;
 }
 
+/* The key is a number of SQLite's, and a flipped bit may make it any. What is
+ * too high to be a seq of ours is a row that nobody finds. */
+static int newest_seq(sqlite3 *conn, uint64_t *ret)
+{
+    static const char *const sql =
+        "SELECT seq FROM log WHERE seq <= ?1 ORDER BY seq DESC LIMIT 1";
+    sqlite3_stmt *s = NULL;
+    int rc = db_prepare(conn, &sql, &s, 1);
+
+    if (rc == 0) {
+        db_bind_u64(s, 1, MARK_MAX);
+        rc = db_step(s);
+    }
+    if (rc >= 0)
+        *ret = rc > 0 && db_i64(s, 0) > 0 ? db_u64(s, 0) : 0;
+    db_finalize(&s, 1);
+    return MIN(rc, 0);
+}
+
 /* A batch that failed at the sync may turn out to be there after all; then
  * append_batch() goes on above it. */
 static int catch_up(struct history *h)
 {
-    int64_t last;
-    int rc = db_int(h->conn, "SELECT ifnull(max(seq), 0) FROM log", &last);
+    uint64_t last;
+    int rc = newest_seq(h->conn, &last);
 
     if (rc < 0)
         return rc;
-    h->last_stored = MAX(h->last_stored, (uint64_t)last);
+    h->last_stored = MAX(h->last_stored, last);
     return db_int(h->conn, "SELECT ifnull(max(idn), 0) + 1 FROM ids",
                   &h->ids.next_idn);
 }
@@ -182,16 +201,22 @@ bool history_mark_low(const struct history *h, uint64_t need)
     return h->last_seq + need + MARK_LOW > h->meta.mark;
 }
 
-int history_mark_move(struct history *h)
+static uint64_t next_mark(const struct history *h)
 {
-    h->meta.mark = h->last_seq + MARK_AHEAD;
-    CHECK(h->meta.mark <= SEQ_MAX);
+    return MIN(h->last_seq, MARK_MAX) + MARK_AHEAD;
+}
+
+int history_mark_move(struct history *h, uint64_t need)
+{
+    if (need > SEQ_MAX - h->last_seq)
+        return ERR_FULL;
+    h->meta.mark = next_mark(h);
     return meta_save(h->conn, &h->meta);
 }
 
 int history_mark_guard(struct history *h)
 {
-    uint64_t mark = h->last_seq + MARK_AHEAD;
+    uint64_t mark = next_mark(h);
     int rc = guard_write(&h->guard, h->meta.life, h->meta.life, mark);
 
     if (rc == 0)
@@ -297,7 +322,6 @@ struct found {
 
 static int look(struct history *h, struct found *f)
 {
-    int64_t last = 0;
     int rc;
 
     f->meta = meta_load(h->conn, &h->meta);
@@ -309,8 +333,7 @@ static int look(struct history *h, struct found *f)
                    && strcmp(f->boot, h->meta.boot) == 0;
     rc = ids_check(h, &f->last_seq, &f->damaged);
     if (rc == 0)
-        rc = db_int(h->conn, "SELECT ifnull(max(seq), 0) FROM log", &last);
-    h->last_stored = (uint64_t)last;
+        rc = newest_seq(h->conn, &h->last_stored);
     f->last_seq = MAX(f->last_seq, h->last_stored);
     return rc;
 }
@@ -334,7 +357,8 @@ static enum epoch_reason judge(const struct history *h, const struct found *f)
         return EPOCH_RESTORED;
     if (is_another_file(h, f))
         return EPOCH_COPIED;
-    if (f->last_seq > MAX(h->meta.mark, h->guard.mark))
+    if (f->last_seq > MAX(h->meta.mark, h->guard.mark)
+        || MAX(h->meta.mark, h->guard.mark) > MARK_MAX)
         return EPOCH_MARK;
     return f->same_boot || h->meta.clean ? EPOCH_SAME : EPOCH_BOOT;
 }
@@ -347,7 +371,7 @@ static uint64_t first_mark(const struct history *h, const struct found *f)
 
     if (f->meta == 0 && h->guard.found)
         mark = MAX(mark, h->guard.mark);
-    if (mark > SEQ_MAX - MARK_AHEAD)
+    if (mark > MARK_MAX)
         mark = 0;
     return MAX(mark, f->last_seq);
 }

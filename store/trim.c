@@ -72,13 +72,14 @@ static int delete_row(struct history *h, const struct victim *v)
     return rc;
 }
 
-/* Offsets are dense, so the count tells the offset; the row's own column may
- * be what a flipped bit made of it. */
+/* Offsets are dense, so the count tells the offset; the row's own columns may
+ * be what a flipped bit made of them. */
 static void subtract(struct id_state *s, const struct victim *v)
 {
     s->rec.count -= MIN(s->rec.count, 1);
     s->rec.bytes -= MIN(s->rec.bytes, v->size);
-    s->rec.trimmed_seq = v->seq;
+    if (v->seq <= s->rec.last_seq)
+        s->rec.trimmed_seq = MAX(s->rec.trimmed_seq, v->seq);
     s->rec.trimmed_offset = s->rec.last_offset - s->rec.count;
 }
 

@@ -186,6 +186,35 @@ TEST(a_seq_above_the_mark_is_a_new_epoch)
     shelf_close(&s);
 }
 
+/* One flipped bit of a key; -1 would be the first of all. */
+TEST(a_seq_that_cannot_be_is_no_seq)
+{
+    static const char *const sql[] = {
+        "UPDATE log SET seq = seq + (1 << 60)",
+        "UPDATE log SET seq = -seq",
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(sql); i++) {
+        struct shelf s = used_store();
+        struct page *p;
+
+        shelf_sql(&s, sql[i]);
+        shelf_open(&s);
+        EXPECT_STR(why(&s), "same");
+        EXPECT_INT(s.first_seq, (1 << 20) + 1);
+        EXPECT_INT(shelf_put(&s, "room/a", "two").rec.offset, 2);
+        p = shelf_read(&s, "room/a", 0);
+        EXPECT_OK(p->rc);
+        EXPECT_INT(p->count, 1);
+        EXPECT_INT(p->damaged_count, 1);
+        EXPECT_INT(p->damaged[0].first_offset, 1);
+        EXPECT_INT(p->damaged[0].last_offset, 1);
+        page_free(p);
+        shelf_close(&s);
+        EXPECT_OK(unlink(s.opt.path));
+    }
+}
+
 TEST(a_damaged_row_about_the_store_is_a_new_epoch_above_all_numbers)
 {
     struct shelf s = used_store();
