@@ -1,58 +1,26 @@
 #include "store/backup.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/err.h"
+#include "store/file.h"
 #include "store/filecheck.h"
 #include "store/schema.h"
 
-enum { STEP_PAGES = 256, NAME_SIZE = 4096, CHECK_MS = 60 * 1000 };
+enum { STEP_PAGES = 256, CHECK_MS = 60 * 1000 };
 
 struct backup {
     struct history *h;
     sqlite3 *from; /* h's connection at the start: it may be replaced */
     sqlite3 *to;
     sqlite3_backup *copy;
-    char file[NAME_SIZE];
-    char part[NAME_SIZE + 8];
+    char file[FILE_NAME_SIZE];
+    char part[FILE_NAME_SIZE];
 };
-
-static int join(char *ret, size_t size, const char *path, const char *suffix)
-{
-    int n = snprintf(ret, size, "%s%s", path, suffix);
-
-    return n < 0 || (size_t)n >= size ? ERR_TOO_BIG : 0;
-}
-
-static int sync_path(const char *path, int flags)
-{
-    int fd = open(path, flags | O_CLOEXEC);
-    int rc = fd >= 0 && fsync(fd) == 0 ? 0 : ERR_IO;
-
-    if (fd >= 0)
-        close(fd);
-    return rc;
-}
-
-static int sync_folder(const char *path)
-{
-    char folder[NAME_SIZE];
-    char *slash;
-    int rc = join(folder, sizeof folder, path, "");
-
-    if (rc < 0)
-        return rc;
-    slash = strrchr(folder, '/');
-    if (!slash)
-        return sync_path(".", O_RDONLY | O_DIRECTORY);
-    slash[slash == folder] = '\0';
-    return sync_path(folder, O_RDONLY | O_DIRECTORY);
-}
 
 /* Opens both ends of a copy; the target is made anew. */
 static int copy_open(sqlite3 *from, const char *part, sqlite3 **to,
@@ -104,9 +72,9 @@ int backup_start(struct backup **ret, struct history *h, const char *file)
         return ERR_NOMEM;
     b->h = h;
     b->from = h->conn;
-    rc = join(b->file, sizeof b->file, file, "");
+    rc = file_name(b->file, file, "");
     if (rc == 0)
-        rc = join(b->part, sizeof b->part, file, ".part");
+        rc = file_name(b->part, file, ".part");
     if (rc == 0)
         rc = copy_open(b->from, b->part, &b->to, &b->copy);
     if (rc < 0) {
@@ -134,13 +102,13 @@ static int mark_copy(sqlite3 *to)
 /* link() and not rename(): a file that came meanwhile is not overwritten. */
 static int publish(struct backup *b)
 {
-    int rc = sync_path(b->part, O_RDONLY);
+    int rc = file_sync(b->part);
 
     if (rc < 0)
         return rc;
     if (link(b->part, b->file) < 0)
         return errno == EEXIST ? ERR_EXISTS : err_from_errno(errno);
-    return sync_folder(b->file);
+    return file_sync_name(b->file);
 }
 
 static int finish(struct backup *b)
@@ -220,44 +188,70 @@ static int copy_all(sqlite3 *from, const char *part)
     if (rc == 0)
         rc = mark_copy(to);
     db_close(to);
-    return rc < 0 ? rc : sync_path(part, O_RDONLY);
+    return rc < 0 ? rc : file_sync(part);
 }
 
-/* The old WAL goes first: it must never meet the new file. */
-static int set_aside(const char *path)
+static const char aside[] = ".before-restore";
+
+/* What an earlier restore left: its WAL must never meet another file. */
+static int clear_aside(const char *path)
 {
     static const char *const suffixes[] = { "-wal", "-shm", "" };
-    char old[NAME_SIZE], aside[NAME_SIZE];
-    int rc;
+    char old[FILE_NAME_SIZE], name[FILE_NAME_SIZE];
+    int rc = file_name(old, path, aside);
 
-    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
-        rc = join(old, sizeof old, path, suffixes[i]);
-        if (rc < 0 || access(old, F_OK) < 0)
-            continue;
-        rc = join(aside, sizeof aside, path, ".before-restore");
-        if (rc == 0 && strlen(aside) + 5 < sizeof aside)
-            strcat(aside, suffixes[i]);
-        unlink(aside);
-        if (rc < 0 || rename(old, aside) < 0)
-            return ERR_IO;
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(suffixes); i++) {
+        rc = file_name(name, old, suffixes[i]);
+        if (rc == 0 && unlink(name) < 0 && errno != ENOENT)
+            rc = ERR_IO;
     }
-    return 0;
+    return rc;
+}
+
+/* move: rename() or link(). What is not there is no error. */
+static int put_aside(const char *path, const char *suffix,
+                     int (*move)(const char *, const char *))
+{
+    char old[FILE_NAME_SIZE], base[FILE_NAME_SIZE], name[FILE_NAME_SIZE];
+    int rc = file_name(old, path, suffix);
+
+    if (rc == 0)
+        rc = file_name(base, path, aside);
+    if (rc == 0)
+        rc = file_name(name, base, suffix);
+    if (rc == 0 && move(old, name) < 0 && errno != ENOENT)
+        rc = err_from_errno(errno);
+    return rc;
+}
+
+/* The old WAL goes first: it must never meet the new file. The old file stays
+ * in its place until the new one takes it: there is a store at any time. */
+static int set_aside(const char *path)
+{
+    int rc = clear_aside(path);
+
+    if (rc == 0)
+        rc = put_aside(path, "-wal", rename);
+    if (rc == 0)
+        rc = put_aside(path, "-shm", rename);
+    return rc == 0 ? put_aside(path, "", link) : rc;
 }
 
 static int install(sqlite3 *from, const char *path)
 {
-    char part[NAME_SIZE];
-    int rc = join(part, sizeof part, path, ".part");
+    char part[FILE_NAME_SIZE];
+    int rc = file_name(part, path, ".part");
 
-    if (rc == 0)
-        rc = copy_all(from, part);
+    if (rc < 0)
+        return rc;
+    rc = copy_all(from, part);
     if (rc == 0)
         rc = set_aside(path);
     if (rc == 0 && rename(part, path) < 0)
         rc = err_from_errno(errno);
     if (rc < 0)
         unlink(part);
-    return rc < 0 ? rc : sync_folder(path);
+    return rc < 0 ? rc : file_sync_name(path);
 }
 
 int history_restore(const char *backup, const char *path, char why[256])

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -11,6 +10,7 @@
 
 #include "base/cursor.h"
 #include "base/err.h"
+#include "store/file.h"
 
 enum { SLOT_SIZE = 512, SLOTS = 2, USED = 48 };
 
@@ -70,12 +70,12 @@ static int allocate(int fd)
 
 static int open_locked(const char *path, int *ret)
 {
-    char name[4096];
-    int n = snprintf(name, sizeof name, "%s-guard", path);
-    int fd, rc;
+    char name[FILE_NAME_SIZE];
+    int rc = file_name(name, path, "-guard");
+    int fd;
 
-    if (n < 0 || (size_t)n >= sizeof name)
-        return ERR_TOO_BIG;
+    if (rc < 0)
+        return rc;
     fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
     if (fd < 0)
         return ERR_IO;

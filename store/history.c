@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "store/core.h"
+#include "store/file.h"
 #include "store/filecheck.h"
 #include "store/schema.h"
 #include "store/walfile.h"
@@ -432,6 +433,13 @@ static int start_life(struct history *h, struct history_report *report)
     return rc;
 }
 
+/* The folder above may be closed to us; then whoever made ours saw to it. */
+static int sync_names(const struct history *h)
+{
+    (void)!file_sync_folder_name(h->opt.path);
+    return file_sync_name(h->opt.path);
+}
+
 static int start(struct history *h, struct history_report *report)
 {
     int rc = history_begin(h, true);
@@ -446,6 +454,8 @@ static int start(struct history *h, struct history_report *report)
     if (rc == 0)
         rc = guard_write(&h->guard, h->meta.life, h->meta.life,
                          h->meta.mark);
+    if (rc == 0 && report->why == EPOCH_NEW)
+        rc = sync_names(h);
     return rc < 0 ? say(report, rc, err_text(rc)) : 0;
 }
 

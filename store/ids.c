@@ -391,6 +391,36 @@ static int check_flush(struct history *h)
     return rc;
 }
 
+/* All of ids, whatever the order. */
+static uint64_t names_sum(sqlite3_stmt *row, int idn, int id)
+{
+    uint64_t n = db_u64(row, idn);
+
+    return sum_bytes(sum_u64s(SUM_START, &n, 1), db_bytes(row, id));
+}
+
+/* An id that its index does not find would be made again, and count from the
+ * start: its offsets would come twice. quick_check does not look. */
+static int check_index(struct history *h, uint64_t names, uint64_t *damaged)
+{
+    static const char *const sql =
+        "SELECT idn, id FROM ids INDEXED BY sqlite_autoindex_ids_1";
+    sqlite3_stmt *s = NULL;
+    int rc = db_prepare(h->conn, &sql, &s, 1);
+
+    if (rc == 0)
+        rc = db_step(s);
+    for (; rc > 0; rc = db_step(s))
+        names -= names_sum(s, 0, 1);
+    db_finalize(&s, 1);
+    if (rc == 0 && names == 0)
+        return 0;
+    if (rc < 0 && rc != ERR_DAMAGED)
+        return rc;
+    ++*damaged;
+    return db_exec(h->conn, "REINDEX ids");
+}
+
 /* Rows may be rewritten while the walk goes on: their place stays. */
 int ids_check(struct history *h, uint64_t *last_seq, uint64_t *damaged)
 {
@@ -399,12 +429,14 @@ int ids_check(struct history *h, uint64_t *last_seq, uint64_t *damaged)
         "SELECT " ROW_COLUMNS " FROM log WHERE idn = ?1 ORDER BY seq",
     };
     sqlite3_stmt *s[2] = { NULL, NULL };
+    uint64_t names = 0;
     int rc = db_prepare(h->conn, sql, s, 2);
 
     if (rc == 0)
         rc = db_step(s[0]);
     while (rc > 0) {
         h->ids.next_idn = MAX(h->ids.next_idn, db_i64(s[0], IDN) + 1);
+        names += names_sum(s[0], IDN, ID);
         rc = check_row(h, s[0], s[1], last_seq, damaged);
         if (rc == 0 && map_count(&h->ids.map) >= CHECK_FLUSH)
             rc = check_flush(h);
@@ -412,5 +444,7 @@ int ids_check(struct history *h, uint64_t *last_seq, uint64_t *damaged)
             rc = db_step(s[0]);
     }
     db_finalize(s, 2);
-    return rc < 0 ? rc : check_flush(h);
+    if (rc == 0)
+        rc = check_flush(h);
+    return rc < 0 ? rc : check_index(h, names, damaged);
 }

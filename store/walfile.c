@@ -4,11 +4,11 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sqlite3.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/err.h"
+#include "store/file.h"
 
 /* A frame is a header, whose second word is not 0 in the last one of a
  * transaction, and a page. The file's own header is 32 bytes. */
@@ -249,12 +249,12 @@ static int rewrite(int fd)
 
 int walfile_rewrite(const char *path)
 {
-    char name[4096];
-    int n = snprintf(name, sizeof name, "%s-wal", path);
-    int fd, rc;
+    char name[FILE_NAME_SIZE];
+    int rc = file_name(name, path, "-wal");
+    int fd;
 
-    if (n < 0 || (size_t)n >= sizeof name)
-        return ERR_TOO_BIG;
+    if (rc < 0)
+        return rc;
     fd = open(name, O_RDWR | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? 0 : ERR_IO;

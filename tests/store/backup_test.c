@@ -123,6 +123,27 @@ TEST(closing_during_a_backup_leaves_no_half_file)
     EXPECT_INT(access(test_path("backup.part"), F_OK), -1);
 }
 
+TEST(what_an_earlier_restore_set_aside_does_not_mix_with_the_next)
+{
+    struct shelf s = shelf_init("db");
+    const char *file = test_path("backup");
+    size_t len;
+
+    shelf_open(&s);
+    shelf_put(&s, "room/a", "one");
+    EXPECT_OK(shelf_backup(&s, file));
+    shelf_kill(&s); /* its WAL stays */
+    EXPECT_OK(history_restore(file, s.opt.path, NULL));
+    free(test_read_file(test_path("db.before-restore-wal"), &len));
+    EXPECT(len > 0);
+    EXPECT_OK(history_restore(file, s.opt.path, NULL));
+    EXPECT_OK(access(test_path("db.before-restore"), F_OK));
+    EXPECT_INT(access(test_path("db.before-restore-wal"), F_OK), -1);
+    shelf_open(&s);
+    EXPECT_STR(epoch_reason_name(s.report.why), "restored");
+    shelf_close(&s);
+}
+
 TEST(what_is_no_backup_is_not_restored)
 {
     struct shelf s = shelf_init("db");

@@ -33,6 +33,7 @@ static bool recording;
 static long calls, fail_at = -1;
 static bool fail_on;       /* from then on, not only once */
 static int fail_errno, syncs;
+static ino_t synced; /* the file or folder that is looked out for, or 0 */
 static atomic_int bad_syncs; /* so many fail, whatever comes between */
 
 static bool fails(void)
@@ -133,8 +134,12 @@ static int sync_file(int fd, long number)
     if (no) {
         lose(fd);
     } else {
+        struct stat st;
+
         syncs++;
         settle(fd);
+        if (fstat(fd, &st) == 0 && st.st_ino == synced)
+            synced = 0;
     }
     pthread_mutex_unlock(&lock);
     return no ? -1 : (int)syscall(number, fd);
@@ -229,6 +234,20 @@ TEST(the_disk_of_these_tests_is_the_one_sqlite_uses)
     before = syncs;
     shelf_put(&s, "room/a", "y");
     EXPECT_INT(syncs, before);
+    shelf_close(&s);
+}
+
+/* Or all of it may be gone, though every byte was synced. */
+TEST(the_name_of_a_new_folder_is_on_the_disk_too)
+{
+    struct shelf s = shelf_init("new/db");
+    struct stat st;
+
+    EXPECT_OK(mkdir(test_path("new"), 0700));
+    EXPECT_OK(stat(test_path("."), &st));
+    synced = st.st_ino;
+    shelf_open(&s);
+    EXPECT_INT(synced, 0);
     shelf_close(&s);
 }
 
