@@ -85,14 +85,14 @@ static void answer_taken(struct router *r, struct pub *pub, uint32_t reached)
 }
 
 static void committed(struct router *r, struct pub *pub,
-                      const struct record *rec)
+                      const struct entry *e)
 {
     struct msg *m = pub->msg;
     bool resnapshot;
     uint32_t reached;
 
-    m->seq = rec->seq;
-    m->offset = rec->offset;
+    m->seq = e->rec.seq;
+    m->offset = e->rec.offset;
     resnapshot = pub->typed && types_commit(r->types, m);
     if (resnapshot)
         m->flags |= MSG_RESNAPSHOT;
@@ -104,6 +104,8 @@ static void committed(struct router *r, struct pub *pub,
     stat_add(&r->stats, STAT_PUBLISHED, 1);
     stat_add(&r->stats, STAT_REACHED, reached);
     answer_taken(r, pub, reached);
+    if (pub->key.len && reached != e->reached)
+        writer_set_reached(r->writer, m->seq, reached);
     if (resnapshot)
         snapshots_tell(r, m->id);
 }
@@ -135,6 +137,7 @@ static void stored_before(struct router *r, struct pub *pub,
         .seq = e->rec.seq,
         .offset = e->rec.offset,
         .ts_ms = e->rec.ts_ms,
+        .reached = e->reached,
         .id = pub->msg->id,
         .epoch = slice_str(e->first_epoch),
     };
@@ -150,7 +153,7 @@ static bool settle(struct router *r, const struct entry *e)
     bool real = e->rc == 0 || !pub->typed;
 
     if (e->rc == 0)
-        committed(r, pub, &e->rec);
+        committed(r, pub, e);
     else if (e->rc == ERR_EXISTS)
         stored_before(r, pub, e);
     else
@@ -228,6 +231,7 @@ static void fill_entry(struct router *r, struct entry *e, struct pub *pub)
         .sync = stored && router_synced(r, m->id),
         .idem = pub->key,
         .body_hash = pub->body_hash,
+        .reached = pub->key.len ? repeater_reach(r, m->id) : 0,
         .has_state = stored && pub->record.ptr,
         .state = pub->record,
         .user = pub,

@@ -83,6 +83,7 @@ static bool known_by_key(const struct request *q)
                            .seq = found.seq,
                            .offset = found.offset,
                            .ts_ms = found.ts_ms,
+                           .reached = found.reached,
                            .id = q->in.id,
                            .epoch = slice_str(found.epoch),
                        });

@@ -81,6 +81,14 @@ static void put_on_links(struct router *r, struct topic *const *topics,
         }
 }
 
+uint32_t repeater_reach(struct router *r, struct slice id)
+{
+    size_t count;
+    struct topic *const *topics = table_match(&r->table, id, &count);
+
+    return table_reached(topics, count);
+}
+
 uint32_t repeater_send(struct router *r, struct msg *m)
 {
     size_t count;

@@ -40,6 +40,8 @@ void repeater_fini(struct repeater *p);
  * everybody who holds its id, in the order of the calls. Returns how many
  * connections that is. Holds m for a while. Cost: one copy per link. */
 uint32_t repeater_send(struct router *r, struct msg *m);
+/* How many connections a message of this id would reach now. */
+uint32_t repeater_reach(struct router *r, struct slice id);
 /* A notice, at the place where the router stands; seq, format and flags are
  * set here. */
 void repeater_notice(struct router *r, const struct msg_parts *notice);

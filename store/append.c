@@ -14,6 +14,7 @@ static int read_first(struct history *h, struct entry *e, sqlite3_stmt *s)
     e->rec.seq = db_u64(s, 0);
     e->rec.offset = db_u64(s, 1);
     e->rec.ts_ms = db_i64(s, 2);
+    e->reached = (uint32_t)db_u64(s, 4);
     e->rc = ERR_EXISTS;
     return epoch_at(h->st[ST_EPOCH_OF], e->rec.seq, e->first_epoch) < 0
                ? ERR_DAMAGED : 1;
@@ -49,6 +50,7 @@ static int add_key(struct history *h, const struct entry *e)
         sqlite3_bind_null(s, 7);
     else
         db_bind_i64(s, 7, e->rec.ts_ms + KEY_KEEP_MS);
+    db_bind_u64(s, 8, e->reached);
     return db_run(s);
 }
 

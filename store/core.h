@@ -48,10 +48,11 @@ enum {
     X(STATE_SET, "INSERT OR REPLACE INTO states (idn, offset, state, sum) " \
                  "VALUES (?1,?2,?3,?4)") \
     X(STATE_DROP, "DELETE FROM states WHERE idn = ?1") \
-    X(KEY_GET, "SELECT seq, offset, ts_ms, body_hash FROM keys " \
+    X(KEY_GET, "SELECT seq, offset, ts_ms, body_hash, reached FROM keys " \
                "WHERE id = ?1 AND key = ?2") \
     X(KEY_ADD, "INSERT INTO keys (id, key, seq, offset, ts_ms, body_hash, " \
-               "due_ms) VALUES (?1,?2,?3,?4,?5,?6,?7)") \
+               "due_ms, reached) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)") \
+    X(KEY_REACHED, "UPDATE keys SET reached = ?2 WHERE seq = ?1") \
     X(KEY_SET_DUE, "UPDATE keys SET due_ms = ts_ms + ?2 WHERE seq = ?1") \
     X(KEYS_DUE, "DELETE FROM keys WHERE (id, key) IN (SELECT id, key " \
                 "FROM keys WHERE due_ms <= ?1 ORDER BY due_ms LIMIT ?2)") \

@@ -278,7 +278,7 @@ struct key_finder {
 int key_finder_new(struct key_finder **ret, const char *path)
 {
     static const char *const sql[] = {
-        "SELECT seq, offset, ts_ms, body_hash FROM keys "
+        "SELECT seq, offset, ts_ms, body_hash, reached FROM keys "
         "WHERE id = ?1 AND key = ?2",
         EPOCH_AT,
     };
@@ -323,6 +323,7 @@ int key_find(struct key_finder *f, struct slice id, struct slice key,
     a.offset = db_u64(s, 1);
     a.ts_ms = db_i64(s, 2);
     a.body_hash = db_u64(s, 3);
+    a.reached = (uint32_t)db_u64(s, 4);
     sqlite3_reset(s);
     rc = epoch_at(f->st[1], a.seq, a.epoch);
     if (rc == 0)

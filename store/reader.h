@@ -105,6 +105,7 @@ struct first_answer {
     uint64_t seq, offset;
     int64_t ts_ms;
     uint64_t body_hash;
+    uint32_t reached;
     char epoch[EPOCH_SIZE];
 };
 MUST_USE int key_finder_new(struct key_finder **ret, const char *path);

@@ -9,3 +9,8 @@
 schema_0001:
     .incbin "store/schema/0001_first.sql"
     .byte 0
+
+    .global schema_0002
+schema_0002:
+    .incbin "store/schema/0002_reached.sql"
+    .byte 0

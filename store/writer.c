@@ -27,6 +27,8 @@ struct job {
     writer_done_fn *fn;
     void *arg;
     int64_t last_used_ms;
+    uint64_t seq; /* of a key, and what it reached */
+    uint32_t reached;
     char epoch[EPOCH_SIZE]; /* out: the new one */
     size_t len;
     uint8_t text[]; /* an id, or a file name with its NUL */
@@ -252,6 +254,21 @@ static int make_epoch(struct writer *w, struct job *j)
     return rc;
 }
 
+static int set_reached(struct writer *w, struct job *j)
+{
+    int rc = w->h->conn ? history_begin(w->h, false) : ERR_AGAIN;
+
+    if (rc < 0)
+        return rc;
+    db_bind_u64(w->h->st[ST_KEY_REACHED], 1, j->seq);
+    db_bind_u64(w->h->st[ST_KEY_REACHED], 2, j->reached);
+    rc = db_run(w->h->st[ST_KEY_REACHED]);
+    if (rc == 0)
+        return history_commit(w->h);
+    history_rollback(w->h);
+    return rc;
+}
+
 static int begin_backup(struct writer *w, struct job *j)
 {
     int rc = backup_start(&w->backup, w->h, (const char *)j->text);
@@ -437,6 +454,9 @@ static void end_job(struct writer *w, struct job *j)
         w->backup_asked = false;
     if (j->run == forget && j->rc < 0 && j->rc != ERR_CLOSED)
         log_warn("store.forget", "error=%s action=retry", err_name(j->rc));
+    if (j->run == set_reached && j->rc < 0)
+        log_warn("store.reached", "error=%s action=keep_old",
+                 err_name(j->rc));
     if (j->fn)
         j->fn(j->arg, j->rc);
     free(j);
@@ -569,6 +589,19 @@ int writer_submit(struct writer *w, struct batch *b)
     pthread_cond_signal(&w->wake);
     pthread_mutex_unlock(&w->lock);
     return 0;
+}
+
+void writer_set_reached(struct writer *w, uint64_t seq, uint32_t reached)
+{
+    struct job *j = w->closing ? NULL : job_new(set_reached, SLICE(""));
+
+    if (!j) {
+        log_warn("store.reached", "action=keep_old");
+        return;
+    }
+    j->seq = seq;
+    j->reached = reached;
+    job_submit(w, j);
 }
 
 bool writer_busy(const struct writer *w)

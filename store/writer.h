@@ -33,13 +33,14 @@ struct entry {
     bool sync;          /* the batch is synced to disk before done() */
     struct slice idem;  /* idempotency key; empty: none */
     uint64_t body_hash; /* of the body under idem */
+    uint32_t reached;   /* kept with idem for whoever repeats it */
     bool has_state;     /* replace the record that a type keeps for this id */
     struct slice state; /* by this one, as of rec.offset; stored entries only */
     void *user;         /* the caller's */
 
     /* Out. 0: rec.seq and rec.offset are set. ERR_EXISTS: a repeat; seq,
-     * offset and ts_ms are those of the first, first_epoch its epoch, nothing
-     * was stored. ERR_CONFLICT: the key was used with another body. Else why
+     * offset, ts_ms and reached are those of the first, first_epoch its epoch,
+     * nothing was stored. ERR_CONFLICT: the key was used with another body. Else why
      * it was not stored (history.h); no numbers. */
     int rc;
     char first_epoch[EPOCH_SIZE];
@@ -89,6 +90,11 @@ bool writer_busy(const struct writer *w);
 /* The last seq given to anything, stored or not, as of the last done(). */
 uint64_t writer_last_seq(const struct writer *w);
 const char *writer_epoch(const struct writer *w);
+
+/* The publication under a key with this seq has reached another number than
+ * was said with its entry. Written behind what is under way; should that fail
+ * the number stays as it was, which the log says. */
+void writer_set_reached(struct writer *w, uint64_t seq, uint32_t reached);
 
 /* An id that is not stored is no longer in use: its counter is dropped. Should
  * it return in this life it goes on above every offset so dropped. */

@@ -282,6 +282,7 @@ TEST(a_key_used_again_gets_the_first_answer)
     EXPECT_INT(again.seq, first.seq);
     EXPECT_INT(again.offset, first.offset);
     EXPECT_INT(again.ts_ms, first.ts_ms);
+    EXPECT_INT(again.reached, 1);
     again = peer_answer(p, peer_publish_frame(p, keyed("a", "y", "k")));
     EXPECT_INT(again.status, PUBLISHED_CONFLICT);
     peer_taken(p, peer_publish_frame(p, keyed("b", "y", "k")));
@@ -293,6 +294,31 @@ TEST(a_key_used_again_gets_the_first_answer)
     again = peer_answer(p, peer_publish_frame(p, keyed("a", "x", "k")));
     EXPECT_INT(again.status, PUBLISHED_DUPLICATE);
     EXPECT_INT(again.offset, 1);
+    EXPECT_INT(again.reached, 1);
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(the_first_answer_counts_who_came_and_went_until_the_commit)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    uint64_t first, again;
+
+    peer_login(p, 1, "a");
+    peer_login(p, 2, "*");
+    first = peer_publish_frame(p, keyed("a", "x", "k"));
+    world_turn(w); /* the batch is with the writer now */
+    peer_login(p, 3, "a");
+    peer_login(p, 4, "a");
+    peer_closed(p, 1);
+    EXPECT_INT(peer_taken(p, first).reached, 3);
+    world_settle(w);
+    world_restart(w);
+    peer_free(p);
+    p = peer_join(w, "gw1");
+    again = peer_publish_frame(p, keyed("a", "x", "k"));
+    EXPECT_INT(peer_answer(p, again).reached, 3);
     peer_free(p);
     world_free(w);
 }
@@ -302,7 +328,7 @@ TEST(a_key_used_again_while_the_first_is_under_way_waits_for_it)
     struct world *w = world_new(NULL);
     struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
     uint64_t other, twin;
-    struct frame_published first;
+    struct frame_published first, second;
 
     peer_login(p, 1, "a");
     peer_publish_frame(p, keyed("a", "x", "k"));
@@ -310,7 +336,9 @@ TEST(a_key_used_again_while_the_first_is_under_way_waits_for_it)
     other = peer_publish_frame(p, keyed("a", "y", "k"));
     EXPECT_INT(peer_answer(p, other).status, PUBLISHED_CONFLICT);
     first = peer_taken(p, 1);
-    EXPECT_INT(peer_answer(q, twin).status, PUBLISHED_DUPLICATE);
+    second = peer_answer(q, twin);
+    EXPECT_INT(second.status, PUBLISHED_DUPLICATE);
+    EXPECT_INT(second.reached, 1);
     EXPECT_INT(first.offset, 1);
     EXPECT_INT(w->router.table.seats, 1);
     peer_fetch(p, 1, "a", FETCH_SINCE, 0, 0, 10);

@@ -174,13 +174,16 @@ TEST(a_repeat_gets_the_first_answer_also_after_a_restart)
     struct shelf s = shelf_init("db");
     struct entry first = keyed("room/a", "k1", "hello"), again = first;
 
+    first.reached = 3;
     shelf_open(&s);
     EXPECT_OK(shelf_submit(&s, &first, 1));
     EXPECT_OK(shelf_submit(&s, &again, 1));
     EXPECT_ERR(again.rc, ERR_EXISTS);
     EXPECT_INT(again.rec.seq, first.rec.seq);
     EXPECT_INT(again.rec.offset, first.rec.offset);
+    EXPECT_INT(again.reached, 3);
     EXPECT_STR(again.first_epoch, s.epoch);
+    writer_set_reached(s.writer, first.rec.seq, 4);
     shelf_close(&s);
     shelf_set_time(first.rec.ts_ms + 60000);
     shelf_open(&s);
@@ -190,6 +193,7 @@ TEST(a_repeat_gets_the_first_answer_also_after_a_restart)
     EXPECT_ERR(again.rc, ERR_EXISTS);
     EXPECT_INT(again.rec.seq, first.rec.seq);
     EXPECT_INT(again.rec.ts_ms, first.rec.ts_ms);
+    EXPECT_INT(again.reached, 4);
     EXPECT_INT(shelf_put(&s, "room/a", "next").rec.offset, 2);
     shelf_close(&s);
 }
