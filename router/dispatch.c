@@ -21,7 +21,6 @@ static int on_hello(struct link *l, struct slice body)
     l->who.kind = f.kind;
     l->who.pid = f.pid;
     l->who.life = f.life;
-    l->knew_us = f.router_life == r->life;
     l->same_epoch = slice_eq(f.epoch, slice_str(r->epoch.text));
     if (!l->same_epoch || f.served <= r->stored_seq) {
         link_welcome(l);
@@ -89,13 +88,11 @@ static void put_past(const struct topic *t, struct logged_in_id *out)
     out->trimmed_seq = past->trimmed_seq;
 }
 
-/* Seats it, and tells its type. A gateway that had told this life of the
- * router nothing yet says again who is there: nobody has come. */
+/* Seats it, and tells its type. */
 static int seat(struct login *in, struct slice id, struct topic **ret)
 {
     struct link *l = in->link;
     struct router *r = l->router;
-    bool quiet = (in->frame.flags & LOGIN_RESYNC) && !l->knew_us;
     struct seat *s;
     struct topic *t;
     int rc = table_login(&r->table, &l->seats, in->frame.conn, in->frame.gen,
@@ -105,8 +102,7 @@ static int seat(struct login *in, struct slice id, struct topic **ret)
         return rc;
     t = CONTAINER_OF(s->topic, struct leaf, seats)->topic;
     if (rc == 0 && (t->flags & TOPIC_PRESENCE))
-        rc = types_joined(r->types, id, in->frame.name, quiet,
-                          loop_now(r->loop));
+        rc = types_joined(r->types, id, in->frame.name, loop_now(r->loop));
     if (rc < 0 && rc != ERR_EXISTS) {
         table_unseat(&r->table, &l->seats, s);
         return rc;

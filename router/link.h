@@ -42,8 +42,7 @@ struct link {
     struct peer_id who;
     uint64_t stamp;    /* the repeater's: already has this message */
     uint64_t position; /* not LIVE: stored messages up to here are on it */
-    bool knew_us;      /* it was joined to this life of the router before */
-    bool same_epoch;   /* its place in the stream is of the present epoch */
+    bool same_epoch; /* its place in the stream is of the present epoch */
     struct buf deferred; /* frames that wait until it is LIVE */
     struct buf figures;  /* body of its last STATS */
     struct list_node fetches;   /* replay.h */

@@ -1,19 +1,37 @@
 /* presence.h - the clock of those who come and go: types decide what is said
- * and when (type.h), this asks them when it is due, and sends it.
+ * and when (type.h), this asks them when it is due, has the store note whom
+ * people will have been told of, and sends it: a router that starts announces
+ * nobody twice. What the store fails to note is sent all the same, and may be
+ * announced again; the log says so.
  * Threads: the router's loop. Cost: no timer while nothing is due. */
 #ifndef TOUCHLINE_ROUTER_PRESENCE_H
 #define TOUCHLINE_ROUTER_PRESENCE_H
 
+#include "base/buf.h"
 #include "base/loop.h"
+#include "store/history.h"
 
 struct router;
 
+enum { PRESENCE_CHANGES_MAX = 16 * 1024 * 1024 }; /* waiting for the store */
+
 struct presence {
     struct loop_timer timer;
+    struct buf changes; /* not yet with the store (present_change()) */
+    struct buf notices; /* to be said when they are noted */
+    struct buf said;    /* likewise, of the changes that it is writing now */
+    bool noting;        /* it is */
 };
 
 void presence_init(struct router *r);
+/* Those who were known at the end of the router's last life have ten seconds
+ * from now to be logged in again. Once, at the end of the start: names come
+ * from what presence_read() found. ERR_NOMEM. */
+MUST_USE int presence_begin(struct router *r);
+/* Reads them, before the history is the writer's. */
+MUST_USE int presence_read(struct router *r, struct history *h);
 void presence_turn(struct router *r); /* end of the loop's turn */
+/* What is not noted yet goes to the writer, which must still be there. */
 void presence_fini(struct router *r);
 
 #endif

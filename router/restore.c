@@ -96,6 +96,8 @@ int restore_read(struct router *r, struct history *h)
         rc = history_states(h, read_state, r);
     if (rc == 0)
         rc = history_recent_names(h, since_ms, NAMES_MAX, read_name, r);
+    if (rc == 0)
+        rc = presence_read(r, h);
     return rc;
 }
 

@@ -35,6 +35,12 @@ bool router_synced(const struct router *r, struct slice id)
     return config_namespace(r->config, id)->durability == DURABILITY_POWER;
 }
 
+bool router_has_presence(const struct router *r, struct slice id)
+{
+    return (types_flags(r->types, id) & TYPE_PRESENCE) &&
+           config_namespace(r->config, id)->presence;
+}
+
 static unsigned classify(void *ctx, struct slice id)
 {
     const struct router *r = ctx;
@@ -47,7 +53,7 @@ static unsigned classify(void *ctx, struct slice id)
         flags |= TOPIC_TYPED;
     if (type & TYPE_STATEFUL)
         flags |= TOPIC_STATEFUL;
-    if ((type & TYPE_PRESENCE) && ns->presence)
+    if (router_has_presence(r, id))
         flags |= TOPIC_PRESENCE;
     return flags;
 }
@@ -227,6 +233,8 @@ static int init_store(struct router *r, struct history *h)
         rc = key_finder_new(&r->keys, path);
     if (rc == 0)
         rc = restore_fold(r);
+    if (rc == 0)
+        rc = presence_begin(r);
     return rc;
 }
 

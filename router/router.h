@@ -78,6 +78,8 @@ void router_take_epoch(struct router *r, const char *epoch);
 struct keep router_keep(void *arg, struct slice id);
 /* Sets the gauges that nobody keeps up to date otherwise. */
 void router_gauges(struct router *r);
+/* Are those who come to this id and go announced? */
+bool router_has_presence(const struct router *r, struct slice id);
 /* Is a message of this id synced to disk before it is acknowledged? */
 bool router_synced(const struct router *r, struct slice id);
 

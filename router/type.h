@@ -148,20 +148,31 @@ MUST_USE int types_query(struct types *ts, struct slice verb,
 /* ---- presence --------------------------------------------------------- */
 
 /* A connection of this name (empty: anonymous) has got a seat on id, or lost
- * one. quiet: a seat that a gateway says again after the router's restart:
- * counted, not announced. Cost: O(1). ERR_NOMEM: it is not counted, and must
- * not be said to have left. */
+ * one. Cost: O(1). ERR_NOMEM: it is not counted, and must not be said to have
+ * left. */
 MUST_USE int types_joined(struct types *ts, struct slice id,
-                          struct slice name, bool quiet, int64_t now_ns);
+                          struct slice name, int64_t now_ns);
 void types_left(struct types *ts, struct slice id, struct slice name,
                 int64_t now_ns);
 
-/* Hands over each notice that is due: kind "join" or "leave", data
- * {"count","present","names":[up to 20]}; seq and ts are the core's to set.
- * emit must not call back into the set. */
-typedef void types_emit(void *ctx, const struct msg_parts *notice);
-void types_tick(struct types *ts, int64_t now_ns, types_emit *emit,
-                void *ctx);
+/* After a start: people know since the router's last life that name is here.
+ * Its connections have ten seconds to come back; then a leave is said.
+ * ERR_NOMEM. */
+MUST_USE int types_known(struct types *ts, struct slice id, struct slice name,
+                         int64_t now_ns);
+
+/* What a tick has to say. Neither may call back into the set. */
+struct types_ears {
+    /* A notice that is due: kind "join" or "leave", data
+     * {"count","present","names":[up to 20]}; seq and ts are the core's. */
+    void (*notice)(void *ctx, const struct msg_parts *notice);
+    /* Each name of it, of how many it may be: here is known to be at id from
+     * now on, or not any more. To be kept for types_known(). */
+    void (*known)(void *ctx, struct slice id, struct slice name, bool here);
+    void *ctx;
+};
+void types_tick(struct types *ts, int64_t now_ns,
+                const struct types_ears *ears);
 /* When types_tick() has work next: 0: now, INT64_MAX: there is none. It may
  * have moved after joined, left and tick. Cost: O(1). */
 int64_t types_due_ns(const struct types *ts);

@@ -57,6 +57,9 @@ enum {
     X(KEYS_DUE, "DELETE FROM keys WHERE (id, key) IN (SELECT id, key " \
                 "FROM keys WHERE due_ms <= ?1 ORDER BY due_ms LIMIT ?2)") \
     X(KEY_NEXT, "SELECT min(due_ms) FROM keys WHERE due_ms IS NOT NULL") \
+    X(PRESENT_ADD, "INSERT OR REPLACE INTO present (id, name, sum) " \
+                   "VALUES (?1,?2,?3)") \
+    X(PRESENT_DROP, "DELETE FROM present WHERE id = ?1 AND name = ?2") \
     X(EPOCH_OF, EPOCH_AT)
 
 #define AS_STATEMENT(name, sql) ST_##name,

@@ -28,7 +28,7 @@
 #include <stdint.h>
 
 #include "base/base.h"
-#include "base/slice.h"
+#include "base/buf.h"
 
 enum {
     EPOCH_LEN = 10,
@@ -156,6 +156,16 @@ typedef int history_name_fn(void *arg, const struct record *r);
 MUST_USE int history_recent_names(struct history *h, int64_t since_ms,
                                   size_t limit, history_name_fn *fn,
                                   void *arg);
+
+/* Names that are known to be at an id, whoever was told so by writer_present()
+ * (writer.h): calls fn for each. One that is damaged is left out. */
+typedef int history_present_fn(void *arg, struct slice id, struct slice name);
+MUST_USE int history_present(struct history *h, history_present_fn *fn,
+                             void *arg);
+/* Appends a change for writer_present(): this name, at most 255 bytes, is at
+ * id from here on, or is not any more. */
+void present_change(struct buf *changes, struct slice id, struct slice name,
+                    bool here);
 
 /* Installs a backup as the store at path, which must not be open. What was
  * there stays beside it with the suffix ".before-restore". The next open makes

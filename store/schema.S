@@ -14,3 +14,8 @@ schema_0001:
 schema_0002:
     .incbin "store/schema/0002_reached.sql"
     .byte 0
+
+    .global schema_0003
+schema_0003:
+    .incbin "store/schema/0003_present.sql"
+    .byte 0

@@ -10,6 +10,7 @@
 #include "store/append.h"
 #include "store/backup.h"
 #include "store/checkpoint.h"
+#include "store/present.h"
 #include "store/trim.h"
 
 #define QUIET_NS (20 * MILLISECOND)    /* without a batch: time to clean up */
@@ -267,6 +268,11 @@ static int set_reached(struct writer *w, struct job *j)
         return history_commit(w->h);
     history_rollback(w->h);
     return rc;
+}
+
+static int note_present(struct writer *w, struct job *j)
+{
+    return present_apply(w->h, slice_make(j->text, j->len));
 }
 
 static int begin_backup(struct writer *w, struct job *j)
@@ -644,6 +650,17 @@ int writer_new_epoch(struct writer *w, writer_done_fn *fn, void *arg)
         return ERR_NOMEM;
     w->epochs++;
     return submit(w, j, fn, arg);
+}
+
+int writer_present(struct writer *w, struct slice changes, writer_done_fn *fn,
+                   void *arg)
+{
+    struct job *j;
+
+    if (w->closing)
+        return ERR_CLOSED;
+    j = job_new(note_present, changes);
+    return j ? submit(w, j, fn, arg) : ERR_NOMEM;
 }
 
 int writer_backup(struct writer *w, const char *file, writer_done_fn *fn,

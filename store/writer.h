@@ -106,6 +106,11 @@ typedef void writer_done_fn(void *arg, int rc);
 /* Makes a new epoch, in front of the next batch. */
 MUST_USE int writer_new_epoch(struct writer *w, writer_done_fn *fn, void *arg);
 
+/* Notes who is where: changes as of present_change(), copied. Behind what is
+ * under way; nobody need wait for it. ERR_CLOSED, ERR_NOMEM. */
+MUST_USE int writer_present(struct writer *w, struct slice changes,
+                            writer_done_fn *fn, void *arg);
+
 /* A consistent copy of the store in file, while everything goes on; file
  * appears whole or not at all. ERR_EXISTS: file is there. ERR_BUSY: another
  * backup is running. */

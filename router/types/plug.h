@@ -49,11 +49,13 @@ struct type {
     int (*query)(void *self, struct slice verb, struct slice args,
                  int64_t now_ms, struct buf *out, struct type_refusal *why);
 
-    int (*joined)(void *self, struct slice id, struct slice name, bool quiet,
+    int (*joined)(void *self, struct slice id, struct slice name,
                   int64_t now_ns);
     void (*left)(void *self, struct slice id, struct slice name,
                  int64_t now_ns);
-    void (*tick)(void *self, int64_t now_ns, types_emit *emit, void *ctx);
+    int (*known)(void *self, struct slice id, struct slice name,
+                 int64_t now_ns);
+    void (*tick)(void *self, int64_t now_ns, const struct types_ears *ears);
     int64_t (*due_ns)(const void *self);
 };
 

@@ -464,33 +464,64 @@ static void come_back(struct name *n)
     n->room->leaves_count--;
 }
 
-static int room_joined(void *self, struct slice id, struct slice text,
-                       bool quiet, int64_t now_ns)
+/* The name in the room, made with it when absent: then *made. NULL: no
+ * memory. */
+static struct name *name_in_room(struct rooms *rs, struct slice id,
+                                 struct slice text, bool *made)
 {
-    struct rooms *rs = self;
     struct room *r = find_room(rs, id);
     struct name *n;
 
-    UNUSED(now_ns);
     if (!r)
         r = make_room(rs, id);
     if (!r)
+        return NULL;
+    n = find_name(r, text);
+    *made = !n;
+    if (!n)
+        n = make_name(r, text);
+    if (!n)
+        forget_if_idle(rs, r);
+    return n;
+}
+
+static int room_joined(void *self, struct slice id, struct slice text,
+                       int64_t now_ns)
+{
+    struct rooms *rs = self;
+    bool made;
+    struct name *n = name_in_room(rs, id, shown_name(text), &made);
+
+    UNUSED(now_ns);
+    if (!n)
         return ERR_NOMEM;
-    n = find_name(r, shown_name(text));
-    if (n) {
+    if (made)
+        say_join(rs, n);
+    else
         come_back(n);
-    } else {
-        n = make_name(r, shown_name(text));
-        if (!n) {
-            forget_if_idle(rs, r);
-            return ERR_NOMEM;
-        }
-        n->said = quiet;
-        if (!quiet)
-            say_join(rs, n);
-    }
     n->connections++;
-    r->connections++;
+    n->room->connections++;
+    return 0;
+}
+
+static void begin_grace(struct rooms *rs, struct name *n, int64_t now_ns)
+{
+    n->leave_ns = now_ns + ROOM_GRACE_NS;
+    list_add_tail(&rs->leaving, &n->leaving);
+}
+
+static int room_known(void *self, struct slice id, struct slice text,
+                      int64_t now_ns)
+{
+    struct rooms *rs = self;
+    bool made;
+    struct name *n = name_in_room(rs, id, shown_name(text), &made);
+
+    if (!n)
+        return ERR_NOMEM;
+    n->said = true;
+    if (made)
+        begin_grace(rs, n, now_ns);
     return 0;
 }
 
@@ -504,10 +535,8 @@ static void room_left(void *self, struct slice id, struct slice text,
     if (NEVER(!n || !n->connections))
         return;
     r->connections--;
-    if (--n->connections)
-        return;
-    n->leave_ns = now_ns + ROOM_GRACE_NS;
-    list_add_tail(&rs->leaving, &n->leaving);
+    if (--n->connections == 0)
+        begin_grace(rs, n, now_ns);
 }
 
 /* ---- notices ---------------------------------------------------------- */
@@ -529,7 +558,8 @@ static void let_go(struct rooms *rs, struct name *n)
 
 /* Takes the names off their list: those who left are gone for good. */
 static void write_notice(struct rooms *rs, struct list_node *names,
-                         uint64_t count, uint64_t present)
+                         uint64_t count, uint64_t present,
+                         const struct types_ears *ears)
 {
     struct buf *b = &rs->notice;
     unsigned shown = 0;
@@ -540,23 +570,26 @@ static void write_notice(struct rooms *rs, struct list_node *names,
              (unsigned long long)count, (unsigned long long)present);
     while ((node = list_pop(names))) {
         struct name *n = CONTAINER_OF(node, struct name, notice);
+        struct slice text = slice_make(n->text, n->len);
 
         if (shown < ROOM_NOTICE_NAMES) {
             if (shown++)
                 buf_add_byte(b, ',');
-            json_put_string(b, slice_make(n->text, n->len));
+            json_put_string(b, text);
         }
-        if (n->said)
+        n->said = !n->said;
+        ears->known(ears->ctx, slice_make(n->room->id, n->room->id_len), text,
+                    n->said);
+        if (!n->said)
             free_name(n);
-        else
-            n->said = true;
     }
     buf_add_str(b, "]}");
 }
 
 /* Says who came or, if nobody did, who went; both in one second would be one
  * notice too many. A notice for which there is no memory is left out. */
-static void say(struct rooms *rs, struct room *r, types_emit *emit, void *ctx)
+static void say(struct rooms *rs, struct room *r,
+                const struct types_ears *ears)
 {
     bool join = !list_empty(&r->joins);
     struct msg_parts m = {
@@ -567,13 +600,13 @@ static void say(struct rooms *rs, struct room *r, types_emit *emit, void *ctx)
     };
 
     if (join)
-        write_notice(rs, &r->joins, r->joins_count, r->connections);
+        write_notice(rs, &r->joins, r->joins_count, r->connections, ears);
     else
-        write_notice(rs, &r->leaves, r->leaves_count, r->connections);
+        write_notice(rs, &r->leaves, r->leaves_count, r->connections, ears);
     *(join ? &r->joins_count : &r->leaves_count) = 0;
     m.data = buf_slice(&rs->notice);
     if (!rs->notice.failed)
-        emit(ctx, &m);
+        ears->notice(ears->ctx, &m);
 }
 
 static bool has_to_say(const struct room *r)
@@ -595,7 +628,8 @@ static struct name *next_to_leave(const struct rooms *rs)
     return n ? CONTAINER_OF(n, struct name, leaving) : NULL;
 }
 
-static void room_tick(void *self, int64_t now_ns, types_emit *emit, void *ctx)
+static void room_tick(void *self, int64_t now_ns,
+                      const struct types_ears *ears)
 {
     struct rooms *rs = self;
     struct name *n;
@@ -613,7 +647,7 @@ static void room_tick(void *self, int64_t now_ns, types_emit *emit, void *ctx)
             forget_if_idle(rs, r);
             continue;
         }
-        say(rs, r, emit, ctx);
+        say(rs, r, ears);
         r->cool_ns = now_ns + ROOM_PAUSE_NS;
         list_add_tail(&rs->cooling, &r->notice_link);
     }
@@ -645,6 +679,7 @@ const struct type room_type = {
     .filled = room_filled,
     .joined = room_joined,
     .left = room_left,
+    .known = room_known,
     .tick = room_tick,
     .due_ns = room_due_ns,
 };

@@ -249,13 +249,13 @@ int types_query(struct types *ts, struct slice verb, struct slice args,
 /* ---- presence --------------------------------------------------------- */
 
 int types_joined(struct types *ts, struct slice id, struct slice name,
-                 bool quiet, int64_t now_ns)
+                 int64_t now_ns)
 {
     struct found f = find_type(ts, id);
 
     if (!f.type || !f.type->joined)
         return 0;
-    return f.type->joined(f.self, id, name, quiet, now_ns);
+    return f.type->joined(f.self, id, name, now_ns);
 }
 
 void types_left(struct types *ts, struct slice id, struct slice name,
@@ -267,11 +267,21 @@ void types_left(struct types *ts, struct slice id, struct slice name,
         f.type->left(f.self, id, name, now_ns);
 }
 
-void types_tick(struct types *ts, int64_t now_ns, types_emit *emit, void *ctx)
+int types_known(struct types *ts, struct slice id, struct slice name,
+                int64_t now_ns)
+{
+    struct found f = find_type(ts, id);
+
+    return f.type && f.type->known ? f.type->known(f.self, id, name, now_ns)
+                                   : 0;
+}
+
+void types_tick(struct types *ts, int64_t now_ns,
+                const struct types_ears *ears)
 {
     for (size_t i = 0; i < ARRAY_LEN(known); i++)
         if (known[i]->tick)
-            known[i]->tick(ts->self[i], now_ns, emit, ctx);
+            known[i]->tick(ts->self[i], now_ns, ears);
 }
 
 int64_t types_due_ns(const struct types *ts)

@@ -33,8 +33,7 @@ TEST(a_plain_id_has_no_state_and_no_presence)
     for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
         EXPECT_INT(types_flags(s->types, slice_str(ids[i])), 0);
         EXPECT_STR(stage_snapshot(s, ids[i]), "null");
-        EXPECT_OK(types_joined(s->types, slice_str(ids[i]), SLICE("ana"),
-                               false, 0));
+        EXPECT_OK(types_joined(s->types, slice_str(ids[i]), SLICE("ana"), 0));
         types_left(s->types, slice_str(ids[i]), SLICE("ana"), 0);
     }
     EXPECT_INT(types_due_ns(s->types), INT64_MAX);

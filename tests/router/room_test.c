@@ -13,6 +13,7 @@ struct hall {
     struct stage *stage;
     struct types *types;
     struct buf said;
+    struct buf noted; /* in all */
 };
 
 static struct hall hall_open(void)
@@ -26,12 +27,13 @@ static struct hall hall_open(void)
 static void hall_close(struct hall *h)
 {
     buf_fini(&h->said);
+    buf_fini(&h->noted);
     stage_free(h->stage);
 }
 
 static void come(struct hall *h, const char *name, int64_t now)
 {
-    EXPECT_OK(types_joined(h->types, SLICE(R), slice_str(name), false, now));
+    EXPECT_OK(types_joined(h->types, SLICE(R), slice_str(name), now));
 }
 
 static void go(struct hall *h, const char *name, int64_t now)
@@ -41,7 +43,7 @@ static void go(struct hall *h, const char *name, int64_t now)
 
 static void hear(void *ctx, const struct msg_parts *m)
 {
-    struct buf *said = ctx;
+    struct buf *said = &((struct hall *)ctx)->said;
 
     EXPECT(m->flags & MSG_NOTICE);
     EXPECT_INT(m->format, MSG_JSON);
@@ -52,10 +54,21 @@ static void hear(void *ctx, const struct msg_parts *m)
              SLICE_ARG(m->kind), SLICE_ARG(m->data));
 }
 
+/* "+ana -bob": who is known to be there, and not any more. */
+static void note(void *ctx, struct slice id, struct slice name, bool here)
+{
+    struct hall *h = ctx;
+
+    UNUSED(id);
+    buf_addf(&h->noted, "%s%c" SLICE_FMT, h->noted.len ? " " : "",
+             here ? '+' : '-', SLICE_ARG(name));
+}
+
 static const char *tick(struct hall *h, int64_t now)
 {
     buf_reset(&h->said);
-    types_tick(h->types, now, hear, &h->said);
+    types_tick(h->types, now,
+               &(struct types_ears){hear, note, h});
     return buf_text(&h->said);
 }
 
@@ -231,15 +244,51 @@ TEST(who_gives_no_name_is_anon)
     hall_close(&h);
 }
 
-TEST(after_a_restart_nobody_is_announced)
+TEST(whoever_is_announced_is_noted_until_his_leave_is_said)
+{
+    struct hall h = hall_open();
+    char name[8];
+
+    for (int i = 0; i < 25; i++) {
+        snprintf(name, sizeof name, "n%d", i);
+        come(&h, name, AT(0));
+    }
+    EXPECT_INT(h.noted.len, 0);
+    tick(&h, AT(0));
+    EXPECT_CONTAINS(buf_text(&h.noted), "+n0 +n1 ");
+    EXPECT_CONTAINS(buf_text(&h.noted), " +n24");
+    buf_reset(&h.noted);
+    come(&h, "n3", AT(5));
+    go(&h, "n3", AT(6));
+    go(&h, "n4", AT(6));
+    come(&h, "short", AT(6));
+    go(&h, "short", AT(6));
+    tick(&h, AT(15.9));
+    EXPECT_STR(buf_text(&h.noted), "+short");
+    tick(&h, AT(17));
+    EXPECT_STR(buf_text(&h.noted), "+short -n4 -short");
+    hall_close(&h);
+}
+
+TEST(after_a_restart_those_who_are_known_are_not_announced)
 {
     struct hall h = hall_open();
 
-    EXPECT_OK(types_joined(h.types, SLICE(R), SLICE("ana"), true, AT(0)));
+    EXPECT_OK(types_known(h.types, SLICE(R), SLICE("ana"), AT(0)));
+    EXPECT_OK(types_known(h.types, SLICE(R), SLICE("bob"), AT(0)));
+    EXPECT_OK(types_known(h.types, SLICE(R), SLICE("bob"), AT(0)));
     EXPECT_STR(tick(&h, AT(1)), "");
     EXPECT_CONTAINS(snapshot(&h), "\"ana\"");
-    go(&h, "ana", AT(2));
-    EXPECT_CONTAINS(tick(&h, AT(12)), "leave {\"count\":1,\"present\":0,");
+    come(&h, "ana", AT(9));
+    come(&h, "cy", AT(9));
+    EXPECT_CONTAINS(tick(&h, AT(9)), "join {\"count\":1,\"present\":2,"
+                    "\"names\":[\"cy\"]}");
+    EXPECT_CONTAINS(tick(&h, AT(10)), "leave {\"count\":1,\"present\":2,"
+                    "\"names\":[\"bob\"]}");
+    go(&h, "ana", AT(12));
+    EXPECT_STR(tick(&h, AT(21.9)), "");
+    EXPECT_CONTAINS(tick(&h, AT(22)), "leave {\"count\":1,\"present\":1,");
+    EXPECT_STR(buf_text(&h.noted), "+cy -bob -ana");
     hall_close(&h);
 }
 
@@ -249,8 +298,7 @@ TEST(rooms_do_not_wait_for_each_other)
 
     come(&h, "ana", AT(0));
     tick(&h, AT(0));
-    EXPECT_OK(types_joined(h.types, SLICE("room/b"), SLICE("bob"), false,
-                           AT(0.5)));
+    EXPECT_OK(types_joined(h.types, SLICE("room/b"), SLICE("bob"), AT(0.5)));
     come(&h, "cy", AT(0.5));
     EXPECT_STR(tick(&h, AT(0.5)), "room/b join {\"count\":1,\"present\":1,"
                "\"names\":[\"bob\"]}");

@@ -206,7 +206,7 @@ TEST(a_visitor_without_memory_is_not_counted)
         int rc;
 
         test_fail_malloc_after(n);
-        rc = types_joined(s->types, SLICE("room/a"), SLICE("ana"), false, 0);
+        rc = types_joined(s->types, SLICE("room/a"), SLICE("ana"), 0);
         failed = test_malloc_failed();
         if (rc < 0)
             EXPECT_ERR(rc, ERR_NOMEM);

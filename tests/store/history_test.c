@@ -302,6 +302,54 @@ TEST(all_ids_are_told_at_the_start)
     history_close(h);
 }
 
+static int add_present(void *arg, struct slice id, struct slice name)
+{
+    buf_addf(arg, SLICE_FMT "=" SLICE_FMT " ", SLICE_ARG(id),
+             SLICE_ARG(name));
+    return 0;
+}
+
+TEST(who_is_where_is_told_at_the_start_but_for_damaged_rows)
+{
+    struct shelf s = shelf_init("db");
+    struct buf b = BUF_INIT;
+    struct history *h;
+
+    shelf_open(&s);
+    present_change(&b, SLICE("room/a"), SLICE("ana"), true);
+    present_change(&b, SLICE("room/a"), SLICE("bob"), true);
+    present_change(&b, SLICE("room/a"), SLICE("cy d"), true);
+    present_change(&b, SLICE("room/b"), SLICE("ana"), true);
+    EXPECT_OK(writer_present(s.writer, buf_slice(&b), NULL, NULL));
+    buf_reset(&b);
+    present_change(&b, SLICE("room/a"), SLICE("ana"), true);
+    present_change(&b, SLICE("room/a"), SLICE("bob"), false);
+    present_change(&b, SLICE("room/a"), SLICE("nobody"), false);
+    EXPECT_OK(writer_present(s.writer, buf_slice(&b), NULL, NULL));
+    shelf_close(&s);
+    shelf_sql(&s, "UPDATE present SET name = 'anb' WHERE id = 'room/b'");
+    EXPECT_OK(history_open(&h, &s.opt, &s.report));
+    buf_reset(&b);
+    EXPECT_OK(history_present(h, add_present, &b));
+    EXPECT_STR(buf_text(&b), "room/a=ana room/a=cy d ");
+    buf_fini(&b);
+    history_close(h);
+}
+
+TEST(an_older_schema_is_brought_up_with_all_its_messages)
+{
+    struct shelf s = used_store();
+
+    shelf_sql(&s, "DROP TABLE present");
+    shelf_sql(&s, "ALTER TABLE keys DROP COLUMN reached");
+    shelf_sql(&s, "PRAGMA user_version = 1");
+    shelf_open(&s);
+    EXPECT_INT(shelf_put(&s, "room/a", "two").rec.offset, 2);
+    shelf_close(&s);
+    EXPECT(shelf_sql_int(&s, "PRAGMA user_version") > 1);
+    EXPECT_INT(shelf_sql_int(&s, "SELECT count(*) FROM present"), 0);
+}
+
 /* --- files that are not ours to use --- */
 
 TEST(a_store_in_use_is_refused)

@@ -177,6 +177,31 @@ def test_who_comes_back_in_ten_seconds_has_never_left():
             equal(present(w)[1], [("moves", 1), ("restarted", 1), ("watcher", 1)])
 
 
+def test_the_routers_death_announces_nobody_twice():
+    """Neither him who polls, and was just away, nor those of a gateway that
+    died with the router. Who comes meanwhile is announced."""
+    with World() as w, w.ws("/v1/ws?channel=room/r&name=watcher") as s:
+        equal(s.item()["notice"], "snapshot")
+        reader = come(w, "reader")
+        cursor = poll(w, None, 0)
+        came = set()
+        while not came >= {"reader", "poller"}:
+            came |= set(names_of(s.item()))
+        w.kill("http")
+        w.kill("router")
+        reader.close()
+        eventually(lambda: alive(w), "both are back")
+        with come(w, "reader"), come(w, "new"):
+            poll(w, cursor, 0)
+            equal(w.publish("room/r", "back").status, 201)
+            heard = []
+            while "data" not in (item := s.item()):
+                heard.append((item["notice"], item["names"]))
+            check(heard in ([], [("join", ["new"])]), heard)
+            if not heard:
+                equal(said(s, "join", "new")["names"], ["new"])
+
+
 def alive(w):
     try:
         return w.http("GET", "/readyz").status == 200
