@@ -111,6 +111,8 @@ struct edge {
     /* The gateway goes down: say goodbye in the edge's words, end properly
      * (closing notice, last chunk, 1001), conn_close(). */
     void (*drain)(struct conn *c);
+    /* The same because an operator wants it closed: other words, 1008. */
+    void (*kicked)(struct conn *c);
 
     /* ---- subscriptions: see conn_subscribe ---- */
     /* All logins of the request ref are in force in the router. Notices of

@@ -461,7 +461,7 @@ static int on_kick(struct gateway *g, struct slice body)
     c = conn_by_name(g, f.conn, f.gen);
     if (c && c->state == CONN_OPEN) {
         log_info("conn.kicked", "conn=%s", conn_text(c));
-        g->edge->drain(c);
+        g->edge->kicked(c);
     }
     return 0;
 }

@@ -602,21 +602,34 @@ void comet_cut(struct conn *c)
                    "You read too slowly; come back with this cursor.");
 }
 
-void comet_drain(struct conn *c)
+static void poll_end(struct conn *c, struct exchange *x,
+                     const struct comet_end *why)
+{
+    struct notice n = {
+        .kind = NOTICE_CLOSING,
+        .cursor = conn_cursor(c),
+        .text = why->text,
+    };
+
+    buf_reset(&x->body);
+    if (why->told)
+        envelope_notice(&x->body, &n);
+    poll_answer(c, x, !why->told);
+}
+
+void comet_end(struct conn *c, const struct comet_end *why)
 {
     struct http_conn *h = conn_edge(c);
 
     if (h->state == HTTP_STREAM) {
-        stream_end(c, "drain",
-                   "The gateway goes down; come back with this cursor.");
+        stream_end(c, why->word, why->text);
         return;
     }
     h->first->flags &= (uint16_t)~EXCHANGE_KEEP;
     if (h->state == HTTP_POLL)
-        poll_answer(c, h->first, true);
+        poll_end(c, h->first, why);
     else
-        reply_error(h->first, 503, "gateway.closing",
-                    SLICE("The gateway goes down; come back in a moment."));
+        reply_error(h->first, 503, why->code, slice_str(why->text));
 }
 
 void comet_closed(struct conn *c)

@@ -13,6 +13,13 @@ void comet_stream(struct exchange *x, const struct call *call);
 void comet_poll(struct exchange *x, const struct call *call);
 void comet_test(struct exchange *x, const struct call *call);
 
+/* Why the server ends a connection that broke no rule: in a word for the log,
+ * as an error's code, for the client. */
+struct comet_end {
+    const char *word, *code, *text;
+    bool told; /* a poll hears of it, too: to come back changes nothing */
+};
+
 /* Of struct edge. */
 void comet_subscribed(struct conn *c, uint32_t ref);
 void comet_started(struct conn *c, uint32_t ref);
@@ -24,7 +31,7 @@ enum put_result comet_put(struct conn *c, struct msg *m, unsigned flags,
 void comet_pulled(struct conn *c);
 void comet_ping(struct conn *c);
 void comet_deadline(struct conn *c); /* the end of a poll; a page's tick */
-void comet_drain(struct conn *c);
+void comet_end(struct conn *c, const struct comet_end *why);
 void comet_cut(struct conn *c);
 void comet_closed(struct conn *c);
 

@@ -558,18 +558,18 @@ static void http_closed(struct conn *c)
 }
 
 /* What has been asked is still answered; the last answer closes. */
-static void http_drain(struct conn *c)
+static void end_in_order(struct conn *c, const struct comet_end *why)
 {
     struct http_conn *h = conn_edge(c);
     struct exchange *last;
 
     if (h->state == HTTP_STREAM || h->state == HTTP_POLL ||
         h->state == HTTP_SUBSCRIBING) {
-        comet_drain(c);
+        comet_end(c, why);
         return;
     }
     if (!h->first) {
-        finish(c, "drain");
+        finish(c, why->word);
         return;
     }
     for (last = h->first; last->next; last = last->next)
@@ -577,6 +577,20 @@ static void http_drain(struct conn *c)
     last->flags &= (uint16_t)~EXCHANGE_KEEP;
     if (h->state != HTTP_BODY)
         h->state = HTTP_CLOSING;
+}
+
+static void http_drain(struct conn *c)
+{
+    end_in_order(c, &(struct comet_end){
+        "drain", "gateway.closing",
+        "The gateway goes down; come back with your cursor.", false});
+}
+
+static void http_kicked(struct conn *c)
+{
+    end_in_order(c, &(struct comet_end){
+        "kick", "connection.kicked",
+        "An operator closed this connection.", true});
 }
 
 /* ---- answers of the router ---------------------------------------------- */
@@ -640,6 +654,7 @@ const struct edge http_edge = {
     .drained = http_drained,
     .closed = http_closed,
     .drain = http_drain,
+    .kicked = http_kicked,
     .subscribed = comet_subscribed,
     .started = comet_started,
     .subscribe_failed = comet_subscribe_failed,

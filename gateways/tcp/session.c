@@ -285,15 +285,15 @@ static void say_goodbye(struct conn *c, const struct session *s)
 {
     struct notice n = {
         .kind = NOTICE_CLOSING,
-        .text = "the server goes down for a moment",
+        .text = s->farewell,
     };
 
-    if (s->draining) {
+    if (s->farewell) {
         if (conn_channels(c))
             n.cursor = conn_cursor(c);
         print_notice(conn_out(c), &n);
     }
-    conn_close(c, s->draining ? "drain" : "client");
+    conn_close(c, s->farewell ? "server" : "client");
 }
 
 void session_settle(struct conn *c)

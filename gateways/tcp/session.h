@@ -35,7 +35,7 @@ struct session {
     struct buf subject;      /* its channel */
     bool added;              /* it held channels when the verb began */
     bool ending;             /* close when everything is answered */
-    bool draining;           /* the gateway goes down: say so before */
+    const char *farewell;    /* why the server ends it; NULL: the client did */
     bool unknown;            /* there is no such match: not to be watched */
     bool is_held;            /* a line waits until all is answered */
     enum line_event held_event;

@@ -75,25 +75,31 @@ static ssize_t tcp_input(struct conn *c, struct slice bytes)
 }
 
 /* What was asked before is answered first. */
-static void end_when_answered(struct conn *c, bool draining)
+static void end_when_answered(struct conn *c, const char *farewell)
 {
     struct session *s = session_get(c);
 
     if (!s)
         return;
     s->ending = true;
-    s->draining |= draining;
+    if (farewell)
+        s->farewell = farewell;
     session_settle(c);
 }
 
 static void tcp_input_end(struct conn *c)
 {
-    end_when_answered(c, false);
+    end_when_answered(c, NULL);
 }
 
 static void tcp_drain(struct conn *c)
 {
-    end_when_answered(c, true);
+    end_when_answered(c, "the server goes down for a moment");
+}
+
+static void tcp_kicked(struct conn *c)
+{
+    end_when_answered(c, "an operator closed this connection");
 }
 
 /* The socket may have taken less than was put, and the last event is put
@@ -338,6 +344,7 @@ const struct edge tcp_edge = {
     .drained = tcp_drained,
     .closed = tcp_closed,
     .drain = tcp_drain,
+    .kicked = tcp_kicked,
     .subscribed = tcp_subscribed,
     .started = tcp_started,
     .subscribe_failed = tcp_subscribe_failed,

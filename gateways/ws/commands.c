@@ -394,12 +394,9 @@ static void commands_notice(struct conn *c, const struct notice *n)
     ws_text_end(c);
 }
 
-static void commands_goodbye(struct conn *c)
+static void commands_goodbye(struct conn *c, const char *text)
 {
-    struct notice n = {
-        .kind = NOTICE_CLOSING,
-        .text = "the server goes down for a moment",
-    };
+    struct notice n = {.kind = NOTICE_CLOSING, .text = text};
 
     if (conn_channels(c))
         n.cursor = conn_cursor(c);

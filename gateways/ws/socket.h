@@ -41,8 +41,9 @@ struct ws_kind {
     enum ws_opcode (*encode)(struct conn *c, const struct msg *m,
                              unsigned flags, struct buf *b);
     int form, replay_form; /* of msg.forms */
-    void (*goodbye)(struct conn *c); /* the gateway goes down */
-    void (*free)(struct conn *c);    /* the socket is gone */
+    /* The server ends it, text says why; the close frame follows. */
+    void (*goodbye)(struct conn *c, const char *text);
+    void (*free)(struct conn *c); /* the socket is gone */
     /* As in struct edge; refs are those of ws_ref(). */
     void (*notice)(struct conn *c, const struct notice *n);
     void (*subscribed)(struct conn *c, uint32_t ref);

@@ -476,21 +476,33 @@ static void ws_closed(struct conn *c)
     s->reader = NULL;
 }
 
-static void ws_drain(struct conn *c)
+static void end_in_order(struct conn *c, unsigned code, const char *refusal,
+                         const char *text)
 {
     struct ws_socket *s = ws_of(c);
 
     if (s->state == WS_HEAD) {
         ws_become(c, WS_CLOSED);
-        conn_close(c, "drain");
+        conn_close(c, text);
     } else if (s->state == WS_LOGIN) {
-        upgrade_refuse(c, 503, SLICE("gateway.draining"),
-                       SLICE("the server goes down for a moment"));
+        upgrade_refuse(c, 503, slice_str(refusal), slice_str(text));
     } else if (s->state == WS_OPEN) {
         if (s->kind->goodbye)
-            s->kind->goodbye(c);
-        ws_end(c, WS_GOING_AWAY, "the server goes down for a moment");
+            s->kind->goodbye(c, text);
+        ws_end(c, code, text);
     }
+}
+
+static void ws_drain(struct conn *c)
+{
+    end_in_order(c, WS_GOING_AWAY, "gateway.draining",
+                 "the server goes down for a moment");
+}
+
+static void ws_kicked(struct conn *c)
+{
+    end_in_order(c, WS_POLICY, "connection.kicked",
+                 "an operator closed this connection");
 }
 
 static void ws_cut(struct conn *c)
@@ -633,6 +645,7 @@ const struct edge ws_edge = {
     .drained = ws_drained,
     .closed = ws_closed,
     .drain = ws_drain,
+    .kicked = ws_kicked,
     .subscribed = ws_subscribed,
     .started = ws_started,
     .subscribe_failed = ws_subscribe_failed,

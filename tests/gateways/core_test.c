@@ -335,6 +335,7 @@ static const struct edge edge = {
     .ping = nothing,
     .closed = nothing,
     .drain = nothing,
+    .kicked = nothing,
     .subscribed = subscribed,
     .started = started,
     .subscribe_failed = subscribe_failed,

@@ -517,6 +517,39 @@ TEST(a_poll_ends_when_the_gateway_drains)
     fake_free(early.f);
 }
 
+TEST(who_is_kicked_is_told_that_an_operator_did_it)
+{
+    struct scene lines = start(GET("/v1/stream?channel=a"), NOTICE_SNAPSHOT);
+    struct scene poll = start(GET("/v1/poll?channel=a&since=e1-4"),
+                              NOTICE_RESUMED);
+    struct scene early = ask(GET("/v1/poll?channel=a"));
+    static const char closing[] =
+        "{\"notice\":\"closing\",\"cursor\":\"e1-4\","
+        "\"why\":\"An operator closed this connection.\"}";
+
+    fake_set_seq(lines.f, 4);
+    http_edge.kicked(lines.c);
+    fake_turn(lines.f);
+    EXPECT_CONTAINS(body(lines.c), closing);
+    EXPECT_CONTAINS(fake_text(lines.c), "\n0\r\n");
+    EXPECT(fake_is_closed(lines.c));
+    fake_set_seq(poll.f, 4);
+    http_edge.kicked(poll.c);
+    fake_turn(poll.f);
+    EXPECT_CONTAINS(body(poll.c), "\"messages\":[{\"notice\":\"closing\",");
+    EXPECT_CONTAINS(body(poll.c), closing);
+    EXPECT_CONTAINS(fake_text(poll.c), "Connection: close\r\n");
+    EXPECT(fake_is_closed(poll.c));
+    http_edge.kicked(early.c);
+    fake_turn(early.f);
+    EXPECT_CONTAINS(fake_text(early.c), "HTTP/1.1 503 ");
+    EXPECT_CONTAINS(fake_text(early.c), "connection.kicked");
+    EXPECT(fake_is_closed(early.c));
+    fake_free(lines.f);
+    fake_free(poll.f);
+    fake_free(early.f);
+}
+
 TEST(a_refused_subscription_is_an_answer)
 {
     struct fake *f = fake_new(&http_edge, NULL);

@@ -743,6 +743,21 @@ TEST(draining_says_closing_behind_the_answers)
     end();
 }
 
+TEST(who_is_kicked_is_told_that_an_operator_did_it)
+{
+    begin();
+    type("SUB a\r\n");
+    grant(expect_call(FAKE_SUBSCRIBE), "e1-7", "");
+    fake_set_seq(f, 7);
+    fake_forget_out(c);
+    tcp_edge.kicked(c);
+    expect_out("NOTICE closing - e1-7 text=an operator closed this "
+               "connection\r\n");
+    fake_turn(f);
+    EXPECT(fake_is_closed(c));
+    end();
+}
+
 TEST(a_full_gateway_says_when_to_come_back)
 {
     begin();

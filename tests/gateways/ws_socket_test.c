@@ -611,6 +611,23 @@ TEST(draining_says_closing_and_1001)
     end();
 }
 
+TEST(who_is_kicked_is_told_that_an_operator_did_it_and_1008)
+{
+    open_ws();
+    ws_edge.kicked(c);
+    fake_turn(f);
+    EXPECT_STR(got(), "{\"notice\":\"closing\",\"why\":\"an operator closed "
+               "this connection\"}\n"
+               "close:1008:an operator closed this connection");
+    EXPECT(fake_is_closed(c));
+    end();
+    open_raw();
+    ws_edge.kicked(c);
+    fake_turn(f);
+    EXPECT_STR(got(), "close:1008:an operator closed this connection");
+    end();
+}
+
 TEST(who_is_cut_is_told_4008)
 {
     open_ws();

@@ -166,15 +166,18 @@ def test_kick_closes_a_connection_or_all_of_a_channel():
         t.until(b"OK SUB")
         name = next(r["connection"] for r in as_json(w, "conns", "a")[0]["connections"])
         w.ctl("kick", name)
-        while c.read()[0] != "close":
+        while (frame := c.read())[0] != "close":
             pass
+        equal(frame[1], 1008)
         equal(c.all(), b"")
         eventually(lambda: not as_json(w, "conns", "a")[0]["connections"], "it is gone")
         refuses(w, NOT_FOUND, "connection.none", "kick", name)
         check("2" in w.ctl("kick", "b"), "both")
-        t.all()
+        check(b"text=an operator closed this connection\r\n" in t.all(), "in words")
+        heard = s.chunk()
         while not s.over:
-            s.chunk()
+            heard += s.chunk()
+        check(b'"why":"An operator closed this connection."' in heard, heard)
         eventually(lambda: not as_json(w, "conns")[0]["connections"], "nobody is left")
         refuses(w, NOT_FOUND, "connection.none", "kick", "b")
 
