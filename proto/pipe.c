@@ -417,7 +417,7 @@ static void handle_batch(struct pipe *p, const struct batch_in *in)
     tell_drained(p);
     if ((in->flags & BATCH_BYE) && !p->freed) {
         p->left = true;
-        pipe_fall(p, "the peer has left");
+        pipe_fall(p, PIPE_PEER_LEFT);
     }
     if (leave(p) || !pipe_is_up(p))
         return;

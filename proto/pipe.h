@@ -34,6 +34,9 @@ enum {
 
 struct pipe;
 
+/* Why a pipe is down whose peer said goodbye. */
+#define PIPE_PEER_LEFT "the peer has left"
+
 struct pipe_ops {
     /* One frame; body borrows until return. Anything but 0 takes the pipe
      * down as the peer's fault. */

@@ -1,5 +1,6 @@
 #include "router/ctl.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -94,19 +95,33 @@ void ctl_question_drop(struct ctl_question *q)
 
 /* ---- status ------------------------------------------------------------ */
 
-static const char *state_of(const struct router *r, const char **why)
+static void say_missing(const struct missing *m, struct buf *why)
 {
-    *why = "";
+    const struct missing_gateway *g =
+        CONTAINER_OF(list_first(&m->list), struct missing_gateway, node);
+    int64_t s = (clock_ns() - g->since_ns) / SECOND;
+
+    buf_addf(why, "gateway %s (pid %" PRIu32 ") went %" PRId64 " s ago "
+             "without a goodbye and has not come back", g->who.name,
+             g->who.pid, s);
+    if (m->count > 1)
+        buf_addf(why, ", nor have %zu others", m->count - 1);
+}
+
+static const char *state_of(const struct router *r, struct buf *why)
+{
     if (r->draining) {
-        *why = "the router goes down";
+        buf_add_str(why, "the router goes down");
         return "DOWN";
     }
-    if (r->publish.last_error)
-        *why = r->publish.last_error == ERR_FULL
-                   ? "the disk is full: stored channels take nothing"
-                   : "the store fails: stored channels take nothing";
+    if (r->publish.last_error == ERR_FULL)
+        buf_add_str(why, "the disk is full: stored channels take nothing");
+    else if (r->publish.last_error)
+        buf_add_str(why, "the store fails: stored channels take nothing");
     else if (r->publish.paused)
-        *why = "publications come faster than the disk takes them";
+        buf_add_str(why, "publications come faster than the disk takes them");
+    else if (r->missing.count)
+        say_missing(&r->missing, why);
     else
         return "OK";
     return "DEGRADED";
@@ -127,16 +142,19 @@ void ctl_status(struct link *l, uint32_t ref, struct slice args)
 {
     struct router *r = l->router;
     struct writer_figures w;
-    struct buf b = BUF_INIT;
-    const char *why, *state = state_of(r, &why);
+    struct buf b = BUF_INIT, why = BUF_INIT;
+    const char *state;
 
     UNUSED(args);
+    missing_expire(&r->missing, clock_ns());
+    state = state_of(r, &why);
     router_gauges(r);
     writer_figures(r->writer, &w);
     report_part(&b, "status");
     report_row(&b);
     report_text(&b, "state", slice_str(state));
-    report_text(&b, "why", slice_str(why));
+    report_text(&b, "why", buf_slice(&why));
+    buf_fini(&why);
     report_text(&b, "server", SLICE(ROUTER_SERVER));
     report_number(&b, "pid", (uint64_t)getpid());
     report_text(&b, "epoch", slice_str(r->epoch.text));

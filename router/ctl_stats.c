@@ -1,6 +1,7 @@
 /* ctl_stats.c - gateways, stats: figures of the router and of its gateways. */
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "router/ctl_verb.h"
 
 /* ---- gateways, figures ------------------------------------------------- */
@@ -26,6 +27,16 @@ static void report_gateway(struct buf *b, const struct link *l)
     report_row_end(b);
 }
 
+static void report_missing(struct buf *b, const struct missing_gateway *g)
+{
+    report_row(b);
+    report_text(b, "gateway", slice_str(g->who.name));
+    report_text(b, "edge", slice_str(g->who.edge));
+    report_number(b, "pid", g->who.pid);
+    report_text(b, "state", SLICE("missing"));
+    report_row_end(b);
+}
+
 void ctl_gateways(struct link *l, uint32_t ref, struct slice args)
 {
     struct buf b = BUF_INIT;
@@ -35,6 +46,9 @@ void ctl_gateways(struct link *l, uint32_t ref, struct slice args)
     LIST_FOREACH(link, &l->router->links.all, struct link, node)
         if (link->who.kind != PEER_CTL)
             report_gateway(&b, link);
+    missing_expire(&l->router->missing, clock_ns());
+    LIST_FOREACH(g, &l->router->missing.list, struct missing_gateway, node)
+        report_missing(&b, g);
     ctl_answer_report(l, ref, &b);
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "router/ctl.h"
@@ -211,6 +212,7 @@ void link_welcome(struct link *l)
     pipe_frame_end(l->pipe);
     pipe_set_seq(l->pipe, r->seq);
     link_become(l, tool ? LINK_LIVE : LINK_SAYING);
+    missing_back(&r->missing, l->who.name);
 }
 
 /* What has no history cannot be repaired, so places above the last stored
@@ -319,8 +321,17 @@ void link_live(struct link *l)
 
 /* ---- going ------------------------------------------------------------- */
 
+/* It went without a goodbye. */
+static void miss(struct link *l)
+{
+    if (l->state != LINK_NEW && l->state != LINK_GONE &&
+        l->who.kind != PEER_CTL)
+        missing_add(&l->router->missing, &l->who, clock_ns());
+}
+
 void link_fault(struct link *l, int rc)
 {
+    miss(l);
     stat_add(&l->router->stats, STAT_LINK_FAULTS, 1);
     link_gone(l, err_text(rc));
 }
@@ -413,6 +424,8 @@ static void on_up(void *ctx)
 
 static void on_down(void *ctx, const char *why)
 {
+    if (strcmp(why, PIPE_PEER_LEFT) != 0)
+        miss(ctx);
     link_gone(ctx, why);
 }
 

@@ -253,6 +253,7 @@ int router_init(struct router *r, struct loop *loop,
     };
     list_init(&r->orphans);
     links_init(&r->links);
+    missing_init(&r->missing);
     publish_init(&r->publish, keep);
     snapshots_init(&r->snapshots);
     presence_init(r);
@@ -282,6 +283,7 @@ void router_fini(struct router *r)
     loop_turn_stop(&r->end_of_turn);
     r->publish.closed = true;
     links_free(r);
+    missing_fini(&r->missing);
     presence_fini(r);
     snapshots_fini(r);
     key_finder_free(r->keys);

@@ -13,6 +13,7 @@
 #include "proto/config.h"
 #include "proto/position.h"
 #include "router/link.h"
+#include "router/missing.h"
 #include "router/presence.h"
 #include "router/publish.h"
 #include "router/repeater.h"
@@ -39,6 +40,7 @@ struct router {
     struct table table;
     struct types *types;
     struct links links;
+    struct missing missing;
     struct publish publish;
     struct repeater repeater;
     struct replay replay;

@@ -560,6 +560,55 @@ TEST(status_says_ok_degraded_or_down_and_why)
     world_free(w);
 }
 
+TEST(a_gateway_that_died_is_missed_until_it_is_back)
+{
+    struct world *w = world_new(NULL);
+    struct peer *ctl = peer_join_as(w, "ctl1", PEER_CTL);
+    struct peer *tool = peer_join_as(w, "ctl2", PEER_CTL);
+    struct peer *one = peer_join(w, "gw1"), *two = peer_join(w, "gw2");
+
+    clock_fake(clock_ns(), clock_wall_ms());
+    peer_break(tool);
+    peer_leave(two);
+    EXPECT_CONTAINS(report(ctl, "status", ""), "state=OK,");
+    peer_break(one);
+    clock_fake_advance(5 * SECOND);
+    EXPECT_CONTAINS(report(ctl, "status", ""), "state=DEGRADED,why=gateway "
+                    "gw1 (pid 1) went 5 s ago without a goodbye and has not "
+                    "come back,");
+    EXPECT_STR(report(ctl, "gateways", ""),
+               "gateways{gateway=gw1,edge=http,pid=1,state=missing,}");
+    peer_return(one); /* under its name */
+    EXPECT_CONTAINS(report(ctl, "status", ""), "state=OK,");
+    peer_break(one);
+    clock_fake_advance(MISSING_NS + 1);
+    EXPECT_CONTAINS(report(ctl, "status", ""), "state=OK,");
+    clock_real();
+    peer_free(one);
+    peer_free(two);
+    peer_free(tool);
+    peer_free(ctl);
+    world_free(w);
+}
+
+TEST(of_very_many_that_are_missing_the_newest_are_remembered)
+{
+    struct missing m;
+    struct peer_id who = {.name = ""};
+
+    missing_init(&m);
+    for (int i = 0; i < 100; i++) {
+        snprintf(who.name, sizeof who.name, "gw%d", i);
+        missing_add(&m, &who, i);
+        missing_add(&m, &who, i);
+    }
+    EXPECT_INT(m.count, MISSING_MAX);
+    EXPECT_INT(CONTAINER_OF(list_first(&m.list), struct missing_gateway,
+                            node)->since_ns, 100 - MISSING_MAX);
+    missing_fini(&m);
+    EXPECT_INT(m.count, 0);
+}
+
 TEST(figures_of_the_router_and_of_its_gateways_are_told_together)
 {
     struct world *w = world_new(NULL);

@@ -190,14 +190,24 @@ struct peer *peer_join(struct world *w, const char *name)
     return p;
 }
 
-void peer_break(struct peer *p)
+static void go_down(struct peer *p, const char *why)
 {
     struct world *w = p->world;
 
-    p->pipe->ops->down(p->pipe->ctx, "the test broke it");
+    p->pipe->ops->down(p->pipe->ctx, why);
     p->pipe = NULL;
     p->link = NULL;
     world_turn(w);
+}
+
+void peer_break(struct peer *p)
+{
+    go_down(p, "the test broke it");
+}
+
+void peer_leave(struct peer *p)
+{
+    go_down(p, PIPE_PEER_LEFT);
 }
 
 void peer_return(struct peer *p)

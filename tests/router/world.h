@@ -52,6 +52,7 @@ struct peer *peer_join_as(struct world *w, const char *name,
 void peer_free(struct peer *p);
 /* Its pipe goes down; seats, answers under way: void. */
 void peer_break(struct peer *p);
+void peer_leave(struct peer *p); /* the same, with a goodbye */
 /* Joins again, as the gateway that it was: HELLO to WELCOME. */
 void peer_return(struct peer *p);
 void peer_synced(struct peer *p); /* SYNCED; RESYNCED may take a while */

@@ -197,6 +197,21 @@ def test_status_says_in_its_first_line_whether_all_is_well():
         eventually(lambda: at(w, "status")[0] == DONE, "again")
 
 
+def test_status_misses_a_gateway_that_died():
+    with World() as w:
+        pid = w.pids("tcp")[0]
+        os.kill(pid, signal.SIGSTOP)  # silent: for the router it has died
+        try:
+            eventually(lambda: at(w, "status")[0] == FAILED, "missed")
+            first = at(w, "status")[1].splitlines()[0]
+            check(first.startswith("DEGRADED: gateway tcp"), first)
+            check(f"(pid {pid})" in first, first)
+            check("missing" in w.ctl("gateways"), "listed")
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        eventually(lambda: at(w, "status")[0] == DONE, "it is back")
+
+
 def test_gateways_and_stats_tell_all_processes():
     with World() as w:
         rows = as_json(w, "gateways")[0]["gateways"]
