@@ -54,23 +54,27 @@ const struct match_state *match_committed(const struct match *m)
     return m ? state_of(m->entry.committed) : NULL;
 }
 
-struct slice match_date(const struct match *m)
+struct slice match_date(const struct match *m, char room[WHEN_TEXT_MAX])
 {
     const struct match_state *s = match_committed(m);
     struct slice id = ledger_id(&m->entry);
 
-    return s->moved ? slice_make(s->date, WHEN_DATE)
-                    : slice_from(id, id.len - WHEN_DATE);
+    if (!s->moved)
+        return slice_from(id, id.len - WHEN_DATE);
+    when_format(s->start_ms, room);
+    return slice_make(room, WHEN_DATE);
 }
 
 void match_write(const struct match *m, bool lineups, struct buf *out)
 {
+    char date[WHEN_TEXT_MAX];
+
     buf_add_byte(out, '{');
     json_put_key(out, "id");
     json_put_string(out, ledger_id(&m->entry));
     match_state_write(match_committed(m), lineups, out);
     json_put_key(out, "date");
-    json_put_string(out, match_date(m));
+    json_put_string(out, match_date(m, date));
 }
 
 static void give_up_replay(struct matches *ms)
@@ -178,15 +182,20 @@ static int read_publication(struct hearing *h, const struct msg_parts *in)
 }
 
 /* Is name home-visit-YYYY-MM-DD? The day is the one written when the match
- * was created, so start_time does not tell it. */
+ * was created, of which start_time tells only the instant: somewhere on earth
+ * it is that day then. */
 static bool names_match(struct slice name, const struct match_event *e)
 {
     struct slice rest = name;
     struct slice home = slice_split(&rest, '-');
     struct slice visit = slice_split(&rest, '-');
+    char day[WHEN_DATE];
+    int64_t midnight_ms;
 
     return slice_eq(home, e->home) && slice_eq(visit, e->visit)
-           && when_is_date(rest);
+           && when_is_date(rest) && when_parse(rest, &midnight_ms, day) == 0
+           && e->start_ms > midnight_ms - WHEN_DAY_MS
+           && e->start_ms < midnight_ms + 2 * WHEN_DAY_MS;
 }
 
 static int check_creation(struct hearing *h)
@@ -208,7 +217,8 @@ static int check_creation(struct hearing *h)
                             SLICE_ARG(missing));
     if (!names_match(h->name, e))
         return plug_refusef(ctx, h->refusal, ERR_BAD, "match.id",
-                            "a match is named home-visit-YYYY-MM-DD");
+                            "a match is named home-visit-YYYY-MM-DD, "
+                            "after the day of its start_time");
     h->event.has |= 1u << FIELD_PERIOD;
     h->event.period = PERIOD_NOT_STARTED;
     return 0;

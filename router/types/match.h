@@ -27,8 +27,9 @@ struct matches {
 struct match *match_find(const struct matches *ms, struct slice name);
 /* The committed state, or NULL. */
 const struct match_state *match_committed(const struct match *m);
-/* The day it is played on: the one in its id, until it was moved. */
-struct slice match_date(const struct match *m);
+/* The day it is played on: the one in its id; when it was moved, the day of its
+ * start_time in UTC, as that is written. Good as long as room is. */
+struct slice match_date(const struct match *m, char room[WHEN_TEXT_MAX]);
 /* Appends the object that shows a committed match, without its last brace. */
 void match_write(const struct match *m, bool lineups, struct buf *out);
 

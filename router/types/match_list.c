@@ -81,8 +81,9 @@ static int read_filter(const cJSON *args, struct filter *ret, struct buf *why)
 static bool passes(const struct filter *f, const struct match *m)
 {
     const struct match_state *s = match_committed(m);
+    char date[WHEN_TEXT_MAX];
 
-    if (f->date.ptr && !slice_eq(f->date, match_date(m)))
+    if (f->date.ptr && !slice_eq(f->date, match_date(m, date)))
         return false;
     if (f->period != MATCH_PERIODS && f->period != s->period)
         return false;

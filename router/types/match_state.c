@@ -310,7 +310,6 @@ static void set_details(struct match_state *s, const struct match_event *e)
         put_text(s, e->comment, &s->comment_at, &s->comment_len);
     if (match_has(e, FIELD_START_TIME)) {
         s->start_ms = e->start_ms;
-        memcpy(s->date, e->date, WHEN_DATE);
         s->moved = true;
     }
 }

@@ -48,7 +48,6 @@ struct match_state {
     struct match_team team[MATCH_SIDES];
     int64_t start_ms; /* the appointed time */
     bool moved;       /* to another one than the match was created with */
-    char date[WHEN_DATE]; /* then: its day */
     int64_t kickoff_ms; /* when `start` was said; 0: it was not */
     uint32_t stadium_at, stadium_len, comment_at, comment_len;
     struct buf text;  /* all the texts of this state */

@@ -5,8 +5,6 @@
 #include "base/check.h"
 #include "base/err.h"
 
-#define DAY_MS INT64_C(86400000)
-
 struct civil {
     int64_t year;
     unsigned month, day;
@@ -144,7 +142,7 @@ int when_parse(struct slice text, int64_t *ms, char date[WHEN_DATE])
                   || !take_fraction(&s, &fraction) || !take_zone(&s, &zone)
                   || s.len))
         return ERR_BAD;
-    at = days * DAY_MS + (((h * 60 + m) - zone) * 60 + sec) * INT64_C(1000)
+    at = days * WHEN_DAY_MS + (((h * 60 + m) - zone) * 60 + sec) * INT64_C(1000)
          + fraction;
     if (!when_in_range(at))
         return ERR_BAD;
@@ -162,14 +160,14 @@ bool when_is_date(struct slice text)
 
 bool when_in_range(int64_t ms)
 {
-    return ms >= days_from_civil((struct civil){ 1, 1, 1 }) * DAY_MS
-           && ms < days_from_civil((struct civil){ 10000, 1, 1 }) * DAY_MS;
+    return ms >= days_from_civil((struct civil){ 1, 1, 1 }) * WHEN_DAY_MS
+           && ms < days_from_civil((struct civil){ 10000, 1, 1 }) * WHEN_DAY_MS;
 }
 
 size_t when_format(int64_t ms, char out[WHEN_TEXT_MAX])
 {
-    int64_t days = (ms >= 0 ? ms : ms - (DAY_MS - 1)) / DAY_MS;
-    unsigned rest = (unsigned)(ms - days * DAY_MS);
+    int64_t days = (ms >= 0 ? ms : ms - (WHEN_DAY_MS - 1)) / WHEN_DAY_MS;
+    unsigned rest = (unsigned)(ms - days * WHEN_DAY_MS);
     struct civil c = civil_from_days(days);
     char text[40];
     int n;

@@ -11,6 +11,7 @@
 #include "base/slice.h"
 
 enum { WHEN_DATE = 10, WHEN_TEXT_MAX = 24 };
+#define WHEN_DAY_MS INT64_C(86400000)
 
 /* "2011-09-13" (midnight UTC) or "2011-09-13T20:45:00+02:00". On 0 *ms is the
  * instant and date the day as written, without NUL. ERR_BAD. */

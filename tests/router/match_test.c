@@ -175,6 +175,32 @@ TEST(a_match_that_cannot_be_is_not_created)
     stage_free(s);
 }
 
+TEST(the_day_in_the_id_is_that_of_the_start_somewhere_on_earth)
+{
+    static const char *const good[] = {
+        "2011-09-13", "2011-09-13T00:00:00+23:59", "2011-09-13T23:59:59-23:59",
+        "2011-09-12T00:00:01Z", "2011-09-14T23:59:59Z",
+    };
+    static const char *const bad[] = {
+        "2011-09-12", "2011-09-15", "2011-10-13", "2012-09-13T20:00:00Z",
+    };
+    struct stage *s = with_teams();
+    char text[200];
+
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        snprintf(text, sizeof text, "{\"kind\":\"status\",\"data\":{\"home\":"
+                 "\"elp\",\"visit\":\"tig\",\"start_time\":\"%s\"}}", good[i]);
+        stage_say(s, M, text);
+        stage_act(s, "match.cancel", "{\"id\":\"elp-tig-2011-09-13\"}", false);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        snprintf(text, sizeof text, "{\"kind\":\"status\",\"data\":{\"home\":"
+                 "\"elp\",\"visit\":\"tig\",\"start_time\":\"%s\"}}", bad[i]);
+        stage_refused(s, M, text, ERR_BAD, "match.id");
+    }
+    stage_free(s);
+}
+
 TEST(a_match_exists_once)
 {
     struct stage *s = with_match();
@@ -910,6 +936,22 @@ TEST(a_start_reads_the_record)
                            "{\"id\":\"elp-tig-2011-09-13\"}"));
     EXPECT_OK(stage_judge(t, M, "{\"kind\":\"retract\",\"data\":{\"offset\":"
                           "4}}"));
+    stage_free(s);
+    stage_free(t);
+}
+
+TEST(a_match_that_was_moved_keeps_its_new_day_over_a_start)
+{
+    struct stage *s = with_match(), *t;
+
+    stage_say(s, M, "{\"kind\":\"status\",\"data\":{\"start_time\":"
+              "\"2011-09-15T00:30:00+02:00\"}}");
+    expect_state(s, "\"start_time\":\"2011-09-14T22:30:00Z\","
+                 "\"date\":\"2011-09-14\"");
+    t = restarted(s);
+    expect_same(s, t);
+    EXPECT_CONTAINS(stage_query(t, "match.list", "{\"date\":\"2011-09-14\"}"),
+                    "elp-tig");
     stage_free(s);
     stage_free(t);
 }
