@@ -65,9 +65,12 @@ static int read_state(void *arg, struct slice id, uint64_t offset,
 
 /* ---- names of publications --------------------------------------------- */
 
+/* What was answered to an act follows from its message: the first one of an id
+ * created it. */
 static int read_name(void *arg, const struct record *rec)
 {
     struct router *r = arg;
+    struct buf body = BUF_INIT;
     struct answer a = {
         .life = rec->session,
         .number = rec->number,
@@ -75,9 +78,12 @@ static int read_name(void *arg, const struct record *rec)
         .offset = rec->offset,
         .ts_ms = rec->ts_ms,
         .at_ns = clock_ns(),
+        .created = rec->offset == 1,
     };
 
-    answers_note(&r->publish.answers, &a, rec->id, SLICE(""));
+    types_act_answer(r->types, rec->id, &body);
+    answers_note(&r->publish.answers, &a, rec->id, buf_slice(&body));
+    buf_fini(&body);
     return 0;
 }
 

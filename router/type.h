@@ -132,6 +132,11 @@ MUST_USE int types_act(struct types *ts, struct slice verb, struct slice args,
                        struct slice from, int64_t now_ms,
                        struct type_act *ret);
 
+/* Appends the body that an act on id was answered with, for whoever asks again
+ * after a restart; nothing when there are no acts on it. */
+void types_act_answer(const struct types *ts, struct slice id,
+                      struct buf *out);
+
 /* Appends the answer. args: an object as shown, or empty.
  * match.list {"date"?,"team"?,"period"?} -> {"matches":[...]} by start time
  * match.get {"id"}    -> {"id", state..., "retracted":[offsets]}

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "proto/json.h"
 #include "router/types/plug.h"
 
 /* Opened in this order: matches ask teams. */
@@ -233,6 +234,19 @@ int types_act(struct types *ts, struct slice verb, struct slice args,
     act.event.ts_ms = now_ms;
     *ret = act;
     return rc;
+}
+
+void types_act_answer(const struct types *ts, struct slice id,
+                      struct buf *out)
+{
+    const struct type *t = find_type(ts, id).type;
+
+    if (!t || !t->act)
+        return;
+    buf_add_byte(out, '{');
+    json_put_key(out, "id");
+    json_put_string(out, plug_name(t, id));
+    buf_add_byte(out, '}');
 }
 
 int types_query(struct types *ts, struct slice verb, struct slice args,

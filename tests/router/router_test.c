@@ -81,6 +81,33 @@ TEST(an_act_becomes_a_message_and_its_answer_follows_the_commit)
     world_free(w);
 }
 
+TEST(an_act_sent_again_after_a_restart_is_answered_as_it_was)
+{
+    static const char *const args[] = {
+        "{\"id\":\"elp\",\"name\":\"E\"}", "{\"id\":\"elp\",\"name\":\"F\"}",
+    };
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    struct frame_published f;
+
+    for (size_t i = 0; i < ARRAY_LEN(args); i++)
+        EXPECT_INT(peer_taken(p, peer_act(p, "team.put", args[i])).created,
+                   i == 0);
+    world_restart(w);
+    p->pipe = NULL;
+    peer_return(p);
+    for (size_t i = 0; i < ARRAY_LEN(args); i++) {
+        peer_act_again(p, i + 1, "team.put", args[i]);
+        f = peer_taken(p, i + 1);
+        EXPECT_INT(f.offset, i + 1);
+        EXPECT_INT(f.created, i == 0);
+        EXPECT_SLICE(f.id, SLICE("team/elp"));
+        EXPECT_SLICE(f.body, SLICE("{\"id\":\"elp\"}"));
+    }
+    peer_free(p);
+    world_free(w);
+}
+
 TEST(what_breaks_the_rules_is_neither_stored_nor_sent)
 {
     struct world *w = world_new(NULL);

@@ -290,15 +290,27 @@ uint64_t peer_publish(struct peer *p, const char *id, const char *text)
                                   .data = slice_str(text)});
 }
 
-uint64_t peer_act(struct peer *p, const char *verb, const char *args)
+static void say_act(struct peer *p, uint64_t number, uint8_t flags,
+                    const char *verb, const char *args)
 {
     struct buf b = BUF_INIT;
-    struct frame_act f = {.number = ++p->number, .verb = slice_str(verb),
-                          .args = slice_str(args)};
+    struct frame_act f = {.number = number, .flags = flags,
+                          .verb = slice_str(verb), .args = slice_str(args)};
 
     frame_write_act(&b, &f);
     say(p, FRAME_ACT, &b);
-    return f.number;
+}
+
+uint64_t peer_act(struct peer *p, const char *verb, const char *args)
+{
+    say_act(p, ++p->number, 0, verb, args);
+    return p->number;
+}
+
+void peer_act_again(struct peer *p, uint64_t number, const char *verb,
+                    const char *args)
+{
+    say_act(p, number, PUBLISH_RESENT, verb, args);
 }
 
 void peer_fetch(struct peer *p, uint32_t ref, const char *id,

@@ -69,6 +69,9 @@ void peer_release(struct peer *p, const char *id);
 uint64_t peer_publish(struct peer *p, const char *id, const char *text);
 uint64_t peer_publish_frame(struct peer *p, struct frame_publish f);
 uint64_t peer_act(struct peer *p, const char *verb, const char *args);
+/* The same as it is sent again by a gateway that knows no answer. */
+void peer_act_again(struct peer *p, uint64_t number, const char *verb,
+                    const char *args);
 void peer_fetch(struct peer *p, uint32_t ref, const char *id,
                 enum fetch_mode mode, uint64_t after, uint64_t upto,
                 uint32_t limit);
