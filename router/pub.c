@@ -33,6 +33,50 @@ struct pub *pub_by_key(const struct publish *p, struct slice id,
     return n ? CONTAINER_OF(n, struct pub, by_key) : NULL;
 }
 
+/* ---- names --------------------------------------------------------------- */
+
+struct name {
+    uint64_t life, number;
+};
+
+static uint32_t name_hash(const struct name *n)
+{
+    return hash_bytes(slice_make(n, sizeof *n));
+}
+
+static bool name_eq(const struct map_node *node, const void *key)
+{
+    const struct pub *p = CONTAINER_OF(node, struct pub, by_name);
+    const struct name *n = key;
+
+    return p->life == n->life && p->number == n->number;
+}
+
+static int add_name(struct publish *p, struct pub *pub)
+{
+    struct name name = {pub->life, pub->number};
+    int rc = map_add(&p->names, &pub->by_name, name_hash(&name));
+
+    pub->named = rc == 0;
+    return rc;
+}
+
+static void drop_name(struct publish *p, struct pub *pub)
+{
+    if (pub->named)
+        map_remove(&p->names, &pub->by_name);
+    pub->named = false;
+}
+
+struct pub *pub_by_name(const struct publish *p, uint64_t life,
+                        uint64_t number)
+{
+    struct name name = {life, number};
+    struct map_node *n = map_find(&p->names, name_hash(&name), name_eq, &name);
+
+    return n ? CONTAINER_OF(n, struct pub, by_name) : NULL;
+}
+
 /* ---- publications ------------------------------------------------------ */
 
 static struct slice keep(uint8_t **at, struct slice s)
@@ -79,6 +123,7 @@ void pub_free(struct publish *p, struct pub *pub)
     while ((n = list_pop(&pub->twins)))
         pub_free(p, CONTAINER_OF(n, struct pub, node));
     list_remove(&pub->node);
+    drop_name(p, pub);
     if (pub->msg) {
         if (pub->key.len)
             map_remove(&p->keys, &pub->by_key);
@@ -93,47 +138,36 @@ int pub_enqueue(struct publish *p, struct pub *pub,
                 const struct msg_parts *event)
 {
     struct key key = {event->id, pub->key};
-    int rc = msg_new(&pub->msg, event);
+    struct msg *msg;
+    int rc = msg_new(&msg, event);
 
     if (rc < 0)
         return rc;
-    if (pub->key.len) {
+    rc = add_name(p, pub);
+    if (rc == 0 && pub->key.len)
         rc = map_add(&p->keys, &pub->by_key, key_hash(&key));
-        if (rc < 0) {
-            msg_drop(pub->msg);
-            pub->msg = NULL;
-            return rc;
-        }
+    if (rc < 0) {
+        drop_name(p, pub);
+        msg_drop(msg);
+        return rc;
     }
+    pub->msg = msg;
     p->queued++;
     p->queued_bytes += msg_size(pub->msg);
     list_add_tail(&p->queue, &pub->node);
     return 0;
 }
 
-/* ---- looking up -------------------------------------------------------- */
-
-static struct pub *find_number(struct list_node *list, uint64_t life,
-                               uint64_t number)
+int pub_join(struct publish *p, struct pub *first, struct pub *twin)
 {
-    LIST_FOREACH(pub, list, struct pub, node) {
-        struct pub *twin;
+    int rc = add_name(p, twin);
 
-        if (pub->life == life && pub->number == number)
-            return pub;
-        twin = find_number(&pub->twins, life, number);
-        if (twin)
-            return twin;
-    }
-    return NULL;
+    if (rc == 0)
+        list_add_tail(&first->twins, &twin->node);
+    return rc;
 }
 
-struct pub *pub_by_name(struct publish *p, uint64_t life, uint64_t number)
-{
-    struct pub *pub = find_number(&p->flight, life, number);
-
-    return pub ? pub : find_number(&p->queue, life, number);
-}
+/* ---- the end of a link ------------------------------------------------- */
 
 static void unlink_answers(struct list_node *list, const struct link *l)
 {

@@ -14,13 +14,15 @@ struct link;
  * its list of twins. */
 struct pub {
     struct list_node node;
-    struct map_node by_key; /* in publish.keys, when it has a key */
+    struct map_node by_name; /* in publish.names: (life, number) */
+    struct map_node by_key;  /* in publish.keys, when it has a key */
     struct list_node twins;
     struct link *link; /* whom to answer; NULL: nobody any more */
     uint64_t life, number;
     struct msg *msg;
     uint64_t body_hash;
     bool typed, act, created;
+    bool named; /* it is in publish.names */
     bool more; /* the next in the queue belongs to the same commit */
     struct slice key, record, body; /* in tail */
     uint8_t tail[];
@@ -45,10 +47,14 @@ void pub_free(struct publish *p, struct pub *pub);
 MUST_USE int pub_enqueue(struct publish *p, struct pub *pub,
                          const struct msg_parts *event);
 
+/* The twin waits for what becomes of first. ERR_NOMEM: nothing has changed. */
+MUST_USE int pub_join(struct publish *p, struct pub *first, struct pub *twin);
+
 /* The one under way with this idempotency key, or this name. NULL: none. */
 struct pub *pub_by_key(const struct publish *p, struct slice id,
                        struct slice key);
-struct pub *pub_by_name(struct publish *p, uint64_t life, uint64_t number);
+struct pub *pub_by_name(const struct publish *p, uint64_t life,
+                        uint64_t number);
 /* Nobody waits any more for the answers that l would get. */
 void pubs_link_gone(struct publish *p, const struct link *l);
 

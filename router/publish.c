@@ -44,17 +44,16 @@ static bool known_by_name(struct link *l, uint64_t number, struct slice id)
 /* Waits for what becomes of the first one under the same key. */
 static void join_twin(struct pub *first, const struct request *q)
 {
+    struct publish *p = &q->link->router->publish;
     struct pub *twin = pub_new(q, SLICE(""));
+    bool same = twin && twin->body_hash == first->body_hash;
 
-    if (!twin)
-        reply_refused(q->link, q->number, q->in.id,
-                      refusal_of_store(ERR_NOMEM));
-    else if (twin->body_hash == first->body_hash)
-        list_add_tail(&first->twins, &twin->node);
-    else
-        reply_refused(q->link, q->number, q->in.id, refusal_key_conflict);
-    if (twin && !list_linked(&twin->node))
-        pub_free(&q->link->router->publish, twin);
+    if (same && pub_join(p, first, twin) == 0)
+        return;
+    reply_refused(q->link, q->number, q->in.id,
+                  twin && !same ? refusal_key_conflict
+                                : refusal_of_store(ERR_NOMEM));
+    pub_free(p, twin);
 }
 
 /* True: the key was used before; it is, or will be, answered. */
@@ -293,6 +292,7 @@ void publish_init(struct publish *p, int64_t keep_answers_ns)
     list_init(&p->queue);
     list_init(&p->flight);
     map_init(&p->keys);
+    map_init(&p->names);
     answers_init(&p->answers, keep_answers_ns);
 }
 
@@ -309,6 +309,7 @@ void publish_fini(struct publish *p)
     free_all(p, &p->flight);
     free_all(p, &p->queue);
     map_fini(&p->keys);
+    map_fini(&p->names);
     answers_fini(&p->answers);
     free(p->entries);
 }

@@ -41,6 +41,7 @@ struct publish {
     bool paused;             /* gateways are not read */
     bool closed;             /* nothing more goes to the store */
     struct map keys;         /* idempotency keys under way */
+    struct map names;        /* struct pub, twins too, by (life, number) */
     struct answers answers;
     struct batch batch;
     struct entry *entries; /* of the batch under way */
