@@ -22,11 +22,14 @@ struct names {
     size_t count;
 };
 
+/* Whoever gives no name and whoever calls himself so are the same. */
 static void names_add(struct names *n, struct slice name)
 {
-    uint32_t at = hash_bytes(name);
+    uint32_t at;
 
-    for (;; at++) {
+    if (!name.len)
+        name = SLICE("anon");
+    for (at = hash_bytes(name);; at++) {
         uint16_t *slot = &n->slots[at % ARRAY_LEN(n->slots)];
 
         if (*slot && slice_eq(n->list[*slot - 1].name, name)) {
@@ -74,8 +77,7 @@ static void report_names(struct buf *b, struct topic *t)
     qsort(n->list, n->count, sizeof n->list[0], by_count);
     for (size_t i = 0; i < n->count; i++) {
         report_row(b);
-        report_text(b, "name", n->list[i].name.len ? n->list[i].name
-                                                   : SLICE("anon"));
+        report_text(b, "name", n->list[i].name);
         report_number(b, "connections", n->list[i].connections);
         report_row_end(b);
     }

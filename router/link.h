@@ -49,6 +49,7 @@ struct link {
     struct list_node queries;   /* ctl.h: answers under way */
     struct list_node snapshots; /* snapshots.h: answers under way */
     struct resync *resync;      /* replay.h; NULL unless READING */
+    struct replay_due *due;     /* replay.h; none while LIVE */
     uint64_t delivered, dropped;
 };
 

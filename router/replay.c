@@ -48,8 +48,8 @@ static void put_damage(struct link *l, uint32_t ref, const struct damage *d)
 /* ---- resync ------------------------------------------------------------ */
 
 /* An id whose snapshot is due when the link is whole. */
-struct due {
-    struct due *next;
+struct replay_due {
+    struct replay_due *next;
     uint8_t len;
     uint8_t id[];
 };
@@ -57,7 +57,6 @@ struct due {
 struct resync {
     struct link *link;
     struct read_job *job; /* NULL: waits for room on the link */
-    struct due *due;
     uint64_t upto;
 };
 
@@ -67,40 +66,51 @@ static void resync_free(struct resync *s)
         return;
     if (s->job)
         reader_cancel(s->link->router->readers, s->job);
-    while (s->due) {
-        struct due *d = s->due;
-
-        s->due = d->next;
-        free(d);
-    }
     s->link->resync = NULL;
     free(s);
 }
 
-void replay_resnapshot(struct link *l, unsigned flags, struct slice id)
+static void forget_due(struct link *l)
 {
-    struct due *d;
+    while (l->due) {
+        struct replay_due *d = l->due;
 
-    if (!(flags & MSG_RESNAPSHOT) || !l->resync)
-        return;
-    for (d = l->resync->due; d; d = d->next)
+        l->due = d->next;
+        free(d);
+    }
+}
+
+void replay_owe_snapshot(struct link *l, struct slice id)
+{
+    struct replay_due *d;
+
+    for (d = l->due; d; d = d->next)
         if (slice_eq(slice_make(d->id, d->len), id))
             return;
     d = malloc(sizeof *d + id.len);
-    if (!d)
+    if (!d) {
+        log_error("router.memory", "what=snapshot");
         return;
+    }
     d->len = (uint8_t)id.len;
     memcpy(d->id, id.ptr, id.len);
-    d->next = l->resync->due;
-    l->resync->due = d;
+    d->next = l->due;
+    l->due = d;
+}
+
+void replay_resnapshot(struct link *l, unsigned flags, struct slice id)
+{
+    if ((flags & MSG_RESNAPSHOT) && l->resync)
+        replay_owe_snapshot(l, id);
 }
 
 static void resync_end(struct resync *s)
 {
     struct link *l = s->link;
 
-    for (struct due *d = s->due; d; d = d->next)
+    for (struct replay_due *d = l->due; d; d = d->next)
         snapshots_tell_link(l, slice_make(d->id, d->len));
+    forget_due(l);
     resync_free(s);
     link_live(l);
 }
@@ -578,6 +588,7 @@ void replay_link_gone(struct link *l)
     struct list_node *n;
 
     resync_free(l->resync);
+    forget_due(l);
     while ((n = list_first(&l->fetches)))
         fetch_free(CONTAINER_OF(n, struct fetch, node));
 }

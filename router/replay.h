@@ -37,6 +37,9 @@ void replay_resync(struct link *l);
 /* A message put on a link that is being repaired had these flags: should a
  * snapshot belong behind it, the link gets one when it is whole. */
 void replay_resnapshot(struct link *l, unsigned flags, struct slice id);
+/* The link, not LIVE, got the message but not the snapshot behind it: likewise.
+ * Without memory it gets none; the log says so. */
+void replay_owe_snapshot(struct link *l, struct slice id);
 
 void replay_turn(struct router *r); /* end of the loop's turn */
 void replay_link_gone(struct link *l);

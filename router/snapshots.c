@@ -254,6 +254,9 @@ void snapshots_tell(struct router *r, struct slice id)
     }
     notice.data = buf_slice(&r->snapshots.state);
     repeater_notice(r, &notice);
+    LIST_FOREACH_SAFE(l, next, &r->links.all, struct link, node)
+        if (l->state == LINK_STALE && repeater_wanted(r, l, id))
+            replay_owe_snapshot(l, id);
 }
 
 void snapshots_tell_link(struct link *l, struct slice id)

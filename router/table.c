@@ -587,22 +587,42 @@ struct topic *const *table_match(struct table *t, struct slice id,
     return t->matched;
 }
 
-/* Is the connection seated on one of these topics? link is its link. */
-static bool seated_on_any(struct topic *const *topics, size_t count,
-                          uint32_t link, struct seat_side *conn)
+static uint32_t topic_seats(struct topic *t)
 {
-    for (size_t i = 0; i < count; i++) {
-        struct leaf *l = table_leaf_on(topics[i], link);
+    uint32_t seats = 0;
 
-        if (l && l->seats.count && seat_find(&l->seats, conn))
+    for (struct leaf *l = topic_leaves(t); l; l = leaf_next(l))
+        seats += l->seats.count;
+    return seats;
+}
+
+static bool sits_on(struct topic *t, uint32_t link, struct seat_side *conn)
+{
+    struct leaf *l = table_leaf_on(t, link);
+
+    return l && l->seats.count && seat_find(&l->seats, conn);
+}
+
+/* Topics whose connections are being counted together. */
+struct counting {
+    struct topic *const *topics;
+    size_t largest; /* index of the one with the most seats, counted first */
+    size_t done;    /* those in front of it are counted, too */
+};
+
+static bool is_counted(const struct counting *c, uint32_t link,
+                       struct seat_side *conn)
+{
+    if (sits_on(c->topics[c->largest], link, conn))
+        return true;
+    for (size_t i = 0; i < c->done; i++)
+        if (i != c->largest && sits_on(c->topics[i], link, conn))
             return true;
-    }
     return false;
 }
 
-/* Connections of leaf l that sit on none of the topics before. */
-static uint32_t newly_reached(struct topic *const *before, size_t count,
-                              struct leaf *l)
+/* Connections of leaf l that are not counted yet. */
+static uint32_t newly_reached(const struct counting *c, struct leaf *l)
 {
     uint32_t reached = 0;
     struct seat_iter it;
@@ -612,20 +632,28 @@ static uint32_t newly_reached(struct topic *const *before, size_t count,
         return 0;
     it = seats_of_topic(&l->seats);
     while ((s = seat_next_of_topic(&it)))
-        if (s->conn->count == 1 ||
-            !seated_on_any(before, count, leaf_link(l), s->conn))
+        if (s->conn->count == 1 || !is_counted(c, leaf_link(l), s->conn))
             reached++;
     return reached;
 }
 
 uint32_t table_reached(struct topic *const *topics, size_t count)
 {
+    struct counting c = {.topics = topics};
     uint32_t reached = 0;
 
-    for (size_t i = 0; i < count; i++)
-        for (struct leaf *l = topic_leaves(topics[i]); l; l = leaf_next(l))
-            reached += i == 0 ? l->seats.count
-                              : newly_reached(topics, i, l);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t seats = topic_seats(topics[i]);
+
+        if (seats > reached) {
+            c.largest = i;
+            reached = seats;
+        }
+    }
+    for (; c.done < count; c.done++)
+        for (struct leaf *l = topic_leaves(topics[c.done]);
+             l && c.done != c.largest; l = leaf_next(l))
+            reached += newly_reached(&c, l);
     return reached;
 }
 

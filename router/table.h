@@ -169,7 +169,7 @@ struct topic *const *table_match(struct table *t, struct slice id,
 /* The leaf of a topic on this link, or NULL. Cost: the topic's links. */
 struct leaf *table_leaf_on(struct topic *t, uint32_t link);
 /* Connections on all these topics together, each counted once. Cost: the
- * number of leaves; with patterns, the seats of the shorter lists. */
+ * number of leaves; with patterns, the seats of all but the largest topic. */
 uint32_t table_reached(struct topic *const *topics, size_t count);
 
 /* Slot number of a connection of tl. Cost: its pages, for people's requests. */

@@ -190,6 +190,35 @@ TEST(a_snapshot_follows_a_retract_live_and_after_a_repair)
     world_free(w);
 }
 
+TEST(a_link_that_is_full_behind_a_retract_gets_the_snapshot_when_it_is_whole)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+    uint64_t goal;
+    char retract[64];
+
+    make_match(q);
+    peer_taken(q, event(q, "{\"kind\":\"start\",\"data\":{}}"));
+    goal = peer_taken(q, event(q, "{\"kind\":\"goal\",\"data\":"
+                                  "{\"team\":\"tig\"}}")).offset;
+    peer_login(p, 1, match);
+    snprintf(retract, sizeof retract,
+             "{\"kind\":\"retract\",\"data\":{\"offset\":%u}}",
+             (unsigned)goal);
+    peer_heard(p);
+    fake_pipe_stall(p->pipe, 1); /* takes one frame, and is full */
+    peer_taken(q, event(q, retract));
+    EXPECT_INT(p->link->state, LINK_STALE);
+    EXPECT_SLICE(peer_message(p).kind, SLICE("retract"));
+    fake_pipe_drain(p->pipe);
+    world_settle(w);
+    EXPECT_SLICE(peer_message(p).kind, SLICE("snapshot"));
+    EXPECT_STR(peer_heard(p), "[RESYNCED]");
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
 TEST(states_survive_a_restart_from_their_records)
 {
     struct world *w = world_new(NULL);
@@ -508,9 +537,10 @@ TEST(presence_counts_connections_and_names)
     peer_login_as(q, 1, "a", "ana", 0, 0);
     peer_login_as(q, 2, "a", "bob", 0, 0);
     peer_login_as(q, 3, "a", "", 0, 0);
+    peer_login_as(q, 4, "a", "anon", 0, 0);
     EXPECT_STR(report(p, "presence", "a"),
-               "presence{channel=a,count=4,}names"
-               "{name=ana,connections=2,}{name=anon,connections=1,}"
+               "presence{channel=a,count=5,}names"
+               "{name=ana,connections=2,}{name=anon,connections=2,}"
                "{name=bob,connections=1,}");
     EXPECT_STR(report(p, "presence", "b"),
                "presence{channel=b,count=0,}names");
