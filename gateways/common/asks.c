@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "gateways/common/access.h"
+#include "gateways/common/catchup.h"
 #include "gateways/common/core.h"
 #include "proto/frame_io.h"
 
@@ -86,7 +87,7 @@ void ask_done(struct gateway *g, struct ask *k)
 {
     if (k->kind == ASK_PAGE) {
         g->fetches--;
-        start_fetch_next(g);
+        catchup_fetch_next(g);
     }
     list_remove(&k->node);
     map_remove(&g->asks.by_number, &k->by_number);

@@ -28,7 +28,7 @@ struct ask {
     uint64_t number;
     uint32_t conn, gen; /* who wants to know */
     uint32_t ref;       /* the edge's */
-    uint8_t kind;       /* enum ask_kind; ASK_PAGE: start.c's own FETCH */
+    uint8_t kind;       /* enum ask_kind; ASK_PAGE: catchup.c's FETCH */
     uint8_t code;       /* enum frame_code */
     bool sent;          /* on some link, once */
     int64_t since_ns;

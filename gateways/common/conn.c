@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "gateways/common/access.h"
+#include "gateways/common/catchup.h"
 #include "gateways/common/core.h"
 #include "gateways/common/deliver.h"
 #include "gateways/common/pull.h"
@@ -525,7 +526,7 @@ static void count_sent(struct conn *c, const struct outvec *v, unsigned begun,
     if (begun == 0)
         return;
     if (pages)
-        start_rows_out(c, v->mark[begun - 1].tick);
+        catchup_rows_out(c, v->mark[begun - 1].tick);
     else
         c->tick = MAX(c->tick, v->mark[begun - 1].tick);
 }
@@ -543,8 +544,8 @@ static bool gather(struct conn *c, struct outvec *v, bool *pages)
     *pages = false;
     if (c->state != CONN_OPEN)
         return true;
-    if (start_paging(c)) {
-        all = start_pull(c, v);
+    if (catchup_under_way(c)) {
+        all = catchup_pull(c, v);
         *pages = v->marks > 0;
     }
     if (all && !*pages && c->flow == FLOW_LIVE)
@@ -559,8 +560,8 @@ static enum step all_sent(struct conn *c, bool all, bool pages, bool moved,
     if (c->state == CONN_OPEN) {
         if (all && !pages && c->flow == FLOW_LIVE)
             c->tick = MAX(c->tick, limit);
-        if (start_paging(c))
-            start_advance(c);
+        if (catchup_under_way(c))
+            catchup_advance(c);
     }
     if (c->out || pages)
         return STEP_MORE;

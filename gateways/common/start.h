@@ -1,5 +1,7 @@
 /* start.h - the beginning of a subscription: from the request to the moment
- * when the connection follows the ring like everybody else.
+ * when the connection follows the ring like everybody else. Where it begins is
+ * verdict.h's, what is said of it tell.h's; catchup.h reads pages, restart.h
+ * begins what has to begin anew.
  *
  *   LOGIN ----LOGGED_IN----> decide --> READY --> live
  *                              |  ^
@@ -94,18 +96,6 @@ struct start {
 /* conn_subscribe() behind its checks: takes the seats, says LOGIN. */
 MUST_USE int start_new(struct conn *c, const struct subscribe *s,
                        struct refusal *why);
-/* All that a connection holds begins anew: the epoch has changed. */
-void start_again(struct conn *c, enum gap_why why);
-/* The same, once it has been given what came before. */
-void start_settle_again(struct conn *c, enum gap_why why);
-/* One topic of all its connections: messages without history were missed;
- * offsets from..to, 0 when unknown. */
-void start_topic_again(struct gateway *g, struct topic *t, enum gap_why why,
-                       uint64_t from, uint64_t to);
-/* The same for all that this connection holds without history. */
-void start_volatile_again(struct conn *c);
-/* A snapshot of it for all who hold it, in its place among what they get. */
-void start_resnapshot(struct topic *t);
 /* Its messages wait until s is said. */
 bool start_mutes(const struct start *s, const struct topic *t);
 /* Which request the next LOGGED_IN answers. NULL: none. */
@@ -119,30 +109,29 @@ void start_refused(struct start *s);
 void start_kick(struct conn *c);
 /* The link has gone: what it was asked will not be answered. */
 void start_link_down(struct conn *c);
-/* The stream has come further: who read pages ahead of it may go on. */
-void start_seq_moved(struct gateway *g);
 /* Decide for all that wait, now that the link is whole again. */
 void start_decide_waiting(struct gateway *g);
 /* Say what has been decided, a slice a turn. */
 void start_turn(struct gateway *g);
-/* Pages are under way for this connection. */
-bool start_paging(const struct conn *c);
-/* Puts rows of pages into v; marks count rows from 1. False: v is full. */
-bool start_pull(struct conn *c, struct outvec *v);
-/* So many rows, counted from 1, have left or been begun. */
-void start_rows_out(struct conn *c, uint64_t rows);
-/* All that was there has left: ask for the next page, or go live. */
-void start_advance(struct conn *c);
-void start_row(struct conn *c, uint64_t fetch, struct msg *m);
-void start_hole(struct conn *c, uint64_t fetch, const struct frame_hole *h);
-void start_page_end(struct conn *c, uint64_t fetch, int err, bool more,
-                    uint64_t upto);
-/* Pages may be asked for: a slot is free. */
-void start_fetch_next(struct gateway *g);
-/* The seq up to which a connection that catches up has everything. */
-uint64_t start_seq(const struct start *s);
 /* Takes topics out of all starts (unsubscribed), or everything (closed). */
 void start_drop_topic(struct conn *c, struct topic *t);
 void start_free_all(struct conn *c);
+
+/* ---- for catchup.c, restart.c and tell.c -------------------------------- */
+
+/* One behind all others of c, for up to `count` channels, without any yet;
+ * its name is copied. NULL: no memory. */
+struct start *start_alloc(struct conn *c, unsigned count, struct slice name);
+void start_free(struct start *s);
+/* Adds the topic to s, once; count grows within what was allocated. `held`:
+ * before this request already. */
+void start_cover(struct start *s, struct topic *t, bool held);
+/* Is a message of this id one of its own? */
+bool start_wants(const struct start *s, struct slice id);
+/* The edge has been told, `saying` ends. False: s is gone, with its
+ * connection. */
+bool start_told(struct start *s);
+/* s is through, and is freed: its connection is live. */
+void start_finish(struct start *s);
 
 #endif

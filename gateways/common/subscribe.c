@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "base/err.h"
+#include "gateways/common/catchup.h"
 #include "gateways/common/core.h"
 #include "gateways/common/deliver.h"
 #include "gateways/common/pull.h"
@@ -108,7 +109,7 @@ static uint64_t place(struct conn *c)
     int64_t oldest = 0;
 
     if (c->flow == FLOW_PAGING && c->starts)
-        return start_seq(c->starts);
+        return catchup_seq(c->starts);
     if (c->flow != FLOW_LIVE || c->tick >= ring_end(&g->ring))
         return g->seq;
     if (!conn_lags(c) && !(c->flags & CONN_MANY) &&

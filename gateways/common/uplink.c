@@ -8,8 +8,10 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "gateways/common/catchup.h"
 #include "gateways/common/core.h"
 #include "gateways/common/deliver.h"
+#include "gateways/common/restart.h"
 #include "gateways/common/uplink.h"
 #include "proto/frame_io.h"
 #include "proto/report.h"
@@ -23,7 +25,7 @@ static void advance(struct gateway *g, uint64_t seq)
     if (g->resyncing || seq <= g->seq)
         return;
     g->seq = seq;
-    start_seq_moved(g);
+    catchup_seq_moved(g);
 }
 
 /* ---- logins ------------------------------------------------------------ */
@@ -126,7 +128,7 @@ static void check_volatile(struct gateway *g, struct topic *t,
 
     if (!g->router_changed && i->last_offset == last)
         return;
-    start_topic_again(g, t, GAP_VOLATILE, counted ? last + 1 : 0,
+    restart_topic(g, t, GAP_VOLATILE, counted ? last + 1 : 0,
                       counted ? i->last_offset : 0);
 }
 
@@ -268,7 +270,7 @@ static int on_deliver(struct gateway *g, struct slice body)
     g->seq = MAX(g->seq, p.seq);
     if (p.flags & MSG_STORED)
         g->served = MAX(g->served, p.seq);
-    start_seq_moved(g);
+    catchup_seq_moved(g);
     return 0;
 }
 
@@ -327,7 +329,7 @@ static int on_row(struct gateway *g, struct slice body)
     if (rc < 0)
         return rc;
     if (k->kind == ASK_PAGE) {
-        start_row(c, k->number, m);
+        catchup_row(c, k->number, m);
         return 0;
     }
     g->edge->row(c, k->ref, m);
@@ -344,7 +346,7 @@ static void any_hole(struct gateway *g, const struct frame_hole *h)
 
     for (uint32_t i = 0; i < g->conns_used; i++)
         if (g->conns[i] && g->conns[i]->state == CONN_OPEN)
-            start_settle_again(g->conns[i], GAP_DAMAGED);
+            restart_settled(g->conns[i], GAP_DAMAGED);
     while (map_next(&it, &n)) {
         struct topic *t = CONTAINER_OF(n, struct topic, by_id);
 
@@ -382,7 +384,7 @@ static int stream_hole(struct gateway *g, const struct frame_hole *h)
     msg_drop(m);
     t = topics_find(&g->topics, h->id);
     if (rc == 0 && t)
-        start_resnapshot(t);
+        restart_snapshot(t);
     return 0;
 }
 
@@ -402,7 +404,7 @@ static int on_hole(struct gateway *g, struct slice body)
     if (!c || c->state != CONN_OPEN || f.seq < k->row_seq)
         return 0;
     if (k->kind == ASK_PAGE)
-        start_hole(c, k->number, &f);
+        catchup_hole(c, k->number, &f);
     else
         g->edge->hole(c, k->ref, &f);
     return 0;
@@ -423,7 +425,7 @@ static int on_page_end(struct gateway *g, struct slice body)
     c = conn_by_name(g, k->conn, k->gen);
     if (c && c->state == CONN_OPEN) {
         if (k->kind == ASK_PAGE)
-            start_page_end(c, k->number, f.status, f.more, f.upto);
+            catchup_page_end(c, k->number, f.status, f.more, f.upto);
         else
             g->edge->page_end(c, k->ref, -(int)f.status, f.more, f.upto);
     }
@@ -482,7 +484,7 @@ static void epoch_changed(struct gateway *g, uint64_t seq)
         struct conn *c = g->conns[i];
 
         if (c && c->state == CONN_OPEN && c->seats.count)
-            start_again(c, GAP_EPOCH);
+            restart_conn(c, GAP_EPOCH);
     }
 }
 
@@ -551,7 +553,7 @@ static void was_stale(struct gateway *g)
     }
     for (uint32_t i = 0; i < g->conns_used; i++)
         if (g->conns[i] && g->conns[i]->state == CONN_OPEN)
-            start_volatile_again(g->conns[i]);
+            restart_volatile(g->conns[i]);
 }
 
 static int on_resynced(struct gateway *g, struct slice body)
@@ -565,7 +567,7 @@ static int on_resynced(struct gateway *g, struct slice body)
     if (!g->resyncing)
         was_stale(g);
     g->resyncing = false;
-    start_seq_moved(g);
+    catchup_seq_moved(g);
     kick_all(g);
     gateway_ready(g);
     return 0;

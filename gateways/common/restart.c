@@ -1,0 +1,150 @@
+#include "gateways/common/restart.h"
+
+#include "gateways/common/catchup.h"
+#include "gateways/common/core.h"
+#include "gateways/common/pull.h"
+
+void restart_conn(struct conn *c, enum gap_why why)
+{
+    struct start *s = start_alloc(c, c->seats.count, slice_make(NULL, 0));
+    struct seat_iter it = seats_of_conn(&c->seats);
+    struct seat *seat;
+
+    if (!s) {
+        conn_abort(c, "nomem");
+        return;
+    }
+    while ((seat = seat_next_of_conn(&it))) {
+        struct topic *t = topic_of_seat(seat);
+
+        if (!conn_muted(c, t))
+            s->topics[s->count++].topic = t;
+    }
+    for (struct start *other = c->starts; other != s; other = other->next) {
+        if (!other->said && !other->has_since)
+            continue;
+        other->has_reason = true;
+        other->reason = (uint8_t)why;
+        if (other->state == START_PAGING || other->state == START_REPLAY)
+            catchup_drop_all(other);
+        other->fetch = 0;
+    }
+    s->silent = s->has_reason = true;
+    s->reason = (uint8_t)why;
+    if (s->count == 0)
+        start_free(s);
+    c->flow = FLOW_STARTING;
+    for (s = c->starts; s; s = s->next) {
+        list_remove(&s->node);
+        s->state = START_LOGIN;
+    }
+}
+
+void restart_settled(struct conn *c, enum gap_why why)
+{
+    if (c->flow == FLOW_LIVE)
+        pull_settle(c, pull_limit(c));
+    if (c->state == CONN_OPEN && c->seats.count)
+        restart_conn(c, why);
+}
+
+/* A start of t alone that the edge did not ask for, behind all others. */
+static struct start *silent_start(struct conn *c, struct topic *t)
+{
+    struct start *s = start_alloc(c, 1, slice_make(NULL, 0));
+
+    if (!s) {
+        conn_abort(c, "nomem");
+        return NULL;
+    }
+    start_cover(s, t, false);
+    s->silent = true;
+    return s;
+}
+
+/* Takes t out of the start that mutes it, or has that decide anew. False: it
+ * will be told there. */
+static bool take_over(struct conn *c, struct topic *t)
+{
+    for (struct start *s = c->starts; s; s = s->next) {
+        if (!start_mutes(s, t))
+            continue;
+        if (s->said) {
+            start_drop_topic(c, t);
+            return true;
+        }
+        list_remove(&s->node);
+        s->state = START_LOGIN;
+        s->has_reason |= !s->has_since && s->silent;
+        return false;
+    }
+    return true;
+}
+
+static void one_again(struct conn *c, struct topic *t, enum gap_why why,
+                      uint64_t from, uint64_t to)
+{
+    bool muted = conn_muted(c, t);
+    uint64_t limit = pull_limit(c);
+    struct start *s;
+
+    if (c->state != CONN_OPEN || (muted && !take_over(c, t)))
+        return;
+    if (!muted && c->flow == FLOW_LIVE) /* what came in front of the gap */
+        pull_settle(c, limit);
+    s = c->state == CONN_OPEN ? silent_start(c, t) : NULL;
+    if (!s)
+        return;
+    s->has_reason = true;
+    s->reason = (uint8_t)why;
+    if (muted || limit < ring_end(&c->gw->ring))
+        return; /* more than that is missed: how much is unknown */
+    s->topics[0].from = from;
+    s->topics[0].to = to;
+}
+
+void restart_topic(struct gateway *g, struct topic *t, enum gap_why why,
+                   uint64_t from, uint64_t to)
+{
+    struct seat_iter it = seats_of_topic(&t->seats);
+    struct seat *seat;
+
+    (void)g;
+    while ((seat = seat_next_of_topic(&it)))
+        one_again(CONTAINER_OF(seat->conn, struct conn, seats), t, why, from,
+                  to);
+}
+
+void restart_volatile(struct conn *c)
+{
+    struct seat_iter it;
+    struct seat *seat;
+
+    if (c->flow == FLOW_LIVE) /* here, where an edge may leave channels */
+        pull_settle(c, pull_limit(c));
+    it = seats_of_conn(&c->seats);
+    while (c->state == CONN_OPEN && (seat = seat_next_of_conn(&it)))
+        if (topic_of_seat(seat)->seats.flags & TOPIC_VOLATILE)
+            one_again(c, topic_of_seat(seat), GAP_VOLATILE, 0, 0);
+}
+
+/* Its messages go on: the snapshot has its place among them. */
+void restart_snapshot_of(struct conn *c, struct topic *t)
+{
+    struct start *s;
+
+    if (c->state != CONN_OPEN || !(t->seats.flags & TOPIC_STATEFUL))
+        return;
+    s = silent_start(c, t);
+    if (s)
+        s->topics[0].beside = true;
+}
+
+void restart_snapshot(struct topic *t)
+{
+    struct seat_iter it = seats_of_topic(&t->seats);
+    struct seat *seat;
+
+    while ((seat = seat_next_of_topic(&it)))
+        restart_snapshot_of(CONTAINER_OF(seat->conn, struct conn, seats), t);
+}
