@@ -315,6 +315,13 @@ static bool meets_ring(const struct start *s)
     return true;
 }
 
+/* A gap of a pattern is for those who hold that pattern. */
+static bool replays(const struct start *s, const struct ring_entry *e)
+{
+    return e->topic->seats.flags & TOPIC_PATTERN
+               ? start_mutes(s, e->topic) : start_wants(s, e->msg->id);
+}
+
 /* What the ring has of this start's topics up to the connection's place, sent
  * as part of the replay: the connection has passed it. */
 static void replay_rest(struct start *s)
@@ -327,7 +334,7 @@ static void replay_rest(struct start *s)
          t <= c->tick && !s->dropped; t++) {
         struct ring_entry *e = ring_at(&g->ring, t);
 
-        if (!e || !start_wants(s, e->msg->id))
+        if (!e || !replays(s, e))
             continue;
         if (e->msg->flags & MSG_NOTICE) {
             if (slice_eq(e->msg->kind, SLICE("gap")))

@@ -26,13 +26,21 @@ static void wake_pattern(void *ctx, void *value)
     fanout_wake(ctx, value);
 }
 
-int deliver(struct gateway *g, struct msg *m)
+/* Nobody here can be told what is missing: once more, from the router. */
+static void begin_anew(struct gateway *g, uint64_t seq)
+{
+    log_error("deliver.nomem", "seq=%llu action=resync",
+              (unsigned long long)seq);
+    pipe_break(g->pipe, "out of memory");
+}
+
+/* To the end of the ring, and of its topic's chain. */
+static int append(struct gateway *g, struct msg *m)
 {
     struct topic_past *past;
     struct topic *t;
     uint64_t tick;
 
-    stat_add(&g->stats, STAT_RECEIVED, 1);
     if (topics_get(&g->topics, m->id, &t) < 0)
         goto fail;
     past = topic_past_make(t);
@@ -52,16 +60,42 @@ int deliver(struct gateway *g, struct msg *m)
         past->last_offset = m->offset;
     }
     fanout_wake(g, t);
-    if (trie_count(g->topics.patterns))
+    if (trie_count(g->topics.patterns) && !(t->seats.flags & TOPIC_PATTERN))
         trie_match(g->topics.patterns, m->id, wake_pattern, g);
-    deliver_expire(g);
     return 0;
 fail:
-    /* Nobody here can be told what is missing: begin anew with the router. */
-    log_error("deliver.nomem", "seq=%llu action=resync",
-              (unsigned long long)m->seq);
-    pipe_break(g->pipe, "out of memory");
+    begin_anew(g, m->seq);
     return ERR_NOMEM;
+}
+
+int deliver(struct gateway *g, struct msg *m)
+{
+    int rc;
+
+    stat_add(&g->stats, STAT_RECEIVED, 1);
+    rc = append(g, m);
+    if (rc == 0)
+        deliver_expire(g);
+    return rc;
+}
+
+void deliver_gap(struct gateway *g, struct slice id, const struct gap *gap)
+{
+    struct msg_parts p = {
+        .flags = MSG_NOTICE,
+        .seq = g->seq,
+        .id = id,
+        .kind = SLICE("gap"),
+        .data = slice_make(gap, sizeof *gap),
+    };
+    struct msg *m;
+
+    if (msg_new(&m, &p) < 0) {
+        begin_anew(g, g->seq);
+        return;
+    }
+    (void)!append(g, m);
+    msg_drop(m);
 }
 
 /* An entry leaves though somebody still has to get it: that reader is cut. */

@@ -4,19 +4,25 @@
 #ifndef TOUCHLINE_GATEWAYS_DELIVER_H
 #define TOUCHLINE_GATEWAYS_DELIVER_H
 
+#include "gateways/common/edge.h"
 #include "gateways/common/topic.h"
 
 struct conn;
 struct gateway;
 
 /* The data of a notice `gap`, which stands in the ring for messages that are
- * damaged: offsets, 0 when unknown. */
-struct deliver_gap {
+ * missing: offsets, 0 when unknown. */
+struct gap {
     uint64_t from, to;
+    enum gap_why why;
 };
 
 /* On ERR_NOMEM the link is asked to begin anew: m will come again. */
 MUST_USE int deliver(struct gateway *g, struct msg *m);
+/* A gap, with its place among the messages, for all who hold this id; or this
+ * pattern, for which it says that some id may miss something. Forgets no topic.
+ * Without memory the link begins anew. */
+void deliver_gap(struct gateway *g, struct slice id, const struct gap *gap);
 void deliver_expire(struct gateway *g); /* old entries, idle topics */
 void deliver_forget(struct gateway *g); /* all of it: another epoch */
 /* Nobody here needs it any more: RELEASE, forget. */

@@ -53,18 +53,20 @@ bool pull_due(struct conn *c, const struct ring_entry *e)
 
     if (seat_find(&t->seats, &c->seats) && !(c->starts && conn_muted(c, t)))
         return true;
+    if (t->seats.flags & TOPIC_PATTERN) /* a gap, for its own holders */
+        return false;
     return c->extra && c->extra->patterns && holds_by_pattern(c, e->msg->id);
 }
 
 static bool read_gap(struct notice *n, const struct msg *m)
 {
-    struct deliver_gap gap;
+    struct gap gap;
 
     if (m->data.len != sizeof gap)
         return false;
     memcpy(&gap, m->data.ptr, sizeof gap);
     n->kind = NOTICE_GAP;
-    n->why = GAP_DAMAGED;
+    n->why = gap.why;
     n->state = slice_make(NULL, 0);
     n->from = gap.from;
     n->to = gap.to;

@@ -13,6 +13,7 @@
 #include "gateways/common/deliver.h"
 #include "gateways/common/restart.h"
 #include "gateways/common/uplink.h"
+#include "gateways/common/verdict.h"
 #include "proto/frame_io.h"
 #include "proto/report.h"
 
@@ -132,6 +133,15 @@ static void check_volatile(struct gateway *g, struct topic *t,
                       counted ? i->last_offset : 0);
 }
 
+/* The same of a pattern: which ids have spoken meanwhile nobody knows. */
+static void check_pattern(struct gateway *g, struct topic *t)
+{
+    const struct gap gap = {.why = GAP_VOLATILE};
+
+    if (verdict_may_be_volatile(g->config, topic_id(t)))
+        deliver_gap(g, topic_id(t), &gap);
+}
+
 /* Where the id stands, by the router's word. ERR_NOMEM. */
 static int note_past(struct topic *t, const struct logged_in_id *i)
 {
@@ -162,6 +172,8 @@ static int on_logged_in_id(struct gateway *g, uint8_t flags, uint64_t seq,
         return 0;
     if (again && (i->flags & ID_VOLATILE) && !known)
         check_volatile(g, t, i);
+    else if (again && !known && (t->seats.flags & TOPIC_PATTERN))
+        check_pattern(g, t);
     t = topics_find(&g->topics, i->id); /* its last reader may be cut */
     if (!t)
         return 0;
@@ -359,17 +371,8 @@ static void any_hole(struct gateway *g, const struct frame_hole *h)
  * messages behind it, for all who hold the id, now or by a cursor. */
 static int stream_hole(struct gateway *g, const struct frame_hole *h)
 {
-    struct deliver_gap gap = {h->from, h->to};
-    struct msg_parts p = {
-        .flags = MSG_NOTICE,
-        .seq = g->seq,
-        .id = h->id,
-        .kind = SLICE("gap"),
-        .data = slice_make(&gap, sizeof gap),
-    };
+    struct gap gap = {h->from, h->to, GAP_DAMAGED};
     struct topic *t;
-    struct msg *m;
-    int rc;
 
     if (h->id.len == 0) {
         any_hole(g, h);
@@ -377,13 +380,9 @@ static int stream_hole(struct gateway *g, const struct frame_hole *h)
     }
     if (id_problem(h->id))
         return ERR_FRAME;
-    rc = msg_new(&m, &p);
-    if (rc < 0)
-        return rc;
-    rc = deliver(g, m);
-    msg_drop(m);
+    deliver_gap(g, h->id, &gap);
     t = topics_find(&g->topics, h->id);
-    if (rc == 0 && t)
+    if (t)
         restart_snapshot(t);
     return 0;
 }
@@ -550,6 +549,8 @@ static void was_stale(struct gateway *g)
 
         if (t->seats.flags & TOPIC_VOLATILE)
             t->floor = g->seq;
+        if ((t->seats.flags & TOPIC_PATTERN) && t->seats.count)
+            check_pattern(g, t);
     }
     for (uint32_t i = 0; i < g->conns_used; i++)
         if (g->conns[i] && g->conns[i]->state == CONN_OPEN)

@@ -83,8 +83,7 @@ static bool reaches(struct slice pattern, struct slice prefix)
     return pattern.len > 0;
 }
 
-/* Can ids without history be among those that the pattern matches? */
-static bool may_be_volatile(const struct config *cfg, struct slice pattern)
+bool verdict_may_be_volatile(const struct config *cfg, struct slice pattern)
 {
     for (size_t i = 0; i < cfg->namespace_count; i++)
         if (cfg->namespaces[i].durability == DURABILITY_MEMORY &&
@@ -114,7 +113,7 @@ static void judge_kept(struct start_topic *st, const struct start *s)
     st->paged = st->missed && verdict_floor(s->conn->gw, t) > since;
     if (st->paged && since != 0 && !st->gap &&
         (t->seats.flags & TOPIC_PATTERN) &&
-        may_be_volatile(s->conn->gw->config, topic_id(t))) {
+        verdict_may_be_volatile(s->conn->gw->config, topic_id(t))) {
         st->gap = true;
         st->why = GAP_VOLATILE;
         st->from = st->to = 0;

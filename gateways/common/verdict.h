@@ -22,6 +22,7 @@
 #define TOUCHLINE_GATEWAYS_VERDICT_H
 
 #include "gateways/common/start.h"
+#include "proto/config.h"
 
 /* Fills in verdict, gap, why, from, to, missed and paged of every channel. */
 void verdict_judge(struct start *s);
@@ -36,5 +37,8 @@ bool verdict_needs_pages(const struct start *s);
 /* Every message of t above this seq is in the ring. Of a pattern the ring
  * counts as a whole: what left it may have been one of its ids'. */
 uint64_t verdict_floor(const struct gateway *g, const struct topic *t);
+/* Can ids without history be among those that the pattern matches, by the
+ * namespaces' prefixes? Cost: O(namespaces). */
+bool verdict_may_be_volatile(const struct config *cfg, struct slice pattern);
 
 #endif

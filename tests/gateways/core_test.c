@@ -723,6 +723,68 @@ TEST(a_pattern_over_ids_without_history_is_told_what_no_page_brings_back)
     world_free(w);
 }
 
+TEST(a_live_pattern_is_told_that_ids_without_history_may_miss_something)
+{
+    struct world *w = world();
+    unsigned n = client(w), late = client(w);
+    const struct id_says all = {.id = "**"}, some = {.id = "volatile/**"};
+
+    subscribe(w, n, "**", NULL, 1);
+    hear_logged_in(100, 0, &all, 1);
+    got(w, n, "[1] snapshot/**@e-100 (1) ");
+    hear_message("a", 101, "1");
+    link_.ops.pipe.down(link_.ctx, "gone");
+    got(w, n, "a:1 ");
+    subscribe(w, late, "volatile/**", NULL, 2);
+    hear_welcome("e", 2, 5000);
+    hear_logged_in(5000, LOGIN_RESYNC, &all, 1);
+    hear_logged_in(5000, LOGIN_RESYNC, &some, 1);
+    hear_message("a", 102, "kept");
+    hear_resynced(5000);
+    hear_message("volatile/x", 5001, "new");
+    /* Once, for the pattern that it holds, before the next message. */
+    got(w, n, "gap:volatile:0-0/**@e-101 a:kept volatile/x:new ");
+    got(w, late, "[2] snapshot/volatile/**@e-5000 (2) volatile/x:new ");
+    /* It has its place for who comes back with a cursor. */
+    subscribe(w, late, "**", "e-101", 3);
+    hear_logged_in(5001, 0, &all, 1);
+    got(w, late, "[3] ~a:kept ~volatile/x:new "
+                 "resumed/**@e-5001 (3) ");
+    world_free(w);
+}
+
+TEST(a_pattern_over_ids_with_history_alone_is_made_whole_in_silence)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+    const struct id_says says = {.id = "match/*"};
+
+    subscribe(w, n, "match/*", NULL, 1);
+    hear_logged_in(100, 0, &says, 1);
+    link_.ops.pipe.down(link_.ctx, "gone");
+    hear_welcome("e", 2, 5000);
+    hear_logged_in(5000, LOGIN_RESYNC, &says, 1);
+    hear_message("match/7", 102, "kept");
+    hear_resynced(5000);
+    got(w, n, "[1] snapshot/match/*@e-100 (1) match/7:kept ");
+    world_free(w);
+}
+
+TEST(after_a_full_link_a_pattern_is_told_what_may_be_missing)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+    const struct id_says says = {.id = "volatile/*"};
+
+    subscribe(w, n, "volatile/*", NULL, 1);
+    hear_logged_in(100, 0, &says, 1);
+    got(w, n, "[1] snapshot/volatile/*@e-100 (1) ");
+    hear_resynced(120);
+    hear_message("volatile/x", 121, "new");
+    got(w, n, "gap:volatile:0-0/volatile/*@e-120 volatile/x:new ");
+    world_free(w);
+}
+
 TEST(another_epoch_is_told_to_everybody)
 {
     struct world *w = world();

@@ -226,6 +226,29 @@ def test_without_history_a_restart_of_the_router_is_a_gap():
               [("volatile/x", 1), ("a", 3)])
 
 
+def test_a_pattern_over_ids_without_history_is_told_of_a_restart():
+    with World() as w, w.stream("/v1/stream?channel=volatile/**") as s, \
+            w.stream("/v1/stream?channel=**") as everything, \
+            w.stream("/v1/stream?channel=match/**") as kept, w.telnet() as t:
+        for stream in (s, everything, kept):
+            stream.item()
+        t.send(b"SUB volatile/*\r\n")
+        t.line()
+        publish(w, 1, "volatile/x", "a")
+        s.message(), everything.message(), everything.message(), t.line()
+        w.kill("router")
+        for stream, channel in ((s, "volatile/**"), (everything, "**")):
+            gap = stream.item()
+            equal([gap[k] for k in ("notice", "why", "channel", "from", "to", "count")],
+                  ["gap", "volatile", channel, None, None, None])
+        check(t.line().startswith(b"NOTICE gap volatile/* "), "telnet")
+        publish(w, 1, "volatile/x", "a")
+        equal(s.message()["channel"], "volatile/x")
+        equal([everything.message()["channel"] for _ in "12"], ["volatile/x", "a"])
+        check(t.line().startswith(b"volatile/x "), "and what follows")
+        kept.tcp.quiet(0.1)
+
+
 def test_several_channels_each_have_their_verdict_and_one_order():
     with World(config=SMALL) as w:
         sent = publish(w, 12, "small/a", "b", "room/c")
