@@ -17,6 +17,7 @@
 enum {
     ACCEPTS_PER_EVENT = 64, /* then others get their turn */
     FILES_ELSE = 64,        /* kept free for NNG, the log */
+    FILES_A_WORKER = 16,    /* and for each worker but the first */
     PAUSE_MS = 100,
 };
 
@@ -30,16 +31,16 @@ struct listener {
 
 /* ---- accepting --------------------------------------------------------- */
 
-static uint32_t room_for_clients(const struct gateway *g)
+uint32_t accept_room(size_t workers)
 {
     struct rlimit rl = {.rlim_cur = 1024};
-    size_t workers = MAX(g->edge_config->workers, (size_t)1);
+    rlim_t kept = FILES_ELSE + ACCEPT_RESERVE +
+                  FILES_A_WORKER * (rlim_t)(MAX(workers, (size_t)1) - 1);
 
     (void)getrlimit(RLIMIT_NOFILE, &rl);
-    if (rl.rlim_cur <= FILES_ELSE + ACCEPT_RESERVE)
+    if (rl.rlim_cur <= kept)
         return 1;
-    return (uint32_t)((MIN(rl.rlim_cur, (rlim_t)UINT32_MAX) - FILES_ELSE -
-                       ACCEPT_RESERVE) / workers);
+    return (uint32_t)(MIN(rl.rlim_cur, (rlim_t)UINT32_MAX) - kept);
 }
 
 static void pause_all(struct gateway *g)
@@ -52,14 +53,10 @@ static void pause_all(struct gateway *g)
 }
 
 /* Tells a client that there is no room for it, in the edge's words. */
-static void turn_away(struct gateway *g, int fd)
+static void turn_away(struct gateway *g, int fd, unsigned stat)
 {
-    struct slice words = g->edge->busy(g);
-
-    stat_add(&g->stats, STAT_ACCEPT_REFUSED, 1);
-    (void)send(fd, words.ptr, words.len, MSG_DONTWAIT | MSG_NOSIGNAL);
-    (void)shutdown(fd, SHUT_WR);
-    close(fd);
+    stat_add(&g->stats, stat, 1);
+    doorstep_turn_away(&g->doorstep, fd, g->edge->busy(g));
 }
 
 static unsigned flags_of(const struct listener *l,
@@ -72,10 +69,33 @@ static unsigned flags_of(const struct listener *l,
     if (l->at.admin || (l->at.loopback &&
                         l->gw->edge_config->admin.count == 0))
         flags |= CONN_ADMIN;
-    if (endpoint_is_loopback(&e) &&
-        !access_is_proxy(l->gw->edge_config, peer))
+    if (access_is_proxy(l->gw->edge_config, peer))
+        flags |= CONN_HEADER_DUE;
+    else if (endpoint_is_loopback(&e))
         flags |= CONN_LOOPBACK;
     return flags;
+}
+
+/* Lets it in, if it may. */
+static void admit(struct listener *l, int fd, const struct sockaddr *peer)
+{
+    struct gateway *g = l->gw;
+    unsigned flags = flags_of(l, peer);
+    struct address share = {0};
+
+    if (g->draining || !door_enter(g->door)) {
+        turn_away(g, fd, STAT_ACCEPT_REFUSED);
+        return;
+    }
+    if (!(flags & CONN_HEADER_DUE)) /* a proxy's clients are yet to be named */
+        share = address_of(peer);
+    if (!door_take_share(g->door, &share)) {
+        door_leave(g->door);
+        gateway_limit(g, LIMIT_CONNECTIONS_PER_ADDRESS);
+        turn_away(g, fd, STAT_ACCEPT_ADDRESS);
+        return;
+    }
+    (void)!conn_open(g, fd, flags, l->index, &share);
 }
 
 /* False: nothing more to accept just now. */
@@ -83,26 +103,21 @@ static bool accept_one(struct listener *l)
 {
     struct gateway *g = l->gw;
     struct endpoint peer = {.len = sizeof peer.addr};
-    int fd = accept4(l->at.fd, &peer.addr.any, &peer.len,
-                     SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd;
 
+    if (doorstep_is_full(&g->doorstep) && door_is_full(g->door)) {
+        pause_all(g);
+        return false;
+    }
+    fd = accept4(l->at.fd, &peer.addr.any, &peer.len,
+                 SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
             errno == ENOMEM)
             pause_all(g);
         return errno == EINTR || errno == ECONNABORTED;
     }
-    if (g->open >= g->room || g->draining) {
-        turn_away(g, fd);
-        return true;
-    }
-    if (!addresses_enter(g, &peer.addr.any)) {
-        gateway_limit(g, LIMIT_CONNECTIONS_PER_ADDRESS);
-        turn_away(g, fd);
-        return true;
-    }
-    if (conn_open(g, fd, flags_of(l, &peer.addr.any), l->index) < 0)
-        addresses_leave(g, &peer.addr.any);
+    admit(l, fd, &peer.addr.any);
     return true;
 }
 
@@ -137,7 +152,7 @@ static void log_room(const struct gateway *g)
     struct rlimit rl = {0};
 
     (void)getrlimit(RLIMIT_NOFILE, &rl);
-    log_info("listen.room", "clients=%u files=%llu", g->room,
+    log_info("listen.room", "clients=%u files=%llu", door_room(g->door),
              (unsigned long long)rl.rlim_cur);
 }
 
@@ -158,7 +173,8 @@ static void log_backlog(size_t wanted)
 int accept_start(struct gateway *g, const struct listen_set *set)
 {
     loop_timer_init(&g->accept_again, g->loop, resume, g);
-    g->room = room_for_clients(g);
+    doorstep_init(&g->doorstep, g->loop,
+                  MAX(ACCEPT_RESERVE / (unsigned)g->edge_config->workers, 1u));
     log_room(g);
     log_backlog(g->config->limits.accept_backlog);
     for (unsigned i = 0; i < set->count; i++) {

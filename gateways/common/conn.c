@@ -11,12 +11,10 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
-#include "gateways/common/access.h"
 #include "gateways/common/catchup.h"
 #include "gateways/common/core.h"
 #include "gateways/common/deliver.h"
 #include "gateways/common/pull.h"
-#include "proto/endpoint.h"
 
 enum {
     READS_PER_EVENT = 4,   /* then others get their turn */
@@ -105,37 +103,16 @@ void conn_extra_done(struct conn *c)
 {
     const struct conn_extra *x = c->extra;
 
-    if (!x || x->token || x->patterns || x->forwarded[0] ||
-        x->peer.sin6_family || list_linked(&x->lagging))
+    if (!x || x->token || x->patterns || address_known(&x->share) ||
+        address_known(&x->proxied) || address_known(&x->forwarded) ||
+        list_linked(&x->lagging))
         return;
     free(c->extra);
     c->extra = NULL;
 }
 
-static bool peer_of(const struct conn *c, struct endpoint *e)
-{
-    e->len = sizeof e->addr;
-    return getpeername(c->fd, &e->addr.any, &e->len) == 0;
-}
-
-/* Who will leave the count of its address; accept.c has entered it. */
-static int keep_peer(struct conn *c)
-{
-    struct endpoint e;
-
-    if (!c->gw->config->limits.connections_per_address)
-        return 0;
-    if (!peer_of(c, &e))
-        return ERR_IO;
-    if (e.addr.any.sa_family == AF_UNIX)
-        return 0;
-    if (!conn_extra(c))
-        return ERR_NOMEM;
-    memcpy(&c->extra->peer, &e.addr, sizeof c->extra->peer);
-    return 0;
-}
-
-int conn_open(struct gateway *g, int fd, unsigned flags, unsigned listener)
+int conn_open(struct gateway *g, int fd, unsigned flags, unsigned listener,
+              const struct address *share)
 {
     struct conn *c = calloc(1, sizeof *c + g->edge->conn_bytes);
     int rc = ERR_NOMEM;
@@ -149,7 +126,7 @@ int conn_open(struct gateway *g, int fd, unsigned flags, unsigned listener)
     seat_side_init(&c->seats);
     list_init(&c->turn);
     wheel_timer_init(&c->timer);
-    if ((rc = keep_peer(c)) < 0 || (rc = take_slot(g, c)) < 0)
+    if ((rc = conn_peer_opened(c, share)) < 0 || (rc = take_slot(g, c)) < 0)
         goto fail;
     rc = pollset_add(g->sockets, fd,
                      POLLSET_IN | POLLSET_OUT | POLLSET_RDHUP | POLLSET_EDGE,
@@ -167,7 +144,9 @@ fail:
     if (c)
         free(c->extra);
     free(c);
+    door_give_share(g->door, share);
     close(fd);
+    door_leave(g->door);
     return rc;
 }
 
@@ -220,13 +199,6 @@ static void set_timer(struct conn *c)
 
 static void set_stalled(struct conn *c, bool stalled);
 
-static void leave_address(struct conn *c)
-{
-    if (c->extra && c->extra->peer.sin6_family)
-        addresses_leave(c->gw,
-                        (const struct sockaddr *)(const void *)&c->extra->peer);
-}
-
 /* The socket goes at once; the struct at the end of the turn. */
 static void die(struct conn *c)
 {
@@ -239,10 +211,11 @@ static void die(struct conn *c)
     conn_leave_all(c, true);
     c->deadline = c->ping = 0;
     set_timer(c);
-    leave_address(c);
+    conn_peer_closed(c);
     pollset_remove(g->sockets, c->fd);
     close(c->fd);
     c->fd = -1;
+    door_leave(g->door);
     list_remove(&c->turn);
     list_add_tail(&g->dead, &c->turn);
     g->open--;
@@ -306,11 +279,6 @@ const struct config *conn_config(const struct conn *c)
     return c->gw->config;
 }
 
-bool conn_from_loopback(const struct conn *c)
-{
-    return c->flags & CONN_LOOPBACK;
-}
-
 bool conn_at_loopback(const struct conn *c)
 {
     return c->flags & CONN_AT_LOOPBACK;
@@ -326,48 +294,6 @@ const char *conn_local_text(const struct conn *c)
     const struct listen_address *a = accept_address(c->gw, c->listener);
 
     return a ? a->text : "";
-}
-
-const char *conn_peer_text(const struct conn *c)
-{
-    static _Thread_local char text[ENDPOINT_TEXT_MAX];
-    struct endpoint e;
-
-    if (c->extra && c->extra->forwarded[0])
-        return c->extra->forwarded;
-    if (c->fd < 0 || !peer_of(c, &e))
-        return "gone";
-    if (e.addr.any.sa_family == AF_UNIX)
-        return "unix";
-    endpoint_set_port(&e, 0);
-    endpoint_text(&e, text);
-    if (strlen(text) > 2)
-        text[strlen(text) - 2] = '\0'; /* ":0" */
-    return text;
-}
-
-bool conn_peer_is_proxy(const struct conn *c)
-{
-    const struct config_edge *edge = c->gw->edge_config;
-    struct endpoint e;
-
-    return edge->trusted_proxies.count && peer_of(c, &e) &&
-           access_is_proxy(edge, &e.addr.any);
-}
-
-void conn_set_forwarded(struct conn *c, struct slice address)
-{
-    struct conn_extra *x = conn_extra(c);
-    size_t len;
-
-    if (!x) {
-        conn_abort(c, "nomem");
-        return;
-    }
-    c->flags &= (uint16_t)~CONN_LOOPBACK;
-    len = MIN(address.len, sizeof x->forwarded - 1);
-    memcpy(x->forwarded, address.ptr, len);
-    x->forwarded[len] = '\0';
 }
 
 void conn_set_token(struct conn *c, const struct config_token *t)
@@ -657,10 +583,26 @@ void conn_flush(struct conn *c)
 
 /* ---- input ------------------------------------------------------------- */
 
+/* How much of it was used up; negative: no more input. */
+static ssize_t use(struct conn *c, struct slice bytes)
+{
+    size_t header = 0;
+    ssize_t used;
+
+    if ((c->flags & CONN_HEADER_DUE) && !conn_take_header(c, bytes, &header))
+        return c->state == CONN_OPEN ? 0 : -1;
+    bytes = slice_from(bytes, header);
+    if (header && bytes.len == 0)
+        return (ssize_t)header;
+    c->flags |= CONN_IN_EDGE;
+    used = c->gw->edge->input(c, bytes);
+    c->flags &= (uint16_t)~CONN_IN_EDGE;
+    return used < 0 ? used : used + (ssize_t)header;
+}
+
 /* Hands bytes to the edge; keeps what it leaves. False: no more input. */
 static bool feed(struct conn *c, struct slice bytes)
 {
-    const struct edge *edge = c->gw->edge;
     ssize_t used;
 
     if (c->in) {
@@ -671,9 +613,7 @@ static bool feed(struct conn *c, struct slice bytes)
         }
         bytes = buf_slice(c->in);
     }
-    c->flags |= CONN_IN_EDGE;
-    used = edge->input(c, bytes);
-    c->flags &= (uint16_t)~CONN_IN_EDGE;
+    used = use(c, bytes);
     if (used < 0 || c->state != CONN_OPEN) {
         free_buf(&c->in);
         return false;
@@ -701,6 +641,10 @@ static void peer_ended(struct conn *c)
     if (c->flags & CONN_INPUT_END)
         return;
     c->flags |= CONN_INPUT_END;
+    if ((c->flags & CONN_HEADER_DUE) && c->in) { /* it will be none */
+        c->flags &= (uint16_t)~CONN_HEADER_DUE;
+        (void)feed(c, slice_make(NULL, 0));
+    }
     if (c->state == CONN_DRAINING)
         die(c);
     else if (c->state == CONN_OPEN)

@@ -29,7 +29,7 @@ struct gateway *conn_gateway(const struct conn *c);
 const struct config *conn_config(const struct conn *c);
 /* "http1/42.7"; borrows a static buffer until the next call. */
 const char *conn_text(const struct conn *c);
-/* The peer is a loopback address or unix socket, and no proxy stands between. */
+/* The peer is a loopback address or unix socket, and no proxy stands behind. */
 bool conn_from_loopback(const struct conn *c);
 /* The listener that took it is bound to loopback (Host is checked there). */
 bool conn_at_loopback(const struct conn *c);
@@ -39,10 +39,15 @@ const char *conn_local_text(const struct conn *c);
 const char *conn_peer_text(const struct conn *c);
 /* It came to the second address of `http.admin`, not to the main one. */
 bool conn_at_admin(const struct conn *c);
-/* The peer is one of the edge's trusted_proxies. Cost: a system call. */
+/* The peer is one of the edge's trusted_proxies; behind one that has sent a
+ * PROXY header, the client which that names is asked about. Cost: a system
+ * call. */
 bool conn_peer_is_proxy(const struct conn *c);
-/* A forwarded request (trusted proxy): peer is this address, not loopback. */
-void conn_set_forwarded(struct conn *c, struct slice address);
+/* A forwarded request: the peer is this address (with a port or without), and
+ * not on loopback; what is no address names nobody. False: that address has
+ * its limits.connections_per_address, and the request must be refused and the
+ * connection closed, in the words of edge->busy(). */
+MUST_USE bool conn_set_forwarded(struct conn *c, struct slice address);
 /* Who it has proved to be; NULL: nobody. See access.h. */
 void conn_set_token(struct conn *c, const struct config_token *t);
 const struct config_token *conn_token(const struct conn *c);

@@ -4,14 +4,14 @@
 #ifndef TOUCHLINE_GATEWAYS_CORE_H
 #define TOUCHLINE_GATEWAYS_CORE_H
 
-#include <netinet/in.h>
-
 #include "base/loop.h"
 #include "base/stat.h"
 #include "gateways/common/accept.h"
-#include "gateways/common/addresses.h"
+#include "gateways/common/address.h"
 #include "gateways/common/asks.h"
 #include "gateways/common/conn.h"
+#include "gateways/common/door.h"
+#include "gateways/common/doorstep.h"
 #include "gateways/common/gateway.h"
 #include "gateways/common/outvec.h"
 #include "gateways/common/ring.h"
@@ -45,6 +45,7 @@ enum conn_flag {
     CONN_PINGS = 1u << 10,
     CONN_IN_EDGE = 1u << 11, /* input() is on the stack */
     CONN_RDHUP = 1u << 12,   /* the kernel has the peer's FIN */
+    CONN_HEADER_DUE = 1u << 13, /* its first bytes may be a PROXY header */
 };
 
 /* What few connections have, made when needed. */
@@ -55,9 +56,10 @@ struct conn_extra {
     int64_t lagging_ns;  /* since when */
     int64_t progress_ns; /* when the socket took something last */
     uint16_t patterns;
-    char forwarded[48];
-    struct sockaddr_in6 peer; /* who is counted for connections_per_address;
-                                 a reset socket does not know any more */
+    struct address share;     /* whose it takes (door.h); a reset socket
+                                 does not know any more */
+    struct address proxied;   /* whom a PROXY header names */
+    struct address forwarded; /* whom the proxy of a request names */
 };
 
 struct conn {
@@ -97,8 +99,8 @@ struct gateway {
     struct listener *listeners;
     struct loop_timer accept_again;
     bool accept_paused;
-    uint32_t room;       /* clients that the files allow */
-    struct map addresses;
+    struct door *door;   /* borrowed; all workers have the same */
+    struct doorstep doorstep;
     struct conn **conns; /* by number; NULL where free */
     uint32_t *gens;      /* generation that the slot had last */
     uint32_t *free_slots;
@@ -147,9 +149,11 @@ struct gateway {
 };
 
 /* ---- conn.c ---- */
-/* Takes fd. ERR_NOMEM, ERR_FULL, ERR_IO: fd is closed then. */
+/* Takes fd, which has entered g->door and taken a share of this address
+ * (nobody: none); both are given back when it goes, and here on an error.
+ * ERR_NOMEM, ERR_IO: fd is closed then. */
 MUST_USE int conn_open(struct gateway *g, int fd, unsigned flags,
-                       unsigned listener);
+                       unsigned listener, const struct address *share);
 struct conn *conn_by_name(const struct gateway *g, uint32_t number,
                           uint32_t gen); /* NULL: gone */
 struct conn_extra *conn_extra(struct conn *c); /* NULL: no memory */
@@ -167,6 +171,14 @@ void conn_cut(struct conn *c, unsigned stat);
 bool conn_lags(const struct conn *c);
 void conn_set_lagging(struct conn *c, bool lags);
 
+/* ---- peer.c ---- */
+/* ERR_NOMEM. */
+MUST_USE int conn_peer_opened(struct conn *c, const struct address *share);
+void conn_peer_closed(struct conn *c);
+/* in: all input so far, which may begin with a PROXY header. True: the edge's
+ * input begins behind *used bytes. False: more is needed, or it closes. */
+bool conn_take_header(struct conn *c, struct slice in, size_t *used);
+
 /* ---- slow.c ---- */
 /* Each second: who lags too far. */
 void slow_check(struct gateway *g);
@@ -174,9 +186,11 @@ void slow_check(struct gateway *g);
 void slow_tell(struct conn *c);
 
 /* ---- gateway.c ---- */
-/* g is zeroed; half done, gateway_fini() undoes it. No link yet. */
+/* g is zeroed; half done, gateway_fini() undoes it. No link yet. Borrows
+ * door. */
 MUST_USE int gateway_init(struct gateway *g, const struct config *cfg,
-                          const struct edge *edge, unsigned number);
+                          const struct edge *edge, unsigned number,
+                          struct door *door);
 void gateway_fini(struct gateway *g);
 /* The link is whole for the first time: clients are served from now on. */
 void gateway_ready(struct gateway *g);

@@ -41,6 +41,7 @@ struct process {
     struct loop_signal term, intr, hup;
     struct worker *workers;
     unsigned count;
+    struct door *door;
     atomic_uint waiting; /* workers that are not ready yet */
 };
 
@@ -153,13 +154,14 @@ static void each_second(void *ctx)
 /* ---- a gateway --------------------------------------------------------- */
 
 int gateway_init(struct gateway *g, const struct config *cfg,
-                 const struct edge *edge, unsigned number)
+                 const struct edge *edge, unsigned number, struct door *door)
 {
     static const struct stat_row rows[] = {GATEWAY_STATS(STAT_AS_ROW)};
     int rc;
 
     g->config = cfg;
     g->edge = edge;
+    g->door = door;
     g->edge_config = config_edge(cfg, edge->name);
     snprintf(g->name, sizeof g->name, "%s%u", edge->name, number);
     list_init(&g->dirty);
@@ -170,7 +172,6 @@ int gateway_init(struct gateway *g, const struct config *cfg,
     list_init(&g->waiting);
     list_init(&g->paging);
     list_init(&g->ahead);
-    map_init(&g->addresses);
     asks_init(&g->asks);
     ring_init(&g->ring, g->config->limits.ring_total);
     g->out = malloc(sizeof *g->out);
@@ -193,6 +194,7 @@ void gateway_fini(struct gateway *g)
     if (!g->loop)
         return;
     accept_stop(g);
+    doorstep_fini(&g->doorstep);
     conns_free(g);
     if (g->edge->stop)
         g->edge->stop(g);
@@ -201,7 +203,6 @@ void gateway_fini(struct gateway *g)
     ring_fini(&g->ring);
     topics_fini(&g->topics);
     asks_fini(&g->asks);
-    addresses_free(g);
     wheel_fini(&g->wheel);
     loop_timer_stop(&g->second);
     loop_turn_stop(&g->end_of_turn);
@@ -294,7 +295,7 @@ static int worker_start(struct worker *w, struct process *p, unsigned number,
                         const char **why)
 {
     struct gateway *g = &w->g;
-    int rc = gateway_init(g, p->cli.config, p->edge, number);
+    int rc = gateway_init(g, p->cli.config, p->edge, number, p->door);
 
     *why = "out of memory";
     w->process = p;
@@ -396,8 +397,11 @@ static int serve(struct process *p)
     unsigned first = (unsigned)atoi(p->instance) * p->count + 1;
     const char *why = "out of memory";
     unsigned running = 1;
-    int rc = 0;
+    int rc = door_new(&p->door, accept_room(p->count),
+                      p->cli.config->limits.connections_per_address);
 
+    if (rc < 0)
+        return complain(p, why);
     for (unsigned i = 0; i < p->count; i++)
         if (worker_start(&p->workers[i], p, first + i, &why) < 0)
             return complain(p, why);
@@ -442,6 +446,7 @@ static int run(struct process *p)
         close_listeners(p);
     for (unsigned i = 0; i < p->count; i++)
         worker_stop(&p->workers[i]);
+    door_free(p->door);
     listen_remove(&p->workers[0].listen);
     free(p->workers);
     return code;

@@ -3,7 +3,8 @@
  *       edge > conn
  *
  * One process runs `workers` gateways, each on a thread of its own, which
- * share nothing (docs/decisions/0003-worker-has-its-own-link.md).
+ * share nothing but the count of clients at the door (door.h;
+ * docs/decisions/0003-worker-has-its-own-link.md).
  * Threads: gateway_main() the process's first; the rest the gateway's own. */
 #ifndef TOUCHLINE_GATEWAYS_GATEWAY_H
 #define TOUCHLINE_GATEWAYS_GATEWAY_H

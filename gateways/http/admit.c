@@ -122,10 +122,16 @@ static bool refuses_who(struct exchange *x, const struct request *r)
 
     /* Somebody stands between, also when it is nobody we trust: then its word
      * on the address does not count, but loopback it is no more. */
-    if (request_is_forwarded(r))
-        conn_set_forwarded(x->conn, conn_peer_is_proxy(x->conn)
-                                        ? request_client(r)
-                                        : slice_str(conn_peer_text(x->conn)));
+    if (request_is_forwarded(r) &&
+        !conn_set_forwarded(x->conn,
+                            conn_peer_is_proxy(x->conn)
+                                ? request_client(r)
+                                : slice_str(conn_peer_text(x->conn)))) {
+        x->flags &= (uint16_t)~EXCHANGE_KEEP;
+        reply_error(x, 503, "gateway.full",
+                    SLICE("This address has as many connections as it may."));
+        return true;
+    }
     if (slice_eq_nocase(slice_head(text, 7), SLICE("bearer "))) {
         token = access_token(conn_config(x->conn),
                              slice_trim(slice_from(text, 7)));

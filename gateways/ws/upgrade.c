@@ -119,10 +119,14 @@ static bool know_client(struct conn *c, const struct request *r)
     struct slice text = r->field[FIELD_AUTHORIZATION];
     const struct config_token *token;
 
-    if (request_is_forwarded(r))
-        conn_set_forwarded(c, conn_peer_is_proxy(c)
-                           ? request_client(r)
-                           : slice_str(conn_peer_text(c)));
+    if (request_is_forwarded(r) &&
+        !conn_set_forwarded(c, conn_peer_is_proxy(c)
+                                   ? request_client(r)
+                                   : slice_str(conn_peer_text(c)))) {
+        refuse(c, r, 503, SLICE("gateway.full"),
+               SLICE("this address has as many connections as it may"));
+        return false;
+    }
     if (!slice_eq_nocase(slice_head(text, 7), SLICE("bearer ")))
         return true;
     token = access_token(conn_config(c), slice_trim(slice_from(text, 7)));

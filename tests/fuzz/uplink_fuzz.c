@@ -37,6 +37,7 @@ static struct {
     bool up, broken;
 } link_;
 static struct config *config;
+static struct door *door;
 static struct gateway *gateway;
 static int peers[CLIENTS];
 static uint32_t numbers[CLIENTS], gens[CLIENTS];
@@ -311,13 +312,15 @@ static void client_leave(unsigned i)
 
 static void client_come(unsigned i)
 {
+    static const struct address nobody;
     int ends[2], small = 4096;
 
     client_leave(i);
     CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
     (void)setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     peers[i] = ends[1];
-    if (conn_open(gateway, ends[0], 0, 0) < 0)
+    CHECK(door_enter(gateway->door));
+    if (conn_open(gateway, ends[0], 0, 0, &nobody) < 0)
         return;
     for (uint32_t n = 0; n < gateway->conns_used; n++)
         if (gateway->conns[n] && gateway->conns[n]->fd == ends[0]) {
@@ -605,6 +608,7 @@ static void begin(void)
 
     log_set_level(LOG_ERROR);
     CHECK(config_load(&config, &from, &err) == 0);
+    CHECK(door_new(&door, 1000, 0) == 0);
     memset(filler, 'x', sizeof filler);
 }
 
@@ -619,7 +623,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     clock_fake(1000 * SECOND, 0);
     mood = 0;
     gateway = calloc(1, sizeof *gateway);
-    CHECK(gateway && gateway_init(gateway, config, &edge, 1) == 0);
+    CHECK(gateway && gateway_init(gateway, config, &edge, 1, door) == 0);
     CHECK(uplink_open(gateway, &why) == 0);
     for (unsigned i = 0; i < CLIENTS; i++) {
         peers[i] = -1;

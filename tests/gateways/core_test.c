@@ -1,5 +1,6 @@
 /* The common half of a gateway between a scripted router and real sockets:
  * the link is a fake that records what is said and plays what is answered. */
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -244,9 +245,12 @@ static struct slice busy(const struct gateway *g)
     return SLICE("busy\n");
 }
 
+static bool echo;
+
 static ssize_t input(struct conn *c, struct slice bytes)
 {
-    UNUSED(c);
+    if (echo)
+        buf_add(conn_out(c), bytes);
     return (ssize_t)bytes.len;
 }
 
@@ -348,6 +352,7 @@ static const struct edge edge = {
 
 struct world {
     struct config *cfg;
+    struct door *door;
     struct gateway *g;
     int fd[CLIENTS];
     struct conn *conn[CLIENTS];
@@ -357,13 +362,16 @@ struct world {
 static struct world *world(void)
 {
     struct world *w = calloc(1, sizeof *w);
-    struct config_source from = {.dir = test_dir()};
+    const char *sets[] = {"tcp.trusted_proxies=127.0.0.1"};
+    struct config_source from = {.sets = sets, .set_count = 1,
+                                 .dir = test_dir()};
     struct opt_error err;
     const char *why;
 
     CHECK(w && config_load(&w->cfg, &from, &err) == 0);
     w->g = calloc(1, sizeof *w->g);
-    CHECK(w->g && gateway_init(w->g, w->cfg, &edge, 1) == 0);
+    CHECK(door_new(&w->door, CLIENTS, 1) == 0);
+    CHECK(w->g && gateway_init(w->g, w->cfg, &edge, 1, w->door) == 0);
     CHECK(uplink_open(w->g, &why) == 0);
     hear_welcome("e", 1, 100);
     hear_resynced(100);
@@ -374,6 +382,7 @@ static struct world *world(void)
 static void world_free(struct world *w)
 {
     gateway_fini(w->g);
+    door_free(w->door);
     for (unsigned i = 0; i < w->clients; i++)
         close(w->fd[i]);
     free(w->g);
@@ -389,16 +398,24 @@ static void turn(struct world *w)
         EXPECT_INT(loop_step(w->g->loop, 0), 0);
 }
 
-static unsigned client(struct world *w)
+static unsigned come(struct world *w, int ends[2], unsigned flags,
+                     struct address share)
 {
-    int ends[2];
     unsigned n = w->clients++;
 
-    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
-    CHECK(conn_open(w->g, ends[0], 0, 0) == 0);
+    CHECK(door_enter(w->door) && door_take_share(w->door, &share));
+    CHECK(conn_open(w->g, ends[0], flags, 0, &share) == 0);
     w->fd[n] = ends[1];
     w->conn[n] = w->g->conns[w->g->conns_used - 1];
     return n;
+}
+
+static unsigned client(struct world *w)
+{
+    int ends[2];
+
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
+    return come(w, ends, 0, (struct address){0});
 }
 
 static void subscribe(struct world *w, unsigned n, const char *id,
@@ -1248,6 +1265,8 @@ TEST(an_edge_may_leave_while_it_is_told_what_a_slow_reader_misses)
     clock_real();
 }
 
+/* ---- who is at the other end --------------------------------------------- */
+
 /* Two ends of a connection over loopback. */
 static void tcp_pair(int ends[2])
 {
@@ -1261,30 +1280,135 @@ static void tcp_pair(int ends[2])
     CHECK(getsockname(l, any, &len) == 0);
     ends[1] = socket(AF_INET, SOCK_STREAM, 0);
     CHECK(ends[1] >= 0 && connect(ends[1], any, len) == 0);
+    CHECK(fcntl(ends[1], F_SETFL, O_NONBLOCK) == 0);
     ends[0] = accept4(l, NULL, NULL, SOCK_NONBLOCK);
     CHECK(ends[0] >= 0);
     close(l);
 }
 
+static struct address address(const char *text)
+{
+    struct address a;
+
+    CHECK(address_parse(slice_str(text), &a) == 0);
+    return a;
+}
+
 TEST(an_address_gets_its_share_back_from_a_reset_connection)
 {
     struct world *w = world();
-    struct sockaddr_in peer = {.sin_family = AF_INET,
-                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct address here = address("127.0.0.1");
     struct linger reset = {.l_onoff = 1};
     int ends[2];
 
     w->cfg->limits.connections_per_address = 1;
     tcp_pair(ends);
-    EXPECT(addresses_enter(w->g, (struct sockaddr *)(void *)&peer));
-    EXPECT_INT(conn_open(w->g, ends[0], 0, 0), 0);
-    EXPECT(!addresses_enter(w->g, (struct sockaddr *)(void *)&peer));
+    (void)come(w, ends, 0, here);
+    EXPECT(!door_take_share(w->door, &here));
     CHECK(setsockopt(ends[1], SOL_SOCKET, SO_LINGER, &reset,
                      sizeof reset) == 0);
     close(ends[1]);
+    w->clients--;
     turn(w);
     EXPECT_INT(w->g->open, 0);
-    EXPECT_INT(map_count(&w->g->addresses), 0);
+    EXPECT_INT(door_addresses(w->door), 0);
+    world_free(w);
+}
+
+/* A connection of a trusted proxy; the edge says again what it hears. */
+static unsigned proxied(struct world *w)
+{
+    int ends[2];
+
+    echo = true;
+    tcp_pair(ends);
+    return come(w, ends, CONN_HEADER_DUE, (struct address){0});
+}
+
+static void says(struct world *w, unsigned n, const char *text)
+{
+    CHECK(write(w->fd[n], text, strlen(text)) == (ssize_t)strlen(text));
+    turn(w);
+}
+
+TEST(a_proxys_header_names_the_client_and_the_edge_hears_the_rest)
+{
+    struct world *w = world();
+    unsigned n = proxied(w);
+
+    says(w, n, "PRO");
+    EXPECT_STR(conn_peer_text(w->conn[n]), "127.0.0.1");
+    says(w, n, "XY TCP4 192.0.2.7 127.0.0.1 4000 9999\r");
+    got(w, n, "");
+    says(w, n, "\nhello");
+    got(w, n, "hello");
+    EXPECT_STR(conn_peer_text(w->conn[n]), "192.0.2.7");
+    EXPECT(!conn_from_loopback(w->conn[n]));
+    says(w, n, "PROXY TCP4 192.0.2.8 127.0.0.1 4000 9999\r\n");
+    got(w, n, "PROXY TCP4 192.0.2.8 127.0.0.1 4000 9999\r\n");
+    EXPECT_STR(conn_peer_text(w->conn[n]), "192.0.2.7");
+    world_free(w);
+}
+
+TEST(a_proxy_that_sends_no_header_is_served_like_anybody)
+{
+    struct world *w = world();
+    unsigned n = proxied(w), cut = proxied(w);
+
+    says(w, n, "PR");
+    got(w, n, "");
+    says(w, n, "INT it\r\n");
+    got(w, n, "PRINT it\r\n");
+    EXPECT(!conn_from_loopback(w->conn[n]));
+    /* What can become none any more is the edge's as well. */
+    says(w, cut, "PR");
+    shutdown(w->fd[cut], SHUT_WR);
+    got(w, cut, "PR");
+    world_free(w);
+}
+
+TEST(a_broken_header_closes_a_proxys_connection)
+{
+    struct world *w = world();
+    unsigned n = proxied(w);
+
+    says(w, n, "PROXY TCP4 not-an-address\r\nhello");
+    got(w, n, "");
+    EXPECT(conn_closing(w->conn[n]));
+    world_free(w);
+}
+
+TEST(the_word_of_a_client_behind_a_header_is_not_a_proxys)
+{
+    struct world *w = world();
+    unsigned n = proxied(w), nested = proxied(w);
+
+    EXPECT(conn_peer_is_proxy(w->conn[n]));
+    says(w, n, "PROXY TCP4 192.0.2.7 127.0.0.1 4000 9999\r\n");
+    EXPECT(!conn_peer_is_proxy(w->conn[n]));
+    says(w, nested, "PROXY TCP4 127.0.0.1 127.0.0.1 4000 9999\r\n");
+    EXPECT(conn_peer_is_proxy(w->conn[nested]));
+    world_free(w);
+}
+
+TEST(a_connection_takes_the_share_of_whom_its_proxy_names)
+{
+    struct world *w = world();
+    unsigned a = proxied(w), b = proxied(w), c = proxied(w);
+
+    says(w, a, "PROXY TCP4 192.0.2.7 127.0.0.1 4000 9999\r\n");
+    says(w, b, "PROXY TCP4 192.0.2.7 127.0.0.1 4001 9999\r\nhello");
+    got(w, b, "busy\n");
+    EXPECT(conn_closing(w->conn[b]));
+    /* Request by request the share moves. */
+    EXPECT(!conn_set_forwarded(w->conn[c], SLICE("192.0.2.7:80")));
+    EXPECT(conn_set_forwarded(w->conn[c], SLICE("[2001:db8::1]:80")));
+    EXPECT_STR(conn_peer_text(w->conn[c]), "2001:db8::1");
+    EXPECT_INT(door_addresses(w->door), 2);
+    EXPECT(conn_set_forwarded(w->conn[c], SLICE("unknown")));
+    conn_abort(w->conn[a], "test");
+    EXPECT(conn_set_forwarded(w->conn[c], SLICE("192.0.2.7")));
+    EXPECT_INT(door_addresses(w->door), 1);
     world_free(w);
 }
 

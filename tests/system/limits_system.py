@@ -7,9 +7,10 @@ import re
 import resource
 import select
 import signal
+import socket
 import time
 
-from world import Failed, Http, Stream, Tcp, World, check, equal, eventually
+from world import EDGES, Failed, Http, Stream, Tcp, World, check, equal, eventually
 
 LONG = b"x" * 400
 
@@ -235,6 +236,122 @@ def test_an_address_has_a_bound_of_connections():
             equal(t.all(), b"")
         eventually(lambda: alive(w), "room again")
         w.limit_reached("connections_per_address", 2)
+
+
+def test_an_address_has_its_bound_over_all_workers_of_a_process():
+    with World(["http.workers=4", "limits.connections_per_address=3"]) as w:
+        with contextlib.ExitStack() as stack:
+            served = 0
+            for _ in range(40):  # spread over the workers by chance
+                c = stack.enter_context(w.client().ask("GET", "/healthz"))
+                served += c.answer().status == 200
+            equal(served, 3)
+        eventually(lambda: alive(w), "room again")
+        eventually(lambda: w.metric("accept_refused_total", why="address") >= 37, "counter")
+
+
+def test_who_is_turned_away_hears_why_though_it_goes_on_talking():
+    with World(["limits.connections_per_address=1"]) as w, w.telnet() as t:
+        for _ in range(20):
+            with Tcp(w.address("tcp"), b"PUB a x\r\n" * 1000) as c:
+                c.send(b"PUB a x\r\n" * 1000)
+                check(c.line().startswith(b"ERROR busy: "), "told")
+        t.send(b"PING\r\n")
+        equal(t.line(), b"OK PING\r\n")
+
+
+V2 = b"\r\n\r\n\0\r\nQUIT\n"
+
+
+def proxied(client, version=1):
+    """What a proxy says in front of this client's bytes."""
+    if version == 1:
+        return f"PROXY TCP4 {client} 127.0.0.1 4000 80\r\n".encode()
+    return V2 + b"\x21\x11\0\x0c" + socket.inet_aton(client) + b"\x7f\0\0\1\x0f\xa0\0\x50"
+
+
+BEHIND = [f"{edge}.trusted_proxies=127.0.0.1" for edge in EDGES]
+
+
+def handshake(w, header, **headers):
+    """The status of a WebSocket handshake, and its connection."""
+    c = Http(w.address("ws"), header)
+    c.ask("GET", "/v1/ws", Upgrade="websocket", Connection="Upgrade",
+          Sec_WebSocket_Version="13", Sec_WebSocket_Key="dGhlIHNhbXBsZSBub25jZQ==", **headers)
+    return int(c.until(b"\r\n\r\n").split()[1]), c
+
+
+def test_behind_a_proxy_each_client_has_its_own_bound():
+    with World(["limits.connections_per_address=1", *BEHIND]) as w, \
+            contextlib.ExitStack() as stack:
+        def http(header, **headers):
+            c = stack.enter_context(Http(w.address("http"), header))
+            return c.ask("GET", "/healthz", **headers).answer().status
+
+        def telnet(header):
+            c = stack.enter_context(Tcp(w.address("tcp"), header))
+            c.send(b"PING\r\n")
+            c.line(), c.line()
+            return c.line().split()[0]
+
+        def ws(header, **headers):
+            status, c = handshake(w, header, **headers)
+            stack.enter_context(c)
+            return status
+
+        for ask, good, bad in ((http, 200, 503), (telnet, b"OK", b"ERROR"), (ws, 101, 503)):
+            equal([ask(proxied(c, v)) for c, v in (("192.0.2.1", 1), ("192.0.2.1", 2),
+                                                   ("192.0.2.2", 2), ("192.0.2.2", 1))],
+                  [good, bad] * 2, ask.__name__)
+            # The proxy itself, and who it says nothing of, have no bound.
+            equal([ask(h) for h in (b"", b"", b"PROXY UNKNOWN\r\n")], [good] * 3)
+        for ask, good in ((http, 200), (ws, 101)):
+            equal([ask(b"", X_Forwarded_For="1.1.1.1, 192.0.2.3"),
+                   ask(b"", X_Forwarded_For="1.1.1.1, 192.0.2.3"),
+                   ask(b"", X_Forwarded_For="192.0.2.3, 1.1.1.1"),
+                   ask(b"", Forwarded='for="[2001:db8::1]:80"'),
+                   ask(b"", Forwarded='for="[2001:db8::1]"')],
+                  [good, 503, good, good, 503], ask.__name__)
+            # Behind a header that names it, a client's own word is none.
+            equal(ask(proxied("192.0.2.4"), X_Forwarded_For="192.0.2.3"), good)
+        w.limit_reached("connections_per_address", 10)
+
+
+def test_a_proxy_header_from_anybody_else_is_an_error():
+    with World() as w:
+        for header in (proxied("192.0.2.1"), proxied("192.0.2.1", 2)):
+            for edge in ("http", "ws"):
+                with Http(w.address(edge), header) as c:
+                    c.ask("GET", "/healthz")
+                    equal(c.answer().status, 400, edge)
+                    c.over()
+            with Tcp(w.address("tcp"), header) as t:
+                t.send(b"\r\nPING\r\n")
+                t.line(), t.line()
+                check(t.line().startswith(b"ERROR "), "telnet")
+
+
+def test_behind_a_proxy_header_nobody_is_on_loopback():
+    with World(BEHIND) as w:
+        for header in (b"", b"PROXY UNKNOWN\r\n", proxied("127.0.0.1"), proxied("127.0.0.1", 2),
+                       V2 + b"\x20\0\0\0"):
+            with Http(w.address("http"), header) as c:
+                answer = c.ask("POST", "/v1/publish/match/x", "{}",
+                               Content_Type="application/json").answer()
+                equal((answer.status, answer.code()), (403, "publish.denied"))
+            with Tcp(w.address("tcp"), header) as t:
+                t.send(b"PUB match/x {}\r\n")
+                t.line(), t.line()
+                check(t.line().startswith(b"ERROR publish.denied: "), "telnet")
+
+
+def test_a_broken_proxy_header_ends_the_connection():
+    with World(BEHIND) as w:
+        for header in (b"PROXY TCP9 a b c d\r\n", b"PROXY " + b"x" * 200, V2 + b"\x31\0\0\0"):
+            with Http(w.address("http"), header) as c:
+                c.over()
+        eventually(lambda: w.metric("edge_events_total", event="proxy.bad") == 3, "counter")
+        check("proxy.header" in w.log_tail(), "log")
 
 
 def alive(w):

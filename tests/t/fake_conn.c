@@ -344,11 +344,12 @@ const char *conn_peer_text(const struct conn *c)
     return c->forwarded[0] ? c->forwarded : "127.0.0.1";
 }
 
-void conn_set_forwarded(struct conn *c, struct slice address)
+bool conn_set_forwarded(struct conn *c, struct slice address)
 {
     c->loopback = false;
     snprintf(c->forwarded, sizeof c->forwarded, SLICE_FMT,
              SLICE_ARG(address));
+    return true;
 }
 
 void conn_set_token(struct conn *c, const struct config_token *t)

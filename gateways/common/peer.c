@@ -1,0 +1,155 @@
+/* peer.c - who is at the other end: the socket's own address, or the client
+ * that a trusted proxy names, by a PROXY header in front of everything or in
+ * each request.
+ *
+ * Whose share of limits.connections_per_address a connection takes moves with
+ * that name; a trusted proxy itself has no share. */
+#include <string.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "gateways/common/access.h"
+#include "gateways/common/core.h"
+#include "gateways/common/proxy_header.h"
+
+static bool socket_peer(const struct conn *c, struct endpoint *e)
+{
+    e->len = sizeof e->addr;
+    return c->fd >= 0 && getpeername(c->fd, &e->addr.any, &e->len) == 0;
+}
+
+int conn_peer_opened(struct conn *c, const struct address *share)
+{
+    if (!address_known(share) ||
+        !c->gw->config->limits.connections_per_address)
+        return 0;
+    if (!conn_extra(c))
+        return ERR_NOMEM;
+    c->extra->share = *share;
+    return 0;
+}
+
+void conn_peer_closed(struct conn *c)
+{
+    if (!c->extra)
+        return;
+    door_give_share(c->gw->door, &c->extra->share);
+    c->extra->share = (struct address){0};
+}
+
+/* False: that address has its share already. */
+static bool move_share(struct conn *c, const struct address *to)
+{
+    struct address *share = &c->extra->share;
+
+    if (c->state == CONN_DEAD || address_equal(share, to))
+        return true;
+    if (!door_take_share(c->gw->door, to)) {
+        gateway_limit(c->gw, LIMIT_CONNECTIONS_PER_ADDRESS);
+        stat_add(&c->gw->stats, STAT_ACCEPT_ADDRESS, 1);
+        return false;
+    }
+    door_give_share(c->gw->door, share);
+    *share = *to;
+    return true;
+}
+
+bool conn_from_loopback(const struct conn *c)
+{
+    return c->flags & CONN_LOOPBACK;
+}
+
+bool conn_peer_is_proxy(const struct conn *c)
+{
+    const struct config_edge *edge = c->gw->edge_config;
+    struct endpoint e;
+
+    if (!edge->trusted_proxies.count)
+        return false;
+    if (c->extra && address_known(&c->extra->proxied))
+        e = address_endpoint(&c->extra->proxied);
+    else if (!socket_peer(c, &e))
+        return false;
+    return access_is_proxy(edge, &e.addr.any);
+}
+
+bool conn_set_forwarded(struct conn *c, struct slice client)
+{
+    struct conn_extra *x = conn_extra(c);
+    struct address a;
+
+    if (!x) {
+        conn_abort(c, "nomem");
+        return true;
+    }
+    c->flags &= (uint16_t)~CONN_LOOPBACK;
+    if (address_parse(client, &a) < 0) /* "unknown", or a made-up name */
+        return true;
+    x->forwarded = a;
+    return move_share(c, &a);
+}
+
+const char *conn_peer_text(const struct conn *c)
+{
+    static _Thread_local char text[ADDRESS_TEXT_MAX];
+    const struct conn_extra *x = c->extra;
+    struct address a = {0};
+    struct endpoint e;
+
+    if (x && address_known(&x->forwarded)) {
+        a = x->forwarded;
+    } else if (x && address_known(&x->proxied)) {
+        a = x->proxied;
+    } else {
+        if (!socket_peer(c, &e))
+            return "gone";
+        if (e.addr.any.sa_family == AF_UNIX)
+            return "unix";
+        a = address_of(&e.addr.any);
+    }
+    address_text(&a, text);
+    return text;
+}
+
+/* ---- the PROXY header ---------------------------------------------------- */
+
+static void refuse_header(struct conn *c)
+{
+    log_warn("proxy.header", "conn=%s peer=%s action=close", conn_text(c),
+             conn_peer_text(c));
+    gateway_count(c->gw, "proxy.bad");
+    conn_close(c, "proxy_header");
+}
+
+/* Whom it names is the peer from now on. */
+static void name_client(struct conn *c, const struct address *client)
+{
+    gateway_count(c->gw, "proxy.header");
+    if (!address_known(client))
+        return;
+    if (!conn_extra(c)) {
+        conn_abort(c, "nomem");
+        return;
+    }
+    c->extra->proxied = *client;
+    if (move_share(c, client))
+        return;
+    buf_add(conn_out(c), c->gw->edge->busy(c->gw));
+    conn_close(c, "address");
+}
+
+bool conn_take_header(struct conn *c, struct slice in, size_t *used)
+{
+    struct proxy_header h = {.len = 0};
+    int rc = proxy_header_read(in, &h);
+
+    if (rc == ERR_AGAIN)
+        return false;
+    c->flags &= (uint16_t)~CONN_HEADER_DUE;
+    if (rc == ERR_BAD)
+        refuse_header(c);
+    else if (rc == 0)
+        name_client(c, &h.client);
+    *used = h.len;
+    return c->state == CONN_OPEN;
+}
