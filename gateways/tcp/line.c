@@ -163,9 +163,13 @@ static int line_end(struct line *l, struct slice plain, uint32_t limit,
         plain = slice_make(l->kept, l->len);
     }
     plain = without_cr(plain);
-    *event = plain.len > limit ? LINE_LONG : LINE_TEXT;
-    *ret = plain;
     l->returned = true;
+    if (plain.len > limit) {
+        *event = LINE_LONG;
+        return 0;
+    }
+    *event = LINE_TEXT;
+    *ret = plain;
     return 0;
 }
 
@@ -200,6 +204,7 @@ int line_next(struct line *l, struct slice *in, uint32_t limit,
     if (l->returned)
         forget(l);
     *event = LINE_MORE;
+    *ret = slice_make(NULL, 0);
     while (rc == 0 && *event == LINE_MORE && in->len)
         rc = step(l, in, limit, event, ret);
     return rc;

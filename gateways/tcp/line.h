@@ -37,7 +37,7 @@ enum line_event {
 
 /* Takes bytes off *in up to the first event. limit: bytes of text in a line,
  * its end not counted, at most LINE_LIMIT_MAX. *ret borrows from *in or l
- * until the next call.
+ * until the next call; it is empty for all but LINE_TEXT.
  * ERR_NOMEM: the line under way is lost, as if it had been too long. */
 MUST_USE int line_next(struct line *l, struct slice *in, uint32_t limit,
                        enum line_event *event, struct slice *ret);

@@ -22,9 +22,10 @@ static const char *lines_cut(struct slice text, size_t cut, size_t step)
         cut = step;
         while (piece.len) {
             enum line_event event;
-            struct slice line;
+            struct slice line = SLICE("left from the last");
 
             EXPECT_OK(line_next(&l, &piece, LIMIT, &event, &line));
+            EXPECT(event == LINE_TEXT || line.len == 0);
             if (event == LINE_LONG)
                 buf_add_byte(&out, '!');
             if (event == LINE_TEXT)

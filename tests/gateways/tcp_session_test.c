@@ -677,6 +677,25 @@ TEST(a_line_too_long_is_an_error_and_the_next_one_works)
     end();
 }
 
+TEST(a_line_too_long_waits_for_the_answers_in_front_of_it)
+{
+    struct buf lines = BUF_INIT;
+
+    begin();
+    type("PUB a be"); /* so that the line has memory of its own */
+    buf_add_str(&lines, "gun\r\n");
+    while (lines.len < 5000)
+        buf_add_byte(&lines, 'x'); /* its end has not come */
+    fake_send(c, buf_slice(&lines));
+    type("\r\nPING\r\n");
+    expect_out("");
+    published(expect_call(FAKE_PUBLISH), 3);
+    expect_out("OK PUB a e1-3 reached=2\r\nERROR line.long: a line has at "
+               "most 4096 bytes; this one was dropped\r\nOK PING\r\n");
+    buf_fini(&lines);
+    end();
+}
+
 TEST(an_error_keeps_the_connection_and_is_counted)
 {
     begin();
