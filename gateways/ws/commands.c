@@ -125,6 +125,7 @@ static void run_subscribe(struct call *call)
     r = ws_reply_new(c, call->ref);
     if (!r)
         return;
+    r->subscribes = true;
     buf_add(&r->rows, channel);
     s.channels = &channel;
     s.ref = r->ref;
@@ -140,12 +141,14 @@ static void run_unsubscribe(struct call *call)
 
     if (!text_field(call, "channel", &channel))
         return;
-    if (channel.ptr && !channel.len)
+    if (channel.ptr && !channel.len) {
         refuse(call, "channel.bad", "it is empty");
-    else if (conn_unsubscribe(call->conn, channel) < 0 && channel.ptr)
+    } else if (conn_unsubscribe(call->conn, channel) < 0 && channel.ptr) {
         refuse(call, "channel.unknown", "you are not subscribed to it");
-    else
+    } else {
+        replies_left(call->conn, channel);
         ws_ok(call->conn, call->ref);
+    }
 }
 
 static void run_publish(struct call *call)
@@ -308,13 +311,11 @@ static const struct command *find_command(struct slice raw)
 static bool read_ref(struct call *call)
 {
     struct slice raw;
-    enum json_kind kind;
     int rc = json_find(call->json, "ref", &raw);
 
     if (rc == ERR_NOT_FOUND)
         return true;
-    kind = rc == 0 ? json_kind(raw) : JSON_NONE;
-    if ((kind != JSON_STRING && kind != JSON_NUMBER) || raw.len > REPLY_REF_MAX)
+    if (rc < 0 || raw.len > REPLY_REF_MAX)
         return false;
     call->ref = raw;
     return true;
@@ -327,7 +328,7 @@ static void run(struct call *call)
     if (json_kind(call->json) != JSON_OBJECT)
         refuse(call, "command.bad", "a command is a JSON object");
     else if (!read_ref(call))
-        refuse(call, "ref.bad", "a ref is a number or a short string");
+        refuse(call, "ref.bad", "a ref is there once, and short");
     else if (json_find(call->json, "cmd", &raw) < 0)
         refuse(call, "command.missing", "there must be a cmd, once");
     else if (!(call->command = find_command(raw)))

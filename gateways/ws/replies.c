@@ -111,6 +111,22 @@ void ws_reply_refused(struct conn *c, struct reply *r,
     reply_done(c, r);
 }
 
+void replies_left(struct conn *c, struct slice channel)
+{
+    struct ws_work *w = ws_of(c)->work;
+
+    if (!w)
+        return;
+    LIST_FOREACH_SAFE(r, next, &w->replies, struct reply, node) {
+        if (!r->subscribes ||
+            (channel.len && !slice_eq(channel, buf_slice(&r->rows))))
+            continue;
+        ws_error(c, ref_of(r), SLICE("channel.left"),
+                 SLICE("you unsubscribed before it was in force"));
+        reply_done(c, r);
+    }
+}
+
 void replies_free(struct conn *c)
 {
     struct ws_work *w = ws_of(c)->work;

@@ -25,6 +25,7 @@ enum { REPLY_REF_MAX = 64 }; /* bytes of a client's ref */
 struct reply {
     struct list_node node; /* ws_work.replies */
     uint32_t ref;          /* ours: what to ask with */
+    bool subscribes;       /* it is about a channel that is not in force yet */
     bool at_row;           /* history: the last thing in rows is a message */
     bool everything;       /* history: all that is kept, since 0 */
     uint64_t last_seq;     /* history: of that message */
@@ -37,6 +38,9 @@ struct reply {
 struct reply *ws_reply_new(struct conn *c, struct slice ref);
 /* It was refused at once. */
 void ws_reply_refused(struct conn *c, struct reply *r, const struct refusal *why);
+/* The channel, or each one when it is empty, has been left: subscriptions to
+ * it that are still due are answered, for the router will not say more. */
+void replies_left(struct conn *c, struct slice channel);
 void replies_free(struct conn *c);
 
 /* The answers of the router, as in struct edge. */

@@ -222,6 +222,48 @@ TEST(replies_name_what_they_answer_also_out_of_order)
     end();
 }
 
+TEST(a_ref_is_any_json_and_comes_back_as_it_was_sent)
+{
+    static const char *const refs[] = {
+        "0", "-1.50e3", "\"\"", "\"a\\u0062\\n\"", "null", "true", "{}",
+        "[1, {\"a\":null}]",
+        "\"01234567890123456789012345678901234567890123456789012345678901\"",
+    };
+
+    open_ws();
+    for (size_t i = 0; i < ARRAY_LEN(refs); i++) {
+        char text[128];
+
+        snprintf(text, sizeof text, "{\"cmd\":\"ping\",\"ref\": %s }",
+                 refs[i]);
+        command(text);
+        snprintf(text, sizeof text, "{\"ref\":%s,\"ok\":true}", refs[i]);
+        EXPECT_STR(got(), text);
+    }
+    end();
+}
+
+#define LEFT(ref) "{\"ref\":" ref ",\"error\":{\"code\":\"channel.left\"," \
+                  "\"text\":\"you unsubscribed before it was in force\"}}\n"
+
+TEST(a_subscription_left_before_it_is_in_force_is_answered)
+{
+    const struct fake_call *k;
+
+    open_ws();
+    command("{\"cmd\":\"subscribe\",\"channel\":\"a\",\"ref\":1}");
+    k = expect_call(FAKE_SUBSCRIBE);
+    command("{\"cmd\":\"subscribe\",\"channel\":\"b\",\"ref\":2}");
+    command("{\"cmd\":\"subscribe\",\"channel\":\"c\",\"ref\":3}");
+    command("{\"cmd\":\"presence\",\"channel\":\"a\",\"ref\":4}");
+    command("{\"cmd\":\"unsubscribe\",\"channel\":\"a\",\"ref\":5}");
+    EXPECT_STR(got(), LEFT("1") "{\"ref\":5,\"ok\":true}");
+    ws_edge.subscribed(c, k->ref);
+    command("{\"cmd\":\"unsubscribe\",\"ref\":6}");
+    EXPECT_STR(got(), LEFT("2") LEFT("3") "{\"ref\":6,\"ok\":true}");
+    end();
+}
+
 TEST(unsubscribe_and_ping_and_auth_are_answered_at_once)
 {
     static const char *const sets[] = {
@@ -352,7 +394,7 @@ TEST(nonsense_is_an_error_and_the_socket_stays)
         { "{}", "command.missing" },
         { "{\"cmd\":\"ping\",\"cmd\":\"ping\"}", "command.missing" },
         { "{\"cmd\":\"frob\"}", "command.unknown" },
-        { "{\"cmd\":\"ping\",\"ref\":{}}", "ref.bad" },
+        { "{\"cmd\":\"ping\",\"ref\":1,\"ref\":2}", "ref.bad" },
         { "{\"cmd\":\"ping\",\"ref\":\"0123456789012345678901234567890123456"
           "789012345678901234567890123\"}", "ref.bad" },
         { "{\"cmd\":\"subscribe\"}", "channel.missing" },

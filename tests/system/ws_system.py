@@ -114,6 +114,21 @@ def test_subscribe_publish_and_unsubscribe_answer_by_their_refs():
         equal(c.say(cmd="ping").item(), {"ok": True}, "a ref is not needed")
 
 
+def test_every_command_is_answered_also_one_that_is_taken_back_at_once():
+    with World() as w, w.ws() as c:
+        for n in range(200):  # more than may be unanswered
+            c.say(cmd="subscribe", channel="a", ref=2 * n)
+            c.say(cmd="unsubscribe", ref=2 * n + 1)
+        c.say(cmd="ping", ref=[{"any": "json"}, None])
+        due, item = set(range(400)), c.item()
+        while item.get("ref") != [{"any": "json"}, None]:
+            if "ref" in item:
+                due.remove(item["ref"])
+                check("ok" in item or item["error"]["code"] == "channel.left", item)
+            item = c.item()
+        equal(due, set(), "not answered")
+
+
 def test_json_travels_as_it_was_sent():
     with World() as w, w.ws("/v1/ws?channel=a") as c:
         c.item()
@@ -209,7 +224,7 @@ def test_a_wrong_command_gets_an_error_and_the_connection_stays():
             reply = c.say(ref=n, **fields).item()
             refused(reply, n, code or reply["error"]["code"])
         for text, code in (("{", "json.bad"), ("[]", "command.bad"),
-                           ('{"cmd":"ping","ref":{}}', "ref.bad"),
+                           ('{"cmd":"ping","ref":1,"ref":1}', "ref.bad"),
                            ('{"cmd":"ping","cmd":"ping"}', "command.missing")):
             c.frame("text", text)
             reply = c.item()
