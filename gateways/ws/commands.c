@@ -235,7 +235,7 @@ static void run_history(struct call *call)
     r = ws_reply_new(c, call->ref);
     if (!r)
         return;
-    ws_of(c)->work->exclusive = true; /* one page in memory at a time */
+    ws_of(c)->work->exclusive = r->exclusive = true;
     if (at.epoch.text[0] &&
         !epoch_equal(&at.epoch, gateway_epoch(conn_gateway(c))))
         strange_cursor(r, &f);

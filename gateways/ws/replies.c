@@ -99,6 +99,8 @@ static void reply_free(struct reply *r)
 
 static void reply_done(struct conn *c, struct reply *r)
 {
+    if (r->exclusive)
+        ws_of(c)->work->exclusive = false;
     reply_free(r);
     ws_answered(c);
 }

@@ -26,6 +26,7 @@ struct reply {
     struct list_node node; /* ws_work.replies */
     uint32_t ref;          /* ours: what to ask with */
     bool subscribes;       /* it is about a channel that is not in force yet */
+    bool exclusive;        /* history: one page in memory at a time */
     bool at_row;           /* history: the last thing in rows is a message */
     bool everything;       /* history: all that is kept, since 0 */
     uint64_t last_seq;     /* history: of that message */

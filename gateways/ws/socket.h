@@ -64,7 +64,7 @@ struct ws_work {
     struct list_node replies; /* ws_commands: those that are due */
     uint32_t unanswered;     /* asks and publications */
     uint32_t next_ref;
-    bool exclusive;          /* read no more until all is answered */
+    bool exclusive;          /* a page is under way: read no more meanwhile */
     uint64_t last_seq;       /* of its newest publication that it will get */
     struct upgrade *upgrade; /* until 101 */
     uint8_t *pong;           /* length and payload: the newest one not said */

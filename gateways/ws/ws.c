@@ -208,8 +208,7 @@ void ws_answered(struct conn *c)
 
     if (NEVER(!w || w->unanswered == 0))
         return;
-    if (--w->unanswered == 0)
-        w->exclusive = false;
+    w->unanswered--;
 }
 
 void ws_end(struct conn *c, unsigned code, const char *why)
@@ -434,18 +433,32 @@ static void ws_input_end(struct conn *c)
     conn_close(c, "client");
 }
 
+static void await_pong(struct conn *c)
+{
+    conn_deadline(c, (uint32_t)(PONG_WAIT / MILLISECOND));
+}
+
+/* A pong that we have not read yet may have come long ago. */
+static void no_pong(struct conn *c)
+{
+    if (!ready(c)) {
+        await_pong(c);
+        return;
+    }
+    gateway_count(conn_gateway(c), "ws.no_pong");
+    conn_abort(c, "no pong");
+}
+
 static void ws_deadline(struct conn *c)
 {
     struct ws_socket *s = ws_of(c);
 
-    if (s->state == WS_HEAD) {
+    if (s->state == WS_HEAD)
         upgrade_late(c);
-    } else if (s->state == WS_ENDING) {
+    else if (s->state == WS_ENDING)
         ws_close(c, s->work->close_code, s->work->close_why);
-    } else {
-        gateway_count(conn_gateway(c), "ws.no_pong");
-        conn_abort(c, "no pong");
-    }
+    else
+        no_pong(c);
 }
 
 /* Who does not read gets no ping either: the slow-reader rule sees to it. */
@@ -455,7 +468,7 @@ static void ws_ping(struct conn *c)
         return;
     wsframe_add(conn_out(c), WS_PING, slice_make(NULL, 0));
     if (!ws_of(c)->pinged) /* else the first one's pong is waited for */
-        conn_deadline(c, (uint32_t)(PONG_WAIT / MILLISECOND));
+        await_pong(c);
     ws_of(c)->pinged = true;
 }
 

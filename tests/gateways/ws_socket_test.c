@@ -351,6 +351,21 @@ TEST(one_page_of_history_is_made_at_a_time)
     end();
 }
 
+TEST(a_page_waits_for_nothing_but_itself)
+{
+    open_ws();
+    command("{\"cmd\":\"subscribe\",\"channel\":\"a\",\"ref\":1}");
+    command("{\"cmd\":\"history\",\"channel\":\"a\",\"ref\":2}");
+    command("{\"cmd\":\"ping\",\"ref\":3}");
+    (void)expect_call(FAKE_SUBSCRIBE);
+    ws_edge.page_end(c, expect_call(FAKE_FETCH)->ref, ERR_BUSY, false, 0);
+    fake_turn(f);
+    EXPECT_STR(got(), "{\"ref\":2,\"error\":{\"code\":\"router.away\","
+               "\"text\":\"the router cannot be reached just now\"}}\n"
+               "{\"ref\":3,\"ok\":true}");
+    end();
+}
+
 TEST(presence_counts_and_names)
 {
     struct buf b = BUF_INIT;
@@ -778,6 +793,27 @@ TEST(who_answers_no_ping_is_dead)
     fake_pass(f, 200);
     EXPECT(fake_is_closed(c));
     EXPECT_INT(fake_counted(f, "ws.no_pong"), 1);
+    end();
+}
+
+TEST(a_pong_that_we_have_not_read_is_not_missed)
+{
+    const struct fake_call *k;
+
+    open_ws();
+    for (int i = 0; i < PIPELINE_MAX; i++)
+        command("{\"cmd\":\"publish\",\"channel\":\"a\",\"data\":1}");
+    k = expect_call(FAKE_PUBLISH);
+    fake_pass(f, 25000);
+    EXPECT_STR(got(), "ping:");
+    send_frame(PEER_FIN | 10, SLICE(""));
+    EXPECT(fake_unused(c) > 0);
+    fake_pass(f, 15000);
+    EXPECT(!fake_is_closed(c));
+    published(k, 1);
+    EXPECT_INT(fake_unused(c), 0);
+    fake_pass(f, 9000);
+    EXPECT(!fake_is_closed(c));
     end();
 }
 
