@@ -126,7 +126,7 @@ static void run_subscribe(struct call *call)
     if (!r)
         return;
     r->subscribes = true;
-    buf_add(&r->rows, channel);
+    buf_add(&r->channel, channel);
     s.channels = &channel;
     s.ref = r->ref;
     if (conn_subscribe(c, &s, &why) < 0)
@@ -176,14 +176,7 @@ static void run_publish(struct call *call)
  * and what there is is given. */
 static void strange_cursor(struct reply *r, struct fetch *f)
 {
-    struct notice n = {
-        .kind = NOTICE_GAP,
-        .channels = f->channels,
-        .count = 1,
-        .why = GAP_EPOCH,
-    };
-
-    envelope_notice(&r->rows, &n);
+    reply_strange(r, GAP_EPOCH);
     f->after = f->upto = 0;
     if (f->mode == FETCH_BEFORE)
         f->mode = FETCH_LAST;
@@ -235,10 +228,13 @@ static void run_history(struct call *call)
     r = ws_reply_new(c, call->ref);
     if (!r)
         return;
+    buf_add(&r->channel, channel);
     ws_of(c)->work->exclusive = r->exclusive = true;
     if (at.epoch.text[0] &&
         !epoch_equal(&at.epoch, gateway_epoch(conn_gateway(c))))
         strange_cursor(r, &f);
+    if (f.mode == FETCH_SINCE)
+        r->since = f.after;
     r->everything = f.mode == FETCH_SINCE && f.after == 0;
     if (conn_fetch(c, &f, r->ref, &why) < 0)
         ws_reply_refused(c, r, &why);
@@ -260,7 +256,7 @@ static void run_presence(struct call *call)
     r = ws_reply_new(c, call->ref);
     if (!r)
         return;
-    buf_add(&r->rows, channel);
+    buf_add(&r->channel, channel);
     if (conn_query(c, "presence", channel, r->ref, &why) < 0)
         ws_reply_refused(c, r, &why);
 }

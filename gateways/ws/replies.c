@@ -93,6 +93,7 @@ static struct reply *reply_find(struct conn *c, uint32_t ref)
 static void reply_free(struct reply *r)
 {
     list_remove(&r->node);
+    buf_fini(&r->channel);
     buf_fini(&r->rows);
     free(r);
 }
@@ -121,7 +122,7 @@ void replies_left(struct conn *c, struct slice channel)
         return;
     LIST_FOREACH_SAFE(r, next, &w->replies, struct reply, node) {
         if (!r->subscribes ||
-            (channel.len && !slice_eq(channel, buf_slice(&r->rows))))
+            (channel.len && !slice_eq(channel, buf_slice(&r->channel))))
             continue;
         ws_error(c, ref_of(r), SLICE("channel.left"),
                  SLICE("you unsubscribed before it was in force"));
@@ -149,7 +150,7 @@ void replies_subscribed(struct conn *c, uint32_t ref)
         return;
     b = ws_ok_begin(c, ref_of(r));
     buf_add_str(b, ",\"channel\":");
-    json_put_string(b, buf_slice(&r->rows));
+    json_put_string(b, buf_slice(&r->channel));
     ws_reply_end(c, b);
     reply_done(c, r);
 }
@@ -223,6 +224,27 @@ void replies_hole(struct conn *c, uint32_t ref,
     r->at_row = false;
 }
 
+void reply_strange(struct reply *r, enum gap_why why)
+{
+    struct slice channel = buf_slice(&r->channel);
+    struct notice n = {
+        .kind = NOTICE_GAP,
+        .channels = &channel,
+        .count = 1,
+        .why = why,
+    };
+
+    envelope_notice(&r->rows, &n);
+}
+
+/* The seq up to which this connection has heard everything. */
+static uint64_t place_of(struct conn *c)
+{
+    struct position here;
+
+    return position_parse(conn_cursor(c), &here) == 0 ? here.seq : 0;
+}
+
 static void reply_history(struct conn *c, struct reply *r, bool more,
                           uint64_t upto)
 {
@@ -247,6 +269,12 @@ void replies_page_end(struct conn *c, uint32_t ref, int err, bool more,
 
     if (!r)
         return;
+    if (err && r->since > place_of(c)) { /* behind the end is no page */
+        err = 0;
+        upto = place_of(c);
+    }
+    if (!err && r->since > upto)
+        reply_strange(r, GAP_FUTURE);
     if (err == ERR_BUSY)
         ws_error(c, ref_of(r), SLICE("router.away"),
                     SLICE("the router cannot be reached just now"));
@@ -281,7 +309,7 @@ static void reply_presence(struct conn *c, const struct reply *r,
     struct slice names;
 
     buf_add_str(b, ",\"channel\":");
-    json_put_string(b, buf_slice(&r->rows));
+    json_put_string(b, buf_slice(&r->channel));
     buf_addf(b, ",\"count\":%lld,\"names\":",
              (long long)presence_count(json));
     buf_add(b, json_find(json, "names", &names) == 0 ? names : SLICE("[]"));

@@ -30,7 +30,9 @@ struct reply {
     bool at_row;           /* history: the last thing in rows is a message */
     bool everything;       /* history: all that is kept, since 0 */
     uint64_t last_seq;     /* history: of that message */
-    struct buf rows;       /* history: what has come; else the channel */
+    uint64_t since;        /* history: from behind this seq on, or 0 */
+    struct buf channel;    /* where it must be known later */
+    struct buf rows;       /* history: what has come */
     uint8_t their_len;
     uint8_t their_ref[];   /* raw */
 };
@@ -39,6 +41,8 @@ struct reply {
 struct reply *ws_reply_new(struct conn *c, struct slice ref);
 /* It was refused at once. */
 void ws_reply_refused(struct conn *c, struct reply *r, const struct refusal *why);
+/* A gap of unknown size in front of a page: the cursor means nothing here. */
+void reply_strange(struct reply *r, enum gap_why why);
 /* The channel, or each one when it is empty, has been left: subscriptions to
  * it that are still due are answered, for the router will not say more. */
 void replies_left(struct conn *c, struct slice channel);

@@ -335,6 +335,28 @@ TEST(history_of_another_epoch_begins_with_a_gap)
     end();
 }
 
+TEST(history_behind_the_end_is_a_gap)
+{
+    const char *want = "{\"ref\":1,\"ok\":true,\"cursor\":\"e1-7\","
+                       "\"messages\":[{\"notice\":\"gap\",\"channel\":\"a\","
+                       "\"from\":null,\"to\":null,\"count\":null,"
+                       "\"why\":\"future\"}],\"more\":false}";
+    static const int errors[] = { 0, ERR_BAD };
+    const struct fake_call *k;
+
+    open_ws();
+    fake_set_seq(f, 7);
+    for (size_t i = 0; i < ARRAY_LEN(errors); i++) {
+        command("{\"cmd\":\"history\",\"channel\":\"a\",\"since\":\"e1-8\","
+                "\"ref\":1}");
+        k = expect_call(FAKE_FETCH);
+        EXPECT_INT(k->after, 8);
+        ws_edge.page_end(c, k->ref, errors[i], false, errors[i] ? 0 : 7);
+        EXPECT_STR(got(), want);
+    }
+    end();
+}
+
 TEST(one_page_of_history_is_made_at_a_time)
 {
     const struct fake_call *k;

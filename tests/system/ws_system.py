@@ -174,6 +174,13 @@ def test_history_is_given_in_pages():
         equal(page(before=cursor, limit=3)[:2], (["1", "2", "3"], True))
         equal(page(since=cursor)[:2], ([], False))
         equal(c.say(cmd="history", channel="b", ref=1).item()["messages"], [])
+        epoch, seq = cursor.split("-")
+        for strange, why in ((f"{epoch}-{int(seq) + 1}", "future"), ("zzzzzzzzzz-3", "epoch")):
+            reply = c.say(cmd="history", channel="a", since=strange, ref=1).item()
+            over_http = w.json(f"/v1/history/a?since={strange}")
+            equal(reply["messages"], over_http["messages"], strange)
+            equal(reply["messages"][0]["why"], why)
+            equal(reply["cursor"], cursor)
 
 
 def test_presence_counts_connections_by_name():
