@@ -138,7 +138,7 @@ static void print_notice_line(struct buf *b, const struct notice *n,
     if (n->kind == NOTICE_GAP)
         print_gap(b, n);
     if (n->kind == NOTICE_CLOSING && n->text) {
-        buf_add_str(b, " text=");
+        buf_add_str(b, " why=");
         print_safe(b, slice_str(n->text), "\n");
     }
     print_state(b, n->state);

@@ -597,7 +597,7 @@ static bool names(const struct verb *v, struct slice word)
 /* The verb of a line, and what is behind it. */
 static const struct verb *find_verb(struct slice line, struct slice *rest)
 {
-    struct slice behind = line;
+    struct slice behind = line, whole = slice_trim(line);
     struct slice word = take_word(&behind);
 
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
@@ -605,8 +605,8 @@ static const struct verb *find_verb(struct slice line, struct slice *rest)
         struct slice name = slice_str(v->name);
 
         if (name.ptr[name.len - 1] == ':' &&
-            slice_eq_nocase(slice_head(line, name.len), name)) {
-            *rest = slice_from(line, name.len);
+            slice_eq_nocase(slice_head(whole, name.len), name)) {
+            *rest = slice_from(whole, name.len);
             return v;
         }
         if (names(v, word)) {

@@ -171,7 +171,7 @@ TEST(closing_says_why)
 {
     struct notice n = { .kind = NOTICE_CLOSING, .text = "maintenance" };
 
-    EXPECT_STR(notice(&n), "NOTICE closing - - text=maintenance\r\n");
+    EXPECT_STR(notice(&n), "NOTICE closing - - why=maintenance\r\n");
 }
 
 TEST(an_event_prints_as_in_the_talk)

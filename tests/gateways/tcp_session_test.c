@@ -183,7 +183,8 @@ static void watch_split(struct slice line, size_t cut, bool current)
 TEST(v2_shows_the_current_match_for_every_split_of_the_line)
 {
     static const char *const lines[] = {
-        "V:2:ana\r\n", "v:2:ana\n", "\xff\xfd\x03V:\xff\xfb\x18" "2:ana\r\n",
+        "V:2:ana\r\n", "v:2:ana\n", "  V:2:ana \r\n",
+        "\xff\xfd\x03V:\xff\xfb\x18" "2:ana\r\n",
     };
 
     for (size_t i = 0; i < ARRAY_LEN(lines); i++)
@@ -756,7 +757,7 @@ TEST(draining_says_closing_behind_the_answers)
     tcp_edge.drain(c);
     expect_out("");
     published(expect_call(FAKE_PUBLISH), 8);
-    expect_out("OK PUB a e1-8 reached=2\r\nNOTICE closing - e1-7 text=the "
+    expect_out("OK PUB a e1-8 reached=2\r\nNOTICE closing - e1-7 why=the "
                "server goes down for a moment\r\n");
     EXPECT(fake_is_closed(c));
     end();
