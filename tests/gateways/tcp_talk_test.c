@@ -1,0 +1,246 @@
+/* Any talk with the TCP edge, made by chance: lines of all kinds, cut anywhere,
+ * answers of the router in any order, messages, notices and silence between.
+ * Each line gets one answer, in the order of the lines. */
+#include "gateways/tcp/tcp.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "tests/t/fake_conn.h"
+#include "tests/t/t.h"
+
+enum { TALKS = 400, LINES_MAX = 40, PENDING_MAX = 256 };
+
+/* A line and how its answer begins, unless that is an ERROR; "": none. */
+static const struct line_kind {
+    const char *text, *ok;
+} kinds[] = {
+    { "PUB a x\r\n", "OK PUB" },         { "send b  two \n", "OK PUB" },
+    { "SAY r hi\r\n", "OK SAY" },        { "SUB a\r\n", "OK SUB" },
+    { "SUB b 0\r\n", "OK SUB" },         { "LOGIN c e1-3\r\n", "OK SUB" },
+    { "UNSUB a\r\n", "OK UNSUB" },       { "UNSUB\r\n", "OK UNSUB" },
+    { "JOIN r\r\n", "OK JOIN" },         { "LEAVE r\r\n", "OK LEAVE" },
+    { "HISTORY a 2\r\n", "OK HISTORY" }, { "WHO a\r\n", "OK WHO" },
+    { "MATCHES\r\n", "OK MATCHES" },     { "NICK ana\r\n", "OK NICK" },
+    { "PING\r\n", "OK PING" },           { "HELP\r\n", "OK HELP" },
+    { "\xff\xfb\x18PI\xff\xfa\x1f\r\n\xff\xf0NG\r\n", "OK PING" },
+    { "PUB a \xff\xff\r\n", "OK PUB" },  { "V:2:ana\r\n", "ERROR" },
+    { "VERSION:1:CONNECT:ana:MATCH:m\r\n", "ERROR" },
+    { "frob\r\n", "ERROR" },             { "SUB\r\n", "ERROR" },
+    { "AUTH no\r\n", "ERROR" },          { "\r\n", "" },
+    { NULL, "ERROR" }, /* one that is too long */
+};
+
+static struct fake *f;
+static struct conn *c;
+static uint32_t seed;
+static const struct fake_call *pending[PENDING_MAX];
+static unsigned pending_count;
+static const char *due[LINES_MAX]; /* answers, in order */
+static unsigned due_count;
+static bool stopped; /* the client reads nothing */
+
+static uint32_t chance(uint32_t of)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 17;
+    seed ^= seed << 5;
+    return seed % of;
+}
+
+/* ---- the router's side ------------------------------------------------- */
+
+static void tell(enum notice_kind kind, const char *channel,
+                 const char *state)
+{
+    struct slice id = slice_str(channel);
+    struct notice n = { .kind = kind, .channels = &id, .count = 1,
+                        .cursor = SLICE("e1-7"), .state = slice_str(state) };
+
+    tcp_edge.notice(c, &n);
+}
+
+static void grant(const struct fake_call *k)
+{
+    if (strcmp(k->channel, "match/m") != 0 && chance(4) == 0) {
+        tcp_edge.subscribe_failed(c, k->ref, "channels.full", SLICE("full"));
+        return;
+    }
+    tcp_edge.subscribed(c, k->ref);
+    if (chance(4) == 0)
+        tell(NOTICE_GAP, k->channel, "");
+    tell(k->has_since ? NOTICE_RESUMED : NOTICE_SNAPSHOT, k->channel,
+         strcmp(k->channel, "room/r") == 0 ? "{\"count\":1}" : "");
+    tcp_edge.started(c, k->ref);
+}
+
+static void decide(const struct fake_call *k)
+{
+    struct published p = { .seq = 9, .channel = slice_str(k->channel),
+                           .code = SLICE("store.full"), .text = SLICE("no") };
+
+    p.status = chance(3) ? PUBLISHED_OK : PUBLISHED_UNAVAILABLE;
+    tcp_edge.published(c, k->ref, &p);
+}
+
+static void read_page(const struct fake_call *k)
+{
+    struct frame_hole h = { .why = HOLE_TRIMMED, .to = 4, .id = SLICE("a") };
+    struct msg *m = fake_msg("a", 6, 5, "row");
+
+    if (chance(2))
+        tcp_edge.hole(c, k->ref, &h);
+    if (chance(2))
+        tcp_edge.row(c, k->ref, m);
+    tcp_edge.page_end(c, k->ref, chance(3) ? 0 : ERR_BUSY, false, 9);
+    msg_drop(m);
+}
+
+static void look_up(const struct fake_call *k)
+{
+    if (strcmp(k->verb, "match.current") == 0)
+        tcp_edge.answered(c, k->ref, PUBLISHED_NOT_FOUND, true,
+                          SLICE("match.none: none"), 0);
+    else if (chance(4) == 0)
+        tcp_edge.answered(c, k->ref, PUBLISHED_UNAVAILABLE, true,
+                          SLICE("router.away: away"), 0);
+    else
+        tcp_edge.answered(c, k->ref, PUBLISHED_OK, true, SLICE("{}"), 3);
+}
+
+static void take_calls(void)
+{
+    const struct fake_call *k;
+
+    while ((k = fake_next_call(f)))
+        if (k->kind != FAKE_UNSUBSCRIBE) {
+            EXPECT(pending_count < PENDING_MAX);
+            pending[pending_count++] = k;
+        }
+}
+
+/* One of what was asked, whichever. */
+static void answer_one(void)
+{
+    const struct fake_call *k;
+    unsigned i;
+
+    take_calls();
+    if (!pending_count)
+        return;
+    i = chance(pending_count);
+    k = pending[i];
+    pending[i] = pending[--pending_count];
+    switch (k->kind) {
+    case FAKE_SUBSCRIBE: grant(k); break;
+    case FAKE_PUBLISH: decide(k); break;
+    case FAKE_FETCH: read_page(k); break;
+    default: look_up(k); break;
+    }
+    fake_turn(f);
+}
+
+static void something_happens(void)
+{
+    struct msg *m;
+
+    switch (chance(8)) {
+    case 0:
+        m = fake_msg("a", 8, 6, "a message\nof two lines");
+        fake_put(c, m);
+        msg_drop(m);
+        break;
+    case 1: tell(NOTICE_JOIN, "room/r", "{\"count\":1}"); break;
+    case 2: fake_pass(f, 100); break;
+    case 3:
+        stopped = !stopped;
+        fake_stop_reading(c, stopped);
+        break;
+    case 4:
+        fake_refuse_next(f, PUBLISHED_DENIED, "publish.denied", "not now");
+        break;
+    default: answer_one();
+    }
+}
+
+/* ---- the client's side ------------------------------------------------- */
+
+static void add_line(struct buf *b)
+{
+    const struct line_kind *k = &kinds[chance(ARRAY_LEN(kinds))];
+
+    if (k->text)
+        buf_add_str(b, k->text);
+    else
+        for (int i = 0; i < 5001; i++)
+            buf_add_byte(b, i < 5000 ? 'x' : '\n');
+    if (*k->ok)
+        due[due_count++] = k->ok;
+}
+
+static void speak(void)
+{
+    struct buf b = BUF_INIT;
+    struct slice left;
+    unsigned lines = 1 + chance(LINES_MAX - 1);
+
+    due_count = 0;
+    for (unsigned i = 0; i < lines; i++)
+        add_line(&b);
+    for (left = buf_slice(&b); left.len;) {
+        size_t n = 1 + chance(chance(2) ? 12 : 6000);
+
+        fake_send(c, slice_head(left, n));
+        left = slice_from(left, n);
+        if (chance(3) == 0)
+            something_happens();
+    }
+    buf_fini(&b);
+}
+
+/* All that was asked is answered, in order, and nothing else is. */
+static void expect_answers(void)
+{
+    struct slice left = fake_out(c);
+    unsigned n = 0;
+
+    while (left.len) {
+        struct slice line = slice_split(&left, '\n');
+
+        if (!slice_starts(line, SLICE("OK ")) &&
+            !slice_starts(line, SLICE("ERROR ")))
+            continue;
+        EXPECT(n < due_count);
+        EXPECT(slice_starts(line, SLICE("ERROR ")) ||
+               slice_starts(line, slice_str(due[n])));
+        n++;
+    }
+    EXPECT_INT(n, due_count);
+}
+
+TEST(each_line_of_any_talk_gets_one_answer_in_order)
+{
+    for (uint32_t talk = 1; talk <= TALKS; talk++) {
+        seed = talk * 2654435761u;
+        clock_fake(SECOND, 0);
+        f = fake_new(&tcp_edge, NULL);
+        c = fake_connect(f);
+        pending_count = 0;
+        speak();
+        stopped = false;
+        fake_stop_reading(c, stopped);
+        for (take_calls(); pending_count; take_calls())
+            answer_one();
+        EXPECT(!fake_is_closed(c));
+        expect_answers();
+        if (chance(2))
+            tcp_edge.drain(c);
+        else
+            fake_send_end(c);
+        fake_turn(f);
+        EXPECT(fake_is_closed(c));
+        fake_free(f);
+        clock_real();
+    }
+}
