@@ -224,7 +224,10 @@ int listen_again(struct listen_set *set, const struct listen_set *first,
         const char *why;
         int fd;
 
-        if (endpoint_parse(slice_str(first->at[i].text), &e, &why) < 0 ||
+        /* A socket of an admin address that no worker is given would take
+         * its share of the clients, and nobody would answer them. */
+        if (first->at[i].admin ||
+            endpoint_parse(slice_str(first->at[i].text), &e, &why) < 0 ||
             e.addr.any.sa_family == AF_UNIX)
             continue;
         fd = bind_and_listen(&e, backlog);
