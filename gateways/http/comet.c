@@ -13,7 +13,7 @@
 #include "proto/id.h"
 
 enum {
-    CHANNEL_PAIR_MIN = 10, /* bytes of "channel=x&" */
+    CHANNEL_PAIR_MIN = 8,  /* bytes of "channel&" */
     EVERY_MAX = 3600,      /* seconds */
     TICK_NOW_MS = 1,       /* as soon as what is due has been put */
 };
@@ -74,8 +74,7 @@ static struct slice *read_channels(struct query *q, unsigned *count)
     if (!list)
         *count = 1;
     while (list && query_next(q, &at, "channel", &value))
-        if (value.len)
-            list[n++] = value;
+        list[n++] = value;
     if (list)
         *count = n;
     if (n == 0) {
@@ -197,7 +196,8 @@ void comet_poll(struct exchange *x, const struct call *call)
     struct query q;
 
     if (x->flags & EXCHANGE_HEAD) {
-        reply(x, 200, "application/json", SLICE(""));
+        buf_add_str(&x->fields, "Content-Type: application/json\r\n");
+        reply(x, 200, NULL, SLICE("")); /* how long it would be is unknown */
         return;
     }
     p = comet_new(x, FORM_LINES);

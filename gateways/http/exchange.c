@@ -164,6 +164,9 @@ static void begin_head(struct buf *o, const struct exchange *x,
 {
     buf_addf(o, "HTTP/1.1 %u %s\r\nDate: %s\r\n", status, status_text(status),
              date_text());
+    if (status == 503 || status == 429)
+        buf_addf(o, "Retry-After: %u\r\n",
+                 gateway_retry_ms(conn_gateway(x->conn)) / 1000 + 1);
     if (!(x->flags & EXCHANGE_KEEP))
         buf_add_str(o, "Connection: close\r\n");
     else if (x->flags & EXCHANGE_OLD)
@@ -268,12 +271,8 @@ void reply_text(struct exchange *x, unsigned status, struct slice text)
 void reply_error(struct exchange *x, unsigned status, const char *code,
                  struct slice text)
 {
-    struct gateway *g = conn_gateway(x->conn);
     struct buf b = BUF_INIT;
 
-    if (status == 503 || status == 429)
-        buf_addf(&x->fields, "Retry-After: %u\r\n",
-                 gateway_retry_ms(g) / 1000 + 1);
     buf_add_str(&b, "{\"error\":");
     envelope_error(&b, slice_str(code), text);
     buf_add_str(&b, "}\n");

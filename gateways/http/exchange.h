@@ -64,13 +64,14 @@ static inline uint32_t exchange_ref(const struct exchange *x, unsigned index)
     return (uint32_t)x->serial << 16 | index;
 }
 
-/* The whole answer; body is copied. type NULL: none, and no body. */
+/* The whole answer, with Retry-After when it says 429 or 503; body is copied.
+ * type NULL: none, and no body. */
 void reply(struct exchange *x, unsigned status, const char *type,
            struct slice body);
 /* JSON or text, with an LF behind it. */
 void reply_json(struct exchange *x, unsigned status, struct slice json);
 void reply_text(struct exchange *x, unsigned status, struct slice text);
-/* {"error":{"code","text"}}, with Retry-After where it helps. */
+/* {"error":{"code","text"}} */
 void reply_error(struct exchange *x, unsigned status, const char *code,
                  struct slice text);
 void reply_refusal(struct exchange *x, const struct refusal *why);

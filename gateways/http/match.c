@@ -33,17 +33,23 @@ static struct slice id_args(struct buf *b, struct slice id)
     return buf_slice(b);
 }
 
-/* The object, with a cursor as its first member. */
-static void put_with_cursor(struct buf *out, struct slice cursor,
-                            struct slice object)
+/* The object, with this text as its first member. */
+static void put_with_first(struct buf *out, const char *name,
+                           struct slice text, struct slice object)
 {
-    struct slice rest = slice_from(slice_trim(object), 1);
+    struct json_iter it = json_iter(object);
+    struct slice key, value;
 
-    buf_add_str(out, "{\"cursor\":");
-    json_put_string(out, cursor);
-    if (slice_trim(rest).len > 1)
+    buf_add_byte(out, '{');
+    json_put_key(out, name);
+    json_put_string(out, text);
+    while (json_next(&it, &key, &value)) {
         buf_add_byte(out, ',');
-    buf_add(out, rest);
+        buf_add(out, key);
+        buf_add_byte(out, ':');
+        buf_add(out, value);
+    }
+    buf_add_byte(out, '}');
 }
 
 /* ---- asking ------------------------------------------------------------- */
@@ -62,8 +68,8 @@ static void object_answered(struct exchange *x, enum publish_status status,
         api_query_failed(x, status, body);
         return;
     }
-    if (json && json_kind(slice_trim(body)) == JSON_OBJECT)
-        put_with_cursor(&x->body, cursor, body);
+    if (json && json_kind(body) == JSON_OBJECT)
+        put_with_first(&x->body, "cursor", cursor, body);
     else
         buf_add(&x->body, body);
     reply_gathered(x, 200);
@@ -158,7 +164,7 @@ static void act_published(struct exchange *x, unsigned index,
         buf_fini(&code);
         return;
     }
-    put_with_cursor(&x->body, cursor, p->body.len ? p->body : SLICE("{}"));
+    put_with_first(&x->body, "cursor", cursor, p->body);
     reply_gathered(x, p->created ? 201 : 200);
 }
 
@@ -184,7 +190,7 @@ static bool is_object(struct exchange *x, const struct call *call)
 {
     if (!api_is_json(x, call))
         return false;
-    if (json_kind(slice_trim(call->body)) == JSON_OBJECT)
+    if (json_kind(call->body) == JSON_OBJECT)
         return true;
     reply_error(x, 400, "body.bad", SLICE("Send a JSON object."));
     return false;
@@ -194,15 +200,10 @@ static bool is_object(struct exchange *x, const struct call *call)
 void match_put_team(struct exchange *x, const struct call *call)
 {
     struct buf args = BUF_INIT, channel = BUF_INIT;
-    struct slice rest = slice_from(slice_trim(call->body), 1);
 
     if (!is_object(x, call))
         return;
-    buf_add_str(&args, "{\"id\":");
-    json_put_string(&args, call->tail);
-    if (slice_trim(rest).len > 1)
-        buf_add_byte(&args, ',');
-    buf_add(&args, rest);
+    put_with_first(&args, "id", call->tail, call->body);
     channel_of(&channel, "team/", call->tail);
     if (args.failed || channel.failed)
         reply_no_memory(x);

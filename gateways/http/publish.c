@@ -330,7 +330,7 @@ static bool batch_open(struct exchange *x, const struct call *call,
 
     if (!api_is_json(x, call))
         return false;
-    if (json_kind(slice_trim(call->body)) != JSON_ARRAY) {
+    if (json_kind(call->body) != JSON_ARRAY) {
         reply_error(x, 400, "batch.bad", SLICE("Send an array of messages."));
         return false;
     }

@@ -227,6 +227,28 @@ TEST(a_batch_is_published_in_order_and_answered_in_order)
     fake_free(s.f);
 }
 
+TEST(a_batch_of_which_nothing_was_taken_says_when_to_come_back)
+{
+    struct scene s = scene(NULL);
+
+    send_body(&s, "POST /v1/publish", "", SLICE("[{\"channel\":\"a\","
+                                                "\"data\":1}]"));
+    published(&s, fake_next_call(s.f)->ref, PUBLISHED_UNAVAILABLE, 0);
+    EXPECT_INT(status(&s), 503);
+    EXPECT_CONTAINS(fake_text(s.c), "Retry-After: 2\r\n");
+    fake_free(s.f);
+}
+
+TEST(white_space_around_a_batch_is_json)
+{
+    struct scene s = scene(NULL);
+
+    send_body(&s, "POST /v1/publish", "",
+              SLICE("\r\n\t [{\"channel\":\"a\",\"data\":1}]\n"));
+    EXPECT_STR(fake_next_call(s.f)->data, "1");
+    fake_free(s.f);
+}
+
 TEST(a_malformed_batch_publishes_nothing)
 {
     static const char *const bad[] = {
@@ -336,6 +358,11 @@ TEST(history_asks_for_the_page_that_is_wanted)
     k = fake_next_call(s.f);
     EXPECT_INT(k->mode, FETCH_BEFORE);
     EXPECT_INT(k->upto, 7);
+    http_edge.page_end(s.c, k->ref, 0, false, 9);
+    ask(&s, GET("/v1/history/a?before=0"));
+    EXPECT(!fake_next_call(s.f));
+    EXPECT_STR(body(&s),
+               "{\"cursor\":\"e1-0\",\"messages\":[],\"more\":false}\n");
     fake_free(s.f);
 }
 

@@ -147,6 +147,23 @@ TEST(an_event_is_a_publication_as_it_was_written)
     fake_free(s.f);
 }
 
+TEST(white_space_around_an_object_is_json)
+{
+    static const char *const bodies[][2] = {
+        {"\r\n {\n\"name\": \"El\\u0020Palo\"\n}\n",
+         "{\"id\":\"elp\",\"name\":\"El\\u0020Palo\"}"},
+        {" {\n}", "{\"id\":\"elp\"}"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
+        struct scene s = scene();
+
+        EXPECT_STR(send_json(&s, "PUT /v1/teams/elp", bodies[i][0])->args,
+                   bodies[i][1]);
+        fake_free(s.f);
+    }
+}
+
 TEST(what_is_no_object_is_refused)
 {
     struct scene s = scene();

@@ -441,6 +441,7 @@ def test_a_channel_in_a_path_is_decoded_once():
         answer = c.ask("GET", "/v1/poll?channel=a%2Fb%2Fc&channel=a+b").answer()
         equal(sorted(answer.json()["messages"][0]["channels"]), ["a+b", "a/b/c"])
         refused(c.ask("GET", "/v1/poll?channel=a%20b").answer(), 400, "channel.bad")
+        refused(c.ask("GET", "/v1/poll?channel=a&channel=").answer(), 400, "channel.bad")
         refused(c.ask("GET", "/v1/poll").answer(), 400, "channel.missing")
 
 
