@@ -6,91 +6,130 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 speed=${SPEED:-60}
 file=${MATCH:-tools/samples/worldcup-2022-final.json}
+match=arg-fra-2022-12-18
 bin=build/bin
+here=$(pwd)
 
 say() { printf '%s\n' "$*" >&2; }
 
-# A second demo beside a running one gets a directory of its own.
-demo=build/demo
-n=2
-while [ -e "$demo/var/touchline.lock" ] &&
-      ! flock -n "$demo/var/touchline.lock" true; do
-    demo=build/demo-$n
-    n=$((n + 1))
-done
-rm -rf "$demo"
-mkdir -p "$demo/var"
+# ---- a place ---------------------------------------------------------------
 
-in_use() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+# A demo that runs already, or what another user has left, stays as it is.
+in_the_way() { # directory
+    [ -e "$1/var/touchline.lock" ] &&
+        ! flock -n "$1/var/touchline.lock" true 2>/dev/null && return
+    ! rm -rf "$1" 2>/dev/null
+}
+
+make_place() {
+    local n=2
+    demo=build/demo
+    while in_the_way "$demo"; do
+        demo=build/demo-$n
+        n=$((n + 1))
+    done
+    mkdir -p "$demo/var" && mkfifo "$demo/ready" || exit 1
+}
+
+# ---- ports -----------------------------------------------------------------
+
+answers() { (exec 3<> "/dev/tcp/$1/$2") 2>/dev/null; }
+
 taken=
-free_port() { # wanted
+next_free() { # port wanted; leaves the one to take in $port
     port=$1
-    while in_use "$port" || [[ " $taken " == *" $port "* ]]; do
+    while [[ " $taken " == *" $port "* ]] || answers 127.0.0.1 "$port" ||
+          answers ::1 "$port"; do
         port=$((port + 1))
     done
     taken="$taken $port"
     [ "$port" = "$1" ] || say "port $1 is in use: taking $port"
 }
 
-sets=()
-for edge in http:8000 ws:8001 tcp:9999; do
-    free_port "${edge#*:}"
-    sets+=(--set "${edge%:*}.listen=127.0.0.1:$port, [::1]:$port")
-    declare "${edge%:*}_port=$port"
-done
-
-player=
-finish() {
-    trap '' INT TERM
-    [ -n "$player" ] && kill "$player" 2>/dev/null
-    kill "$server" 2>/dev/null
-    wait 2>/dev/null
-    rm -f "$demo/ready"
-    exit "${1:-0}"
+choose_ports() {
+    local edge
+    sets=()
+    for edge in http:8000 ws:8001 tcp:9999; do
+        next_free "${edge#*:}"
+        sets+=(--set "${edge%:*}.listen=127.0.0.1:$port, [::1]:$port")
+        declare -g "${edge%:*}_port=$port"
+    done
 }
 
-mkfifo "$demo/ready" || exit 1
-"$bin/touchline" --dir "$demo/var" "${sets[@]}" \
-    > "$demo/ready" 2> "$demo/log" < /dev/null &
-server=$!
-trap 'say; say "stopping"; finish 0' INT TERM
+# ---- the system ------------------------------------------------------------
 
-exec 3< "$demo/ready"
-kinds=0
-while [ "$kinds" -lt 4 ]; do
-    if ! IFS= read -r line <&3; then
-        say "touchline did not start; its log, $demo/log:"
-        tail -n 20 "$demo/log" >&2
-        finish 1
+server= player=
+finish() { # exit code
+    trap '' HUP INT TERM
+    [ -n "$player" ] && kill "$player" 2>/dev/null
+    [ -n "$server" ] && kill "$server" 2>/dev/null
+    wait 2>/dev/null
+    rm -f "$demo/ready"
+    exit "$1"
+}
+
+# In a session of its own: the terminal's Ctrl-C is for this script, which then
+# tells touchline to end in order.
+start() {
+    setsid "$bin/touchline" --dir "$demo/var" "${sets[@]}" \
+        > "$demo/ready" 2> "$demo/log" < /dev/null 9<&- &
+    server=$!
+    exec 3< "$demo/ready"
+}
+
+pass_ready_lines() {
+    local kinds
+    for kinds in 1 2 3 4; do
+        if ! IFS= read -r line <&3; then
+            say "touchline did not start; its log, $demo/log:"
+            tail -n 20 "$demo/log" >&2
+            finish 1
+        fi
+        printf '%s\n' "$line"
+    done
+}
+
+tell() {
+    local web=http://127.0.0.1:$http_port ctl="$here/$bin/router-ctl"
+    local dir="$here/$demo/var" channel=match/$match
+    say
+    say "A match is being played, $speed times as fast as it was. Look at it with"
+    say "  a browser:      $web/#match=$match"
+    say "  curl:           curl -N '$web/v1/stream?channel=$channel'"
+    say "  telnet:         telnet 127.0.0.1 $tcp_port        then type   V:2:me"
+    say "  a WebSocket:    python3 -m websockets 'ws://127.0.0.1:$ws_port/v1/ws?channel=$channel'"
+    say "  router-ctl:     '$ctl' --dir '$dir' tail $channel"
+    say "Send something to $web/test/user/me, open in a browser:"
+    say "                  '$ctl' --dir '$dir' send user/me hello"
+    say "The log is $here/$demo/log. Ctrl-C ends it all."
+    say
+}
+
+play() {
+    "$bin/router-ctl" --dir "$demo/var" replay "$file" --speed "$speed" \
+        < /dev/null &
+    player=$!
+    if wait "$player"; then
+        say "the match is over; everything goes on being served until Ctrl-C"
+    else
+        say "the match could not be played; everything else goes on"
     fi
-    printf '%s\n' "$line"
-    kinds=$((kinds + 1))
-done
+    player=
+}
 
-here=$(pwd)
-match=arg-fra-2022-12-18
-say
-say "A match is being played, $speed times as fast as it was. Look at it with"
-say "  a browser:      http://127.0.0.1:$http_port/#match=$match"
-say "  curl:           curl -N 'http://127.0.0.1:$http_port/v1/stream?channel=match/$match'"
-say "  telnet:         telnet 127.0.0.1 $tcp_port        then type   V:2:me"
-say "  a WebSocket:    npx wscat -c 'ws://127.0.0.1:$ws_port/v1/ws?channel=match/$match'"
-say "  router-ctl:     $here/$bin/router-ctl --dir $here/$demo/var tail match/$match"
-say "Send something to http://127.0.0.1:$http_port/test/user/me, open in a browser:"
-say "                  $here/$bin/router-ctl --dir $here/$demo/var send user/me hello"
-say "The log is $here/$demo/log. Ctrl-C ends it all."
-say
-
-"$bin/router-ctl" --dir "$demo/var" replay "$file" --speed "$speed" \
-    < /dev/null &
-player=$!
-if wait "$player"; then
-    say "the match is over; everything goes on being served until Ctrl-C"
-else
-    say "the match could not be played; everything else goes on"
-fi
-player=
+# One demo at a time looks for its place and its ports.
+exec 9< build
+flock 9
+make_place
+choose_ports
+trap 'say; say "stopping"; finish 0' HUP INT TERM
+start
+pass_ready_lines
+exec 9<&-
+tell
+play
 wait "$server"
 code=$?
+server=
 say "touchline ended by itself (exit $code); its log is $demo/log"
 finish 1

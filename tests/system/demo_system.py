@@ -1,14 +1,20 @@
 """`make run`: everything starts, a match is played, Ctrl-C leaves nothing."""
+import contextlib
 import os
 import re
+import shutil
 import signal
+import socket
+import stat
 import subprocess
 import tempfile
+import threading
 import urllib.request
 
-from world import DEADLINE, ROOT, Lines, check, equal, eventually
+from world import BIN, DEADLINE, ROOT, Failed, Lines, check, equal, eventually
 
-DEMO = os.path.join(ROOT, "tools/demo.sh")
+NOBODY = 65534
+WEBSOCKETS = "/usr/bin/python3"  # python3-websockets is Debian's
 
 
 def heed_interrupts():
@@ -18,30 +24,51 @@ def heed_interrupts():
 
 
 class Demo:
-    def __init__(self, **env):
+    """tools/demo.sh of a checkout, or make run."""
+
+    def __init__(self, root=ROOT, command=("tools/demo.sh",), user=None, **env):
         self.err = tempfile.TemporaryFile()
-        self.proc = subprocess.Popen([DEMO], stdout=subprocess.PIPE, stderr=self.err,
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
+        self.proc = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=self.err,
                                      stdin=subprocess.DEVNULL, start_new_session=True,
-                                     preexec_fn=heed_interrupts,
-                                     env={**os.environ, "SPEED": "4000", **env})
+                                     preexec_fn=heed_interrupts, user=user,
+                                     env={**clean, "SPEED": "4000", **env})
         self.out = Lines(self.proc.stdout, lambda n: os.read(self.proc.stdout.fileno(), n))
         self.urls = {}
         while len(self.urls) < 4:
-            word, kind, url = self.out.line().decode().split()
-            equal(word, "ready")
-            self.urls[kind] = url
+            try:
+                line = self.out.line().decode()
+            except Failed as e:
+                raise Failed(f"{e}\n{self.words()}") from None
+            if line.startswith("ready "):
+                _, kind, url = line.split(maxsplit=2)
+                self.urls[kind] = url
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.proc.poll() is None:
+            self.interrupt()
 
     def words(self):
         self.err.seek(0)
         return self.err.read().decode()
 
-    def dir(self):
-        return eventually(lambda: re.search(r"--dir (\S+) tail", self.words()),
-                          "the lines to paste").group(1)
+    def said(self, pattern):
+        """The first group of what it has said, or is going to say."""
+        return eventually(lambda: re.search(pattern, self.words()), pattern).group(1)
 
-    def interrupt(self):
+    def dir(self):
+        return self.said(r"--dir '([^']+)' tail")
+
+    def log(self):
+        with open(os.path.dirname(self.dir()) + "/log") as f:
+            return f.read()
+
+    def interrupt(self, signo=signal.SIGINT):
         """What a terminal does on Ctrl-C."""
-        os.killpg(self.proc.pid, signal.SIGINT)
+        os.killpg(self.proc.pid, signo)
         code = self.proc.wait(DEADLINE)
         self.proc.stdout.close()
         return code
@@ -64,37 +91,149 @@ def get(url):
         return r.read().decode()
 
 
+def leaves_nothing(demo):
+    """It ended in order: nobody was killed, no socket is left."""
+    eventually(lambda: processes_of(demo.dir()) == [], "no process is left")
+    check(not os.path.exists(demo.dir() + "/touchline.lock"), "the lock is left")
+    check("child.kill" not in demo.log(), demo.log())
+    for base, _, names in os.walk(demo.dir()):
+        for name in names:
+            check(not stat.S_ISSOCK(os.lstat(os.path.join(base, name)).st_mode), name)
+
+
 def test_it_plays_the_final_and_ctrl_c_leaves_nothing():
-    first = Demo()
-    directory = first.dir()
-    eventually(lambda: '"period":"ended"' in get(first.urls["http"] + "/v1/matches"),
-               "the match is over")
-    check('"home_shootout":4' in get(first.urls["http"] + "/v1/matches"), "the score")
-    check("<html" in urllib.request.urlopen(urllib.request.Request(
-        first.urls["http"] + "/", headers={"Accept": "text/html"})).read().decode(), "the page")
-    eventually(lambda: "the match is over" in first.words(), "it says so")
-    equal(first.interrupt(), 0, "exit code")
-    equal(processes_of(directory), [], "processes left")
-    check(not os.path.exists(directory + "/touchline.lock"), "the lock is left")
+    with Demo() as first:
+        web = first.urls["http"]
+        eventually(lambda: '"period":"ended"' in get(web + "/v1/matches"), "the match is over")
+        check('"home_shootout":4' in get(web + "/v1/matches"), "the score")
+        check("<html" in urllib.request.urlopen(urllib.request.Request(
+            web + "/", headers={"Accept": "text/html"})).read().decode(), "the page")
+        first.said("(the match is over)")
+        equal(first.interrupt(), 0, "exit code")
+        leaves_nothing(first)
+
+
+def test_make_run_ends_with_ctrl_c_in_order():
+    with Demo(command=("make", "run"), SPEED="60") as demo:
+        demo.dir()
+        demo.interrupt()
+        leaves_nothing(demo)
+
+
+def test_a_terminal_that_is_closed_ends_it():
+    with Demo(SPEED="60") as demo:
+        demo.dir()
+        equal(demo.interrupt(signal.SIGHUP), 0)
+        leaves_nothing(demo)
+
+
+def pasted(command, wanted, typed=b""):
+    """A line that was printed to be pasted: it prints what is wanted, whether
+    or not it ends by itself."""
+    p = subprocess.Popen(["bash", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        p.stdin.write(typed)
+        p.stdin.flush()
+        Lines(p.stdout, lambda n: os.read(p.stdout.fileno(), n)).until(wanted)
+    finally:
+        os.killpg(p.pid, signal.SIGKILL)
+        p.wait()
+        p.stdin.close()
+        p.stdout.close()
+
+
+def test_the_lines_to_paste_work():
+    with Demo() as demo:
+        check("<html" in urllib.request.urlopen(urllib.request.Request(
+            demo.said(r"a browser: +(\S+)#match"), headers={"Accept": "text/html"}))
+            .read().decode(), "the page")
+        pasted(demo.said(r"curl: +(.+)"), b'"notice":"snapshot"')
+        pasted(demo.said(r"telnet: +(.+?)  +then type   V:2:me"), b"status", b"V:2:me\n")
+        line = demo.said(r"a WebSocket: +(.+)")
+        pasted(re.sub("^python3", WEBSOCKETS, line), b'"notice":"snapshot"')
+        pasted(demo.said(r"router-ctl: +(.+)"), b"snapshot")
+        page = demo.said(r"Send something to (\S+), open in a browser")
+        pasted(f"(curl -sN {page} & sleep inf) & until {demo.said('( .+ send user/me hello)')} | "
+               "grep -v 'reached 0'; do :; done; wait", b"'hello'")
 
 
 def test_a_second_one_runs_beside_the_first_on_other_ports():
-    first = Demo()
-    second = Demo(LC_ALL="C", LANG="C")
-    try:
-        check(first.urls != second.urls, "ports")
+    with Demo() as first, Demo(LC_ALL="C", LANG="C") as second:
+        check(not set(first.urls.values()) & set(second.urls.values()), "ports")
         check(first.dir() != second.dir(), "directories")
+        check("is in use: taking" in second.words(), "it says so")
         equal(get(second.urls["http"] + "/healthz"), "alive\n")
         equal(get(first.urls["http"] + "/healthz"), "alive\n")
-    finally:
         equal(second.interrupt(), 0)
         equal(first.interrupt(), 0)
 
 
+def test_two_that_begin_at_once_do_not_meet():
+    demos = []
+
+    def begin():
+        demos.append(Demo(SPEED="60"))
+
+    threads = [threading.Thread(target=begin) for _ in range(2)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    try:
+        equal(len(demos), 2, "both run")
+        check(demos[0].dir() != demos[1].dir(), "directories")
+    finally:
+        for d in demos:
+            equal(d.interrupt(), 0)
+
+
+def test_a_port_that_is_taken_on_ipv6_alone_is_left():
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as s:
+        port = s.getsockname()[1]
+        with open(os.path.join(ROOT, "tools/demo.sh")) as f:
+            script = f.read().replace("http:8000", f"http:{port}")
+        with checkout("ipv6") as root:
+            with open(root + "/tools/demo.sh", "w") as f:
+                f.write(script)
+            with Demo(root) as demo:
+                check(f"port {port} is in use" in demo.words(), demo.words())
+
+
+@contextlib.contextmanager
+def checkout(name):
+    """What a demo needs of the project, in a place of its own."""
+    with tempfile.TemporaryDirectory() as top:
+        root = os.path.join(top, name)
+        os.makedirs(root + "/build")
+        shutil.copytree(BIN, root + "/build/bin")
+        shutil.copytree(ROOT + "/tools/samples", root + "/tools/samples")
+        shutil.copy(ROOT + "/tools/demo.sh", root + "/tools/demo.sh")
+        yield root
+
+
+def test_it_leaves_what_another_user_has_made():
+    """As after a run as root; in a folder with a blank in its name."""
+    with checkout("a checkout") as root:
+        user = NOBODY if os.geteuid() == 0 else None
+        os.makedirs(root + "/build/demo/var/link/x")
+        for path in (root, root + "/build"):
+            os.chmod(os.path.dirname(path), 0o755)
+            if user:
+                os.chown(path, user, -1)
+        os.chmod(root + "/build/demo/var/link", 0)
+        with Demo(root, user=user) as demo:
+            check(demo.dir().endswith("/a checkout/build/demo-2/var"), demo.dir())
+            demo.said("(the match is over)")
+            equal(demo.interrupt(), 0)
+        os.chmod(root + "/build/demo/var/link", 0o700)
+
+
 def test_install_honours_destdir_and_prefix():
     with tempfile.TemporaryDirectory() as root:
+        env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
         p = subprocess.run(["make", "-C", ROOT, "install", "DESTDIR=" + root, "PREFIX=/opt/tl"],
-                           capture_output=True, timeout=300)
+                           capture_output=True, timeout=300, env=env)
         equal(p.returncode, 0, p.stderr)
         binary = root + "/opt/tl/bin/touchline"
         p = subprocess.run([binary, "--version"], capture_output=True)
