@@ -275,7 +275,8 @@ static int run(struct process *p)
         return cli_usage_error(&p->cli, "unexpected argument: %s",
                                p->cli.args[0]);
     p->file = config_path(cfg, cfg->store.file);
-    if (!p->file || make_dir(cfg->dir) < 0 || open_log(cfg) < 0)
+    if (!p->file || (!p->cli.check && make_dir(cfg->dir) < 0) ||
+        open_log(cfg) < 0)
         return EXIT_FAILED;
     if (p->restore)
         return restore(p);

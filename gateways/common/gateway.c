@@ -18,7 +18,7 @@
 #include "proto/cli.h"
 #include "proto/report.h"
 
-enum { WORKERS_MAX = 64 };
+enum { WORKERS_MAX = 256 }; /* what the option allows */
 
 struct process;
 

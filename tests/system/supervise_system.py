@@ -10,7 +10,7 @@ import stat
 import subprocess
 import time
 
-from world import BIN, EDGES, Lines, World, check, equal, eventually
+from world import BIN, DEADLINE, EDGES, Http, Lines, World, check, equal, eventually
 
 BINARIES = ("touchline", "touchline-router", "touchline-http", "touchline-tcp",
             "touchline-ws", "router-ctl")
@@ -255,6 +255,60 @@ def gateways(w):
     return set(re.findall(r'gateway="(\w+)"', text))
 
 
+def test_every_worker_has_a_socket_of_its_own_on_every_address():
+    """The kernel spreads the clients of an address over its sockets: with all
+    of them at one worker the others would idle."""
+    with World(["http.workers=3", "tcp.workers=2", "ws.workers=2"]) as w:
+        w.stop()
+        path = os.path.join(w.base, "http.sock")
+        w.sets.append(f"http.listen=127.0.0.1:0, [::1]:0, unix:{path}")
+        w.start()
+        port = w.address("http")[1]
+        for host in ("127.0.0.1", "::1"):
+            clients = [Http((host, port)) for _ in range(60)]
+            for c in clients:
+                equal(c.ask("GET", "/healthz").answer().status, 200)
+            for i in (1, 2, 3):
+                eventually(lambda: w.metric("connections", gateway=f"http{i}") > 0,
+                           f"worker {i} serves clients of {host}")
+            for c in clients:
+                c.close()
+            eventually(lambda: w.metric("connections") == 1, "they are gone")
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(path)
+            s.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            check(s.recv(100).startswith(b"HTTP/1.1 200"), "the unix socket")
+
+
+def test_a_unix_socket_is_shared_by_all_instances():
+    with World(start=False) as w:
+        path = os.path.join(w.base, "http.sock")
+        w.sets += [f"http.listen=unix:{path}", "http.instances=2", "http.workers=2"]
+        w.start()
+        equal(len(w.pids("http")), 2)
+        for victim in w.pids("http"):
+            os.kill(victim, signal.SIGKILL)
+            with socket.socket(socket.AF_UNIX) as s:
+                s.settimeout(DEADLINE)
+                s.connect(path)
+                s.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+                check(s.recv(100).startswith(b"HTTP/1.1 200"), "served")
+            eventually(lambda: len(w.pids("http")) == 2 and victim not in w.pids("http"), "back")
+        equal(w.stop(), 0)
+        check(not os.path.exists(path), "the socket file is gone")
+
+
+def test_a_big_machine_may_have_many_workers():
+    with World(["http.workers=70", "tcp.workers=1", "ws.workers=1"]) as w:
+        eventually(lambda: len(gateways(w)) == 73, "all report")
+        clients = [w.client() for _ in range(200)]
+        for c in clients:
+            equal(c.ask("GET", "/healthz").answer().status, 200)
+        for c in clients:
+            c.close()
+        equal(w.stop(), 0)
+
+
 def test_each_binary_runs_alone():
     with World(start=False) as w:
         procs = []
@@ -377,7 +431,7 @@ def test_check_looks_and_changes_nothing():
         for binary in BINARIES[:-1]:
             code, out, err = run(w, binary, "--check")
             equal((code, err), (0, ""), binary + out)
-        check(not os.path.exists(os.path.join(w.dir, "touchline.db")), "no database was made")
+        check(not os.path.exists(w.dir), "nothing was made")
         w.start()
         equal(w.publish("a", "x").status, 201)
 

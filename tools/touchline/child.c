@@ -88,19 +88,19 @@ static void on_output(void *ctx, unsigned ready)
 
 /* ---- starting ---------------------------------------------------------- */
 
-/* Puts fds to 3, 4 ... without one overwriting another. */
+/* Puts fds to 3, 4 ... without one overwriting another: first out of the way,
+ * then to their places. In the new process, whose copy of the array it is. */
 static int place_fds(const struct child_spec *s)
 {
-    int high[CHILD_FDS_MAX];
+    int behind = FIRST_HANDED_FD + (int)s->fd_count;
 
     for (unsigned i = 0; i < s->fd_count; i++) {
-        high[i] = fcntl(s->fds[i], F_DUPFD_CLOEXEC,
-                        FIRST_HANDED_FD + CHILD_FDS_MAX);
-        if (high[i] < 0)
+        s->fds[i] = fcntl(s->fds[i], F_DUPFD_CLOEXEC, behind);
+        if (s->fds[i] < 0)
             return -1;
     }
     for (unsigned i = 0; i < s->fd_count; i++)
-        if (dup2(high[i], FIRST_HANDED_FD + (int)i) < 0)
+        if (dup2(s->fds[i], FIRST_HANDED_FD + (int)i) < 0)
             return -1;
     return 0;
 }
@@ -124,7 +124,7 @@ static void become(const struct child_spec *s, int out)
     signal(SIGPIPE, SIG_DFL);
     /* A Ctrl-C is the supervisor's: it drains in order. */
     setpgid(0, 0);
-    lock = fcntl(s->lock_fd, F_DUPFD, FIRST_HANDED_FD + 2 * CHILD_FDS_MAX);
+    lock = fcntl(s->lock_fd, F_DUPFD, FIRST_HANDED_FD + (int)s->fd_count);
     if (dup2(out, STDOUT_FILENO) < 0 || lock < 0 || place_fds(s) < 0)
         _exit(EXEC_FAILED);
     if (s->fd_count) {
@@ -132,7 +132,7 @@ static void become(const struct child_spec *s, int out)
         set_number("LISTEN_FDS", s->fd_count);
         setenv("LISTEN_FDNAMES", s->fd_names, 1);
     }
-    execv(s->path, s->argv);
+    execv(s->path, (char *const *)(uintptr_t)s->argv);
     fprintf(stderr, "touchline: cannot run %s: %s\n", s->path,
             strerror(errno));
     _exit(EXEC_FAILED);
@@ -176,6 +176,7 @@ void child_start(struct child *c)
     if (loop_fd_start(&c->watch, c->loop, c->out, LOOP_READ, on_output, c) < 0)
         log_error("child.watch", "name=\"%s\"", c->spec.name);
     log_info("child.start", "name=\"%s\" pid=%d", c->spec.name, (int)c->pid);
+    c->ops->started(c->ctx, c);
 }
 
 /* ---- ending ------------------------------------------------------------ */

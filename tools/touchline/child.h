@@ -13,11 +13,12 @@
 #include "base/buf.h"
 #include "base/loop.h"
 
-enum { CHILD_STARTS_MAX = 5, CHILD_FDS_MAX = 64 };
+enum { CHILD_STARTS_MAX = 5 };
 
 struct child;
 
 struct child_ops {
+    void (*started)(void *ctx, struct child *c); /* c->pid is new */
     /* A line of its standard output, without the line feed. */
     void (*line)(void *ctx, struct child *c, struct slice line);
     void (*ready)(void *ctx, struct child *c, struct slice line);
@@ -29,8 +30,8 @@ struct child_ops {
 struct child_spec {
     const char *name;  /* "http 1": for people */
     const char *path;  /* of the binary */
-    char *const *argv; /* ends with NULL */
-    const int *fds;    /* handed over by the systemd protocol */
+    const char **argv; /* ends with NULL */
+    int *fds;          /* handed over by the systemd protocol */
     unsigned fd_count;
     const char *fd_names; /* LISTEN_FDNAMES */
     int lock_fd; /* stays open in the child: says that it lives */

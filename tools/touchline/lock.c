@@ -8,13 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/err.h"
-
-enum { ENTRIES_MAX = 256 };
 
 struct process {
     char name[32];
@@ -22,8 +21,8 @@ struct process {
     unsigned long long began; /* start time of the pid: pids are reused */
 };
 
-/* Field 22 of /proc/PID/stat; 0 when there is no such process. */
-static unsigned long long start_time(pid_t pid)
+/* Field 22 of /proc/PID/stat. */
+unsigned long long lock_start_time(pid_t pid)
 {
     char path[40], text[1024];
     const char *at;
@@ -46,27 +45,54 @@ static unsigned long long start_time(pid_t pid)
     return began;
 }
 
-static unsigned read_entries(int fd, struct process *p)
+static bool read_file(int fd, struct buf *text)
 {
-    char text[16 * 1024];
-    ssize_t n = pread(fd, text, sizeof text - 1, 0);
-    unsigned count = 0;
+    enum { STEP = 4096 };
+    ssize_t n = 1;
 
-    if (n <= 0)
-        return 0;
-    text[n] = '\0';
-    for (char *line = strtok(text, "\n"); line && count < ENTRIES_MAX;
-         line = strtok(NULL, "\n")) {
-        int pid;
+    while (n > 0) {
+        uint8_t *to = buf_reserve(text, STEP);
 
-        if (sscanf(line, "%d %llu %31s", &pid, &p[count].began,
-                   p[count].name) != 3)
-            continue;
-        p[count].pid = pid;
-        if (start_time(p[count].pid) == p[count].began)
-            count++;
+        n = to ? pread(fd, to, STEP, (off_t)text->len) : -1;
+        text->len += n > 0 ? (size_t)n : 0;
     }
-    return count;
+    return n == 0;
+}
+
+static bool read_entry(struct slice line, struct process *p)
+{
+    char text[96];
+    int pid;
+
+    snprintf(text, sizeof text, SLICE_FMT, SLICE_ARG(line));
+    if (sscanf(text, "%d %llu %31s", &pid, &p->began, p->name) != 3)
+        return false;
+    p->pid = pid;
+    return lock_start_time(pid) == p->began;
+}
+
+/* Those of the list that live, in *ret, to be freed. ERR_IO, ERR_NOMEM. */
+static int read_entries(int fd, struct process **ret, unsigned *count)
+{
+    struct buf text = BUF_INIT;
+    struct slice rest;
+    struct process *p = NULL;
+    size_t lines = 0;
+    int rc = read_file(fd, &text) ? 0 : ERR_IO;
+
+    for (size_t i = 0; i < text.len; i++)
+        lines += text.ptr[i] == '\n';
+    if (rc == 0)
+        p = calloc(lines + 1, sizeof *p);
+    *count = 0;
+    rest = buf_slice(&text);
+    for (size_t i = 0; p && i < lines; i++)
+        *count += read_entry(slice_split(&rest, '\n'), &p[*count]);
+    if (rc == 0 && !p)
+        rc = ERR_NOMEM;
+    *ret = p;
+    buf_fini(&text);
+    return rc;
 }
 
 /* Waits until the process is gone; false: not in time. */
@@ -102,36 +128,58 @@ static void drain(const struct process *p, unsigned count, int wait_ms)
         (void)wait_gone(&p[i], clock_ns() + SECOND);
 }
 
+/* The pid of the supervisor that lives; 0: none. */
+static pid_t supervisor(const struct process *p, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (strcmp(p[i].name, "touchline") == 0)
+            return p[i].pid;
+    return 0;
+}
+
 static int take_over(int fd, int wait_ms, unsigned *drained, char *why,
                      size_t why_size)
 {
-    struct process p[ENTRIES_MAX];
-    unsigned count = read_entries(fd, p);
+    struct process *p;
+    unsigned count;
+    int rc = read_entries(fd, &p, &count);
+    pid_t other = rc == 0 ? supervisor(p, count) : 0;
 
-    for (unsigned i = 0; i < count; i++)
-        if (strcmp(p[i].name, "touchline") == 0) {
-            snprintf(why, why_size, "touchline is running there already "
-                     "(pid %d)", (int)p[i].pid);
-            return ERR_BUSY;
+    if (rc < 0) {
+        snprintf(why, why_size, "touchline.lock cannot be read: %s",
+                 err_text(rc));
+    } else if (other) {
+        snprintf(why, why_size, "touchline is running there already (pid %d)",
+                 (int)other);
+        rc = ERR_BUSY;
+    } else {
+        *drained = count;
+        drain(p, count, wait_ms);
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+            snprintf(why, why_size, "touchline.lock is held by a process that "
+                     "it does not list");
+            rc = ERR_BUSY;
         }
-    *drained = count;
-    drain(p, count, wait_ms);
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-        return 0;
-    snprintf(why, why_size, "touchline.lock is held by a process that it "
-             "does not list");
-    return ERR_BUSY;
+    }
+    free(p);
+    return rc;
 }
 
-int lock_take(const char *dir, int wait_ms, int *ret, unsigned *drained,
-              char *why, size_t why_size)
+/* A lock on a file that its last holder has removed meanwhile locks nobody
+ * out. */
+static bool is_there(int fd, const char *path)
 {
-    char path[4096];
-    int fd, rc;
+    struct stat held, named;
 
-    *drained = 0;
-    snprintf(path, sizeof path, "%s/touchline.lock", dir);
-    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    return fstat(fd, &held) == 0 && stat(path, &named) == 0 &&
+           held.st_ino == named.st_ino && held.st_dev == named.st_dev;
+}
+
+static int open_and_lock(const char *path, int wait_ms, int *ret,
+                         unsigned *drained, char *why, size_t why_size)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), rc;
+
     if (fd < 0) {
         snprintf(why, why_size, "cannot open %s: %s", path, strerror(errno));
         return ERR_IO;
@@ -147,22 +195,39 @@ int lock_take(const char *dir, int wait_ms, int *ret, unsigned *drained,
     return 0;
 }
 
-void lock_write(int fd, const struct lock_entry *entries, size_t count)
+int lock_take(const char *dir, int wait_ms, int *ret, unsigned *drained,
+              char *why, size_t why_size)
 {
-    char text[16 * 1024];
-    size_t len;
+    char path[4096];
+    int fd, rc;
 
-    len = (size_t)snprintf(text, sizeof text, "%d %llu touchline\n",
-                           (int)getpid(), start_time(getpid()));
-    for (size_t i = 0; i < count; i++) {
-        if (entries[i].pid <= 0 || len + 128 > sizeof text)
-            continue;
-        len += (size_t)snprintf(text + len, sizeof text - len,
-                                "%d %llu %s\n", (int)entries[i].pid,
-                                start_time(entries[i].pid), entries[i].name);
-    }
-    if (pwrite(fd, text, len, 0) == (ssize_t)len)
-        (void)!ftruncate(fd, (off_t)len);
+    *drained = 0;
+    snprintf(path, sizeof path, "%s/touchline.lock", dir);
+    while ((rc = open_and_lock(path, wait_ms, &fd, drained, why, why_size)) ==
+               0 &&
+           !is_there(fd, path))
+        close(fd);
+    if (rc == 0)
+        *ret = fd;
+    return rc;
+}
+
+void lock_entry(struct buf *list, pid_t pid, unsigned long long began,
+                const char *kind)
+{
+    buf_addf(list, "%d %llu %s\n", (int)pid, began, kind);
+}
+
+void lock_write(int fd, const struct buf *list)
+{
+    struct buf text = BUF_INIT;
+
+    lock_entry(&text, getpid(), lock_start_time(getpid()), "touchline");
+    buf_add(&text, buf_slice(list));
+    if (!text.failed && !list->failed &&
+        pwrite(fd, text.ptr, text.len, 0) == (ssize_t)text.len)
+        (void)!ftruncate(fd, (off_t)text.len);
+    buf_fini(&text);
 }
 
 void lock_release(int fd, const char *dir)

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#include "base/base.h"
+#include "base/buf.h"
 
 /* On 0 *fd is the held lock. When children of a dead supervisor hold it, they
  * are told to drain and waited for, at most wait_ms, then killed; drained
@@ -20,12 +20,15 @@
 MUST_USE int lock_take(const char *dir, int wait_ms, int *fd,
                        unsigned *drained, char *why, size_t why_size);
 
-struct lock_entry {
-    const char *name;
-    pid_t pid;
-};
-/* Writes who lives: this process and the given ones. */
-void lock_write(int fd, const struct lock_entry *entries, size_t count);
+/* When a process began, in the kernel's ticks, so that a pid that is used again
+ * is not taken for the one before; 0: there is none. */
+unsigned long long lock_start_time(pid_t pid);
+
+/* One line of the list: "812 4711 http". */
+void lock_entry(struct buf *list, pid_t pid, unsigned long long began,
+                const char *kind);
+/* Writes who lives: this process and those of the list. */
+void lock_write(int fd, const struct buf *list);
 /* The last one out. */
 void lock_release(int fd, const char *dir);
 

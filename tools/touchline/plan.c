@@ -1,0 +1,261 @@
+#include "tools/touchline/plan.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+
+/* The path, --config FILE, --dir DIR, --instance N, and the ports that were
+ * claimed for each edge; the words of --set come on top. */
+enum { FIXED_ARGS = 1 + 2 + 2 + 2 + 2 * PLAN_KINDS + PLAN_MORE_ARGS };
+
+static const char *const kinds[PLAN_KINDS] = {"http", "tcp", "ws"};
+
+static const struct config_edge *edge_of(const struct plan *p, unsigned kind)
+{
+    return config_edge(p->cli->config, kinds[kind]);
+}
+
+static bool is_wanted(const struct config_edge *e)
+{
+    return e->listen.count && e->instances;
+}
+
+/* ---- members ----------------------------------------------------------- */
+
+void plan_add_arg(struct member *m, const char *arg)
+{
+    m->argv[m->argc++] = arg;
+}
+
+/* The binaries lie where this one lies. */
+static int find_binaries(struct plan *p)
+{
+    char self[PLAN_PATH_MAX], *slash;
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+
+    self[n < 0 ? 0 : n] = '\0';
+    slash = strrchr(self, '/');
+    if (!slash)
+        return ERR_IO;
+    *slash = '\0';
+    for (unsigned i = 0; i <= PLAN_KINDS; i++)
+        if ((size_t)snprintf(p->paths[i], PLAN_PATH_MAX, "%s/touchline-%s",
+                             self, i < PLAN_KINDS ? kinds[i] : "router") >=
+            PLAN_PATH_MAX)
+            return ERR_FULL;
+    return 0;
+}
+
+/* The next member. shares: sockets that it may be handed. */
+static int add_member(struct plan *p, unsigned kind, size_t number,
+                      size_t shares, struct member **ret)
+{
+    const struct cli *cli = p->cli;
+    struct member *m = &p->members[p->count++];
+
+    buf_init(&m->fd_names);
+    m->kind = kind < PLAN_KINDS ? kinds[kind] : "router";
+    snprintf(m->number, sizeof m->number, "%zu", number);
+    snprintf(m->name, sizeof m->name, "%s-%zu", m->kind, number + 1);
+    m->argv = calloc(FIXED_ARGS + 2 * cli->set_count + 1, sizeof *m->argv);
+    m->fds = calloc(shares + 1, sizeof *m->fds);
+    if (!m->argv || !m->fds)
+        return ERR_NOMEM;
+    plan_add_arg(m, p->paths[kind]);
+    if (cli->config_file) {
+        plan_add_arg(m, "--config");
+        plan_add_arg(m, cli->config_file);
+    }
+    plan_add_arg(m, "--dir");
+    plan_add_arg(m, cli->config->dir);
+    for (size_t i = 0; i < cli->set_count; i++) {
+        plan_add_arg(m, "--set");
+        plan_add_arg(m, cli->sets[i]);
+    }
+    *ret = m;
+    return 0;
+}
+
+/* ---- ports ------------------------------------------------------------- */
+
+static int claim_first(struct plan *p, const struct config_edge *e,
+                       struct listen_set *set, char *why, size_t size)
+{
+    size_t backlog = p->cli->config->limits.accept_backlog;
+    int rc = listen_open(set, &e->listen, false, backlog, why, size);
+
+    if (rc == 0 && e->admin.count)
+        rc = listen_open(set, &e->admin, true, backlog, why, size);
+    return rc;
+}
+
+/* A set for each worker of each instance of an edge. */
+static int claim(struct plan *p, unsigned kind, char *why, size_t size)
+{
+    const struct config_edge *e = edge_of(p, kind);
+    size_t backlog = p->cli->config->limits.accept_backlog;
+    struct listen_set *first = &p->sets[p->set_count];
+    int rc = claim_first(p, e, first, why, size);
+
+    p->set_count++;
+    for (size_t i = 1; rc == 0 && i < e->instances * e->workers; i++) {
+        rc = listen_again(&p->sets[p->set_count++], first, backlog);
+        if (rc < 0)
+            snprintf(why, size, "%s: no socket for worker %zu of %zu: %s",
+                     kinds[kind], i + 1, e->instances * e->workers,
+                     strerror(errno));
+    }
+    return rc;
+}
+
+static void hand_one(struct member *m, const struct listen_address *a)
+{
+    m->fds[m->fd_count++] = a->fd;
+    buf_addf(&m->fd_names, "%s%s", m->fd_count > 1 ? ":" : "",
+             a->admin ? "admin" : "main");
+}
+
+/* Every worker has a socket of its own on it: listen_again() opens no other.
+ * These stand in the same order in each set, behind one another. */
+static bool is_shared(const struct listen_address *a)
+{
+    return !a->admin && strncmp(a->text, "unix:", 5) != 0;
+}
+
+static const struct listen_address *nth_shared(const struct listen_set *set,
+                                               unsigned n)
+{
+    for (unsigned i = 0; i < set->count; i++)
+        if (is_shared(&set->at[i]) && n-- == 0)
+            return &set->at[i];
+    return NULL;
+}
+
+/* The sets of one instance, one for each worker, in the order in which
+ * listen_inherited() deals them out, the i-th to worker i modulo workers: an
+ * address after the other, each once for every worker. Behind them stands what
+ * there is only once: unix sockets, which all instances share, and for the
+ * first instance the admin listener. */
+static void hand_over(struct member *m, const struct listen_set *first,
+                      const struct listen_set *sets, size_t workers)
+{
+    const struct listen_address *a;
+
+    for (unsigned n = 0; nth_shared(sets, n); n++)
+        for (size_t w = 0; w < workers; w++)
+            if ((a = nth_shared(&sets[w], n)))
+                hand_one(m, a);
+    for (unsigned i = 0; i < first->count; i++)
+        if (!is_shared(&first->at[i]) && (!first->at[i].admin || sets == first))
+            hand_one(m, &first->at[i]);
+}
+
+static int add_edge(struct plan *p, unsigned kind, char *why, size_t size)
+{
+    const struct config_edge *e = edge_of(p, kind);
+    const struct listen_set *sets = &p->sets[p->set_count];
+    size_t shares = (e->workers + 1) * LISTEN_ADDRESSES;
+    int rc;
+
+    if (!is_wanted(e))
+        return 0;
+    rc = claim(p, kind, why, size);
+    for (size_t i = 0; rc == 0 && i < e->instances; i++) {
+        struct member *m;
+
+        rc = add_member(p, kind, i, shares, &m);
+        if (rc < 0)
+            break;
+        plan_add_arg(m, "--instance");
+        plan_add_arg(m, m->number);
+        hand_over(m, sets, sets + i * e->workers, e->workers);
+        rc = m->fd_names.failed ? ERR_NOMEM : 0;
+    }
+    return rc;
+}
+
+/* What was claimed for an edge, port 0 resolved: gateways tell clients of each
+ * other's ports. */
+static int note_listen(struct plan *p, unsigned kind,
+                       const struct listen_set *set)
+{
+    struct buf *b = &p->listens[kind];
+    const char *comma = "";
+
+    buf_addf(b, "%s.listen=", kinds[kind]);
+    for (unsigned i = 0; i < set->count; i++)
+        if (!set->at[i].admin) {
+            buf_addf(b, "%s%s", comma, set->at[i].text);
+            comma = ", ";
+        }
+    for (size_t i = 0; i < p->count; i++) {
+        plan_add_arg(&p->members[i], "--set");
+        plan_add_arg(&p->members[i], buf_text(b));
+    }
+    return b->failed ? ERR_NOMEM : 0;
+}
+
+/* ---- the whole --------------------------------------------------------- */
+
+static int make_room(struct plan *p)
+{
+    size_t members = 1, sets = 1;
+
+    for (unsigned i = 0; i < PLAN_KINDS; i++) {
+        const struct config_edge *e = edge_of(p, i);
+
+        buf_init(&p->listens[i]);
+        members += e->instances;
+        sets += e->instances * e->workers;
+    }
+    p->members = calloc(members, sizeof *p->members);
+    p->sets = calloc(sets, sizeof *p->sets);
+    return p->members && p->sets ? 0 : ERR_NOMEM;
+}
+
+int plan_make(struct plan *p, const struct cli *cli, char *why, size_t size)
+{
+    size_t first[PLAN_KINDS];
+    struct member *router;
+    int rc;
+
+    *p = (struct plan){.cli = cli};
+    why[0] = '\0';
+    rc = make_room(p);
+    if (rc == 0)
+        rc = find_binaries(p);
+    if (rc == 0)
+        rc = add_member(p, PLAN_KINDS, 0, 0, &router);
+    for (unsigned i = 0; rc == 0 && i < PLAN_KINDS; i++) {
+        first[i] = p->set_count;
+        rc = add_edge(p, i, why, size);
+    }
+    for (unsigned i = 0; rc == 0 && i < PLAN_KINDS; i++)
+        if (is_wanted(edge_of(p, i)))
+            rc = note_listen(p, i, &p->sets[first[i]]);
+    if (rc < 0 && !why[0])
+        snprintf(why, size, "%s", err_text(rc));
+    return rc;
+}
+
+void plan_fini(struct plan *p)
+{
+    for (size_t i = 0; i < p->set_count; i++) {
+        listen_remove(&p->sets[i]);
+        listen_close(&p->sets[i]);
+    }
+    for (size_t i = 0; i < p->count; i++) {
+        free(p->members[i].argv);
+        free(p->members[i].fds);
+        buf_fini(&p->members[i].fd_names);
+    }
+    for (unsigned i = 0; i < PLAN_KINDS; i++)
+        buf_fini(&p->listens[i]);
+    free(p->members);
+    free(p->sets);
+    *p = (struct plan){.cli = NULL};
+}

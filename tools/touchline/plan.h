@@ -1,0 +1,56 @@
+/* plan.h - what is to run: the router, the instances of every edge, the
+ * arguments of each, and the sockets it is handed.
+ *
+ * Every port is claimed while the plan is made. The supervisor keeps the
+ * listening sockets: while an instance is started again its connections wait
+ * in the kernel's queue instead of being refused.
+ * Threads: one. */
+#ifndef TOUCHLINE_TOOLS_PLAN_H
+#define TOUCHLINE_TOOLS_PLAN_H
+
+#include "proto/cli.h"
+#include "proto/listen.h"
+#include "tools/touchline/child.h"
+
+enum { PLAN_KINDS = 3, PLAN_PATH_MAX = 4096 };
+
+/* One process to be. */
+struct member {
+    struct child child;
+    const char *kind; /* "router", "http" */
+    char name[24];    /* "http-1": for people */
+    char number[12];  /* of the instance, as its command line says it */
+    const char **argv; /* ends with NULL; has room for what is added */
+    size_t argc;
+    int *fds; /* borrowed from the sets of the plan */
+    unsigned fd_count;
+    struct buf fd_names;
+    char url[160]; /* of its ready line */
+    unsigned long long began; /* start time of its pid, for the lock */
+};
+
+struct plan {
+    const struct cli *cli;
+    struct member *members; /* the router first */
+    size_t count;
+    struct listen_set *sets; /* one for each worker of each instance */
+    size_t set_count;
+    char paths[PLAN_KINDS + 1][PLAN_PATH_MAX]; /* of the binaries */
+    struct buf listens[PLAN_KINDS]; /* "tcp.listen=127.0.0.1:9999": claimed */
+};
+
+/* Claims the ports and says who runs with what; cli is borrowed for the plan's
+ * life. On an error *why says what is wrong ("127.0.0.1:8000 is in use by
+ * nginx (pid 812)") and plan_fini() is due as well. ERR_BUSY, ERR_BAD, ERR_IO,
+ * ERR_FULL, ERR_NOMEM. */
+MUST_USE int plan_make(struct plan *p, const struct cli *cli, char *why,
+                       size_t size);
+/* Closes the sockets and removes the files of those that have one. */
+void plan_fini(struct plan *p);
+
+/* Adds an argument, borrowed for the plan's life; there is room for
+ * PLAN_MORE_ARGS. */
+enum { PLAN_MORE_ARGS = 1 };
+void plan_add_arg(struct member *m, const char *arg);
+
+#endif
