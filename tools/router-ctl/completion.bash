@@ -1,112 +1,139 @@
 # Completion of router-ctl for bash: verbs, their options, files, and, when a
-# router can be reached, the names of channels and matches.
+# router can be reached, the names of channels, matches and teams.
+#
+# Names come from strangers: they must reach neither `compgen -W` nor `eval`,
+# which would run a command that is written in one, and they are quoted before
+# they are put on the line.
 
-_router_ctl_ask() { # VERB... : first column of its answer, without the title
-    local said=() i
-    for ((i = 1; i < COMP_CWORD; i++)); do
-        case ${COMP_WORDS[i]} in
-        --dir | --router | --config)
-            said+=("${COMP_WORDS[i]}" "${COMP_WORDS[i + 1]}") ;;
-        esac
-    done
-    timeout 2 router-ctl "${said[@]}" "$@" 2>/dev/null |
+# The first column of a verb's answer, without the title.
+_router_ctl_ask() { # VERB...
+    timeout 2 "$program" "${where[@]}" "$@" 2>/dev/null </dev/null |
         sed -n '2,$s/ .*//p'
 }
 
-_router_ctl_verb() { # the verb, and how many words follow it so far
-    local i
-    verb= place=0
-    for ((i = 1; i < COMP_CWORD; i++)); do
-        case ${COMP_WORDS[i]} in
-        --json | --help | --version | --check | --print-config) ;;
+# Takes the lines of standard input that go on from what is typed. bash puts
+# its word in their place, which begins behind the last : or = of ours.
+_router_ctl_offer() {
+    local line
+    while IFS= read -r line; do
+        [[ -n $line && $line == "$cur"* ]] || continue
+        line=${line:skip}
+        [ -n "$files" ] || printf -v line %q "$line"
+        COMPREPLY+=("$line")
+    done
+}
+
+_router_ctl_words() { # WORD...
+    printf '%s\n' "$@" | sort -u
+}
+
+# Takes the words in front of the cursor apart: the verb, how many arguments it
+# has got so far and the first of them, and where the router is said to be.
+_router_ctl_parse() {
+    local i=1 last=$((${#words[@]} - 1)) word
+    while ((i < last)); do
+        word=${words[i++]}
+        case $word in
+        --json | --help | --version | --check | --print-config | --) ;;
+        --dir=* | --router=* | --config=* | --set=*) where+=("$word") ;;
         --*=*) ;;
+        --dir | --router | --config | --set)
+            ((i < last)) && where+=("$word" "${words[i]}")
+            ((i++)) ;;
         --*) ((i++)) ;;
         *)
             if [ -z "$verb" ]; then
-                verb=${COMP_WORDS[i]}
+                verb=$word
             else
+                [ "$place" = 0 ] && first=$word
                 ((place++))
-                [ "$place" = 1 ] && first=${COMP_WORDS[i]}
             fi ;;
         esac
     done
 }
 
 _router_ctl_options() {
-    local all='--json --router --dir --config --set --help --version --check
-               --print-config'
+    local own=()
     case $verb in
-    publish | send) echo "$all --format --from --key --idempotency" ;;
-    subscribe | tail) echo "$all --since" ;;
-    history) echo "$all --last --since --before" ;;
-    match) echo "$all --date --team --period" ;;
-    replay) echo "$all --match --speed --date" ;;
-    *) echo "$all" ;;
+    publish | send) own=(--format --from --key --idempotency) ;;
+    subscribe | tail) own=(--since) ;;
+    history) own=(--last --since --before) ;;
+    match) own=(--date --team --period) ;;
+    replay) own=(--match --speed --date) ;;
     esac
+    _router_ctl_words --json --router --dir --config --set --help --version \
+        --check --print-config "${own[@]}"
 }
 
-_router_ctl_value() { # of an option: true when prev is one that takes a value
+# What may follow the option in prev; false: it takes no value.
+_router_ctl_values() {
     case $prev in
-    --dir) COMPREPLY=($(compgen -d -- "$cur")) ;;
-    --config) COMPREPLY=($(compgen -f -- "$cur")) ;;
-    --format) COMPREPLY=($(compgen -W 'text json bytes' -- "$cur")) ;;
-    --match) COMPREPLY=($(compgen -W 'all' -- "$cur")) ;;
-    --speed) COMPREPLY=($(compgen -W '1 60 600 max' -- "$cur")) ;;
-    --period) COMPREPLY=($(compgen -W 'not_started first halftime last
-        first_extra halftime_extra last_extra penalties ended postponed
-        abandoned' -- "$cur")) ;;
+    --dir) compgen -d -- "$cur" ;;
+    --config) compgen -f -- "$cur" ;;
+    --format) _router_ctl_words text json bytes ;;
+    --match) _router_ctl_words all ;;
+    --speed) _router_ctl_words 1 60 600 max ;;
+    --team) _router_ctl_ask match teams ;;
+    --period) _router_ctl_words not_started first halftime last first_extra \
+        halftime_extra last_extra penalties ended postponed abandoned ;;
     --router | --set | --from | --key | --idempotency | --since | --before | \
-        --last | --date | --team) ;;
+        --last | --date) ;;
     *) return 1 ;;
     esac
 }
 
 _router_ctl_match() {
-    local kinds='status start stop halftime_start halftime_stop extratime
-        penalties shot save goal corner goalkick offside foul penalty freekick
-        card substitution throwin retract'
-    case $place in
-    0) COMPREPLY=($(compgen -W 'list teams new event show cancel' -- "$cur")) ;;
-    1) case $first in
-       event | show | cancel)
-           COMPREPLY=($(compgen -W "$(_router_ctl_ask match list)" \
-               -- "$cur")) ;;
-       new) COMPREPLY=($(compgen -W "$(_router_ctl_ask match teams)" \
-               -- "$cur")) ;;
-       esac ;;
-    2) case $first in
-       event) COMPREPLY=($(compgen -W "$kinds" -- "$cur")) ;;
-       new) COMPREPLY=($(compgen -W "$(_router_ctl_ask match teams)" \
-               -- "$cur")) ;;
-       esac ;;
+    case $place:$first in
+    0:*) _router_ctl_words list teams new event show cancel ;;
+    1:event | 1:show | 1:cancel) _router_ctl_ask match list ;;
+    1:new | 2:new | 1:teams) _router_ctl_ask match teams ;;
+    2:event) _router_ctl_words status start stop halftime_start \
+        halftime_stop extratime penalties shot save goal corner goalkick \
+        offside foul penalty freekick card substitution throwin retract ;;
+    esac
+}
+
+_router_ctl_arguments() {
+    case $verb:$place in
+    :0 | help:0) _router_ctl_words publish send subscribe tail history \
+        presence who channels conns kick gateways status stats match replay \
+        backup help ;;
+    publish:0 | send:0 | history:0 | presence:0 | who:0 | conns:0 | kick:0 | \
+        subscribe:* | tail:*) _router_ctl_ask channels ;;
+    match:*) _router_ctl_match ;;
+    replay:0 | backup:0) compgen -f -- "$cur" ;;
     esac
 }
 
 _router_ctl() {
-    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-    local verb place first
-    local verbs='publish send subscribe tail history presence who channels
-        conns kick gateways status stats match replay backup help'
+    local words cur prev skip=0 verb= place=0 first= where=() values files=
+    local program=${COMP_WORDS[0]} tail=${COMP_WORDS[COMP_CWORD]}
     COMPREPLY=()
-    _router_ctl_value && return
-    _router_ctl_verb
+    # Split at blanks alone; the x keeps an empty last word.
+    read -a words <<< "${COMP_LINE:0:COMP_POINT}x"
+    cur=${words[-1]%x}
+    prev=${words[-2]}
     case $cur in
-    -*)
-        COMPREPLY=($(compgen -W "$(_router_ctl_options)" -- "$cur"))
-        return ;;
+    --*=*)
+        prev=${cur%%=*}
+        cur=${cur#*=} ;;
     esac
-    case $verb in
-    '' | help) [ "$place" = 0 ] &&
-        COMPREPLY=($(compgen -W "$verbs" -- "$cur")) ;;
-    publish | send | history | presence | who | conns | kick)
-        [ "$place" = 0 ] &&
-            COMPREPLY=($(compgen -W "$(_router_ctl_ask channels)" \
-                -- "$cur")) ;;
-    subscribe | tail)
-        COMPREPLY=($(compgen -W "$(_router_ctl_ask channels)" -- "$cur")) ;;
-    match) _router_ctl_match ;;
-    replay | backup)
-        [ "$place" = 0 ] && COMPREPLY=($(compgen -f -- "$cur")) ;;
+    case $tail in
+    : | =) skip=${#cur} ;;
+    *) [[ $cur == *"$tail" ]] && skip=$((${#cur} - ${#tail})) ;;
     esac
+    _router_ctl_parse
+    case $prev:$verb:$place in
+    --dir:* | --config:* | *:replay:0 | *:backup:0)
+        files=yes
+        compopt -o filenames ;; # readline quotes these
+    esac
+    if values=$(_router_ctl_values); then
+        _router_ctl_offer <<< "$values"
+    elif [[ $cur == -* ]]; then
+        _router_ctl_offer < <(_router_ctl_options)
+    else
+        _router_ctl_offer < <(_router_ctl_arguments)
+    fi
 }
-complete -o filenames -F _router_ctl router-ctl
+complete -F _router_ctl router-ctl
