@@ -24,6 +24,8 @@ clang|clang
 python3|python3
 curl|curl
 telnet|telnet
+ip|iproute2
+groff|groff-base
 node|nodejs
 chromium|chromium
 chromedriver|chromium-driver
@@ -62,7 +64,7 @@ else
     echo "    $line" >&2
     exit 1
 fi
-echo "$run $line" >&2
+echo "${run:+$run }$line" >&2
 $run $line || { $run apt-get update && $run $line; } || {
     echo "that did not work; by hand, as root:" >&2
     echo "    $line" >&2

@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import tempfile
 
-from world import BIN, DEADLINE, ROOT, Lines, World, check, equal, eventually
+from world import BIN, DEADLINE, ROOT, Lines, World, check, equal, eventually, unshare
 
 SAMPLE = os.path.join(ROOT, "tools/samples/worldcup-2022-final.json")
 MATCH = "elp-tig-2011-09-13"
@@ -242,7 +242,8 @@ def test_a_match_from_its_teams_to_its_end():
         refuses(w, REFUSED, "match.exists", "match", "new", "elp", "tig", "2011-09-13")
         refuses(w, REFUSED, "match.rule", "match", "event", MATCH, "goal", "team=tig")
         w.ctl("match", "event", MATCH, "start")
-        w.ctl("match", "event", MATCH, "goal", "team=tig", "player=7", "minute=23")
+        goal, = as_json(w, "match", "event", MATCH, "goal", "team=tig", "player=7", "minute=23")
+        equal((goal["channel"], goal["offset"], goal["reached"]), ("match/" + MATCH, 3, 0))
         w.ctl("match", "event", MATCH, "card", '{"team":"elp","player":[5,"Desabato"],'
                                                '"card":"red"}')
         refuses(w, REFUSED, "match.rule", "match", "event", MATCH, "shot", "team=xyz")
@@ -335,6 +336,22 @@ def test_the_router_is_found_in_each_of_its_places():
                                ((), "/", {"TOUCHLINE_ROUTER": url})):
             code, out, err = ctl("status", *args, cwd=cwd, env=env)
             check(code == DONE and out.startswith("OK"), f"{args} {cwd} {env}: {out}{err}")
+
+
+def test_the_router_of_the_machine_is_found_in_run_touchline():
+    alone = unshare("--mount")
+    if not alone:
+        print("     skipped: this machine lets nobody have a /run of his own")
+        return
+    with World() as w:
+        p = subprocess.run(
+            [*alone, "sh", "-ec",
+             "mount -t tmpfs none /run; mkdir /run/touchline; "
+             'mount --bind "$1" /run/touchline; cd /; exec "$2" status',
+             "sh", w.dir, os.path.join(BIN, "router-ctl")],
+            capture_output=True, timeout=DEADLINE,
+            env={k: v for k, v in os.environ.items() if k != "TOUCHLINE_ROUTER"})
+        check(p.returncode == DONE and p.stdout.startswith(b"OK"), f"{p.stdout} {p.stderr}")
 
 
 def test_wrong_usage_is_exit_2_and_says_how():

@@ -10,7 +10,7 @@ import stat
 import subprocess
 import time
 
-from world import BIN, DEADLINE, EDGES, Http, Lines, World, check, equal, eventually
+from world import BIN, DEADLINE, EDGES, Http, Lines, World, check, equal, eventually, unshare
 
 BINARIES = ("touchline", "touchline-router", "touchline-http", "touchline-tcp",
             "touchline-ws", "router-ctl")
@@ -464,23 +464,17 @@ def test_the_path_of_its_directory_may_be_long():
             equal(sockets_under(base), [])
 
 
-def in_a_net_of_its_own(w):
-    """touchline's arguments, where there is no IPv6."""
-    return ["unshare", "--net", "sh", "-c",
-            "ip link set lo up && echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6 && "
-            'exec "$@"', "sh", *w.args("touchline")]
-
-
 def test_without_ipv6_the_default_addresses_do():
-    if os.geteuid() != 0 or subprocess.call(["unshare", "--net", "ip", "link"],
-                                            stdout=subprocess.DEVNULL,
-                                            stderr=subprocess.DEVNULL) != 0:
-        print("     skipped: only root may make a net")
+    alone = unshare("--net")
+    if not alone:
+        print("     skipped: this machine lets nobody have a net of his own")
         return
     with World(start=False) as w:
         w.sets = []
-        p = subprocess.Popen(in_a_net_of_its_own(w), stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE)
+        p = subprocess.Popen(
+            [*alone, "sh", "-ec", "ip link set lo up; "
+             'echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; exec "$@"',
+             "sh", *w.args("touchline")], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
             out = Lines(p.stdout, lambda n: os.read(p.stdout.fileno(), n))
             ready = {out.line().split()[1] for _ in range(4)}

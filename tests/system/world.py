@@ -61,6 +61,15 @@ def readable(fd, seconds):
     return bool(poll.poll(max(0, seconds) * 1000))
 
 
+def unshare(what):
+    """Words in front of a command that give it a space of its own, `--net` or
+    `--mount`, in which it is root; None: this machine lets nobody."""
+    for words in (["unshare", what], ["unshare", "--map-root-user", what]):
+        if subprocess.call([*words, "true"], stderr=subprocess.DEVNULL) == 0:
+            return words
+    return None
+
+
 class Lines:
     """Lines of a socket or pipe, read with a deadline."""
 

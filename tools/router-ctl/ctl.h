@@ -95,6 +95,8 @@ struct ctl_taken { /* a publication's fate */
     struct buf id, code, text, body; /* ctl_taken_fini() */
 };
 void ctl_taken_fini(struct ctl_taken *t);
+/* What POST /v1/publish answers, in one line. */
+void ctl_taken_json(struct buf *b, const struct ctl_taken *t);
 /* EXIT_DONE, also for a duplicate; else it has been said why. */
 int ctl_publish(struct ctl *c, const struct frame_publish *f,
                 struct ctl_taken *ret);

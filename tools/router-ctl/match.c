@@ -266,10 +266,7 @@ static int print_event(struct ctl *c, const struct ctl_taken *t)
     int code;
 
     if (c->show.json)
-        buf_addf(&out, "{\"epoch\":\"%s\",\"seq\":%llu,\"offset\":%llu,"
-                 "\"reached\":%u}\n", t->epoch.text,
-                 (unsigned long long)t->seq, (unsigned long long)t->offset,
-                 t->reached);
+        ctl_taken_json(&out, t);
     else
         buf_addf(&out, "event #%llu reached %u\n",
                  (unsigned long long)t->offset, t->reached);

@@ -74,26 +74,30 @@ static int check_options(const struct ctl *c)
     return EXIT_DONE;
 }
 
-static void put_taken(struct buf *b, const struct ctl *c,
-                      const struct ctl_taken *t)
+void ctl_taken_json(struct buf *b, const struct ctl_taken *t)
 {
-    bool again = t->status == PUBLISHED_DUPLICATE;
-    char cursor[CURSOR_TEXT_MAX];
-    size_t len = position_format(cursor, &t->epoch, t->seq);
-
-    if (!c->show.json) {
-        show_text(b, buf_slice(&t->id));
-        buf_addf(b, " #%llu %.*s reached %u%s\n",
-                 (unsigned long long)t->offset, (int)len, cursor, t->reached,
-                 again ? ", stored before" : "");
-        return;
-    }
     buf_add_str(b, "{\"channel\":");
     json_put_string(b, buf_slice(&t->id));
     buf_addf(b, ",\"epoch\":\"%s\",\"seq\":%llu,\"offset\":%llu,"
              "\"reached\":%u%s}\n", t->epoch.text, (unsigned long long)t->seq,
              (unsigned long long)t->offset, t->reached,
-             again ? ",\"duplicate\":true" : "");
+             t->status == PUBLISHED_DUPLICATE ? ",\"duplicate\":true" : "");
+}
+
+static void put_taken(struct buf *b, const struct ctl *c,
+                      const struct ctl_taken *t)
+{
+    char cursor[CURSOR_TEXT_MAX];
+    size_t len = position_format(cursor, &t->epoch, t->seq);
+
+    if (c->show.json) {
+        ctl_taken_json(b, t);
+        return;
+    }
+    show_text(b, buf_slice(&t->id));
+    buf_addf(b, " #%llu %.*s reached %u%s\n", (unsigned long long)t->offset,
+             (int)len, cursor, t->reached,
+             t->status == PUBLISHED_DUPLICATE ? ", stored before" : "");
 }
 
 static int send_it(struct ctl *c, struct frame_publish *f)
