@@ -113,12 +113,17 @@ static void set_number(const char *name, long value)
     setenv(name, text, 1);
 }
 
-/* In the new process: becomes the binary, or ends. */
-static void become(const struct child_spec *s, int out)
+/* In the new process: becomes the binary, or ends. It waits for the word that
+ * it is on the list, so that none whom nobody can find outlives us. */
+static void become(const struct child_spec *s, int out, const int go[2])
 {
     sigset_t none;
     int lock;
+    char word;
 
+    close(go[1]);
+    if (read(go[0], &word, 1) != 1)
+        _exit(EXEC_FAILED);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
@@ -147,36 +152,57 @@ static void start_later(struct child *c)
     loop_timer_set(&c->again, MIN(wait, AGAIN_MOST));
 }
 
+/* Two pipes, or none. */
+static bool open_pipes(int out[2], int go[2])
+{
+    if (pipe2(out, O_CLOEXEC) < 0)
+        return false;
+    if (pipe2(go, O_CLOEXEC) == 0)
+        return true;
+    close(out[0]);
+    close(out[1]);
+    return false;
+}
+
+static void watch_output(struct child *c, int out)
+{
+    c->out = out;
+    (void)fcntl(out, F_SETFL, O_NONBLOCK);
+    if (loop_fd_start(&c->watch, c->loop, out, LOOP_READ, on_output, c) < 0)
+        log_error("child.watch", "name=\"%s\"", c->spec.name);
+}
+
 void child_start(struct child *c)
 {
-    int ends[2];
+    int out[2], go[2];
 
     if (c->stopping || c->pid)
         return;
     c->ready = false;
     c->starts++;
-    if (pipe2(ends, O_CLOEXEC) < 0) {
+    if (!open_pipes(out, go)) {
         log_error("child.pipe", "name=\"%s\" error=\"%s\"", c->spec.name,
                   strerror(errno));
         start_later(c);
         return;
     }
-    (void)fcntl(ends[0], F_SETFL, O_NONBLOCK);
     c->pid = fork();
     if (c->pid == 0)
-        become(&c->spec, ends[1]);
-    close(ends[1]);
+        become(&c->spec, out[1], go);
+    close(out[1]);
+    close(go[0]);
     if (c->pid < 0) {
         c->pid = 0;
-        close(ends[0]);
+        close(out[0]);
         start_later(c);
-        return;
+    } else {
+        watch_output(c, out[0]);
+        log_info("child.start", "name=\"%s\" pid=%d", c->spec.name,
+                 (int)c->pid);
+        c->ops->started(c->ctx, c);
+        (void)!write(go[1], "", 1);
     }
-    c->out = ends[0];
-    if (loop_fd_start(&c->watch, c->loop, c->out, LOOP_READ, on_output, c) < 0)
-        log_error("child.watch", "name=\"%s\"", c->spec.name);
-    log_info("child.start", "name=\"%s\" pid=%d", c->spec.name, (int)c->pid);
-    c->ops->started(c->ctx, c);
+    close(go[1]);
 }
 
 /* ---- ending ------------------------------------------------------------ */

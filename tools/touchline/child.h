@@ -18,7 +18,8 @@ enum { CHILD_STARTS_MAX = 5 };
 struct child;
 
 struct child_ops {
-    void (*started)(void *ctx, struct child *c); /* c->pid is new */
+    /* c->pid is new; it runs when this returns. */
+    void (*started)(void *ctx, struct child *c);
     /* A line of its standard output, without the line feed. */
     void (*line)(void *ctx, struct child *c, struct slice line);
     void (*ready)(void *ctx, struct child *c, struct slice line);
