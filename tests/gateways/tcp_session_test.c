@@ -771,7 +771,7 @@ TEST(who_is_kicked_is_told_that_an_operator_did_it)
     fake_set_seq(f, 7);
     fake_forget_out(c);
     tcp_edge.kicked(c);
-    expect_out("NOTICE closing - e1-7 text=an operator closed this "
+    expect_out("NOTICE closing - e1-7 why=an operator closed this "
                "connection\r\n");
     fake_turn(f);
     EXPECT(fake_is_closed(c));
