@@ -161,8 +161,8 @@ static void job_submit(struct writer *w, struct job *j)
 {
     pthread_mutex_lock(&w->lock);
     list_add_tail(&w->jobs, &j->node);
-    pthread_cond_signal(&w->wake);
     pthread_mutex_unlock(&w->lock);
+    pthread_cond_signal(&w->wake);
 }
 
 /* Runs on the loop: asks, and sends the answer back. */
@@ -562,8 +562,8 @@ void writer_free(struct writer *w)
     w->closing = true;
     pthread_mutex_lock(&w->lock);
     w->stop = true;
-    pthread_cond_signal(&w->wake);
     pthread_mutex_unlock(&w->lock);
+    pthread_cond_signal(&w->wake);
     pthread_join(w->thread, NULL);
     on_done(w);
     take_all(&w->jobs, &jobs);
@@ -592,8 +592,8 @@ int writer_submit(struct writer *w, struct batch *b)
     atomic_store(&w->hurry, true);
     pthread_mutex_lock(&w->lock);
     w->batch = b;
-    pthread_cond_signal(&w->wake);
     pthread_mutex_unlock(&w->lock);
+    pthread_cond_signal(&w->wake); /* who wakes finds the lock free */
     return 0;
 }
 
