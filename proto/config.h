@@ -71,6 +71,7 @@ struct config {
     struct {
         char *file; /* for config_path() */
         size_t readers;
+        size_t ballast;
     } store;
     struct {
         int level;  /* enum log_level */

@@ -70,6 +70,7 @@ static int open_store(const struct process *p, struct history **ret)
         .policy_arg = p->cli.config,
         .check_ms = CHECK_MS,
         .busy_ms = LOCK_MS,
+        .ballast = p->cli.config->store.ballast,
     };
     int rc = history_open(ret, &opt, &report);
 

@@ -235,13 +235,22 @@ static void fail_batch(struct history *h, struct counters *c,
         h->last_seq = last_seq;
 }
 
+static bool has_stored(const struct batch *b)
+{
+    for (size_t i = 0; i < b->count; i++)
+        if (b->entries[i].stored)
+            return true;
+    return false;
+}
+
 void append_batch(struct history *h, struct counters *c, struct batch *b)
 {
     uint64_t last_seq;
 
     for (size_t i = 0; i < b->count; i++)
         clear_results(&b->entries[i]);
-    b->rc = h->conn ? 0 : history_reopen(h);
+    b->rc = h->only_trim && has_stored(b) ? ERR_FULL
+            : h->conn ? 0 : history_reopen(h);
     last_seq = h->last_seq = MAX(h->last_seq, h->last_stored);
     if (b->rc == 0)
         b->rc = transaction(h, c, b);

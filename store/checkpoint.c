@@ -68,6 +68,12 @@ static void cut(struct checkpoint *c, struct history *h, int64_t now_ns)
     }
 }
 
+void checkpoint_cut(struct checkpoint *c, struct history *h)
+{
+    if (h->conn)
+        cut(c, h, db_work_ns());
+}
+
 static unsigned longest(const struct history *h)
 {
     return h->opt.wal_size ? (unsigned)(h->opt.wal_size / 4096) : PAGES_CUT;

@@ -17,6 +17,9 @@ struct checkpoint {
  * keep SQLite from beginning it anew by itself. */
 void checkpoint_run(struct checkpoint *c, struct history *h, bool idle);
 
+/* Cuts the WAL whatever its length: the disk gets its room back. */
+void checkpoint_cut(struct checkpoint *c, struct history *h);
+
 /* The disk is full: what is copied back leaves room in the WAL, whose blocks
  * are used again. At most once a second, as it may be in vain. */
 void checkpoint_for_room(struct checkpoint *c, struct history *h);

@@ -77,6 +77,8 @@ struct history {
     uint64_t last_stored;       /* last one committed */
     bool full_sync;             /* the connection's setting now */
     bool impatient;             /* somebody held the lock the last time */
+    bool only_trim;             /* the disk is full: what room there is, is
+                                   for trimming, and nothing is stored */
     unsigned wal_pages;         /* in the WAL after the last commit */
     struct ids ids;
 };

@@ -76,6 +76,7 @@ struct history_options {
     int busy_ms;            /* longest wait for a foreign lock */
     uint64_t max_size;      /* bytes the file may grow to; 0: the disk's end */
     uint64_t wal_size;      /* bytes of a WAL that is cut; 0: 64 MB */
+    uint64_t ballast;       /* bytes kept for trimming on a full disk; or 0 */
     /* Names the running boot (NUL-ended, at most 63 bytes); NULL: the
      * kernel's boot_id. When it returns an error every start is a new boot. */
     int (*boot_id)(char out[64]);

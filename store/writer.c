@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "store/append.h"
+#include "store/ballast.h"
 #include "store/backup.h"
 #include "store/checkpoint.h"
 #include "store/present.h"
@@ -76,9 +77,11 @@ struct writer {
     /* The writer thread's; numbers: see append.h. */
     struct history *h;
     struct checkpoint cp;
+    struct ballast ballast;
     struct backup *backup;
     struct job *backup_job;
     int64_t next_ns;    /* when cleaning up is next; INT64_MAX: not needed */
+    int64_t retry_ns;   /* it failed: not before */
     int64_t overdue_ns; /* then a batch does not put it off any more */
 };
 
@@ -231,9 +234,9 @@ static void run_batch(struct writer *w, struct batch *b)
     if (failed == ERR_FULL)
         checkpoint_for_room(&w->cp, w->h);
     checkpoint_run(&w->cp, w->h, false);
-    w->next_ns = now_ns + QUIET_NS;
+    w->next_ns = MAX(now_ns + QUIET_NS, w->retry_ns);
     if (w->overdue_ns == INT64_MAX)
-        w->overdue_ns = now_ns + OVERDUE_NS;
+        w->overdue_ns = MAX(now_ns + OVERDUE_NS, w->retry_ns);
 }
 
 /* --- writer thread: jobs --- */
@@ -330,6 +333,33 @@ static bool loop_lags(struct writer *w)
     return lags;
 }
 
+/* Trimming found no room: it gets what was kept for it, and alone. */
+static bool give_room(struct writer *w)
+{
+    checkpoint_for_room(&w->cp, w->h);
+    if (!ballast_release(&w->ballast))
+        return false;
+    w->h->only_trim = true;
+    log_warn("store.ballast", "action=released reason=trim");
+    return true;
+}
+
+/* Trimming is through, or cannot go on: everybody may store again. True: the
+ * ballast is not whole yet, go on soon. */
+static bool keep_room(struct writer *w)
+{
+    int rc;
+
+    if (w->h->only_trim)
+        checkpoint_cut(&w->cp, w->h);
+    rc = ballast_step(&w->ballast);
+    if (w->h->only_trim && rc <= 0) {
+        w->h->only_trim = false;
+        log_info("store.ballast", "action=store_again whole=%d", rc == 0);
+    }
+    return rc > 0;
+}
+
 /* One step; sets when the next one is due. */
 static void clean_up(struct writer *w, const atomic_bool *hurry)
 {
@@ -348,11 +378,14 @@ static void clean_up(struct writer *w, const atomic_bool *hurry)
                       : trim_step(w->h, hurry, &on, &next_ms);
     if (rc > 0)
         return;
-    if (rc == ERR_FULL)
-        checkpoint_for_room(&w->cp, w->h);
+    if (rc == ERR_FULL && give_room(w))
+        return;
+    if (rc != ERR_AGAIN && keep_room(w))
+        return;
     if (rc < 0 && rc != ERR_AGAIN)
         log_warn("store.trim", "error=%s action=retry", err_name(rc));
-    w->next_ns = rc == 0 ? wait_ns(w, next_ms) : db_work_ns() + RETRY_NS;
+    w->retry_ns = rc == 0 ? 0 : db_work_ns() + RETRY_NS;
+    w->next_ns = rc == 0 ? wait_ns(w, next_ms) : w->retry_ns;
     w->overdue_ns = INT64_MAX;
     checkpoint_run(&w->cp, w->h, true);
 }
@@ -538,6 +571,7 @@ int writer_new(struct writer **ret, struct history *h, struct loop *loop,
     w->last_seq = h->last_seq;
     memcpy(w->epoch, h->epoch, EPOCH_SIZE);
     w->overdue_ns = INT64_MAX;
+    ballast_init(&w->ballast, history_path(h), h->opt.ballast);
     rc = loop_wake_start(&w->done, loop, on_done, w);
     if (rc < 0)
         goto fail;

@@ -116,6 +116,39 @@ def test_on_a_full_disk_reading_and_volatile_publishing_go_on():
     w.close()
 
 
+BRIEF = """
+[namespace brief/]
+history_age = 4s
+"""
+
+
+def test_a_full_disk_is_trimmed_out_of_the_ballast_and_recovers_alone():
+    if not may_mount():
+        print("     skipped: only root may mount a small disk")
+        return
+    w = World(start=False, config=BRIEF, sets=["store.ballast=10M"])
+    with small_disk(w, "32m"):
+        w.start()
+        ballast = os.path.join(w.dir, "touchline.db-ballast")
+        w.publish("brief/a", "first")
+        eventually(lambda: os.path.exists(ballast) and os.path.getsize(ballast) == 10 << 20,
+                   "the ballast")
+        fill(w, 6 << 20)
+        with w.client() as c:
+            for size in (60000, 100):  # until nothing at all fits
+                status = 201
+                while status == 201:
+                    answer = c.ask("POST", "/v1/publish/brief/a", "b" * size).answer()
+                    status = answer.status
+        equal((answer.status, answer.code()), (503, "store.full"))
+        # Nobody makes room: what is too old goes, and its place is used again.
+        eventually(lambda: w.publish("brief/a", "again").status == 201, "stored again")
+        eventually(lambda: os.path.exists(ballast) and os.path.getsize(ballast) == 10 << 20,
+                   "the ballast again")
+        check("store.ballast" in w.log_tail(1 << 20), "said so")
+    w.close()
+
+
 def limit_files(pid, size):
     subprocess.check_call(["prlimit", f"--pid={pid}",
                            f"--fsize={'unlimited' if size < 0 else size}:"])
