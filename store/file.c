@@ -51,14 +51,13 @@ int file_sync_name(const char *path)
     return sync_path(folder, O_RDONLY | O_DIRECTORY);
 }
 
-int file_sync_folder_name(const char *path)
+void file_sync_folder_name(const char *path)
 {
     char folder[FILE_NAME_SIZE], above[FILE_NAME_SIZE];
-    int rc = file_name(folder, path, "");
 
-    if (rc < 0)
-        return rc;
+    if (file_name(folder, path, "") < 0)
+        return;
     cut_to_folder(folder);
-    rc = file_name(above, folder, "/..");
-    return rc < 0 ? rc : sync_path(above, O_RDONLY | O_DIRECTORY);
+    if (file_name(above, folder, "/..") == 0)
+        (void)sync_path(above, O_RDONLY | O_DIRECTORY);
 }

@@ -18,7 +18,8 @@ MUST_USE int file_sync(const char *path);
 /* Syncs the folder that holds path: then its name is on the disk. */
 MUST_USE int file_sync_name(const char *path);
 
-/* Likewise the folder's own name: of one that was made for this file. */
-MUST_USE int file_sync_folder_name(const char *path);
+/* Likewise the folder's own name, of one that was made for this file; as well
+ * as it goes: the folder above may be closed to us. */
+void file_sync_folder_name(const char *path);
 
 #endif

@@ -370,7 +370,7 @@ static uint64_t first_mark(const struct history *h, const struct found *f)
 {
     uint64_t mark = f->meta == ERR_NOT_FOUND ? 0 : h->meta.mark;
 
-    if (f->meta == 0 && h->guard.found)
+    if (f->meta != ERR_NOT_FOUND && h->guard.found)
         mark = MAX(mark, h->guard.mark);
     if (mark > MARK_MAX)
         mark = 0;
@@ -433,13 +433,6 @@ static int start_life(struct history *h, struct history_report *report)
     return rc;
 }
 
-/* The folder above may be closed to us; then whoever made ours saw to it. */
-static int sync_names(const struct history *h)
-{
-    (void)!file_sync_folder_name(h->opt.path);
-    return file_sync_name(h->opt.path);
-}
-
 static int start(struct history *h, struct history_report *report)
 {
     int rc = history_begin(h, true);
@@ -454,8 +447,9 @@ static int start(struct history *h, struct history_report *report)
     if (rc == 0)
         rc = guard_write(&h->guard, h->meta.life, h->meta.life,
                          h->meta.mark);
+    /* SQLite has synced the names in the folder, but not the folder's. */
     if (rc == 0 && report->why == EPOCH_NEW)
-        rc = sync_names(h);
+        file_sync_folder_name(h->opt.path);
     return rc < 0 ? say(report, rc, err_text(rc)) : 0;
 }
 

@@ -63,8 +63,9 @@ void ids_commit(struct history *h);        /* after it */
 void ids_rollback(struct history *h);
 
 /* Reads every row: checksums, policies that changed since the last start. Rows
- * that are damaged are rebuilt from the log and counted. *last_seq is the
- * highest found. In a transaction. */
+ * that are damaged are rebuilt from the log, an index that does not name the
+ * same ids is made again, and both are counted. *last_seq is the highest
+ * found. In a transaction. */
 MUST_USE int ids_check(struct history *h, uint64_t *last_seq,
                        uint64_t *damaged);
 
