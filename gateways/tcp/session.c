@@ -44,7 +44,6 @@ struct session *session_get(struct conn *c)
         return NULL;
     }
     list_init(&s->answers);
-    s->next_ref = 1;
     t->session = s;
     return s;
 }
@@ -77,13 +76,6 @@ struct slice session_name(struct conn *c)
     const struct session *s = tcp_of(c)->session;
 
     return s ? slice_make(s->name, s->name_len) : slice_make(NULL, 0);
-}
-
-static uint32_t take_ref(struct session *s)
-{
-    if (s->next_ref == 0)
-        s->next_ref = 1;
-    return s->next_ref++;
 }
 
 /* ---- answers ----------------------------------------------------------- */
@@ -125,7 +117,7 @@ uint32_t session_publication(struct conn *c, const struct verb *v)
     if (!a)
         return 0;
     a->verb = v;
-    a->ref = take_ref(s);
+    a->ref = tcp_ref(c);
     list_add_tail(&s->answers, &a->node);
     s->unanswered++;
     return a->ref;
@@ -217,7 +209,7 @@ uint32_t session_begin(struct conn *c, const struct verb *v,
     s->rows = 0;
     s->unknown = false;
     s->added = conn_channels(c) > 0;
-    s->busy_ref = take_ref(s);
+    s->busy_ref = tcp_ref(c);
     return s->busy_ref;
 }
 

@@ -28,7 +28,6 @@ struct watch {
 struct session {
     struct list_node answers; /* to publications, in the order sent */
     uint32_t unanswered;
-    uint32_t next_ref;
     const struct verb *busy; /* the verb under way; no line is taken */
     uint32_t busy_ref;
     uint32_t rows;           /* lines of its list so far */
@@ -52,6 +51,9 @@ struct tcp {
 };
 
 struct tcp *tcp_of(struct conn *c);
+/* What to ask with. An answer may come after its session was forgotten, so no
+ * other question of the worker has the same one. */
+uint32_t tcp_ref(struct conn *c);
 /* NULL: no memory, and the connection has been told and closes. */
 struct session *session_get(struct conn *c);
 void session_free(struct conn *c);

@@ -16,6 +16,7 @@ enum { FORM_LINE, FORM_REPLAY, FORM_FRAME };
 
 /* One per worker. */
 struct tcp_worker {
+    uint32_t last_ref;
     char busy[80];
     struct buf scratch;
 };
@@ -37,6 +38,15 @@ static void tcp_stop(struct gateway *g)
     if (w)
         buf_fini(&w->scratch);
     free(w);
+}
+
+uint32_t tcp_ref(struct conn *c)
+{
+    struct tcp_worker *w = gateway_edge_state(conn_gateway(c));
+
+    if (++w->last_ref == 0)
+        w->last_ref = 1;
+    return w->last_ref;
 }
 
 /* ---- a client comes, speaks, goes -------------------------------------- */

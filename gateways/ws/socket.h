@@ -63,7 +63,6 @@ extern const struct ws_kind ws_commands, ws_raw;
 struct ws_work {
     struct list_node replies; /* ws_commands: those that are due */
     uint32_t unanswered;     /* asks and publications */
-    uint32_t next_ref;
     bool exclusive;          /* a page is under way: read no more meanwhile */
     uint64_t last_seq;       /* of its newest publication that it will get */
     struct upgrade *upgrade; /* until 101 */
@@ -96,8 +95,9 @@ void ws_become(struct conn *c, enum ws_state next);
 struct buf *ws_text_begin(struct conn *c);
 void ws_text_end(struct conn *c);
 
-/* Something is asked of the router, under this ref; 0: no memory. Then
- * ws_answered() follows once, also when it was refused at once. */
+/* Something is asked of the router, under this ref, which no other question
+ * of the worker has; 0: no memory. Then ws_answered() follows once, also when
+ * it was refused at once. */
 uint32_t ws_ref(struct conn *c);
 void ws_answered(struct conn *c);
 /* Ends when that was waited for; stops or restarts input; gives back memory

@@ -17,6 +17,7 @@ enum {
 
 /* One per worker. */
 struct ws_worker {
+    uint32_t last_ref;
     struct wsreader *spare; /* for whoever begins a message next */
     struct buf text, payload, busy;
 };
@@ -94,7 +95,6 @@ struct ws_work *ws_work(struct conn *c)
         return NULL;
     }
     list_init(&s->work->replies);
-    s->work->next_ref = 1;
     return s->work;
 }
 
@@ -193,13 +193,14 @@ void ws_settle(struct conn *c)
 uint32_t ws_ref(struct conn *c)
 {
     struct ws_work *w = ws_work(c);
+    struct ws_worker *k = worker_of(c);
 
     if (!w)
         return 0;
-    if (w->next_ref == 0)
-        w->next_ref = 1;
     w->unanswered++;
-    return w->next_ref++;
+    if (++k->last_ref == 0)
+        k->last_ref = 1;
+    return k->last_ref;
 }
 
 void ws_answered(struct conn *c)

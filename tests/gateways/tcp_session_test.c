@@ -444,6 +444,25 @@ TEST(a_subscription_that_cannot_be_had_is_an_error)
     end();
 }
 
+TEST(a_start_that_ends_late_is_not_taken_for_the_next_verbs)
+{
+    const struct fake_call *sub, *who;
+
+    begin();
+    type("SUB a 0\r\n");
+    sub = expect_call(FAKE_SUBSCRIBE);
+    tcp_edge.subscribed(c, sub->ref);
+    tell(NOTICE_RESUMED, "a", "e1-0", "");
+    expect_out("OK SUB a e1-0\r\n");
+    type("WHO a\r\n");
+    who = expect_call(FAKE_QUERY);
+    tcp_edge.started(c, sub->ref); /* behind the pages of the store */
+    expect_out("");
+    answer(who, PUBLISHED_OK, "{}");
+    expect_out("OK WHO 0\r\n");
+    end();
+}
+
 /* ---- publishing -------------------------------------------------------- */
 
 TEST(publications_go_out_at_once_and_their_answers_come_in_order)

@@ -37,6 +37,7 @@ static struct conn *c;
 static uint32_t seed;
 static const struct fake_call *pending[PENDING_MAX];
 static unsigned pending_count;
+static uint32_t late;
 static const char *due[LINES_MAX]; /* answers, in order */
 static unsigned due_count;
 static bool stopped; /* the client reads nothing */
@@ -61,6 +62,14 @@ static void tell(enum notice_kind kind, const char *channel,
     tcp_edge.notice(c, &n);
 }
 
+/* A start that goes on reading pages ends when others are under way. */
+static void finish_late(void)
+{
+    if (late)
+        tcp_edge.started(c, late);
+    late = 0;
+}
+
 static void grant(const struct fake_call *k)
 {
     if (strcmp(k->channel, "match/m") != 0 && chance(4) == 0) {
@@ -72,7 +81,11 @@ static void grant(const struct fake_call *k)
         tell(NOTICE_GAP, k->channel, "");
     tell(k->has_since ? NOTICE_RESUMED : NOTICE_SNAPSHOT, k->channel,
          strcmp(k->channel, "room/r") == 0 ? "{\"count\":1}" : "");
-    tcp_edge.started(c, k->ref);
+    finish_late();
+    if (k->has_since && chance(2))
+        late = k->ref;
+    else
+        tcp_edge.started(c, k->ref);
 }
 
 static void decide(const struct fake_call *k)
@@ -145,19 +158,20 @@ static void something_happens(void)
 {
     struct msg *m;
 
-    switch (chance(8)) {
+    switch (chance(9)) {
     case 0:
         m = fake_msg("a", 8, 6, "a message\nof two lines");
         fake_put(c, m);
         msg_drop(m);
         break;
     case 1: tell(NOTICE_JOIN, "room/r", "{\"count\":1}"); break;
-    case 2: fake_pass(f, 100); break;
-    case 3:
+    case 2: finish_late(); break;
+    case 3: fake_pass(f, 100); break;
+    case 4:
         stopped = !stopped;
         fake_stop_reading(c, stopped);
         break;
-    case 4:
+    case 5:
         fake_refuse_next(f, PUBLISHED_DENIED, "publish.denied", "not now");
         break;
     default: answer_one();
@@ -226,7 +240,7 @@ TEST(each_line_of_any_talk_gets_one_answer_in_order)
         clock_fake(SECOND, 0);
         f = fake_new(&tcp_edge, NULL);
         c = fake_connect(f);
-        pending_count = 0;
+        pending_count = late = 0;
         speak();
         stopped = false;
         fake_stop_reading(c, stopped);

@@ -264,6 +264,26 @@ TEST(a_subscription_left_before_it_is_in_force_is_answered)
     end();
 }
 
+TEST(what_is_said_of_a_subscription_that_was_left_answers_nothing_else)
+{
+    const struct fake_call *left, *k;
+
+    open_ws();
+    command("{\"cmd\":\"subscribe\",\"channel\":\"a\",\"ref\":1}");
+    left = expect_call(FAKE_SUBSCRIBE);
+    command("{\"cmd\":\"unsubscribe\",\"ref\":2}");
+    EXPECT_STR(got(), LEFT("1") "{\"ref\":2,\"ok\":true}");
+    (void)expect_call(FAKE_UNSUBSCRIBE);
+    command("{\"cmd\":\"publish\",\"channel\":\"b\",\"data\":1,\"ref\":3}");
+    k = expect_call(FAKE_PUBLISH);
+    ws_edge.subscribed(c, left->ref);
+    ws_edge.started(c, left->ref);
+    EXPECT_STR(got(), "");
+    published(k, 4);
+    EXPECT_CONTAINS(got(), "{\"ref\":3,\"ok\":true,\"channel\":\"b\"");
+    end();
+}
+
 TEST(unsubscribe_and_ping_and_auth_are_answered_at_once)
 {
     static const char *const sets[] = {

@@ -1,5 +1,6 @@
 """The TCP edge: what a person with telnet sees, byte for byte. In a transcript
 `>` is a line that is typed, EPOCH the store's epoch, TIME the time of a frame."""
+import json
 import os
 import pty
 import re
@@ -148,6 +149,17 @@ OK PUB x/y EPOCH-2 reached=1
 x/y EPOCH-2 -: z
 """)
         g.nothing_more()
+
+
+def test_verbs_typed_while_a_long_history_comes_are_answered_each():
+    with World(["tcp.workers=1"]) as w, Golden(w) as g:
+        for _ in range(20):
+            post(w, "/v1/publish", json.dumps([{"channel": "b", "data": 1}] * 200))
+        g.t.send(b"SUB b 0\r\n" + b"WHO b\r\n" * 300 + b"QUIT\r\n")
+        answers = [line for line in g.t.all().decode().split("\r\n")
+                   if not line.startswith("b ")]
+        equal(answers, [f"OK SUB b {g.epoch}-0"] + ["anon 1", "OK WHO 1"] * 300
+              + ["OK QUIT", ""])
 
 
 def test_publications_are_taken_in_the_order_typed():
