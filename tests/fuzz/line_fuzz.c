@@ -23,6 +23,7 @@ static void lines(struct slice in, size_t step, struct buf *out)
         in = slice_from(in, piece.len);
         while (event != LINE_MORE) {
             CHECK(line_next(&l, &piece, LIMIT, &event, &text) == 0);
+            CHECK(event == LINE_TEXT || text.len == 0);
             buf_add_byte(out, (uint8_t)event);
             if (event != LINE_TEXT) {
                 out->len -= event == LINE_MORE;
