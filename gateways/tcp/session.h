@@ -21,6 +21,7 @@ struct verb;
 /* The match a connection watches. */
 struct watch {
     uint64_t last_seq; /* of the event that ended it, or 0 */
+    bool held;         /* SUB has subscribed to it before */
     uint8_t len;
     uint8_t id[];      /* match/... */
 };

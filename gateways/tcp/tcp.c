@@ -176,7 +176,8 @@ static void drop_watch(struct conn *c)
     struct tcp *t = tcp_of(c);
     struct slice id = slice_make(t->watch->id, t->watch->len);
 
-    (void)conn_unsubscribe(c, id);
+    if (!t->watch->held)
+        (void)conn_unsubscribe(c, id);
     free(t->watch);
     t->watch = NULL;
 }

@@ -404,6 +404,7 @@ static void watch(struct conn *c, struct slice match)
         session_done(c);
         return;
     }
+    t->watch->held = conn_holds(c, channel);
     t->watch->len = (uint8_t)channel.len;
     memcpy(t->watch->id, channel.ptr, channel.len);
     s.ref = t->session->busy_ref;

@@ -237,6 +237,19 @@ TEST(a_match_that_is_unknown_is_an_error_and_not_watched)
     end();
 }
 
+TEST(what_was_subscribed_to_before_a_watch_in_vain_stays)
+{
+    begin();
+    type("SUB match/no-such-match\r\n");
+    grant(expect_call(FAKE_SUBSCRIBE), "e1-4", "");
+    fake_forget_out(c);
+    type("VERSION:1:CONNECT:ana:MATCH:no-such-match\r\n");
+    grant(expect_call(FAKE_SUBSCRIBE), "e1-4", "");
+    expect_out("ERROR match.unknown: there is no such match\r\n");
+    EXPECT(!fake_next_call(f));
+    end();
+}
+
 TEST(a_match_not_started_closes_after_its_status)
 {
     static const char *const periods[] = { "not_started", "ended",
