@@ -269,8 +269,8 @@ void replies_page_end(struct conn *c, uint32_t ref, int err, bool more,
 
     if (!r)
         return;
-    if (err && r->since > place_of(c)) { /* behind the end is no page */
-        err = 0;
+    if (err && err != ERR_BUSY && r->since > place_of(c)) {
+        err = 0; /* behind the end there is no page */
         upto = place_of(c);
     }
     if (!err && r->since > upto)

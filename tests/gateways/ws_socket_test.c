@@ -374,6 +374,9 @@ TEST(history_behind_the_end_is_a_gap)
         ws_edge.page_end(c, k->ref, errors[i], false, errors[i] ? 0 : 7);
         EXPECT_STR(got(), want);
     }
+    command("{\"cmd\":\"history\",\"channel\":\"a\",\"since\":\"e1-8\"}");
+    ws_edge.page_end(c, expect_call(FAKE_FETCH)->ref, ERR_BUSY, false, 0);
+    EXPECT_CONTAINS(got(), "router.away");
     end();
 }
 
