@@ -7,10 +7,11 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "tests/gateways/talk.h"
 #include "tests/t/fake_conn.h"
 #include "tests/t/t.h"
 
-enum { TALKS = 400, LINES_MAX = 40, PENDING_MAX = 256 };
+enum { TALKS = 400, LINES_MAX = 40 };
 
 /* A line and how its answer begins, unless that is an ERROR; "": none. */
 static const struct line_kind {
@@ -34,21 +35,10 @@ static const struct line_kind {
 
 static struct fake *f;
 static struct conn *c;
-static uint32_t seed;
-static const struct fake_call *pending[PENDING_MAX];
-static unsigned pending_count;
 static uint32_t late;
 static const char *due[LINES_MAX]; /* answers, in order */
 static unsigned due_count;
 static bool stopped; /* the client reads nothing */
-
-static uint32_t chance(uint32_t of)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 17;
-    seed ^= seed << 5;
-    return seed % of;
-}
 
 /* ---- the router's side ------------------------------------------------- */
 
@@ -72,17 +62,17 @@ static void finish_late(void)
 
 static void grant(const struct fake_call *k)
 {
-    if (strcmp(k->channel, "match/m") != 0 && chance(4) == 0) {
+    if (strcmp(k->channel, "match/m") != 0 && talk_chance(4) == 0) {
         tcp_edge.subscribe_failed(c, k->ref, "channels.full", SLICE("full"));
         return;
     }
     tcp_edge.subscribed(c, k->ref);
-    if (chance(4) == 0)
+    if (talk_chance(4) == 0)
         tell(NOTICE_GAP, k->channel, "");
     tell(k->has_since ? NOTICE_RESUMED : NOTICE_SNAPSHOT, k->channel,
          strcmp(k->channel, "room/r") == 0 ? "{\"count\":1}" : "");
     finish_late();
-    if (k->has_since && chance(2))
+    if (k->has_since && talk_chance(2))
         late = k->ref;
     else
         tcp_edge.started(c, k->ref);
@@ -93,7 +83,7 @@ static void decide(const struct fake_call *k)
     struct published p = { .seq = 9, .channel = slice_str(k->channel),
                            .code = SLICE("store.full"), .text = SLICE("no") };
 
-    p.status = chance(3) ? PUBLISHED_OK : PUBLISHED_UNAVAILABLE;
+    p.status = talk_chance(3) ? PUBLISHED_OK : PUBLISHED_UNAVAILABLE;
     tcp_edge.published(c, k->ref, &p);
 }
 
@@ -102,11 +92,11 @@ static void read_page(const struct fake_call *k)
     struct frame_hole h = { .why = HOLE_TRIMMED, .to = 4, .id = SLICE("a") };
     struct msg *m = fake_msg("a", 6, 5, "row");
 
-    if (chance(2))
+    if (talk_chance(2))
         tcp_edge.hole(c, k->ref, &h);
-    if (chance(2))
+    if (talk_chance(2))
         tcp_edge.row(c, k->ref, m);
-    tcp_edge.page_end(c, k->ref, chance(3) ? 0 : ERR_BUSY, false, 9);
+    tcp_edge.page_end(c, k->ref, talk_chance(3) ? 0 : ERR_BUSY, false, 9);
     msg_drop(m);
 }
 
@@ -115,7 +105,7 @@ static void look_up(const struct fake_call *k)
     if (strcmp(k->verb, "match.current") == 0)
         tcp_edge.answered(c, k->ref, PUBLISHED_NOT_FOUND, true,
                           SLICE("match.none: none"), 0);
-    else if (chance(4) == 0)
+    else if (talk_chance(4) == 0)
         tcp_edge.answered(c, k->ref, PUBLISHED_UNAVAILABLE, true,
                           SLICE("router.away: away"), 0);
     else
@@ -127,10 +117,8 @@ static void take_calls(void)
     const struct fake_call *k;
 
     while ((k = fake_next_call(f)))
-        if (k->kind != FAKE_UNSUBSCRIBE) {
-            EXPECT(pending_count < PENDING_MAX);
-            pending[pending_count++] = k;
-        }
+        if (k->kind != FAKE_UNSUBSCRIBE)
+            talk_ask(k);
 }
 
 /* One of what was asked, whichever. */
@@ -140,11 +128,11 @@ static void answer_one(void)
     unsigned i;
 
     take_calls();
-    if (!pending_count)
+    if (!talk_pending())
         return;
-    i = chance(pending_count);
-    k = pending[i];
-    pending[i] = pending[--pending_count];
+    i = talk_chance(talk_pending());
+    k = talk_question(i);
+    talk_forget(i);
     switch (k->kind) {
     case FAKE_SUBSCRIBE: grant(k); break;
     case FAKE_PUBLISH: decide(k); break;
@@ -158,7 +146,7 @@ static void something_happens(void)
 {
     struct msg *m;
 
-    switch (chance(9)) {
+    switch (talk_chance(9)) {
     case 0:
         m = fake_msg("a", 8, 6, "a message\nof two lines");
         fake_put(c, m);
@@ -182,7 +170,7 @@ static void something_happens(void)
 
 static void add_line(struct buf *b)
 {
-    const struct line_kind *k = &kinds[chance(ARRAY_LEN(kinds))];
+    const struct line_kind *k = &kinds[talk_chance(ARRAY_LEN(kinds))];
 
     if (k->text)
         buf_add_str(b, k->text);
@@ -197,17 +185,17 @@ static void speak(void)
 {
     struct buf b = BUF_INIT;
     struct slice left;
-    unsigned lines = 1 + chance(LINES_MAX - 1);
+    unsigned lines = 1 + talk_chance(LINES_MAX - 1);
 
     due_count = 0;
     for (unsigned i = 0; i < lines; i++)
         add_line(&b);
     for (left = buf_slice(&b); left.len;) {
-        size_t n = 1 + chance(chance(2) ? 12 : 6000);
+        size_t n = 1 + talk_chance(talk_chance(2) ? 12 : 6000);
 
         fake_send(c, slice_head(left, n));
         left = slice_from(left, n);
-        if (chance(3) == 0)
+        if (talk_chance(3) == 0)
             something_happens();
     }
     buf_fini(&b);
@@ -236,19 +224,19 @@ static void expect_answers(void)
 TEST(each_line_of_any_talk_gets_one_answer_in_order)
 {
     for (uint32_t talk = 1; talk <= TALKS; talk++) {
-        seed = talk * 2654435761u;
+        talk_begin(talk);
         clock_fake(SECOND, 0);
         f = fake_new(&tcp_edge, NULL);
         c = fake_connect(f);
-        pending_count = late = 0;
+        late = 0;
         speak();
         stopped = false;
         fake_stop_reading(c, stopped);
-        for (take_calls(); pending_count; take_calls())
+        for (take_calls(); talk_pending(); take_calls())
             answer_one();
         EXPECT(!fake_is_closed(c));
         expect_answers();
-        if (chance(2))
+        if (talk_chance(2))
             tcp_edge.drain(c);
         else
             fake_send_end(c);

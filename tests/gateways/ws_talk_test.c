@@ -10,11 +10,12 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "proto/report.h"
+#include "tests/gateways/talk.h"
 #include "tests/gateways/ws_peer.h"
 #include "tests/t/fake_conn.h"
 #include "tests/t/t.h"
 
-enum { TALKS = 400, COMMANDS_MAX = 300, PENDING_MAX = 512 };
+enum { TALKS = 400, COMMANDS_MAX = 300 };
 
 static const char *const kinds[] = {
     "\"cmd\":\"subscribe\",\"channel\":\"a\"",
@@ -36,21 +37,10 @@ static const char *const kinds[] = {
 
 static struct fake *f;
 static struct conn *c;
-static uint32_t seed;
-static const struct fake_call *pending[PENDING_MAX];
-static unsigned pending_count;
 static uint32_t late;
 static unsigned commands, replies;
 static bool replied[COMMANDS_MAX], stopped;
 static struct buf report; /* the router's, to presence */
-
-static uint32_t chance(uint32_t of)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 17;
-    seed ^= seed << 5;
-    return seed % of;
-}
 
 /* ---- the router's side ------------------------------------------------- */
 
@@ -64,7 +54,7 @@ static void finish_late(void)
 
 static void grant(const struct fake_call *k)
 {
-    if (chance(4) == 0) {
+    if (talk_chance(4) == 0) {
         ws_edge.subscribe_failed(c, k->ref, "channels.full", SLICE("full"));
         return;
     }
@@ -72,7 +62,7 @@ static void grant(const struct fake_call *k)
     fake_notice(c, k->has_since ? NOTICE_RESUMED : NOTICE_SNAPSHOT, k->channel,
                 "e1-7");
     finish_late();
-    if (k->has_since && chance(2))
+    if (k->has_since && talk_chance(2))
         late = k->ref;
     else
         ws_edge.started(c, k->ref);
@@ -80,7 +70,7 @@ static void grant(const struct fake_call *k)
 
 static void decide(const struct fake_call *k)
 {
-    struct published p = { .status = chance(4), .seq = 5, .offset = 1,
+    struct published p = { .status = talk_chance(4), .seq = 5, .offset = 1,
                            .channel = slice_str(k->channel),
                            .code = SLICE("store.full"), .text = SLICE("no") };
 
@@ -92,21 +82,25 @@ static void read_page(const struct fake_call *k)
     struct frame_hole h = { .why = HOLE_TRIMMED, .to = 4, .id = SLICE("a") };
     struct msg *m = fake_msg("a", 6, 5, "row");
 
-    if (chance(2))
+    if (talk_chance(2))
         ws_edge.hole(c, k->ref, &h);
-    if (chance(2))
+    if (talk_chance(2))
         ws_edge.row(c, k->ref, m);
-    ws_edge.page_end(c, k->ref, chance(3) ? 0 : ERR_BUSY, chance(2), 9);
+    ws_edge.page_end(c, k->ref, talk_chance(3) ? 0 : ERR_BUSY, talk_chance(2),
+                     9);
     msg_drop(m);
 }
 
 /* Who leaves before it is in force hears no more of it, or all the same. */
 static void forget_left(const char *channel)
 {
-    for (unsigned i = 0; i < pending_count; i++)
-        if (pending[i]->kind == FAKE_SUBSCRIBE && chance(2) &&
-            (!*channel || strcmp(channel, pending[i]->channel) == 0))
-            pending[i--] = pending[--pending_count];
+    for (unsigned i = talk_pending(); i-- > 0;) {
+        const struct fake_call *k = talk_question(i);
+
+        if (k->kind == FAKE_SUBSCRIBE && talk_chance(2) &&
+            (!*channel || strcmp(channel, k->channel) == 0))
+            talk_forget(i);
+    }
 }
 
 static void take_calls(void)
@@ -118,8 +112,7 @@ static void take_calls(void)
             forget_left(k->channel);
             continue;
         }
-        EXPECT(pending_count < PENDING_MAX);
-        pending[pending_count++] = k;
+        talk_ask(k);
     }
 }
 
@@ -130,17 +123,17 @@ static void answer_one(void)
     unsigned i;
 
     take_calls();
-    if (!pending_count)
+    if (!talk_pending())
         return;
-    i = chance(pending_count);
-    k = pending[i];
-    pending[i] = pending[--pending_count];
+    i = talk_chance(talk_pending());
+    k = talk_question(i);
+    talk_forget(i);
     switch (k->kind) {
     case FAKE_SUBSCRIBE: grant(k); break;
     case FAKE_PUBLISH: decide(k); break;
     case FAKE_FETCH: read_page(k); break;
     default:
-        ws_edge.answered(c, k->ref, chance(3) ? PUBLISHED_OK
+        ws_edge.answered(c, k->ref, talk_chance(3) ? PUBLISHED_OK
                          : PUBLISHED_UNAVAILABLE, false, buf_slice(&report), 3);
     }
     fake_turn(f);
@@ -148,7 +141,7 @@ static void answer_one(void)
 
 static void answer_all(void)
 {
-    for (take_calls(); pending_count; take_calls())
+    for (take_calls(); talk_pending(); take_calls())
         answer_one();
 }
 
@@ -156,15 +149,15 @@ static void something_happens(void)
 {
     struct msg *m;
 
-    switch (chance(9)) {
+    switch (talk_chance(9)) {
     case 0:
         m = fake_msg("a", 8, 6, "a message");
-        fake_put_flags(c, m, chance(2) ? PUT_REPLAY : 0);
+        fake_put_flags(c, m, talk_chance(2) ? PUT_REPLAY : 0);
         msg_drop(m);
         break;
     case 1: fake_notice(c, NOTICE_GAP, "a", "e1-8"); break;
     case 2: finish_late(); break;
-    case 3: fake_pass(f, 100 * chance(100)); break;
+    case 3: fake_pass(f, 100 * talk_chance(100)); break;
     case 4:
         stopped = !stopped;
         fake_stop_reading(c, stopped);
@@ -183,18 +176,18 @@ static void add_command(struct buf *b)
 {
     char text[200];
     struct slice whole;
-    size_t n = chance(10);
+    size_t n = talk_chance(10);
 
     snprintf(text, sizeof text, "{%s,\"ref\":%u}",
-             kinds[chance(ARRAY_LEN(kinds))], commands++);
+             kinds[talk_chance(ARRAY_LEN(kinds))], commands++);
     whole = slice_str(text);
-    if (chance(4)) {
+    if (talk_chance(4)) {
         peer_frame(b, PEER_FIN | 1, whole);
         return;
     }
     peer_frame(b, 1, slice_head(whole, n));
     peer_frame(b, 0, SLICE(""));
-    if (chance(8) == 0)
+    if (talk_chance(8) == 0)
         peer_frame(b, PEER_FIN | 10, SLICE(""));
     peer_frame(b, PEER_FIN, slice_from(whole, n));
 }
@@ -203,17 +196,17 @@ static void speak(void)
 {
     struct buf b = BUF_INIT;
     struct slice left;
-    unsigned most = 1 + chance(chance(8) ? 30 : COMMANDS_MAX - 1);
+    unsigned most = 1 + talk_chance(talk_chance(8) ? 30 : COMMANDS_MAX - 1);
 
     while (commands < most)
         add_command(&b);
     for (left = buf_slice(&b); left.len;) {
-        size_t n = 1 + chance(chance(2) ? 12 : 2000);
+        size_t n = 1 + talk_chance(talk_chance(2) ? 12 : 2000);
 
         fake_send(c, slice_head(left, n));
         left = slice_from(left, n);
         clock_fake_advance(SECOND); /* pongs are counted by the second */
-        if (chance(3) == 0)
+        if (talk_chance(3) == 0)
             something_happens();
     }
     buf_fini(&b);
@@ -248,7 +241,7 @@ static void open_talk(uint32_t talk)
 {
     struct buf b = BUF_INIT;
 
-    seed = talk * 2654435761u;
+    talk_begin(talk);
     clock_fake(100 * SECOND, 0);
     f = fake_new(&ws_edge, (const char *const[]){ "limits.ping=0", NULL });
     c = fake_connect(f);
@@ -257,7 +250,7 @@ static void open_talk(uint32_t talk)
     EXPECT_CONTAINS(fake_text(c), "HTTP/1.1 101 ");
     fake_forget_out(c);
     buf_fini(&b);
-    pending_count = commands = replies = late = 0;
+    commands = replies = late = 0;
     memset(replied, 0, sizeof replied);
     stopped = false;
 }
