@@ -16,7 +16,7 @@ struct waiter {
 };
 
 struct fill {
-    struct list_node node;
+    struct map_node by_id; /* in snapshots.fills */
     struct router *router;
     struct read_job *job;
     struct list_node waiters;
@@ -27,7 +27,7 @@ struct fill {
 void snapshots_init(struct snapshots *s)
 {
     *s = (struct snapshots){.state = BUF_INIT};
-    list_init(&s->fills);
+    map_init(&s->fills);
 }
 
 static void waiter_free(struct waiter *w)
@@ -37,26 +37,29 @@ static void waiter_free(struct waiter *w)
     free(w);
 }
 
+/* It is no member of the map any more. */
 static void fill_free(struct fill *f)
 {
     struct list_node *n;
 
     while ((n = list_first(&f->waiters)))
         waiter_free(CONTAINER_OF(n, struct waiter, on_fill));
-    list_remove(&f->node);
     free(f);
 }
 
 void snapshots_fini(struct router *r)
 {
-    struct list_node *n;
+    struct map_iter it = map_iter(&r->snapshots.fills);
+    struct map_node *n;
 
-    while ((n = list_first(&r->snapshots.fills))) {
-        struct fill *f = CONTAINER_OF(n, struct fill, node);
+    while (map_next(&it, &n)) {
+        struct fill *f = CONTAINER_OF(n, struct fill, by_id);
 
+        map_iter_remove(&it, n);
         reader_cancel(r->readers, f->job);
         fill_free(f);
     }
+    map_fini(&r->snapshots.fills);
     buf_fini(&r->snapshots.state);
 }
 
@@ -165,6 +168,7 @@ static void filled(void *arg, struct page *page)
     else
         log_error("snapshot.failed", "id=%s error=%s", log_quote(id).text,
                   err_name(rc));
+    map_remove(&r->snapshots.fills, &f->by_id);
     fill_free(f);
 }
 
@@ -183,13 +187,21 @@ static int fill_read(struct fill *f)
     return reader_page(f->router->readers, &q, filled, f, &f->job);
 }
 
+static bool fill_has_id(const struct map_node *n, const void *id)
+{
+    const struct fill *f = CONTAINER_OF(n, struct fill, by_id);
+
+    return slice_eq(slice_make(f->id, f->len), *(const struct slice *)id);
+}
+
 static struct fill *fill_of(struct router *r, struct slice id)
 {
+    struct map_node *n = map_find(&r->snapshots.fills, hash_bytes(id),
+                                  fill_has_id, &id);
     struct fill *f;
 
-    LIST_FOREACH(old, &r->snapshots.fills, struct fill, node)
-        if (slice_eq(slice_make(old->id, old->len), id))
-            return old;
+    if (n)
+        return CONTAINER_OF(n, struct fill, by_id);
     f = calloc(1, sizeof *f + id.len);
     if (!f)
         return NULL;
@@ -197,12 +209,15 @@ static struct fill *fill_of(struct router *r, struct slice id)
     f->len = (uint8_t)id.len;
     memcpy(f->id, id.ptr, id.len);
     list_init(&f->waiters);
-    list_init(&f->node);
-    if (fill_read(f) < 0) {
+    if (map_add(&r->snapshots.fills, &f->by_id, hash_bytes(id)) < 0) {
         free(f);
         return NULL;
     }
-    list_add_tail(&r->snapshots.fills, &f->node);
+    if (fill_read(f) < 0) {
+        map_remove(&r->snapshots.fills, &f->by_id);
+        free(f);
+        return NULL;
+    }
     return f;
 }
 

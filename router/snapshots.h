@@ -9,13 +9,14 @@
 
 #include "base/buf.h"
 #include "base/list.h"
+#include "base/map.h"
 
 struct router;
 struct link;
 
 struct snapshots {
-    struct list_node fills; /* ids whose messages are being read */
-    struct buf state;       /* the one just made */
+    struct map fills; /* ids whose messages are being read */
+    struct buf state; /* the one just made */
 };
 
 void snapshots_init(struct snapshots *s);
