@@ -95,6 +95,50 @@ TEST(a_batch_holds_at_most_256_messages_or_a_megabyte)
     world_free(w);
 }
 
+/* A batch as a gateway sends it: all but the last say that more follows. */
+static void publish_batch(struct peer *p, const char *const *ids, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        peer_publish_frame(p, (struct frame_publish){
+            .id = slice_str(ids[i]),
+            .data = SLICE("x"),
+            .flags = i + 1 < count ? PUBLISH_MORE : 0,
+        });
+}
+
+TEST(a_batch_is_one_commit_and_synced_as_a_whole_whatever_is_refused_of_it)
+{
+    static const char *const batch[] = {"a", "bad//id", "b", "p/1", "a"};
+    static const char *const cut[] = {"a", "p/1", "bad//id"};
+    struct world *w = world_new((const char *const[]){
+        "namespace p/.durability=power", NULL});
+    struct peer *p = peer_join(w, "gw1");
+    struct writer_figures f;
+
+    peer_publish(p, "a", "in front");
+    world_turn(w); /* with the writer; the batch waits */
+    publish_batch(p, batch, ARRAY_LEN(batch));
+    world_settle(w);
+    writer_figures(w->router.writer, &f);
+    EXPECT_INT(f.commits, 2);
+    EXPECT_INT(f.syncs, 1);
+    EXPECT_INT(f.rows, 5);
+    EXPECT_INT(peer_answer(p, 3).status, PUBLISHED_BAD);
+    EXPECT_INT(peer_taken(p, 2).offset, 2);
+    for (uint64_t i = 4; i < 7; i++)
+        peer_taken(p, i);
+    publish_batch(p, cut, ARRAY_LEN(cut)); /* the last one is refused */
+    world_settle(w);
+    writer_figures(w->router.writer, &f);
+    EXPECT_INT(f.commits, 3);
+    EXPECT_INT(f.syncs, 2);
+    EXPECT_INT(peer_answer(p, 9).status, PUBLISHED_BAD);
+    peer_taken(p, 7);
+    peer_taken(p, 8);
+    peer_free(p);
+    world_free(w);
+}
+
 TEST(a_message_without_history_waits_for_the_commit_in_front_of_it)
 {
     struct world *w = world_new(NULL);
