@@ -12,25 +12,43 @@ static void change(struct router *r, struct slice id, struct slice name,
                    bool here)
 {
     struct buf *b = &r->presence.changes;
+    size_t mark = b->len;
 
-    if (b->len < PRESENCE_CHANGES_MAX && !b->failed)
+    if (mark < PRESENCE_CHANGES_MAX)
         present_change(b, id, name, here);
-    else
-        log_warn("presence.unnoted", "id=%s action=announce_again",
-                 log_quote(id).text);
+    if (b->len > mark && !b->failed)
+        return;
+    buf_truncate(b, mark);
+    b->failed = false;
+    log_warn("presence.unnoted", "id=%s action=announce_again",
+             log_quote(id).text);
 }
 
-static void say(struct router *r, struct slice notices)
+/* Takes so many bytes off the front; an empty buffer holds no memory. */
+static void take_off(struct buf *b, size_t len)
 {
-    struct cursor c = cursor_init(notices);
+    if (len < b->len)
+        buf_drop_front(b, len);
+    else
+        buf_fini(b);
+}
 
-    while (cursor_left(&c)) {
+/* Says what stands behind changes that are all noted. */
+static void say_noted(struct router *r)
+{
+    struct presence *p = &r->presence;
+    struct cursor c = cursor_init(buf_slice(&p->notices));
+    size_t said = 0;
+
+    while (cursor_left(&c) && cursor_u64(&c) <= p->noted) {
         struct msg_parts m = {.id = cursor_str8(&c)};
 
         m.kind = cursor_str8(&c);
         m.data = cursor_str32(&c);
+        said = p->notices.len - cursor_left(&c);
         repeater_notice(r, &m);
     }
+    take_off(&p->notices, said);
 }
 
 static void noted(void *arg, int rc)
@@ -38,25 +56,22 @@ static void noted(void *arg, int rc)
     struct router *r = arg;
     struct presence *p = &r->presence;
 
-    p->noting = false;
-    say(r, buf_slice(&p->said));
-    buf_fini(&p->said);
     if (rc < 0 && rc != ERR_CLOSED)
         log_warn("presence.unnoted", "error=%s action=announce_again",
                  err_name(rc));
+    take_off(&p->changes, p->noting);
+    p->noted += p->noting;
+    p->noting = 0;
+    say_noted(r);
 }
 
 static void note(struct router *r)
 {
     struct presence *p = &r->presence;
-    int rc = p->changes.failed
-                 ? ERR_NOMEM
-                 : writer_present(r->writer, buf_slice(&p->changes), noted, r);
+    struct slice some = present_head(buf_slice(&p->changes), PRESENCE_NOTE);
+    int rc = writer_present(r->writer, some, noted, r);
 
-    p->said = p->notices;
-    buf_init(&p->notices);
-    buf_fini(&p->changes);
-    p->noting = rc == 0;
+    p->noting = some.len;
     if (rc < 0)
         noted(r, rc);
 }
@@ -102,14 +117,17 @@ int presence_begin(struct router *r)
 /* A notice for which there is no memory is left out. */
 static void keep_notice(void *ctx, const struct msg_parts *notice)
 {
-    struct buf *b = &((struct router *)ctx)->presence.notices;
+    struct presence *p = &((struct router *)ctx)->presence;
+    struct buf *b = &p->notices;
     size_t mark = b->len;
 
+    put_u64(b, p->noted + p->changes.len);
     put_str8(b, notice->id);
     put_str8(b, notice->kind);
     put_str32(b, notice->data);
     if (b->failed)
         buf_truncate(b, mark);
+    b->failed = false;
 }
 
 static void keep_known(void *ctx, struct slice id, struct slice name,
@@ -131,7 +149,6 @@ void presence_init(struct router *r)
     loop_timer_init(&r->presence.timer, r->loop, due, r);
     buf_init(&r->presence.changes);
     buf_init(&r->presence.notices);
-    buf_init(&r->presence.said);
 }
 
 void presence_turn(struct router *r)
@@ -144,8 +161,10 @@ void presence_turn(struct router *r)
         loop_timer_stop(t);
     else if (!t->pending || t->due_ns != at)
         loop_timer_set_at(t, at);
-    if ((p->changes.len || p->changes.failed) && !p->noting)
+    if (p->changes.len && !p->noting)
         note(r);
+    else if (p->notices.len && !p->noting)
+        say_noted(r);
 }
 
 void presence_fini(struct router *r)
@@ -154,9 +173,10 @@ void presence_fini(struct router *r)
 
     if (p->timer.loop)
         loop_timer_stop(&p->timer);
-    if (p->changes.len && r->writer)
-        (void)!writer_present(r->writer, buf_slice(&p->changes), NULL, NULL);
+    if (r->writer && p->noting < p->changes.len)
+        (void)!writer_present(r->writer, slice_from(buf_slice(&p->changes),
+                                                    p->noting), NULL, NULL);
     buf_fini(&p->changes);
     buf_fini(&p->notices);
-    buf_fini(&p->said);
+    p->noting = 0; /* it may still be told of what is under way */
 }

@@ -13,14 +13,17 @@
 
 struct router;
 
-enum { PRESENCE_CHANGES_MAX = 16 * 1024 * 1024 }; /* waiting for the store */
+enum {
+    PRESENCE_CHANGES_MAX = 16 * 1024 * 1024, /* bytes that wait for the store */
+    PRESENCE_NOTE = 64 * 1024 /* of them at once: commits wait no longer */
+};
 
 struct presence {
     struct loop_timer timer;
-    struct buf changes; /* not yet with the store (present_change()) */
-    struct buf notices; /* to be said when they are noted */
-    struct buf said;    /* likewise, of the changes that it is writing now */
-    bool noting;        /* it is */
+    struct buf changes; /* present_change(): to be noted */
+    size_t noting;      /* bytes of them that the store is writing now */
+    uint64_t noted;     /* bytes that were, in all */
+    struct buf notices; /* to be said, each behind its changes */
 };
 
 void presence_init(struct router *r);

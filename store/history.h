@@ -167,6 +167,8 @@ MUST_USE int history_present(struct history *h, history_present_fn *fn,
  * id from here on, or is not any more. */
 void present_change(struct buf *changes, struct slice id, struct slice name,
                     bool here);
+/* The first of these changes: at most so many bytes, but one at least. */
+struct slice present_head(struct slice changes, size_t most);
 
 /* Installs a backup as the store at path, which must not be open. What was
  * there stays beside it with the suffix ".before-restore". The next open makes

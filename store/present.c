@@ -20,6 +20,30 @@ void present_change(struct buf *changes, struct slice id, struct slice name,
     put_str8(changes, name);
 }
 
+static void skip_change(struct cursor *c)
+{
+    cursor_u8(c);
+    cursor_str8(c);
+    cursor_str8(c);
+}
+
+struct slice present_head(struct slice changes, size_t most)
+{
+    struct cursor c = cursor_init(changes);
+    size_t len = 0;
+
+    while (cursor_left(&c)) {
+        size_t with;
+
+        skip_change(&c);
+        with = changes.len - cursor_left(&c);
+        if (len && with > most)
+            break;
+        len = with;
+    }
+    return slice_head(changes, len);
+}
+
 static int apply_one(struct history *h, bool here, struct slice id,
                      struct slice name)
 {

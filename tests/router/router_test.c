@@ -446,6 +446,41 @@ TEST(a_restart_is_invisible_to_a_room)
     world_free(w);
 }
 
+static void login_crowd(struct peer *p, unsigned flags)
+{
+    char name[64];
+
+    for (unsigned i = 0; i < 2000; i++) {
+        snprintf(name, sizeof name, "somebody-with-a-name-that-is-long-%u", i);
+        peer_login_as(p, i, "room/a", name, flags, 0);
+    }
+}
+
+TEST(a_crowd_is_noted_piece_by_piece_and_announced_once)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    struct msg_parts m;
+
+    clock_fake(clock_ns(), clock_wall_ms());
+    login_crowd(p, 0);
+    pass_ms(w, 0);
+    m = peer_message(p);
+    EXPECT_SLICE(m.kind, SLICE("join"));
+    EXPECT_CONTAINS(text_of(p, m.data), "\"count\":2000,");
+    EXPECT_STR(peer_stream(p), "");
+    world_restart(w);
+    p->pipe = NULL;
+    peer_return(p);
+    login_crowd(p, LOGIN_RESYNC);
+    peer_synced(p);
+    pass_ms(w, 2000);
+    EXPECT_STR(peer_stream(p), "[RESYNCED]");
+    clock_real();
+    peer_free(p);
+    world_free(w);
+}
+
 TEST(who_came_while_the_router_was_away_is_announced)
 {
     struct world *w = world_new(NULL);

@@ -75,7 +75,7 @@ static void wait_turn(struct world *w)
 
 static bool settled(struct world *w)
 {
-    if (!publish_idle(&w->router.publish) || w->router.presence.noting)
+    if (!publish_idle(&w->router.publish) || w->router.presence.notices.len)
         return false;
     LIST_FOREACH(l, &w->router.links.all, struct link, node)
         if (l->state == LINK_READING || !list_empty(&l->fetches) ||

@@ -320,6 +320,10 @@ TEST(who_is_where_is_told_at_the_start_but_for_damaged_rows)
     present_change(&b, SLICE("room/a"), SLICE("bob"), true);
     present_change(&b, SLICE("room/a"), SLICE("cy d"), true);
     present_change(&b, SLICE("room/b"), SLICE("ana"), true);
+    EXPECT_INT(present_head(buf_slice(&b), 1).len, 1 + 7 + 4);
+    EXPECT_INT(present_head(buf_slice(&b), 24).len, 24);
+    EXPECT_INT(present_head(buf_slice(&b), 36).len, 24);
+    EXPECT_INT(present_head(buf_slice(&b), 1000).len, b.len);
     EXPECT_OK(writer_present(s.writer, buf_slice(&b), NULL, NULL));
     buf_reset(&b);
     present_change(&b, SLICE("room/a"), SLICE("ana"), true);
