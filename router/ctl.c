@@ -24,6 +24,12 @@ void ctl_answer(struct link *l, uint32_t ref, enum publish_status st,
 
     if (!l)
         return;
+    if (body.len > l->router->config->limits.link_batch - 64 * KIB) {
+        ctl_refuse(l, ref, PUBLISHED_TOO_BIG, "request.too_long",
+                   SLICE("the answer is longer than limits.link_batch; ask "
+                         "for less of it"));
+        return;
+    }
     f.seq = l->router->seq;
     stat_add(&l->router->stats, STAT_QUERIES, 1);
     frame_write_answer(pipe_frame(l->pipe, FRAME_ANSWER), &f);

@@ -730,6 +730,41 @@ TEST(figures_of_the_router_and_of_its_gateways_are_told_together)
     world_free(w);
 }
 
+/* Figures of so many bytes, at least. */
+static void say_figures(struct peer *p, size_t bytes)
+{
+    struct buf b = BUF_INIT;
+
+    report_part(&b, "stats");
+    while (b.len < bytes) {
+        report_row(&b);
+        report_text(&b, "name", SLICE("a_figure"));
+        report_number(&b, "value", 7);
+        report_row_end(&b);
+    }
+    EXPECT_OK(fake_pipe_say(p->pipe, FRAME_STATS, buf_slice(&b)));
+    buf_fini(&b);
+}
+
+TEST(an_answer_that_is_longer_than_a_link_takes_is_refused)
+{
+    struct world *w = world_new((const char *const[]){
+        "limits.link_batch=2M", NULL});
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+    struct frame_answer f;
+
+    say_figures(p, 1024 * 1024);
+    say_figures(q, 1024 * 1024);
+    peer_query(p, 4, "stats", "");
+    f = peer_answered(p);
+    EXPECT_INT(f.status, PUBLISHED_TOO_BIG);
+    EXPECT_CONTAINS(text_of(p, f.body), "request.too_long: ");
+    EXPECT_CONTAINS(report(p, "status", ""), "state=OK");
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
 TEST(a_backup_can_be_restored)
 {
     struct world *w = world_new(NULL);
