@@ -13,6 +13,8 @@
 #include "router/router.h"
 #include "proto/frame_io.h"
 
+enum { LATE_MAX = 256 * 1024 }; /* bytes of joins and leaves for one link */
+
 /* ---- states ------------------------------------------------------------ */
 
 static const char *const state_names[LINK_STATES] = {
@@ -263,12 +265,39 @@ bool link_put(struct link *l, const struct buf *frame)
     return true;
 }
 
-void link_deliver(struct link *l, const struct buf *frame)
+bool link_deliver(struct link *l, const struct buf *frame)
 {
     if (l->state != LINK_LIVE)
+        return false;
+    if (!pipe_full(l->pipe) && link_put(l, frame))
+        return true;
+    go_stale(l);
+    return false;
+}
+
+void link_deliver_late(struct link *l, const struct buf *frame)
+{
+    size_t mark = l->late.len;
+
+    if (link_deliver(l, frame) || frame->failed || mark > LATE_MAX)
         return;
-    if (pipe_full(l->pipe) || !link_put(l, frame))
-        go_stale(l);
+    put_str32(&l->late, buf_slice(frame));
+    if (l->late.failed)
+        buf_truncate(&l->late, mark);
+    l->late.failed = false;
+}
+
+static void put_late(struct link *l)
+{
+    struct cursor c = cursor_init(buf_slice(&l->late));
+
+    while (cursor_left(&c)) {
+        struct slice frame = cursor_str32(&c);
+
+        put_raw(pipe_frame(l->pipe, FRAME_DELIVER), frame);
+        pipe_frame_end(l->pipe);
+    }
+    buf_fini(&l->late);
 }
 
 void links_set_seq(struct router *r)
@@ -310,6 +339,7 @@ void link_live(struct link *l)
     pipe_frame_end(l->pipe);
     link_become(l, LINK_LIVE);
     pipe_set_seq(l->pipe, r->seq);
+    put_late(l);
     log_info("link.live", "link=%s seats=%zu seq=%" PRIu64, l->who.name,
              l->seats.seats, r->seq);
     buf_init(&l->deferred);
@@ -362,6 +392,7 @@ static void link_free(struct link *l)
     pipe_free(l->pipe);
     table_link_fini(&l->seats);
     buf_fini(&l->deferred);
+    buf_fini(&l->late);
     buf_fini(&l->figures);
     free(l);
 }

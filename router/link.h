@@ -44,6 +44,7 @@ struct link {
     uint64_t position; /* not LIVE: stored messages up to here are on it */
     bool same_epoch; /* its place in the stream is of the present epoch */
     struct buf deferred; /* frames that wait until it is LIVE */
+    struct buf late;     /* joins and leaves said meanwhile, likewise */
     struct buf figures;  /* body of its last STATS */
     struct list_node fetches;   /* replay.h */
     struct list_node queries;   /* ctl.h: answers under way */
@@ -81,8 +82,11 @@ void links_epoch_made(struct router *r);
 void link_live(struct link *l);
 
 /* Puts a DELIVER, if the link is LIVE and has room; without room, or when the
- * frame could not be encoded, it goes STALE. */
-void link_deliver(struct link *l, const struct buf *frame);
+ * frame could not be encoded, it goes STALE. False: it was not put. */
+bool link_deliver(struct link *l, const struct buf *frame);
+/* Likewise a join or a leave, which no store repairs: it is put when the link
+ * is LIVE again, unless very many wait. */
+void link_deliver_late(struct link *l, const struct buf *frame);
 /* Puts it in any state; false: it could not be encoded. */
 bool link_put(struct link *l, const struct buf *frame);
 /* Keeps a frame until the link is LIVE. */

@@ -99,6 +99,8 @@ int presence_begin(struct router *r)
     int rc = 0;
 
     buf_init(&r->presence.changes);
+    if (known.len)
+        r->presence.hold_ns = now_ns + PRESENCE_HOLD_MS * MILLISECOND;
     while (rc == 0 && cursor_left(&c)) {
         bool here = cursor_u8(&c);
         struct slice id = cursor_str8(&c), name = cursor_str8(&c);
@@ -157,6 +159,8 @@ void presence_turn(struct router *r)
     struct loop_timer *t = &p->timer;
     int64_t at = types_due_ns(r->types);
 
+    if (at != INT64_MAX)
+        at = MAX(at, p->hold_ns);
     if (at == INT64_MAX)
         loop_timer_stop(t);
     else if (!t->pending || t->due_ns != at)

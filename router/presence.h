@@ -15,6 +15,7 @@ struct router;
 
 enum {
     PRESENCE_CHANGES_MAX = 16 * 1024 * 1024, /* bytes that wait for the store */
+    PRESENCE_HOLD_MS = 3000, /* gateways come back within two seconds */
     PRESENCE_NOTE = 64 * 1024 /* of them at once: commits wait no longer */
 };
 
@@ -24,11 +25,13 @@ struct presence {
     size_t noting;      /* bytes of them that the store is writing now */
     uint64_t noted;     /* bytes that were, in all */
     struct buf notices; /* to be said, each behind its changes */
+    int64_t hold_ns;    /* nothing is said before */
 };
 
 void presence_init(struct router *r);
 /* Those who were known at the end of the router's last life have ten seconds
- * from now to be logged in again. Once, at the end of the start: names come
+ * from now to be logged in again; nobody else is announced before the gateways
+ * are back to hear of it. Once, at the end of the start: names come
  * from what presence_read() found. ERR_NOMEM. */
 MUST_USE int presence_begin(struct router *r);
 /* Reads them, before the history is the writer's. */

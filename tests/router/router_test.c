@@ -481,6 +481,35 @@ TEST(a_crowd_is_noted_piece_by_piece_and_announced_once)
     world_free(w);
 }
 
+TEST(who_comes_before_a_gateway_is_back_is_announced_there_too)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q;
+
+    clock_fake(clock_ns(), clock_wall_ms());
+    peer_login_as(p, 1, "room/a", "ana", 0, 0);
+    pass_ms(w, 2000);
+    peer_heard(p);
+    world_restart(w);
+    p->pipe = NULL;
+    q = peer_join(w, "gw2"); /* is faster */
+    peer_login_as(q, 1, "room/a", "new", 0, 0);
+    pass_ms(w, 1500);
+    EXPECT_STR(peer_stream(q), "");
+    peer_return(p);
+    peer_login_as(p, 1, "room/a", "ana", LOGIN_RESYNC, 0);
+    pass_ms(w, 2000);
+    EXPECT_STR(peer_stream(q), "+join");
+    EXPECT_STR(peer_stream(p), ""); /* it is not LIVE yet */
+    peer_synced(p);
+    pass_ms(w, 0);
+    EXPECT_STR(peer_stream(p), "[RESYNCED] +join");
+    clock_real();
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
 TEST(who_came_while_the_router_was_away_is_announced)
 {
     struct world *w = world_new(NULL);

@@ -4,8 +4,8 @@ import glob
 import json
 import os
 import re
+import signal
 import subprocess
-import threading
 
 from world import BIN, DATA, ROOT, World, check, eventually, equal
 
@@ -13,10 +13,16 @@ SAMPLE = os.path.join(ROOT, "tools/samples/worldcup-2022-final.json")
 FINAL = "match/arg-fra-2022-12-18"
 
 
+def player(w, *args):
+    """A replay under way."""
+    return subprocess.Popen([os.path.join(BIN, "router-ctl"), "--dir", w.dir, "replay", *args],
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
 def replay(w, *args):
-    p = subprocess.run([os.path.join(BIN, "router-ctl"), "--dir", w.dir, "replay", *args],
-                       capture_output=True, timeout=100)
-    return p.returncode, p.stdout.decode() + p.stderr.decode()
+    p = player(w, *args)
+    text = p.communicate(timeout=100)[0].decode()
+    return p.returncode, text
 
 
 def whole_match(next_event):
@@ -51,28 +57,28 @@ def test_the_final_is_seen_alike_on_every_edge_while_people_chat():
         chat = w.telnet()
         chat.send(b"NICK bob\r\nJOIN lobby\r\n")
         chat.until(b"OK JOIN")
-        player = threading.Thread(target=lambda: results.append(
-            replay(w, SAMPLE, "--speed", "2000")))
-        results = []
-        player.start()
+        play = player(w, SAMPLE, "--speed", "2000")
         first = ndjson.message()
         equal((first["kind"], first["offset"]), ("status", 1))
-        equal(ndjson.message()["kind"], "start")  # before, telnet would close
+        equal(ndjson.message()["kind"], "start")
+        play.send_signal(signal.SIGSTOP)  # telnet watches what is in play, only
         t = w.telnet()
         t.send(f"VERSION:1:CONNECT:joe:MATCH:{FINAL[6:]}\r\n".encode())
+        kind_on_tcp = telnet_kinds(t)
+        equal(kind_on_tcp(), "status")
+        play.send_signal(signal.SIGCONT)
         chat.send(b"SAY lobby Vamos!\r\n")
         equal(room.message()["data"], "Vamos!")
         seen = ["status", "start"] + whole_match(lambda: ndjson.message()["kind"])
         on_sse = whole_match(lambda: next_kind(sse))
         on_ws = whole_match(lambda: ws.message()["kind"])
-        on_tcp = whole_match(telnet_kinds(t))
-        player.join()
-        equal(results[0][0], 0, results[0][1])
+        on_tcp = whole_match(kind_on_tcp)
+        text = play.communicate(timeout=100)[0].decode()
+        equal(play.returncode, 0, text)
         equal(on_sse, seen, "server-sent events")
         equal(on_ws, seen, "WebSocket")
-        # The telnet watcher came a little later: status, then what followed.
-        equal(on_tcp[0], "status")
-        equal(on_tcp[1:], seen[len(seen) - len(on_tcp) + 1:], "telnet")
+        # The telnet watcher came a little later: what followed its status.
+        equal(on_tcp, seen[-len(on_tcp):], "telnet")
         equal(t.all(), b"", "telnet closes after stop")
         check(seen.count("goal") >= 6 and "penalties" in seen, f"{seen}")
         before = w.json("/v1/" + FINAL.replace("match/", "matches/"))
