@@ -45,6 +45,7 @@ void link_become(struct link *l, enum link_state next)
     log_debug("link.state", "link=%s from=%s to=%s", l->who.name,
               state_names[l->state], state_names[next]);
     l->state = next;
+    l->was_live |= next == LINK_LIVE;
 }
 
 /* ---- coming ------------------------------------------------------------ */
@@ -329,14 +330,25 @@ static int run_deferred(struct link *l, struct slice frames)
     return rc;
 }
 
+static void put_resynced(struct link *l)
+{
+    put_u64(pipe_frame(l->pipe, FRAME_RESYNCED), l->router->seq);
+    pipe_frame_end(l->pipe);
+}
+
+/* A link that says RESYNCED when it was live tells its gateway that something
+ * without history may be missing; so does the second one when the first ends
+ * the coming of a gateway whose logins were answered long before. */
 void link_live(struct link *l)
 {
     struct router *r = l->router;
     struct buf deferred = l->deferred;
     int rc;
 
-    put_u64(pipe_frame(l->pipe, FRAME_RESYNCED), r->seq);
-    pipe_frame_end(l->pipe);
+    put_resynced(l);
+    if (l->missed && !l->was_live)
+        put_resynced(l);
+    l->missed = false;
     link_become(l, LINK_LIVE);
     pipe_set_seq(l->pipe, r->seq);
     put_late(l);

@@ -43,6 +43,8 @@ struct link {
     uint64_t stamp;    /* the repeater's: already has this message */
     uint64_t position; /* not LIVE: stored messages up to here are on it */
     bool same_epoch; /* its place in the stream is of the present epoch */
+    bool was_live;   /* before; then RESYNCED means that it was STALE */
+    bool missed;     /* not LIVE: something without history went past it */
     struct buf deferred; /* frames that wait until it is LIVE */
     struct buf late;     /* joins and leaves said meanwhile, likewise */
     struct buf figures;  /* body of its last STATS */

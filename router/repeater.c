@@ -64,10 +64,16 @@ static void encode(struct repeater *p, const struct msg *m)
     frame_write_deliver(&p->frame, &parts);
 }
 
-/* Puts the frame on the link of each leaf, once per link; one that is not LIVE
- * gets it later, or not at all. */
+/* What becomes of it on a link that is not LIVE. */
+enum if_missed {
+    READ_AGAIN, /* from the store; a state is made anew */
+    TELL_GAP,   /* it has no history */
+    PUT_LATER,  /* a join or a leave */
+};
+
+/* Puts the frame on the link of each leaf, once per link. */
 static void put_on_links(struct router *r, struct topic *const *topics,
-                         size_t count, bool later)
+                         size_t count, enum if_missed then)
 {
     uint64_t stamp = ++r->repeater.stamp;
 
@@ -78,10 +84,10 @@ static void put_on_links(struct router *r, struct topic *const *topics,
             if (link->stamp == stamp)
                 continue;
             link->stamp = stamp;
-            if (later)
+            if (then == PUT_LATER)
                 link_deliver_late(link, &r->repeater.frame);
-            else
-                (void)link_deliver(link, &r->repeater.frame);
+            else if (!link_deliver(link, &r->repeater.frame))
+                link->missed |= then == TELL_GAP;
         }
 }
 
@@ -100,18 +106,18 @@ uint32_t repeater_send(struct router *r, struct msg *m)
 
     if (count) {
         encode(&r->repeater, m);
-        put_on_links(r, topics, count, false);
+        put_on_links(r, topics, count,
+                     m->flags & MSG_STORED ? READ_AGAIN : TELL_GAP);
     }
     if (m->flags & MSG_STORED)
         tail_add(&r->repeater, m);
     return table_reached(topics, count);
 }
 
-/* A state is made anew for who was not LIVE: snapshots_tell(), replay.h. */
 void repeater_notice(struct router *r, const struct msg_parts *notice)
 {
     struct msg_parts parts = *notice;
-    bool later = !slice_eq(notice->kind, SLICE("snapshot"));
+    bool state = slice_eq(notice->kind, SLICE("snapshot"));
     size_t count;
     struct topic *const *topics = table_match(&r->table, parts.id, &count);
 
@@ -124,7 +130,7 @@ void repeater_notice(struct router *r, const struct msg_parts *notice)
     parts.ts_ms = clock_wall_ms();
     buf_reset(&r->repeater.frame);
     frame_write_deliver(&r->repeater.frame, &parts);
-    put_on_links(r, topics, count, later);
+    put_on_links(r, topics, count, state ? READ_AGAIN : PUT_LATER);
     stat_add(&r->stats, STAT_NOTICES, 1);
 }
 

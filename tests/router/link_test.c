@@ -136,6 +136,39 @@ TEST(far_more_than_the_tail_is_read_in_pages_from_the_store)
     world_free(w);
 }
 
+TEST(what_has_no_history_and_went_past_a_returning_link_is_told)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+
+    peer_break(p);
+    peer_return(p);
+    peer_login_as(p, 1, "a", "", LOGIN_RESYNC, 0);
+    peer_login_as(p, 1, "volatile/v", "", LOGIN_RESYNC, 0);
+    publish_all(q, "a", 1, 1);
+    publish_all(q, "volatile/other", 2, 2); /* nobody's */
+    peer_synced(p);
+    world_settle(w);
+    EXPECT_STR(peer_stream(p), "1 [RESYNCED]");
+    peer_break(p);
+    peer_return(p);
+    peer_login_as(p, 1, "volatile/v", "", LOGIN_RESYNC, 0);
+    publish_all(q, "volatile/v", 3, 3);
+    peer_synced(p);
+    publish_all(q, "volatile/v", 4, 4);
+    world_settle(w);
+    EXPECT_STR(peer_stream(p), "[RESYNCED] [RESYNCED] 4");
+    peer_heard(q);
+    fake_pipe_stall(p->pipe, 1); /* stale: one is enough */
+    publish_all(q, "volatile/v", 5, 6);
+    fake_pipe_drain(p->pipe);
+    world_settle(w);
+    EXPECT_STR(peer_stream(p), "5 [RESYNCED]");
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
 TEST(only_what_somebody_on_the_link_listens_to_comes_also_by_pattern)
 {
     struct world *w = world_new(NULL);
