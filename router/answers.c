@@ -12,11 +12,7 @@ struct segment {
     struct answer answers[SEGMENT];
 };
 
-struct name {
-    uint64_t life, number;
-};
-
-static uint32_t name_hash(const struct name *n)
+uint32_t pub_name_hash(const struct pub_name *n)
 {
     return hash_bytes(slice_make(n, sizeof *n));
 }
@@ -24,7 +20,7 @@ static uint32_t name_hash(const struct name *n)
 static bool name_eq(const struct map_node *node, const void *key)
 {
     const struct answer *a = CONTAINER_OF(node, struct answer, by_name);
-    const struct name *n = key;
+    const struct pub_name *n = key;
 
     return a->life == n->life && a->number == n->number;
 }
@@ -99,13 +95,13 @@ static void keep_bytes(struct answer *a, struct slice id, struct slice body)
 void answers_note(struct answers *a, const struct answer *answer,
                   struct slice id, struct slice body)
 {
-    struct name name = {answer->life, answer->number};
+    struct pub_name name = {answer->life, answer->number};
     struct answer *kept = place(a);
 
     if (!kept)
         return;
     *kept = *answer;
-    if (map_add(&a->by_name, &kept->by_name, name_hash(&name)) < 0) {
+    if (map_add(&a->by_name, &kept->by_name, pub_name_hash(&name)) < 0) {
         struct segment *s = segment_at(list_last(&a->segments));
 
         if (--s->end == s->first) {
@@ -122,8 +118,8 @@ void answers_note(struct answers *a, const struct answer *answer,
 const struct answer *answers_find(const struct answers *a, uint64_t life,
                                   uint64_t number)
 {
-    struct name name = {life, number};
-    struct map_node *n = map_find(&a->by_name, name_hash(&name), name_eq,
+    struct pub_name name = {life, number};
+    struct map_node *n = map_find(&a->by_name, pub_name_hash(&name), name_eq,
                                   &name);
 
     return n ? CONTAINER_OF(n, struct answer, by_name) : NULL;

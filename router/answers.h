@@ -14,6 +14,12 @@
 
 enum { ANSWERS_MAX = 1 << 20 }; /* more are not remembered: the oldest go */
 
+/* A publication's name, for maps. */
+struct pub_name {
+    uint64_t life, number;
+};
+uint32_t pub_name_hash(const struct pub_name *n);
+
 struct answer {
     struct map_node by_name;
     uint64_t life, number;

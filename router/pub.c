@@ -35,27 +35,18 @@ struct pub *pub_by_key(const struct publish *p, struct slice id,
 
 /* ---- names --------------------------------------------------------------- */
 
-struct name {
-    uint64_t life, number;
-};
-
-static uint32_t name_hash(const struct name *n)
-{
-    return hash_bytes(slice_make(n, sizeof *n));
-}
-
 static bool name_eq(const struct map_node *node, const void *key)
 {
     const struct pub *p = CONTAINER_OF(node, struct pub, by_name);
-    const struct name *n = key;
+    const struct pub_name *n = key;
 
     return p->life == n->life && p->number == n->number;
 }
 
 static int add_name(struct publish *p, struct pub *pub)
 {
-    struct name name = {pub->life, pub->number};
-    int rc = map_add(&p->names, &pub->by_name, name_hash(&name));
+    struct pub_name name = {pub->life, pub->number};
+    int rc = map_add(&p->names, &pub->by_name, pub_name_hash(&name));
 
     pub->named = rc == 0;
     return rc;
@@ -71,8 +62,8 @@ static void drop_name(struct publish *p, struct pub *pub)
 struct pub *pub_by_name(const struct publish *p, uint64_t life,
                         uint64_t number)
 {
-    struct name name = {life, number};
-    struct map_node *n = map_find(&p->names, name_hash(&name), name_eq, &name);
+    struct pub_name name = {life, number};
+    struct map_node *n = map_find(&p->names, pub_name_hash(&name), name_eq, &name);
 
     return n ? CONTAINER_OF(n, struct pub, by_name) : NULL;
 }

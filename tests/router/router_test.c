@@ -154,22 +154,30 @@ TEST(a_join_gets_the_state_and_exactly_the_messages_behind_it)
     world_free(w);
 }
 
+/* A match with a goal; the event that takes it back, good until the next. */
+static const char *make_goal(struct peer *p)
+{
+    static char retract[64];
+    uint64_t goal;
+
+    make_match(p);
+    peer_taken(p, event(p, "{\"kind\":\"start\",\"data\":{}}"));
+    goal = peer_taken(p, event(p, "{\"kind\":\"goal\",\"data\":"
+                                  "{\"team\":\"tig\"}}")).offset;
+    snprintf(retract, sizeof retract,
+             "{\"kind\":\"retract\",\"data\":{\"offset\":%u}}",
+             (unsigned)goal);
+    return retract;
+}
+
 TEST(a_snapshot_follows_a_retract_live_and_after_a_repair)
 {
     struct world *w = world_new(NULL);
     struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
     struct msg_parts m;
-    uint64_t goal;
-    char retract[64];
+    const char *retract = make_goal(q);
 
-    make_match(q);
-    peer_taken(q, event(q, "{\"kind\":\"start\",\"data\":{}}"));
-    goal = peer_taken(q, event(q, "{\"kind\":\"goal\",\"data\":"
-                                  "{\"team\":\"tig\"}}")).offset;
     peer_login(p, 1, match);
-    snprintf(retract, sizeof retract,
-             "{\"kind\":\"retract\",\"data\":{\"offset\":%u}}",
-             (unsigned)goal);
     peer_taken(q, event(q, retract));
     m = peer_message(p);
     EXPECT_SLICE(m.kind, SLICE("retract"));
@@ -194,17 +202,9 @@ TEST(a_link_that_is_full_behind_a_retract_gets_the_snapshot_when_it_is_whole)
 {
     struct world *w = world_new(NULL);
     struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
-    uint64_t goal;
-    char retract[64];
+    const char *retract = make_goal(q);
 
-    make_match(q);
-    peer_taken(q, event(q, "{\"kind\":\"start\",\"data\":{}}"));
-    goal = peer_taken(q, event(q, "{\"kind\":\"goal\",\"data\":"
-                                  "{\"team\":\"tig\"}}")).offset;
     peer_login(p, 1, match);
-    snprintf(retract, sizeof retract,
-             "{\"kind\":\"retract\",\"data\":{\"offset\":%u}}",
-             (unsigned)goal);
     peer_heard(p);
     fake_pipe_stall(p->pipe, 1); /* takes one frame, and is full */
     peer_taken(q, event(q, retract));
