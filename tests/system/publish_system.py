@@ -124,6 +124,20 @@ def test_a_batch_says_what_became_of_each():
         equal(last(w, "a")["offset"], 1, "all or nothing of what is not understood")
 
 
+def test_a_repeat_gets_the_first_answer_also_after_the_routers_death():
+    with World() as w, w.stream("/v1/stream?channel=a") as s:
+        s.item()
+        first = w.publish("a", "x", Idempotency_Key="k")
+        equal((first.status, first.json()["reached"]), (201, 1))
+        again = w.publish("a", "x", Idempotency_Key="k")
+        equal((again.status, again.json()), (200, {**first.json(), "duplicate": True}))
+        s.close()
+        w.kill("router")
+        again = eventually(lambda: a if (a := w.publish("a", "x", Idempotency_Key="k"))
+                           .status == 200 else None, "the router is back")
+        equal(again.json(), {**first.json(), "duplicate": True})
+
+
 def test_reached_counts_connections_at_every_edge_once_each():
     with World() as w:
         equal(w.publish("a/b", "x").json()["reached"], 0)
