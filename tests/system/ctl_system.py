@@ -173,7 +173,7 @@ def test_kick_closes_a_connection_or_all_of_a_channel():
         eventually(lambda: not as_json(w, "conns", "a")[0]["connections"], "it is gone")
         refuses(w, NOT_FOUND, "connection.none", "kick", name)
         check("2" in w.ctl("kick", "b"), "both")
-        check(b"text=an operator closed this connection\r\n" in t.all(), "in words")
+        check(b"why=an operator closed this connection\r\n" in t.all(), "in words")
         heard = s.chunk()
         while not s.over:
             heard += s.chunk()
