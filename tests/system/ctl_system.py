@@ -2,12 +2,14 @@
 read, and the exit codes."""
 import json
 import os
+import re
+import shutil
 import signal
 import sqlite3
 import subprocess
 import tempfile
 
-from world import BIN, DEADLINE, ROOT, Lines, World, check, equal, eventually, unshare
+from world import BIN, DATA, DEADLINE, ROOT, Lines, World, check, equal, eventually, unshare
 
 SAMPLE = os.path.join(ROOT, "tools/samples/worldcup-2022-final.json")
 MATCH = "elp-tig-2011-09-13"
@@ -376,3 +378,34 @@ def test_help_has_an_example_of_every_verb():
         equal(code, DONE)
         check(f"for example:\n  router-ctl {verb}" in text
               or f"router-ctl {verb}" in text.split("for example:")[1], text)
+
+
+def example_lines():
+    for verb in ("publish", "subscribe", "history", "presence", "channels", "conns", "kick",
+                 "gateways", "status", "stats", "match", "replay", "backup", "help"):
+        text = ctl("help", verb)[1].partition("for example:\n")[2]
+        yield from (line.strip() for line in text.splitlines())
+
+
+def test_the_examples_of_help_work():
+    """All but what they cannot find here, or is meant to be refused."""
+    other = {"router-ctl kick http1/42.7": NOT_FOUND,
+             "router-ctl match cancel elp-tig-2011-09-13": REFUSED}
+    with World() as w:
+        w.ctl("match", "teams", "tig", "Tigre")
+        shutil.copy(os.path.join(DATA, "worldcup", "2022.json"), w.base + "/worldcup.json")
+        env = {**os.environ, "TOUCHLINE_ROUTER": w.dir, "PATH": BIN + ":" + os.environ["PATH"]}
+        for line in example_lines():
+            here = line.replace("/backup/", w.base + "/").replace(" --speed 60", "")
+            if " replay " in here and "--speed" not in here:
+                here += " --speed max"
+            p = subprocess.Popen(["bash", "-c", "exec " + here if "|" not in here else here],
+                                 cwd=w.base, env=env, stdout=subprocess.PIPE,
+                                 stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+            out = Lines(p.stdout, lambda n: os.read(p.stdout.fileno(), n))
+            if re.search(r"\b(tail|subscribe)\b", line):
+                out.line()
+                p.send_signal(signal.SIGINT)
+            text = out.all().decode()
+            equal(p.wait(DEADLINE), other.get(line, DONE), f"{line}\n{text}")
+            p.stdout.close()

@@ -10,7 +10,8 @@ import shutil
 import subprocess
 import time
 
-from world import BIN, DEADLINE, ROOT, Failed, World, check, equal
+from browser import Browser
+from world import BIN, DATA, DEADLINE, ROOT, Failed, World, check, equal
 
 LANGUAGES = {"sh", "console", "ini", "json", "js", "text", "unit", "c"}
 # What a command that goes on has to say is over when nothing comes for so
@@ -306,6 +307,18 @@ def test_lines_of_operations_work():
     run_document("docs/operations.md")
 
 
+def test_the_script_for_a_browser_works():
+    """README's, in the console of a page of this server."""
+    with World() as w, Browser() as page:
+        place = Place(w)
+        page.open(w.urls["http"])
+        script, = (b for b in blocks("README.md") if b.lang == "js")
+        page.cdp("Runtime.evaluate", expression=place.localise(script.text()) + """
+            got = []; s.addEventListener("message", (m) => got.push(JSON.parse(m.data)));""")
+        page.until('window.got.some((m) => m.data === "hi") && window.got.some((m) => m.ok)',
+                   "the message and the reply have come")
+
+
 def test_no_other_document_has_lines_that_are_not_run():
     with World() as w:
         place = Place(w)
@@ -486,6 +499,48 @@ def test_manuals_are_well_formed():
             noise = "\n".join(x for x in p.stderr.decode().split("\n")
                               if x and "preconv" not in x)
             equal(noise, "", path)
+
+
+ROFF = (("\\-", "-"), ("\\(aq", "'"), ("\\e\n", "\\\n"), ("\\&", ""))
+
+
+def examples(path):
+    """The displayed blocks of a manual, as a terminal shows them."""
+    with open(path, encoding="utf-8") as f:
+        text = f.read()
+    for block in re.findall(r"^\.(?:EX|nf)\n(.*?)^\.(?:EE|fi)", text, re.M | re.S):
+        for theirs, plain in ROFF:
+            block = block.replace(theirs, plain)
+        yield block
+
+
+def example_block(path, text):
+    """How it is run; None: it shows what is printed, or what is typed."""
+    first = text.split()[0]
+    if first.startswith("["):
+        return Block(path, 0, "ini", text.splitlines())
+    if first.startswith("touchline"):
+        return Block(path, 0, "sh", [text.rstrip() + " --print-config"])
+    if first in ("curl", "router-ctl", "date"):
+        lines = []
+        for line in text.replace("page-somebody", "true").splitlines():
+            goes_on = " -N " in line or " tail " in line or "--match 64" in line
+            lines += ["$ " + line, "...", *(["^C"] if goes_on else [])]
+        return Block(path, 0, "console", lines)
+    check(first in ("ready", "$", "s", ".B"), f"{path}: {text}")
+    return None
+
+
+def test_examples_in_the_manuals_work():
+    with World() as w:
+        place = Place(w)
+        place.env["TOUCHLINE_ROUTER"] = w.dir
+        shutil.copy(os.path.join(DATA, "worldcup", "2022.json"), place.cwd + "/worldcup.json")
+        found = [b for path in manuals() for text in examples(path)
+                 if (b := example_block(path, text))]
+        check(len(found) > 10, f"only {len(found)} examples found")
+        for block in sorted(found, key=lambda b: b.lang != "ini"):
+            run_block(block, place)
 
 
 def test_manuals_name_every_option():

@@ -55,8 +55,9 @@ const struct verb verbs[] = {
     { "replay", NULL, 1, 1, true, verb_replay, "match speed date", "FILE",
       "play the matches of an openfootball file as if live",
       "  router-ctl replay worldcup.json --match 64 --speed 60\n"
-      "  router-ctl replay worldcup.json --match all --speed max\n"
-      "  router-ctl replay worldcup.json --match 1 --date 2030-06-08\n" },
+      "  router-ctl replay worldcup.json --match 1 --date 2030-06-08\n"
+      "  router-ctl replay worldcup.json --match all --speed max --date "
+      "2031-06-08\n" },
     { "backup", NULL, 1, 1, false, verb_backup, "", "FILE",
       "copy the database, whole and consistent",
       "  router-ctl backup /backup/touchline.db\n" },
