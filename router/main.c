@@ -61,10 +61,9 @@ static int store_failed(const char *file, int rc,
     return rc;
 }
 
-static int open_store(const struct process *p, struct history **ret)
+static struct history_options store_options(const struct process *p)
 {
-    struct history_report report = {.check = CHECK_NONE};
-    struct history_options opt = {
+    return (struct history_options){
         .path = p->file,
         .policy = router_keep,
         .policy_arg = p->cli.config,
@@ -72,6 +71,12 @@ static int open_store(const struct process *p, struct history **ret)
         .busy_ms = LOCK_MS,
         .ballast = p->cli.config->store.ballast,
     };
+}
+
+static int open_store(const struct process *p, struct history **ret)
+{
+    struct history_report report = {.check = CHECK_NONE};
+    struct history_options opt = store_options(p);
     int rc = history_open(ret, &opt, &report);
 
     if (rc < 0)
@@ -108,16 +113,15 @@ static int restore(const struct process *p)
 /* The configuration was good, or we would not be here. */
 static int check(const struct process *p)
 {
-    struct history *h;
+    struct history_options opt = store_options(p);
+    struct history_report report;
+    int rc = history_look(&opt, &report);
 
-    if (access(p->file, F_OK) < 0) {
-        printf("database %s: will be made\n", p->file);
-        return EXIT_DONE;
-    }
-    if (open_store(p, &h) < 0)
+    if (rc < 0 && rc != ERR_NOT_FOUND) {
+        (void)store_failed(p->file, rc, &report);
         return EXIT_FAILED;
-    printf("database %s: good\n", p->file);
-    history_close(h);
+    }
+    printf("database %s: %s\n", p->file, rc < 0 ? "will be made" : "good");
     return EXIT_DONE;
 }
 

@@ -123,6 +123,12 @@ MUST_USE int history_open(struct history **ret,
                           const struct history_options *opt,
                           struct history_report *report);
 
+/* Looks whether it could be opened, within opt->check_ms, and changes nothing;
+ * a store that is in use may be looked at as well. ERR_NOT_FOUND, ERR_VERSION,
+ * ERR_DAMAGED, ERR_IO; report->text says why in one plain sentence. */
+MUST_USE int history_look(const struct history_options *opt,
+                          struct history_report *report);
+
 /* Marks a clean close, checkpoints, closes. NULL is fine. All readers of the
  * file must be gone. */
 void history_close(struct history *h);

@@ -457,6 +457,9 @@ def test_check_looks_and_changes_nothing():
         check(not os.path.exists(w.dir), "nothing was made")
         w.start()
         equal(w.publish("a", "x").status, 201)
+        code, out, err = run(w, "touchline-router", "--check")
+        check(code == 0 and "good" in out, f"while it runs: {out}{err}")
+        equal(w.publish("a", "y").status, 201)
 
 
 # ---- the surroundings ------------------------------------------------------
