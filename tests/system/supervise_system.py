@@ -107,6 +107,35 @@ def test_one_directory_has_one_supervisor_and_one_router():
         equal(w.publish("a", "x").status, 201, "the first one did not notice")
 
 
+def only_one_serves(w):
+    """Of three that start at once; the others name it. Returns it."""
+    ps = [subprocess.Popen(w.args("touchline"), stdout=subprocess.DEVNULL,
+                           stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) for _ in range(3)]
+    eventually(lambda: sum(p.poll() is not None for p in ps) == 2, "two give way")
+    winner, = (p for p in ps if p.poll() is None)
+    for p in ps:
+        if p is not winner:
+            err = p.stderr.read().decode()
+            check(p.returncode == 1 and f"pid {winner.pid}" in err, err)
+            p.stderr.close()
+    eventually(lambda: len(all_pids(w)) == 4, "its children run")
+    return winner
+
+
+def test_of_several_that_start_at_once_one_serves():
+    with World(start=False) as w:
+        winner = only_one_serves(w)
+        winner.kill()
+        winner.wait()
+        winner.stderr.close()
+        before = all_pids(w)
+        winner = only_one_serves(w)
+        check(not set(before) & set(all_pids(w)), "the orphans are gone")
+        winner.terminate()
+        equal(winner.wait(DEADLINE), 0)
+        winner.stderr.close()
+
+
 def test_children_outlive_their_supervisor_until_the_next_one_comes():
     with World() as w, w.stream("/v1/stream?channel=a") as s:
         s.item()

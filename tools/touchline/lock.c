@@ -15,6 +15,8 @@
 #include "base/clock.h"
 #include "base/err.h"
 
+enum { PASSES = 100, PASS_MS = 10 };
+
 struct process {
     char name[32];
     pid_t pid;
@@ -128,41 +130,55 @@ static void drain(const struct process *p, unsigned count, int wait_ms)
         (void)wait_gone(&p[i], clock_ns() + SECOND);
 }
 
-/* The pid of the supervisor that lives; 0: none. */
-static pid_t supervisor(const struct process *p, unsigned count)
+static int refuse(const struct process *p, unsigned count, char *why,
+                  size_t why_size)
 {
     for (unsigned i = 0; i < count; i++)
-        if (strcmp(p[i].name, "touchline") == 0)
-            return p[i].pid;
+        if (strcmp(p[i].name, "touchline") == 0) {
+            snprintf(why, why_size, "touchline is running there already "
+                     "(pid %d)", (int)p[i].pid);
+            return ERR_BUSY;
+        }
     return 0;
 }
 
-static int take_over(int fd, int wait_ms, unsigned *drained, char *why,
-                     size_t why_size)
+/* One pass: drains whom the list names, unless a supervisor is among them. */
+static int drain_listed(int fd, int wait_ms, unsigned *drained, char *why,
+                        size_t why_size)
 {
     struct process *p;
     unsigned count;
     int rc = read_entries(fd, &p, &count);
-    pid_t other = rc == 0 ? supervisor(p, count) : 0;
 
-    if (rc < 0) {
+    if (rc < 0)
         snprintf(why, why_size, "touchline.lock cannot be read: %s",
                  err_text(rc));
-    } else if (other) {
-        snprintf(why, why_size, "touchline is running there already (pid %d)",
-                 (int)other);
-        rc = ERR_BUSY;
-    } else {
-        *drained = count;
+    else
+        rc = refuse(p, count, why, why_size);
+    if (rc == 0) {
         drain(p, count, wait_ms);
-        if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-            snprintf(why, why_size, "touchline.lock is held by a process that "
-                     "it does not list");
-            rc = ERR_BUSY;
-        }
+        *drained += count;
     }
     free(p);
     return rc;
+}
+
+/* Who was faster than we were writes its name in a moment. */
+static int take_over(int fd, int wait_ms, unsigned *drained, char *why,
+                     size_t why_size)
+{
+    for (unsigned pass = 0; pass < PASSES; pass++) {
+        int rc = drain_listed(fd, wait_ms, drained, why, why_size);
+
+        if (rc < 0)
+            return rc;
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return 0;
+        (void)poll(NULL, 0, PASS_MS);
+    }
+    snprintf(why, why_size, "touchline.lock is held by a process that it "
+             "does not list");
+    return ERR_BUSY;
 }
 
 /* A lock on a file that its last holder has removed meanwhile locks nobody
@@ -175,10 +191,29 @@ static bool is_there(int fd, const char *path)
            held.st_ino == named.st_ino && held.st_dev == named.st_dev;
 }
 
+void lock_entry(struct buf *list, pid_t pid, unsigned long long began,
+                const char *kind)
+{
+    buf_addf(list, "%d %llu %s\n", (int)pid, began, kind);
+}
+
+void lock_write(int fd, const struct buf *list)
+{
+    struct buf text = BUF_INIT;
+
+    lock_entry(&text, getpid(), lock_start_time(getpid()), "touchline");
+    buf_add(&text, buf_slice(list));
+    if (!text.failed && !list->failed &&
+        pwrite(fd, text.ptr, text.len, 0) == (ssize_t)text.len)
+        (void)!ftruncate(fd, (off_t)text.len);
+    buf_fini(&text);
+}
+
 static int open_and_lock(const char *path, int wait_ms, int *ret,
                          unsigned *drained, char *why, size_t why_size)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), rc;
+    struct buf nobody = BUF_INIT;
 
     if (fd < 0) {
         snprintf(why, why_size, "cannot open %s: %s", path, strerror(errno));
@@ -191,6 +226,7 @@ static int open_and_lock(const char *path, int wait_ms, int *ret,
         close(fd);
         return rc;
     }
+    lock_write(fd, &nobody);
     *ret = fd;
     return 0;
 }
@@ -210,24 +246,6 @@ int lock_take(const char *dir, int wait_ms, int *ret, unsigned *drained,
     if (rc == 0)
         *ret = fd;
     return rc;
-}
-
-void lock_entry(struct buf *list, pid_t pid, unsigned long long began,
-                const char *kind)
-{
-    buf_addf(list, "%d %llu %s\n", (int)pid, began, kind);
-}
-
-void lock_write(int fd, const struct buf *list)
-{
-    struct buf text = BUF_INIT;
-
-    lock_entry(&text, getpid(), lock_start_time(getpid()), "touchline");
-    buf_add(&text, buf_slice(list));
-    if (!text.failed && !list->failed &&
-        pwrite(fd, text.ptr, text.len, 0) == (ssize_t)text.len)
-        (void)!ftruncate(fd, (off_t)text.len);
-    buf_fini(&text);
 }
 
 void lock_release(int fd, const char *dir)
