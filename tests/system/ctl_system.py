@@ -284,6 +284,48 @@ def test_what_has_been_played_is_not_played_again():
         check(code == FAILED and "bad.json" in err, f"{code} {err}")
 
 
+OLD_CUP = {"name": "World Cup 1930", "rounds": [
+    {"name": "Group 1", "matches": [
+        # Neither half time nor goals; a name that is no id.
+        {"date": "1930-07-13", "team1": {"name": "M\u00e9xico (MX)"}, "team2": "Brazil",
+         "score1": 3, "score2": 1},
+        # Goals whose minutes are text, or missing; more than the score has.
+        {"date": "1930-07-14", "time": "15:00 UTC-3", "team1": {"name": "Chile", "code": "CHI"},
+         "team2": "Brazil", "score1i": 1, "score2i": 0, "score1": 2, "score2": 2,
+         "goals1": [{"name": "A", "minute": "45+2"}, {"name": "B", "minute": 80}, {"name": "C"}],
+         "goals2": [{"name": "D", "minute": "60'", "penalty": True},
+                    {"name": "E", "minute": 90, "offset": 4, "owngoal": True}]},
+        # Not played, as far as the file knows.
+        {"date": "1930-07-15", "team1": "Brazil", "team2": "Per\u00fa"}]},
+    {"name": "Final", "matches": [
+        # The longest way there is.
+        {"date": "1930-07-30", "team1": "Brazil", "team2": {"title": "Per\u00fa"},
+         "score": {"ht": [0, 1], "ft": [1, 1], "et": [2, 2], "p": [5, 4]},
+         "goals1": None, "goals2": [{"name": "F", "minute": "118"}]}]}]}
+
+
+def test_old_files_end_with_their_scores():
+    with World() as w:
+        path = os.path.join(w.base, "1930.json")
+        with open(path, "w") as f:
+            json.dump(OLD_CUP, f)
+        w.ctl("replay", path, "--speed", "max")
+        got = {m["id"]: [m["period"], m["home_score"], m["visit_score"],
+                         m.get("home_shootout"), m.get("visit_shootout")]
+               for m in w.json("/v1/matches")["matches"]}
+        equal(got, {"mexicomx-brazil-1930-07-13": ["ended", 3, 1, None, None],
+                    "chi-brazil-1930-07-14": ["ended", 2, 2, None, None],
+                    "brazil-peru-1930-07-15": ["not_started", 0, 0, None, None],
+                    "brazil-peru-1930-07-30": ["ended", 2, 2, 5, 4]})
+        goals = [(m["data"]["team"], m["data"].get("minute"), m["data"].get("player_team"))
+                 for m in w.json("/v1/history/match/chi-brazil-1930-07-14")["messages"]
+                 if m["kind"] == "goal"]
+        equal(goals, [("chi", "45+2", None), ("brazil", 60, None), ("chi", 80, None),
+                      ("brazil", "90+4", "chi")])
+        w.ctl("replay", path, "--match", "4", "--speed", "max", "--date", "1950-01-01")
+        equal(w.json("/v1/matches/brazil-peru-1950-01-01")["home_shootout"], 5)
+
+
 def test_backup_copies_a_store_that_can_be_restored():
     with World() as w:
         for i in range(3):

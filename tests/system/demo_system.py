@@ -35,14 +35,18 @@ class Demo:
                                      env={**clean, "SPEED": "4000", **env})
         self.out = Lines(self.proc.stdout, lambda n: os.read(self.proc.stdout.fileno(), n))
         self.urls = {}
-        while len(self.urls) < 4:
-            try:
-                line = self.out.line().decode()
-            except Failed as e:
-                raise Failed(f"{e}\n{self.words()}") from None
-            if line.startswith("ready "):
-                _, kind, url = line.split(maxsplit=2)
-                self.urls[kind] = url
+        try:
+            while len(self.urls) < 4:
+                self.take_line()
+        except BaseException as e:
+            self.interrupt()
+            raise Failed(f"{e}\n{self.words()}") from None
+
+    def take_line(self):
+        line = self.out.line().decode().rstrip("\n")
+        if line.startswith("ready "):
+            _, kind, url = line.split(maxsplit=2)
+            self.urls[kind] = url
 
     def __enter__(self):
         return self

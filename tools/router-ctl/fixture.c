@@ -34,14 +34,16 @@ static const struct cup_team *team_of(const struct fixtures *fs,
 
 /* ---- choosing ---------------------------------------------------------- */
 
-/* Days since 1970, or -1. */
+#define NO_DAY INT64_MIN
+
+/* Days since 1970, also before it; or NO_DAY. */
 static int64_t day_of(const char *date)
 {
     struct tm tm = { .tm_isdst = 0 };
     const char *end = strptime(date, "%Y-%m-%d", &tm);
 
     if (!end || *end || strlen(date) != CUP_DATE)
-        return -1;
+        return NO_DAY;
     return timegm(&tm) / 86400;
 }
 
@@ -61,13 +63,13 @@ static int set_dates(struct fixtures *fs)
     const char *wanted = fs->ctl->opt.date;
     int64_t first = INT64_MAX, to = wanted ? day_of(wanted) : 0;
 
-    if (to < 0)
+    if (to == NO_DAY)
         return ctl_usage(fs->ctl, "--date is a day, YYYY-MM-DD, not %s",
                          wanted);
     for (size_t i = 0; i < fs->count; i++) {
         int64_t day = day_of(fs->list[i].match->date);
 
-        if (day >= 0)
+        if (day != NO_DAY)
             first = MIN(first, day);
         else if (!wanted)
             return ctl_fail(fs->ctl, EXIT_FAILED, "match %d has no date; say "
@@ -78,7 +80,7 @@ static int set_dates(struct fixtures *fs)
         int64_t day = day_of(f->match->date);
 
         if (wanted)
-            date_of(to + (day < 0 ? 0 : day - first), f->date);
+            date_of(to + (day == NO_DAY ? 0 : day - first), f->date);
         else
             memcpy(f->date, f->match->date, sizeof f->date);
         snprintf(f->id, sizeof f->id, "%s-%s-%.10s", team_of(fs, f, 0)->id,
