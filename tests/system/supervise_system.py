@@ -254,6 +254,37 @@ def test_sigint_ends_as_well_and_a_second_signal_does_not_wait():
         equal(all_pids(w), [])
 
 
+def test_the_end_is_bounded_whatever_a_child_does():
+    with World(["limits.drain_wait=1s"]) as w:
+        w.publish("a", "kept")
+        w.kill("http", signal.SIGSTOP)
+        begin = time.monotonic()
+        equal(w.stop(), 0)
+        check(time.monotonic() - begin < 10, "drain_wait and two seconds")
+        with open(w.log) as f:
+            text = f.read()
+        check('child.kill name="http-1"' in text and 'child.kill name="tcp' not in text, text)
+        equal(sockets_under(w.dir), [])
+        # The same when it is an orphan.
+        w.start()
+        w.kill("tcp", signal.SIGSTOP)
+        w.proc.kill()
+        w.proc.wait()
+        w.proc.stdout.close()
+        w.start()
+        equal([m["data"] for m in w.json("/v1/history/a")["messages"]], ["kept"])
+
+
+def test_too_few_files_for_the_sockets_is_said():
+    few = World(["http.workers=64"], start=False,
+                before=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40)))
+    with few as w:
+        p = subprocess.run(w.args("touchline"), capture_output=True, timeout=DEADLINE,
+                           preexec_fn=w.before)
+        equal((p.returncode, p.stdout), (1, b""))
+        check(b"no socket for worker" in p.stderr and b"Too many open files" in p.stderr, p.stderr)
+
+
 def test_a_gateway_that_drains_takes_nobody_in_and_loses_nothing():
     with World(["http.workers=1"]) as w, w.client() as c, w.client() as keep:
         equal(keep.ask("GET", "/healthz").answer().status, 200)

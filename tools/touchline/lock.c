@@ -114,10 +114,10 @@ static bool wait_gone(const struct process *p, int64_t until_ns)
 
 static void drain(const struct process *p, unsigned count, int wait_ms)
 {
-    int64_t until = clock_ns() + wait_ms * MILLISECOND;
-
     /* Gateways first: the router still answers what they have asked. */
     for (unsigned pass = 0; pass < 2; pass++) {
+        int64_t until = clock_ns() + wait_ms * MILLISECOND;
+
         for (unsigned i = 0; i < count; i++)
             if ((strcmp(p[i].name, "router") == 0) == (pass == 1))
                 (void)kill(p[i].pid, SIGTERM);

@@ -112,6 +112,12 @@ static bool running(const struct supervisor *s, bool router)
     return false;
 }
 
+static void set_patience(struct supervisor *s)
+{
+    loop_timer_set(&s->kill_timer, s->cli.config->limits.drain_wait +
+                                       KILL_AFTER_MS * MILLISECOND);
+}
+
 /* Gateways go first, then the router, then we do. */
 static void stop_next(struct supervisor *s)
 {
@@ -120,35 +126,39 @@ static void stop_next(struct supervisor *s)
     if (!s->router_stopping) {
         s->router_stopping = true;
         child_stop(&s->plan.members[0].child);
+        set_patience(s);
     }
     if (!running(s, true))
         loop_stop(s->loop);
 }
 
-static void kill_all(void *ctx)
+/* Patience is over with those whose turn it is to end. The router's comes when
+ * no gateway is left: whatever these do, it closes its store in order. */
+static void hurry(void *ctx)
 {
     struct supervisor *s = ctx;
+    bool router = !running(s, false);
 
-    for (size_t i = 0; i < s->plan.count; i++)
+    for (size_t i = router ? 0 : 1; i < (router ? 1 : s->plan.count); i++)
         if (s->plan.members[i].child.pid) {
             log_warn("child.kill", "name=\"%s\" why=\"did not end in time\"",
                      s->plan.members[i].name);
             child_signal(&s->plan.members[i].child, SIGKILL);
         }
+    set_patience(s);
 }
 
 static void stop_all(struct supervisor *s)
 {
     if (s->stopping) {
-        kill_all(s);
+        hurry(s);
         return;
     }
     s->stopping = true;
     log_info("touchline.stop", "children=%zu", s->plan.count);
     for (size_t i = 1; i < s->plan.count; i++)
         child_stop(&s->plan.members[i].child);
-    loop_timer_set(&s->kill_timer, s->cli.config->limits.drain_wait +
-                                       KILL_AFTER_MS * MILLISECOND);
+    set_patience(s);
     stop_next(s);
 }
 
@@ -298,7 +308,7 @@ static int serve(struct supervisor *s)
     else if (loop_new(&s->loop) < 0 || catch_signals(s) < 0)
         code = complain("the event loop cannot be made");
     if (code == EXIT_DONE) {
-        loop_timer_init(&s->kill_timer, s->loop, kill_all, s);
+        loop_timer_init(&s->kill_timer, s->loop, hurry, s);
         code = supervise(s);
         end(s);
     }
