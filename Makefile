@@ -195,9 +195,11 @@ $B/print-options: $B/tools/print-options.c.o $(call libs,proto base)
 
 DOCDIR := $(DESTDIR)$(PREFIX)/share/doc/touchline
 install: all ## binaries, manuals, completion; honours DESTDIR and PREFIX
-	install -d $(DESTDIR)$(PREFIX)/bin $(DOCDIR)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DOCDIR)/docs/decisions
 	install -m 755 $(BINARIES) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 LICENSE $(wildcard README.md docs/*.md) $(DOCDIR)
+	install -m 644 LICENSE README.md $(DOCDIR)
+	install -m 644 $(wildcard docs/*.md docs/*.png) $(DOCDIR)/docs
+	install -m 644 $(wildcard docs/decisions/*.md) $(DOCDIR)/docs/decisions
 	$(foreach s,1 5 8,$(if $(wildcard docs/man/*.$s),\
 	    install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$s \
 	        $(wildcard docs/man/*.$s) &&)) true

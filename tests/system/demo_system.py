@@ -248,3 +248,9 @@ def test_install_honours_destdir_and_prefix():
             check(os.path.exists(f"{root}/opt/tl/share/man/man1/{name}.1"), name + ".1")
         check(os.path.exists(root + "/opt/tl/share/man/man5/touchline.conf.5"), "conf.5")
         equal(sorted(os.listdir(root)), ["opt"], "outside PREFIX")
+        completion = "/opt/tl/share/bash-completion/completions/router-ctl"
+        check(os.path.exists(root + completion), completion)
+        documents = root + "/opt/tl/share/doc/touchline/"
+        with open(documents + "README.md") as f:
+            for target in re.findall(r"\]\(([^)#:]+)\)", f.read()):
+                check(os.path.exists(documents + target), f"README leads to {target}")
