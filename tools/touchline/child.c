@@ -113,22 +113,32 @@ static void set_number(const char *name, long value)
     setenv(name, text, 1);
 }
 
+/* Signals are blocked since before the fork: one that comes now must not reach
+ * the supervisor's handlers, which write where the supervisor reads. */
+static void forget_signals(void)
+{
+    static const int caught[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGPIPE};
+    sigset_t none;
+
+    for (size_t i = 0; i < ARRAY_LEN(caught); i++)
+        (void)signal(caught[i], SIG_DFL);
+    sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 /* In the new process: becomes the binary, or ends. It waits for the word that
  * it is on the list, so that none whom nobody can find outlives us. */
 static void become(const struct child_spec *s, int out, const int go[2])
 {
-    sigset_t none;
     int lock;
     char word;
 
+    /* A Ctrl-C is the supervisor's: it drains in order. */
+    setpgid(0, 0);
+    forget_signals();
     close(go[1]);
     if (read(go[0], &word, 1) != 1)
         _exit(EXEC_FAILED);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    signal(SIGPIPE, SIG_DFL);
-    /* A Ctrl-C is the supervisor's: it drains in order. */
-    setpgid(0, 0);
     lock = fcntl(s->lock_fd, F_DUPFD, FIRST_HANDED_FD + (int)s->fd_count);
     if (dup2(out, STDOUT_FILENO) < 0 || lock < 0 || place_fds(s) < 0)
         _exit(EXEC_FAILED);
@@ -150,6 +160,20 @@ static void start_later(struct child *c)
     for (unsigned i = 1; i < c->starts && wait < AGAIN_MOST; i++)
         wait *= 2;
     loop_timer_set(&c->again, MIN(wait, AGAIN_MOST));
+}
+
+/* Leaves all signals blocked in the new process. */
+static pid_t fork_quietly(void)
+{
+    sigset_t all, before;
+    pid_t pid;
+
+    sigfillset(&all);
+    (void)sigprocmask(SIG_BLOCK, &all, &before);
+    pid = fork();
+    if (pid != 0)
+        (void)sigprocmask(SIG_SETMASK, &before, NULL);
+    return pid;
 }
 
 /* Two pipes, or none. */
@@ -186,7 +210,7 @@ void child_start(struct child *c)
         start_later(c);
         return;
     }
-    c->pid = fork();
+    c->pid = fork_quietly();
     if (c->pid == 0)
         become(&c->spec, out[1], go);
     close(out[1]);
