@@ -58,11 +58,10 @@ choose_ports() {
 
 # ---- the system ------------------------------------------------------------
 
-server= player=
 finish() { # exit code
     trap '' HUP INT TERM
-    [ -n "$player" ] && kill "$player" 2>/dev/null
-    [ -n "$server" ] && kill "$server" 2>/dev/null
+    # Also one that has begun, and has no name here yet.
+    kill $(jobs -p) 2>/dev/null
     wait 2>/dev/null
     rm -f "$demo/ready"
     exit "$1"
@@ -108,13 +107,11 @@ tell() {
 play() {
     "$bin/router-ctl" --dir "$demo/var" replay "$file" --speed "$speed" \
         < /dev/null &
-    player=$!
-    if wait "$player"; then
+    if wait $!; then
         say "the match is over; everything goes on being served until Ctrl-C"
     else
         say "the match could not be played; everything else goes on"
     fi
-    player=
 }
 
 # One demo at a time looks for its place and its ports.
@@ -130,6 +127,5 @@ tell
 play
 wait "$server"
 code=$?
-server=
 say "touchline ended by itself (exit $code); its log is $demo/log"
 finish 1
