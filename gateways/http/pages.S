@@ -13,6 +13,10 @@ page_\name\()_end:
     page index, index.html
     page style, style.css
     page app, app.js
+    page shared, shared.js
+    page report, report.html
+    page report_style, report.css
+    page report_app, report.js
     page touchline, touchline.js
     page icon, icon.svg
 

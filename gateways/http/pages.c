@@ -4,6 +4,10 @@
 extern const uint8_t page_index[], page_index_end[];
 extern const uint8_t page_style[], page_style_end[];
 extern const uint8_t page_app[], page_app_end[];
+extern const uint8_t page_shared[], page_shared_end[];
+extern const uint8_t page_report[], page_report_end[];
+extern const uint8_t page_report_style[], page_report_style_end[];
+extern const uint8_t page_report_app[], page_report_app_end[];
 extern const uint8_t page_touchline[], page_touchline_end[];
 extern const uint8_t page_icon[], page_icon_end[];
 
@@ -15,6 +19,13 @@ static const struct page {
     {"/", "text/html; charset=utf-8", page_index, page_index_end},
     {"/style.css", "text/css; charset=utf-8", page_style, page_style_end},
     {"/app.js", "text/javascript; charset=utf-8", page_app, page_app_end},
+    {"/shared.js", "text/javascript; charset=utf-8", page_shared,
+     page_shared_end},
+    {"/report", "text/html; charset=utf-8", page_report, page_report_end},
+    {"/report.css", "text/css; charset=utf-8", page_report_style,
+     page_report_style_end},
+    {"/report.js", "text/javascript; charset=utf-8", page_report_app,
+     page_report_app_end},
     {"/touchline.js", "text/javascript; charset=utf-8", page_touchline,
      page_touchline_end},
     {"/icon.svg", "image/svg+xml", page_icon, page_icon_end},
@@ -31,7 +42,8 @@ static const char try_this[] =
     "who:      curl http://HOST/v1/presence/room/lobby\n"
     "matches:  curl http://HOST/v1/matches\n"
     "\n"
-    "With a browser, this address shows matches and a chat room.\n";
+    "With a browser, this address shows matches and a chat room, and\n"
+    "http://HOST/report is for who reports a match.\n";
 
 static void send_page(struct exchange *x, const struct page *p)
 {

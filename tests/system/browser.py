@@ -28,11 +28,7 @@ class Browser:
 
     def __init__(self, width=1280, height=900, dark=False):
         self.profile = tempfile.mkdtemp(prefix="tl-browser-")
-        self.driver = subprocess.Popen(
-            ["chromedriver", "--port=0"], stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
-            start_new_session=True, env={**os.environ, "HOME": self.profile})
-        self.session = None
+        self.driver = self.session = None
         self.logged = {"browser": [], "performance": []}
         try:
             self._begin()
@@ -45,24 +41,44 @@ class Browser:
             raise
 
     def _begin(self):
-        out = Lines(self.driver.stdout,
-                    lambda n: os.read(self.driver.stdout.fileno(), n))
-        out.until(b"started successfully on port ")
-        self.port = int(out.until(b".").rstrip(b"."))
+        self.port = eventually(self._start_driver, "chromedriver has a port")
         options = {"args": FLAGS + ["--user-data-dir=" + self.profile]}
         self.session = self._ask("POST", "/session", {"capabilities": {"alwaysMatch": {
             "browserName": "chrome", "goog:chromeOptions": options,
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
         }}})["sessionId"]
 
-    def close(self):
-        with contextlib.suppress(OSError, Failed, http.client.HTTPException):
-            if self.session:
-                self._session("DELETE", "")
+    def _start_driver(self):
+        """Its port; None when the one that it found was taken meanwhile."""
+        self._stop_driver()
+        self.driver = subprocess.Popen(
+            ["chromedriver", "--port=0"], stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+            start_new_session=True, env={**os.environ, "HOME": self.profile})
+        out = Lines(self.driver.stdout,
+                    lambda n: os.read(self.driver.stdout.fileno(), n))
+        try:
+            out.until(b"started successfully on port ")
+        except Failed:
+            if out.ended:
+                return None
+            raise
+        return int(out.until(b".").rstrip(b"."))
+
+    def _stop_driver(self):
+        if not self.driver:
+            return
         with contextlib.suppress(OSError):
             os.killpg(self.driver.pid, signal.SIGKILL)
         self.driver.wait()
         self.driver.stdout.close()
+        self.driver = None
+
+    def close(self):
+        with contextlib.suppress(OSError, Failed, http.client.HTTPException):
+            if self.session:
+                self._session("DELETE", "")
+        self._stop_driver()
         shutil.rmtree(self.profile, ignore_errors=True)
 
     def __enter__(self):

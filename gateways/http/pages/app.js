@@ -1,130 +1,29 @@
 /* app.js - the fan's page: matches, one match live, a chat room.
  *
  * Two subscriptions feed it: match/* and team/* from the cursor of the list
- * that was read first, and the room. A match is kept as the server's state at
- * a seq (base, at) and the events known of it; what comes after `at` is folded
- * in here, and a snapshot replaces both. All text goes in as text. */
+ * that was read first, and the room. */
 (function () {
 'use strict';
+
+const {$, PERIODS, clock, day, el, events_of, fixture, fold, get, hue, is_live,
+       load_match, load_teams, mark, new_match, order, phase, place, player,
+       put, refold, seq_of, set_base, shootout, sides, stored, story,
+       team_name, teams} = Shared;
 
 const KEEP_LINES = 300;         /* of talk, in the page */
 const PEOPLE_NOTES = 50;        /* in a larger room nobody's coming is news */
 const DRAW_MS = 30;
 const FRESH_MS = 600;           /* a new row is shown as new */
 const SNAPSHOT_WAIT_MS = 3000;  /* behind a retract */
-const PERIODS = {
-    not_started: 'Not started', first: 'First half', halftime: 'Half time',
-    last: 'Second half', first_extra: 'Extra time, first half',
-    halftime_extra: 'Half time of extra time',
-    last_extra: 'Extra time, second half', penalties: 'Penalty shoot-out',
-    ended: 'Full time', postponed: 'Postponed', abandoned: 'Abandoned',
-    cancelled: 'Cancelled',
-};
-const MINOR = {
-    shot: 'Shot', save: 'Save', corner: 'Corner', goalkick: 'Goal kick',
-    offside: 'Offside', foul: 'Foul', penalty: 'Penalty',
-    freekick: 'Free kick', throwin: 'Throw-in',
-};
-const WHISTLES = ['start', 'halftime_start', 'halftime_stop', 'extratime',
-                  'penalties', 'stop', 'status'];
-const MOVES = {     /* kind -> the period that follows which */
-    halftime_start: {first: 'halftime', first_extra: 'halftime_extra'},
-    halftime_stop: {halftime: 'last', halftime_extra: 'last_extra'},
-};
-const TURNS = {start: 'first', extratime: 'first_extra',
-               penalties: 'penalties', stop: 'ended'};
 const SEVERITY = ['failed', 'waiting', 'connecting', 'catching-up', 'live'];
 
 const matches = new Map();      /* id -> match */
-const teams = new Map();        /* id -> name */
 const dirty = new Set();
 let epoch = null;
 let chosen = null;              /* match id */
 let pinned = false;             /* by the reader, not by us */
 let refreshing = false;
 let last_ts = 0;
-
-/* ---- Small tools ---- */
-
-const $ = (id) => document.getElementById(id);
-const sides = ['home', 'visit'];
-const clock = (ts) => new Date(ts).toLocaleTimeString(
-    [], {hour: '2-digit', minute: '2-digit', hourCycle: 'h23'});
-const seq_of = (cursor) =>
-    Number((/-(\d+)$/.exec(cursor || '') || [0, -1])[1]);
-
-/* kids: nodes or strings; strings become text. */
-function el(tag, cls, ...kids) {
-    const e = document.createElement(tag);
-
-    if (cls)
-        e.className = cls;
-    e.append(...kids);
-    return e;
-}
-
-function icon(name) {
-    const ns = 'http://www.w3.org/2000/svg';
-    const svg = document.createElementNS(ns, 'svg');
-    const use = document.createElementNS(ns, 'use');
-
-    use.setAttribute('href', '#i-' + name);
-    svg.setAttribute('aria-hidden', 'true');
-    svg.append(use);
-    return svg;
-}
-
-function put(node, text) {
-    if (node.textContent !== String(text))
-        node.textContent = text;
-}
-
-/* Makes nodes the children of parent and touches only what differs, so that
- * focus, scroll position and animations of the others stay. */
-function place(parent, nodes) {
-    nodes.forEach((n, i) => {
-        if (parent.children[i] !== n)
-            parent.insertBefore(n, parent.children[i] || null);
-    });
-    while (parent.children.length > nodes.length)
-        parent.lastChild.remove();
-}
-
-function hue(text) {
-    let h = 7;
-
-    for (const c of text)
-        h = (h * 31 + c.codePointAt(0)) % 360;
-    return String(h);
-}
-
-function stored(key, value) {
-    try {
-        if (value !== undefined)
-            localStorage.setItem(key, value);
-        return localStorage.getItem(key);
-    } catch (e) {
-        return null;    /* storage is blocked: we live without */
-    }
-}
-
-/* Asks until there is an answer; null when the answer is a refusal. */
-async function get(path) {
-    for (let n = 0; ; n += 1) {
-        try {
-            const r = await fetch(path);
-
-            if (r.ok)
-                return await r.json();
-            if (r.status < 500 && r.status !== 429)
-                return null;
-        } catch (e) {
-            /* The network is away: the pause below is the cure. */
-        }
-        const ms = Math.random() * Math.min(30000, 1000 * Math.pow(2, n));
-        await new Promise((done) => setTimeout(done, ms));
-    }
-}
 
 /* A burst is drawn once. Not by animation frames: there are none in a hidden
  * tab, whose title shows the score. */
@@ -145,183 +44,14 @@ function draw() {
         draw_match();
 }
 
-function announce(text) {
-    $('announce').textContent = text;
-}
-
-/* ---- What the events mean ---- */
-
-const team_name = (id) => teams.get(id) || String(id || '').toUpperCase();
-
-/* 7, [7,"Luna"] or {"7":"Luna"} -> ["7", "Luna"] */
-function player(p, match, team) {
-    if (p === undefined || p === null)
-        return null;
-    const pair = Array.isArray(p) ? p
-        : typeof p === 'object' ? Object.entries(p)[0] || ['', ''] : [p, ''];
-    const s = match.state;
-    const known = (team === s.visit ? s.visit_players : s.home_players) || {};
-
-    return [String(pair[0]), pair[1] || known[pair[0]] || 'No. ' + pair[0]];
-}
-
-function fold(s, m) {
-    const d = m.data || {};
-    const side = d.team === s.home ? 'home' : 'visit';
-    const list = side + '_players';
-
-    if (TURNS[m.kind])
-        s.period = TURNS[m.kind];
-    else if (MOVES[m.kind])
-        s.period = MOVES[m.kind][s.period] || s.period;
-    if (m.kind === 'start') {
-        Object.assign(s, {home_score: 0, visit_score: 0}, d,
-                      {period: 'first'});
-    } else if (m.kind === 'penalties') {
-        Object.assign(s, {home_shootout: 0, visit_shootout: 0});
-    } else if (m.kind === 'goal') {
-        const what = side +
-            (s.period === 'penalties' ? '_shootout' : '_score');
-
-        s[what] = (s[what] || 0) + 1;
-    } else if (m.kind === 'status') {
-        Object.assign(s, d);
-        if (d.comment === 'cancelled')
-            s.period = 'cancelled';
-    } else if (m.kind === 'substitution' && s[list]) {
-        const now = Object.assign({}, s[list], d.player_in);
-
-        delete now[Object.keys(d.player_out || {})[0]];
-        s[list] = now;
-    }
-}
-
-/* The server's state and what came after it. A retract travels with a snapshot
- * behind it, except to who catches up: until there is a newer state, every
- * event at hand that counts is replayed. */
-function refold(match) {
-    const list = events_of(match);
-    const later = list.filter((m) => m.seq > match.at);
-    const anew = later.some((m) => m.kind === 'retract') && is_whole(list);
-    const undone = retracted(list);
-
-    match.state = anew ? {} : Object.assign({}, match.base);
-    (anew ? list.filter((m) => !undone.has(m.offset)) : later)
-        .forEach((m) => fold(match.state, m));
-}
-
-/* Offsets are dense, so a list from 1 to its own length lacks nothing. */
-function is_whole(list) {
-    return list.length > 0 && list[list.length - 1].offset === list.length;
-}
-
-function retracted(list) {
-    return new Set(list.filter((m) => m.kind === 'retract')
-        .map((m) => m.data.offset));
-}
-
-function events_of(match) {
-    return Array.from(match.events.values())
-        .sort((a, b) => a.offset - b.offset);
-}
-
-/* The events in words, oldest first, with the score as it stood; those that
- * were taken back are marked and count for nothing. */
-function story(match) {
-    const list = events_of(match);
-    const undone = retracted(list);
-    const whole = is_whole(list);
-    const s = {home: match.state.home, visit: match.state.visit};
-
-    return list.map((m) => {
-        const e = {m: m, undone: undone.has(m.offset), minor: false, tally: '',
-                   counts: whole && !undone.has(m.offset)};
-
-        if (!e.undone)
-            fold(s, m);
-        e.shootout = s.period === 'penalties';
-        tell(e, match, s);
-        return e;
-    });
-}
-
-function tell(e, match, s) {
-    const kind = e.m.kind;
-    const d = e.m.data || {};
-    const who = player(d.player, match, d.player_team || d.team);
-    const name = who ? who[1] : '';
-    const of_whom = name ? ' – ' + name : '';
-
-    e.who = who;
-    e.detail = [d.team ? team_name(d.team) : '', d.comment || ''];
-    e.mark = 'time';
-    e.whistle = WHISTLES.includes(kind);
-    if (kind === 'goal') {
-        const own = d.player_team && d.player_team !== d.team;
-
-        e.mark = 'ball';
-        e.own = own;
-        e.text = (own ? 'Own goal' : e.shootout ? 'Penalty scored' : 'Goal') +
-            of_whom;
-        if (e.counts)
-            e.tally = e.shootout ? s.home_shootout + '–' + s.visit_shootout
-                                 : s.home_score + '–' + s.visit_score;
-    } else if (e.shootout && (kind === 'shot' || kind === 'save')) {
-        e.mark = 'miss';
-        e.text = (kind === 'shot' ? 'Penalty missed' : 'Penalty saved') +
-            of_whom;
-    } else if (kind === 'card') {
-        e.mark = d.card;
-        e.text = (d.card === 'red' ? 'Red' : 'Yellow') + ' card' + of_whom;
-    } else if (kind === 'substitution') {
-        e.mark = 'swap';
-        e.text = [d.player_in, d.player_out].map(
-            (p) => (player(p, match, d.team) || ['', '?'])[1]).join(' for ');
-    } else if (kind === 'retract') {
-        e.mark = 'undo';
-        e.text = 'Decision reversed';
-    } else if (MINOR[kind]) {
-        e.minor = kind !== 'penalty';
-        e.mark = 'dot';
-        e.text = MINOR[kind] + of_whom;
-    } else if (kind === 'status') {
-        e.text = e.m.offset === 1 ? 'Match announced'
-            : PERIODS[d.period] || 'Announcement';
-    } else {
-        e.text = kind === 'start' ? 'Kick-off' : PERIODS[s.period] || kind;
-        if (e.counts && kind !== 'start' && kind !== 'halftime_stop')
-            e.tally = s.home_score + '–' + s.visit_score;
-        if (kind === 'stop')
-            e.detail.push(shootout(s) && shootout(s) + ' on penalties');
-    }
-}
-
-function shootout(s) {
-    return s.home_shootout === undefined ? ''
-        : s.home_shootout + '–' + s.visit_shootout;
-}
-
 /* ---- Following the matches ---- */
 
 function match_of(id) {
     if (!matches.has(id))
-        matches.set(id, {id: id, epoch: '', base: {}, at: -1, state: {},
-                         events: new Map(), rows: new Map(), asked: false,
-                         news: 0});
+        matches.set(id, Object.assign(new_match(id),
+                                      {rows: new Map(), asked: false,
+                                       news: 0}));
     return matches.get(id);
-}
-
-/* An answer may be older than a snapshot that has come meanwhile. */
-function set_base(id, state, cursor) {
-    const match = match_of(id);
-    const from = String(cursor).replace(/-\d+$/, '');
-
-    if (match.epoch === from && seq_of(cursor) < match.at)
-        return;
-    match.epoch = from;
-    match.base = state;
-    match.at = seq_of(cursor);
-    refold(match);
 }
 
 /* What a list leaves out. */
@@ -344,7 +74,7 @@ async function refresh() {
     const at = seq_of(list.cursor);
 
     list.matches.forEach((s) => set_base(
-        s.id, Object.assign(lineups_of(match_of(s.id).state), s),
+        match_of(s.id), Object.assign(lineups_of(match_of(s.id).state), s),
         list.cursor));
     matches.forEach((match, id) => {
         const newer = events_of(match).some((m) => m.seq > at);
@@ -366,38 +96,13 @@ function refresh_soon(ms) {
     }, (ms || 0) + Math.random() * 1500);
 }
 
-async function load_teams() {
-    const t = await get('/v1/teams');
-
-    (t ? t.teams : []).forEach((team) => teams.set(team.id, team.name));
-    changed('list', 'match');
-    return t ? t.cursor : null;
-}
-
-/* Of the match that is shown the whole state and the events, newest page
- * first. */
 async function load_chosen() {
     const match = matches.get(chosen);
-    let query = '?last=1000';
 
     if (!match || match.asked)
         return;
     match.asked = true;
-    const path = '/v1/matches/' + encodeURIComponent(match.id);
-    const state = await get(path);
-
-    if (state)
-        set_base(match.id, state, state.cursor);
-    while (query) {
-        const page = await get(path + '/events' + query);
-        const news = (page ? page.messages : [])
-            .filter((m) => !m.notice && !match.events.has(m.offset));
-
-        query = page && page.more && news.length > 0 &&
-            '?limit=1000&before=' + news[0].epoch + '-' + news[0].seq;
-        news.forEach((m) => match.events.set(m.offset, m));
-    }
-    refold(match);
+    await load_match(match);
     changed('match');
 }
 
@@ -443,21 +148,20 @@ function on_match_notice(n) {
     if (n.notice === 'gap') {
         refresh_soon();
     } else if (n.notice === 'snapshot' && n.state && n.channel) {
-        set_base(n.channel.split('/')[1], n.state, n.cursor);
+        set_base(match_of(n.channel.split('/')[1]), n.state, n.cursor);
         changed('list', 'match');
     }
 }
 
-/* In play and started last, else next to start, else the latest. What the
- * reader looks at is left only for a match in play, and never when the reader
- * has chosen it. */
+/* What the reader looks at is left only for a match in play, and never when the
+ * reader has chosen it. */
 function choose_current() {
     const have = matches.get(chosen);
-    const best = sorted()[0];
+    const best = order(matches.values())[0];
 
-    if (have && (pinned || phase(have) === 'live'))
+    if (have && (pinned || is_live(have)))
         return;
-    if (best && best.id !== chosen && (!have || phase(best) === 'live'))
+    if (best && best.id !== chosen && (!have || is_live(best)))
         choose(best.id);
 }
 
@@ -469,65 +173,14 @@ function choose(id) {
 
 /* ---- Drawing the matches ---- */
 
-function phase(match) {
-    const p = match.state.period;
-
-    if (p === 'not_started')
-        return 'next';
-    return ['ended', 'postponed', 'abandoned', 'cancelled', undefined]
-        .includes(p) ? 'over' : 'live';
-}
-
-function sorted() {
-    const rank = {live: 0, next: 1, over: 2};
-    const time = (m) => Date.parse(m.state.start_time) || 0;
-
-    return Array.from(matches.values())
-        .filter((m) => m.state.home && m.state.period !== 'cancelled')
-        .sort((a, b) => rank[phase(a)] - rank[phase(b)] ||
-            (phase(a) === 'next' ? time(a) - time(b) : time(b) - time(a)) ||
-            (a.id < b.id ? -1 : 1));
-}
-
 const headings = {live: el('li', 'heading', 'In play'),
                   next: el('li', 'heading', 'To come'),
                   over: el('li', 'heading', 'Played')};
 
-function fixture(match) {
-    const b = el('button', 'fixture');
-
-    sides.forEach(() => b.append(el('span'), el('b')));
-    b.append(el('small'));
-    b.addEventListener('click', () => {
-        pinned = true;
-        choose(match.id);
-        write_hash();
-    });
-    match.item = el('li', '', b);
-}
-
-function day(s, with_time) {
-    const d = new Date(s.start_time);
-    const form = {day: 'numeric', month: 'short', year: 'numeric'};
-
-    if (isNaN(d))
-        return '';
-    if (with_time)
-        Object.assign(form, {hour: '2-digit', minute: '2-digit',
-                             hourCycle: 'h23'});
-    return d.toLocaleString([], form);
-}
-
-function fixture_text(match) {
-    const s = match.state;
-    const begun = phase(match) !== 'next' && s.home_score !== undefined;
-
-    return [team_name(s.home), begun ? s.home_score : '',
-            team_name(s.visit), begun ? s.visit_score : '',
-            phase(match) === 'next' ? day(s, true)
-                : s.period === 'ended'
-                ? day(s) + (shootout(s) && ' · ' + shootout(s) + ' pen.')
-                : String(PERIODS[s.period] || s.period).split(',')[0]];
+function pick(match) {
+    pinned = true;
+    choose(match.id);
+    write_hash();
 }
 
 function draw_list() {
@@ -535,16 +188,14 @@ function draw_list() {
     const was = document.querySelector('.fixture[aria-current=true]');
     let group = null;
 
-    sorted().forEach((match) => {
+    order(matches.values()).forEach((match) => {
+        const button = fixture(match, pick);
+
         if (phase(match) !== group)
             nodes.push(headings[group = phase(match)]);
         if (!match.item)
-            fixture(match);
-        const b = match.item.firstChild;
-
-        fixture_text(match).forEach((t, i) => put(b.children[i], t));
-        b.dataset.phase = phase(match);
-        b.setAttribute('aria-current', String(match.id === chosen));
+            match.item = el('li', '', button);
+        button.setAttribute('aria-current', String(match.id === chosen));
         nodes.push(match.item);
     });
     $('no-matches').hidden = nodes.length > 0;
@@ -553,6 +204,10 @@ function draw_list() {
 
     if (is && is !== was)
         is.scrollIntoView({block: 'nearest', inline: 'nearest'});
+}
+
+function announce(text) {
+    $('announce').textContent = text;
 }
 
 function draw_match() {
@@ -584,7 +239,7 @@ function minute_of(events) {
 
 function draw_board(match, events) {
     const s = match.state;
-    const minute = phase(match) === 'live' ? minute_of(events) : '';
+    const minute = is_live(match) ? minute_of(events) : '';
     const moved = $('board').dataset.match !== match.id;
 
     $('board').dataset.match = match.id;
@@ -632,12 +287,6 @@ function draw_scorers(node, events, team) {
 
     if (Array.from(node.children, (c) => c.textContent).join() !== lines.join())
         node.replaceChildren(...lines.map((l) => el('li', '', l)));
-}
-
-function mark(name) {
-    const card = name === 'yellow' || name === 'red';
-
-    return el('span', 'mark ' + name, ...card ? [] : [icon(name)]);
 }
 
 function row(e, is_news) {
@@ -1091,7 +740,7 @@ function wire_up() {
 
 async function follow_matches() {
     const since = await load_teams();
-    const cursor = await refresh();
+    const cursor = await refresh();     /* draws with the names, too */
 
     load_chosen();
     Touchline.subscribe('', ['match/*', 'team/*'], {
