@@ -163,7 +163,8 @@ bool admit_refuses(struct exchange *x, const struct request *r,
         x->flags &= (uint16_t)~EXCHANGE_KEEP;
     if (refuses_host(x, r) || refuses_who(x, r))
         return true;
-    if (asks_for_websocket(r)) {
+    if (asks_for_websocket(r) &&
+        api_port(&conn_config(x->conn)->ws.listen)) {
         api_websocket(x, &(struct call){.request = r, .path = r->path});
         return true;
     }

@@ -266,10 +266,15 @@ static struct slice host_asked(struct exchange *x, const struct request *r)
 void api_websocket(struct exchange *x, const struct call *call)
 {
     struct slice host = host_asked(x, call->request);
+    unsigned port = api_port(&conn_config(x->conn)->ws.listen);
     struct buf url = BUF_INIT;
 
-    buf_addf(&url, "ws://" SLICE_FMT ":%u%s", SLICE_ARG(host),
-             api_port(&conn_config(x->conn)->ws.listen),
+    if (port == 0) {
+        reply_error(x, 404, "path.unknown",
+                    SLICE("WebSocket is spoken on no port here."));
+        return;
+    }
+    buf_addf(&url, "ws://" SLICE_FMT ":%u%s", SLICE_ARG(host), port,
              slice_eq(call->path, SLICE("/v1/raw")) ? "/v1/raw" : "/v1/ws");
     buf_add_str(&x->fields, "Upgrade: websocket\r\nConnection: Upgrade\r\n");
     buf_add_str(&x->body, "{\"error\":");

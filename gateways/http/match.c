@@ -351,10 +351,16 @@ void match_old_show(struct exchange *x, const struct call *call)
 
 void match_checkin(struct exchange *x, const struct call *call)
 {
+    unsigned port = api_port(&conn_config(x->conn)->tcp.listen);
+
     UNUSED(call);
     say_version(x);
-    buf_addf(&x->body, "{\"port\":%u}",
-             api_port(&conn_config(x->conn)->tcp.listen));
+    if (port == 0) {
+        reply_error(x, 404, "path.unknown",
+                    SLICE("There is no TCP gateway with a port here."));
+        return;
+    }
+    buf_addf(&x->body, "{\"port\":%u}", port);
     reply_gathered(x, 200);
 }
 

@@ -504,6 +504,25 @@ TEST(websocket_is_told_where_it_is_spoken)
     fake_free(f);
 }
 
+TEST(where_no_port_speaks_it_none_is_named)
+{
+    static const char *const sets[] = {"ws.listen=unix:/tmp/ws",
+                                       "tcp.listen=", NULL};
+    struct fake *f = fake_new(&http_edge, sets);
+    struct conn *c = fake_connect(f);
+
+    send_text(c, "GET /v1/ws HTTP/1.1\r\n" HOST "\r\n");
+    EXPECT_INT(status(c), 404);
+    fake_forget_out(c);
+    send_text(c, "GET /1/checkin HTTP/1.1\r\n" HOST "\r\n");
+    EXPECT_INT(status(c), 404);
+    fake_forget_out(c);
+    send_text(c, "GET /healthz HTTP/1.1\r\n" HOST "Connection: Upgrade\r\n"
+                 "Upgrade: websocket\r\n\r\n");
+    EXPECT_INT(status(c), 200); /* who offers may be passed over */
+    fake_free(f);
+}
+
 /* ---- ends --------------------------------------------------------------- */
 
 TEST(a_client_that_ends_early_hears_so_and_one_that_waits_is_answered)

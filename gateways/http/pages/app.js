@@ -82,8 +82,9 @@ async function refresh() {
         if (!there.has(id) && !newer && match.at <= at && id !== chosen)
             matches.delete(id);
     });
-    $('no-matches').textContent =
-        'No matches yet. They appear here as soon as one is created.';
+    $('no-matches').replaceChildren(
+        'No matches yet. They appear here as soon as somebody ', reporting,
+        ' one.');
     changed('list', 'match');
     return list.cursor;
 }
@@ -173,6 +174,7 @@ function choose(id) {
 
 /* ---- Drawing the matches ---- */
 
+const reporting = Object.assign(el('a', '', 'reports'), {href: '/report'});
 const headings = {live: el('li', 'heading', 'In play'),
                   next: el('li', 'heading', 'To come'),
                   over: el('li', 'heading', 'Played')};
