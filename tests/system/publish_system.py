@@ -2,9 +2,10 @@
 import base64
 import json
 import signal
+import socket
 import threading
 
-from world import World, Ws, check, equal, eventually
+from world import Http, World, Ws, check, equal, eventually
 
 JSON = {"Content-Type": "application/json"}
 SECRET = "a-secret-of-enough-bytes"
@@ -336,6 +337,22 @@ def test_methods_and_paths_that_are_not_there():
             equal(answer.status, status, repr(data))
             check(answer.code(), "a code")
         equal(w.json("/v1/history/a")["messages"], [])
+
+
+def test_figures_have_an_address_of_their_own_that_always_answers():
+    """However many workers share the ports of the clients."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        admin = free.getsockname()
+    with World(["http.listen=0.0.0.0:0", "http.workers=4",
+                f"http.admin=127.0.0.1:{admin[1]}"]) as w:
+        port = w.address("http")[1]
+        for _ in range(16):
+            with Http(admin) as c, Http(("127.0.0.1", port)) as public:
+                equal(c.ask("GET", "/metrics").answer().status, 200)
+                equal(public.ask("GET", "/metrics").answer().status, 404)
+                equal(public.ask("GET", "/v1/stats").answer().status, 404)
+                equal(public.ask("GET", "/healthz").answer().status, 200)
 
 
 def test_head_is_get_without_a_body():
