@@ -366,6 +366,23 @@ static enum field field_find(struct slice name)
     return (enum field)f;
 }
 
+/* Do these parameters say q=0, which is "not this one"? */
+static bool is_unwanted(struct slice params)
+{
+    while (params.ptr) {
+        struct slice p = slice_trim(slice_split(&params, ';'));
+        size_t digits = 3;
+
+        if (!slice_eq_nocase(slice_head(p, 3), SLICE("q=0")))
+            continue;
+        while (digits < p.len &&
+               (p.ptr[digits] == '.' || p.ptr[digits] == '0'))
+            digits++;
+        return digits == p.len;
+    }
+    return false;
+}
+
 static void read_tokens(struct request *r, enum field f, struct slice value)
 {
     struct slice rest = value;
@@ -374,6 +391,8 @@ static void read_tokens(struct request *r, enum field f, struct slice value)
         struct slice part = slice_split(&rest, ',');
         struct slice token = slice_trim(slice_split(&part, ';'));
 
+        if (is_unwanted(part))
+            continue;
         for (size_t i = 0; i < ARRAY_LEN(tokens); i++)
             if (tokens[i].field == f && slice_eq_nocase(tokens[i].token, token))
                 r->flags |= tokens[i].flag;

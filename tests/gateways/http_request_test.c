@@ -68,6 +68,19 @@ TEST(a_plain_request_is_read_into_its_parts)
     EXPECT(request_keeps_alive(&r));
 }
 
+TEST(what_is_named_with_no_weight_is_not_asked_for)
+{
+    struct request r = request("GET / HTTP/1.1\r\nHost: a\r\n"
+                               "Accept: text/html;level=1; Q=0.000, */*\r\n"
+                               "Accept: text/event-stream;q=0\r\n"
+                               "TE: trailers;q=0.5\r\n\r\n");
+
+    EXPECT_INT(r.flags, REQUEST_TRAILERS);
+    r = request("GET / HTTP/1.1\r\nHost: a\r\n"
+                "Accept: text/html;q=0.001, text/event-stream;q=0x;\r\n\r\n");
+    EXPECT_INT(r.flags, REQUEST_HTML | REQUEST_EVENTS);
+}
+
 TEST(keep_alive_is_what_version_and_connection_say)
 {
     struct request r;

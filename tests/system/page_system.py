@@ -382,6 +382,8 @@ def test_a_reporter_makes_a_match_and_reports_it():
         press(b, "#next")
         b.shows("#period", "Full time")
         is_clean(w, b)
+        b.open(w.urls["http"] + "/report#match=unknown")
+        b.until("document.body.dataset.view === 'choose'", "the matches there are")
 
 
 def test_what_is_reported_without_a_network_is_sent_once():

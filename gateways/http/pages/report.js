@@ -231,6 +231,10 @@ async function open_match(id) {
     await load_match(mine);
     if (match !== mine)
         return;
+    if (!mine.state.home) {
+        go_to('');      /* there is no such match */
+        return;
+    }
     sub = Touchline.subscribe('', 'match/' + id, {
         since: mine.at >= 0 ? mine.epoch + '-' + mine.at : undefined,
         onmessage: on_message, onnotice: on_notice,
