@@ -8,7 +8,7 @@
  * one question). All of them are thrown away rather than mended: NNG keeps
  * messages of a lost peer for the next one, and some of its dialers and
  * listeners never recover. A thread of the bus closes them, because that takes
- * milliseconds and has been seen to hang; decisions/0002 has the measurements.
+ * milliseconds and has been seen to hang; decisions/0015 has the measurements.
  *
  * Threads: everything is called by, and every callback runs on, the loop's.
  * Callbacks never run inside a call and may close anything. Never fork()
