@@ -184,7 +184,7 @@ TEST(a_line_is_for_one_peer_only)
     world_close(&w);
 }
 
-/* Comes, speaks NNG's first word, and goes. */
+/* Comes, exchanges NNG's first word, and goes. */
 static void come_and_go(unsigned port)
 {
     static const uint8_t greeting[8] = {0, 'S', 'P', 0, 0, 0x10, 0, 0};
@@ -195,6 +195,7 @@ static void come_and_go(unsigned port)
 
     EXPECT(connect(fd, (struct sockaddr *)&to, sizeof to) == 0);
     EXPECT_INT(send(fd, greeting, sizeof greeting, MSG_NOSIGNAL), 8);
+    EXPECT_INT(recv(fd, (char[8]){0}, 8, MSG_WAITALL), 8);
     close(fd);
 }
 
