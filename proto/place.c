@@ -14,8 +14,8 @@
 
 #include "base/err.h"
 
-/* "/link-LIFELIFE-4294967295" or "/router", and the terminator. */
-enum { SOCKET_NAME_MAX = 26 };
+/* "/link-LIFELIFE-4294967295-1" or "/router", and the terminator. */
+enum { SOCKET_NAME_MAX = sizeof "/link-LIFELIFE-4294967295-1" };
 enum { LINKS_MAX = sizeof((struct sockaddr_un *)0)->sun_path
                    - SOCKET_NAME_MAX };
 
@@ -91,7 +91,7 @@ static int take_lock(struct place *p, char why[PLACE_WHY_MAX])
     int rc = path_in(path, p->dir, "router.lock");
 
     if (rc == 0) {
-        p->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        p->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         rc = p->lock < 0 ? err_from_errno(errno) : 0;
     }
     if (rc < 0) {
@@ -212,11 +212,14 @@ int place_open(struct place *ret, const char *dir, char why[PLACE_WHY_MAX])
     return 0;
 }
 
-static int write_all(const char *path, const char *text)
+/* A new file, whatever somebody has put there before. */
+static int write_new(const char *path, const char *text)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     bool written;
+    int fd;
 
+    (void)unlink(path);
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (fd < 0)
         return ERR_IO;
     written = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
@@ -230,7 +233,7 @@ int place_announce(const struct place *p, const char *url)
     snprintf(line, sizeof line, "%s\n", url);
     if (path_in(path, p->dir, "router.url") < 0 ||
         path_in(fresh, p->dir, "router.url.new") < 0 ||
-        write_all(fresh, line) < 0)
+        write_new(fresh, line) < 0)
         return ERR_IO;
     return rename(fresh, path) < 0 ? ERR_IO : 0;
 }
