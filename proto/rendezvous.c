@@ -6,12 +6,14 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/cursor.h"
 #include "base/err.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "proto/bus.h"
 #include "proto/frame.h"
+#include "proto/frame_io.h"
 #include "proto/join.h"
 #include "proto/place.h"
 
@@ -19,7 +21,8 @@ enum {
     PROBE_MS = 5000,
     PROBE_WAIT_MS = 1000,
     COMING_MAX = 256,   /* links offered that nobody has come to yet */
-    CHALLENGES_MAX = 64, /* nonces given out and not answered */
+    ANSWERED_MAX = 256, /* challenges answered well within CHALLENGE_AGE */
+    KEY_BYTES = 32,
     URL_MAX = 80         /* leaves room for the names of the links */
 };
 #define CHALLENGE_AGE (10 * SECOND)
@@ -34,9 +37,10 @@ struct offer {
     char address[BUS_URL_MAX]; /* what was answered */
 };
 
-struct challenge {
-    uint8_t nonce[JOIN_NONCE];
-    int64_t given_ns; /* 0: not in use */
+/* A challenge that has been answered well, by which it is used up. */
+struct answered {
+    uint8_t challenge[JOIN_NONCE];
+    int64_t at_ns; /* 0: none */
 };
 
 struct rendezvous {
@@ -56,8 +60,9 @@ struct rendezvous {
     char links[BUS_URL_MAX];  /* "ipc:///.../link-LIFE-" or "tcp://host:" */
     unsigned links_made;
     struct list_node offers;
-    struct challenge challenges[CHALLENGES_MAX];
-    unsigned next_challenge;
+    uint8_t challenge_key[KEY_BYTES];
+    struct answered answered[ANSWERED_MAX]; /* a ring */
+    unsigned next_answered;
 
     struct loop_timer prober;
     struct bus_ask *probe;
@@ -176,31 +181,73 @@ static void refuse(struct buf *reply, const char *why)
     join_write_refuse(reply, slice_str(why));
 }
 
-static void challenge(struct rendezvous *r, struct buf *reply)
+/* A challenge is the time at which it was given, and half of a digest over that
+ * and the JOIN's nonce: nothing has to be kept of it, so strangers who ask for
+ * any number of them use up nothing. */
+static int make_challenge(const struct rendezvous *r, int64_t given_ns,
+                          const struct join_request *q,
+                          uint8_t ret[JOIN_NONCE])
 {
-    struct challenge *c = &r->challenges[r->next_challenge];
+    enum { TIME = 8 };
+    uint8_t digest[HMAC_BYTES];
+    struct buf b = BUF_INIT;
+    int rc = ERR_NOMEM;
 
-    r->next_challenge = (r->next_challenge + 1) % CHALLENGES_MAX;
-    random_bytes(c->nonce, sizeof c->nonce);
-    c->given_ns = clock_ns();
-    join_write_challenge(reply, slice_make(c->nonce, sizeof c->nonce));
+    put_u64(&b, (uint64_t)given_ns);
+    put_raw(&b, slice_make(q->nonce, JOIN_NONCE));
+    if (!b.failed)
+        rc = hmac_sha256(slice_make(r->challenge_key, KEY_BYTES),
+                         buf_slice(&b), digest);
+    if (rc == 0) {
+        memcpy(ret, b.ptr, TIME);
+        memcpy(ret + TIME, digest, JOIN_NONCE - TIME);
+    }
+    buf_fini(&b);
+    return rc;
 }
 
-/* A challenge can be answered once. */
-static bool take_challenge(struct rendezvous *r, struct slice nonce)
+static void challenge(const struct rendezvous *r,
+                      const struct join_request *q, struct buf *reply)
 {
-    for (size_t i = 0; i < CHALLENGES_MAX; i++) {
-        struct challenge *c = &r->challenges[i];
+    uint8_t c[JOIN_NONCE];
 
-        if (c->given_ns == 0 ||
-            !slice_eq(slice_make(c->nonce, sizeof c->nonce), nonce))
-            continue;
-        if (clock_ns() - c->given_ns > CHALLENGE_AGE)
+    if (make_challenge(r, clock_ns(), q, c) == 0)
+        join_write_challenge(reply, slice_make(c, sizeof c));
+}
+
+/* Did we give it, for this JOIN, and not long ago? */
+static bool is_challenge(const struct rendezvous *r,
+                         const struct join_request *q, int64_t now)
+{
+    struct cursor c = cursor_init(q->challenge);
+    int64_t given_ns = (int64_t)cursor_u64(&c);
+    uint8_t want[JOIN_NONCE];
+
+    return given_ns <= now && given_ns > now - CHALLENGE_AGE &&
+           make_challenge(r, given_ns, q, want) == 0 &&
+           secret_equal(slice_make(want, sizeof want), q->challenge);
+}
+
+/* A challenge is good once. False: it has been used, or more than can be told
+ * apart have. */
+static bool use_challenge(struct rendezvous *r, struct slice challenge,
+                          int64_t now)
+{
+    struct answered *a = &r->answered[r->next_answered];
+
+    for (size_t i = 0; i < ANSWERED_MAX; i++) {
+        const struct answered *b = &r->answered[i];
+
+        if (b->at_ns && slice_eq(slice_make(b->challenge, JOIN_NONCE),
+                                 challenge))
             return false;
-        c->given_ns = 0;
-        return true;
     }
-    return false;
+    if (a->at_ns && now - a->at_ns <= CHALLENGE_AGE)
+        return false;
+    memcpy(a->challenge, challenge.ptr, JOIN_NONCE);
+    a->at_ns = now;
+    r->next_answered = (r->next_answered + 1) % ANSWERED_MAX;
+    return true;
 }
 
 static void write_offer(struct rendezvous *r, struct offer *o,
@@ -254,12 +301,16 @@ static void answer_join(struct rendezvous *r, const struct join_request *q,
 static void answer_stranger(struct rendezvous *r,
                             const struct join_request *q, struct buf *reply)
 {
-    if (q->proof.len == 0)
-        challenge(r, reply);
-    else if (!take_challenge(r, q->challenge))
+    int64_t now = clock_ns();
+
+    if (q->proof.len == 0 || q->challenge.len == 0)
+        challenge(r, q, reply);
+    else if (!is_challenge(r, q, now))
         refuse(reply, "the challenge is out of date");
     else if (!join_proves_peer(q, r->secret))
         refuse(reply, "link.secret is not the router's");
+    else if (!use_challenge(r, q->challenge, now))
+        refuse(reply, "the challenge has been used");
     else
         answer_join(r, q, reply);
 }
@@ -494,6 +545,7 @@ int rendezvous_open(struct rendezvous **ret, struct loop *loop,
     r->ops = ops;
     r->ctx = ctx;
     r->probe_ms = options->probe_ms ? options->probe_ms : PROBE_MS;
+    random_bytes(r->challenge_key, sizeof r->challenge_key);
     list_init(&r->offers);
     loop_timer_init(&r->prober, loop, probe, r);
     rc = prepare(r, options, text);

@@ -534,11 +534,93 @@ TEST(a_proof_is_good_once_and_for_what_it_was_made_for)
     EXPECT_OK(join_read_reply(buf_slice(&h.reply), &reply));
     EXPECT_INT(reply.verb, JOIN_REFUSE);
     b.ptr[10] ^= 1;
+    ask(&w, &h, buf_slice(&b));
+    EXPECT_OK(join_read_reply(buf_slice(&h.reply), &reply));
+    EXPECT_INT(reply.verb, JOIN_OFFER);
     ask(&w, &h, buf_slice(&b)); /* right, but that challenge has been used */
     EXPECT_OK(join_read_reply(buf_slice(&h.reply), &reply));
     EXPECT_INT(reply.verb, JOIN_REFUSE);
+    EXPECT_SLICE(reply.text, SLICE("the challenge has been used"));
+    EXPECT_INT(w.joined, 1);
+    buf_fini(&b);
+    buf_fini(&h.reply);
+    world_close(&w);
+}
+
+TEST(a_challenge_that_the_router_did_not_give_is_not_taken)
+{
+    struct world w;
+    struct heard h = {.done = false};
+    struct peer_id who = {.name = "http1", .edge = "http", .life = 7};
+    struct join_reply reply;
+    uint8_t nonce[JOIN_NONCE] = {1}, challenge[JOIN_NONCE];
+    struct buf b = BUF_INIT;
+
+    world_open(&w, "tcp://127.0.0.1:0", "open sesame");
+    EXPECT_OK(join_write_join(&b, &who, 0, nonce, slice_make(NULL, 0), NULL));
+    ask(&w, &h, buf_slice(&b));
+    EXPECT_OK(join_read_reply(buf_slice(&h.reply), &reply));
+    memcpy(challenge, reply.text.ptr, sizeof challenge);
+    challenge[JOIN_NONCE - 1] ^= 1;
+    EXPECT_OK(join_write_join(&b, &who, 0, nonce,
+                              slice_make(challenge, sizeof challenge),
+                              "open sesame"));
+    ask(&w, &h, buf_slice(&b));
+    EXPECT_OK(join_read_reply(buf_slice(&h.reply), &reply));
+    EXPECT_SLICE(reply.text, SLICE("the challenge is out of date"));
     EXPECT_INT(w.joined, 0);
     buf_fini(&b);
+    buf_fini(&h.reply);
+    world_close(&w);
+}
+
+/* Asks the same again and again, and heeds no answer. */
+struct stranger {
+    struct bus_ask *ask;
+    struct slice words;
+    unsigned times;
+};
+
+static void ask_once_more(void *ctx, int rc, struct slice reply)
+{
+    struct stranger *s = ctx;
+
+    UNUSED(reply);
+    EXPECT_OK(rc);
+    if (++s->times < 300)
+        EXPECT_OK(bus_ask_again(s->ask, s->words));
+}
+
+TEST(strangers_who_ask_for_challenges_keep_nobody_out)
+{
+    struct world w;
+    struct heard h = {.done = false};
+    struct stranger s = {.times = 0};
+    struct peer_id who = {.name = "http1", .edge = "http", .life = 7};
+    struct join_reply reply;
+    uint8_t nonce[JOIN_NONCE] = {1};
+    struct bus *bus;
+    struct buf join = BUF_INIT, proof = BUF_INIT;
+
+    world_open(&w, "tcp://127.0.0.1:0", "open sesame");
+    EXPECT_OK(join_write_join(&join, &who, 0, nonce, slice_make(NULL, 0),
+                              NULL));
+    ask(&w, &h, buf_slice(&join));
+    EXPECT_OK(join_read_reply(buf_slice(&h.reply), &reply));
+    EXPECT_OK(join_write_join(&proof, &who, 0, nonce, reply.text,
+                              "open sesame"));
+    s.words = buf_slice(&join);
+    EXPECT_OK(bus_new(&bus, w.loop));
+    EXPECT_OK(bus_ask_open(&s.ask, bus, rendezvous_url(w.rendezvous), s.words,
+                           2000, ask_once_more, &s));
+    EXPECT_SOON(s.times == 300, step(&w));
+    bus_ask_close(s.ask);
+    bus_drop(bus);
+    ask(&w, &h, buf_slice(&proof));
+    EXPECT_OK(join_read_reply(buf_slice(&h.reply), &reply));
+    EXPECT_INT(reply.verb, JOIN_OFFER);
+    buf_fini(&join);
+    buf_fini(&proof);
     buf_fini(&h.reply);
     world_close(&w);
 }
@@ -670,6 +752,24 @@ TEST(a_directory_too_long_for_sockets_gets_a_private_one)
     world_close(&w);
     EXPECT_INT(access(links, F_OK), -1);
     EXPECT_ERR(place_read_url(dir, url), ERR_NOT_FOUND);
+}
+
+TEST(a_link_planted_where_the_url_is_written_is_not_followed)
+{
+    struct world w;
+    char url[BUS_URL_MAX];
+    char *text;
+    size_t len;
+
+    test_write_file(test_path("precious"), SLICE("keep"));
+    EXPECT(symlink(test_path("precious"), test_path("router.url.new")) == 0);
+    world_open(&w, NULL, NULL);
+    EXPECT_OK(place_read_url(test_dir(), url));
+    EXPECT_STR(url, rendezvous_url(w.rendezvous));
+    text = test_read_file(test_path("precious"), &len);
+    EXPECT_SLICE(slice_make(text, len), SLICE("keep"));
+    free(text);
+    world_close(&w);
 }
 
 TEST(a_directory_that_cannot_be_made_is_an_error_in_words)
