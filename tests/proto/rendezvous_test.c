@@ -666,6 +666,58 @@ TEST(a_healthy_listener_is_left_alone)
     world_close(&w);
 }
 
+/* JOINs as `life` and returns the session that is offered. */
+static uint64_t join_as(struct world *w, uint64_t life, uint64_t resume)
+{
+    struct heard h = {.done = false};
+    struct peer_id who = {.name = "http9", .edge = "http", .life = life};
+    struct join_reply reply;
+    uint8_t nonce[JOIN_NONCE] = {9};
+    struct buf b = BUF_INIT;
+
+    EXPECT_OK(join_write_join(&b, &who, resume, nonce, slice_make(NULL, 0),
+                              NULL));
+    ask(w, &h, buf_slice(&b));
+    EXPECT_OK(join_read_reply(buf_slice(&h.reply), &reply));
+    EXPECT_INT(reply.verb, JOIN_OFFER);
+    buf_fini(&b);
+    buf_fini(&h.reply);
+    return reply.session;
+}
+
+TEST(an_offer_that_nobody_comes_to_is_taken_back)
+{
+    struct world w;
+    uint64_t session;
+
+    world_open(&w, NULL, NULL);
+    session = join_as(&w, 7, 0);
+    EXPECT_SOON(w.links[0].downs == 1, step(&w));
+    EXPECT_CONTAINS(w.links[0].why, "did not come");
+    EXPECT_INT(w.links[0].ups, 0);
+    EXPECT(join_as(&w, 7, session) != session);
+    EXPECT_INT(w.joined, 2);
+    world_close(&w);
+}
+
+TEST(a_session_is_resumed_by_the_peer_whose_it_is)
+{
+    struct world w;
+    uint64_t session;
+
+    world_open(&w, NULL, NULL);
+    gateway_up(&w, "http1", NULL, NULL);
+    expect_link_works(&w);
+    session = pipe_session(w.gateway.pipe);
+    EXPECT(join_as(&w, 7, session) != session);
+    EXPECT_INT(w.joined, 2);
+    w.joined = 1;
+    expect_link_works(&w);
+    EXPECT_INT(w.gateway.downs, 0);
+    w.joined = 2;
+    world_close(&w);
+}
+
 /* A router whose lines lead nowhere: what dials them is let in and never
  * hears a word. */
 struct hole {
