@@ -20,8 +20,8 @@
 enum {
     PROBE_MS = 5000,
     PROBE_WAIT_MS = 1000,
-    COMING_MAX = 256,   /* links offered that nobody has come to yet */
-    ANSWERED_MAX = 256, /* challenges answered well within CHALLENGE_AGE */
+    COMING_MAX = 256,    /* links offered that nobody has come to yet */
+    ANSWERED_MAX = 1024, /* challenges answered well within CHALLENGE_AGE */
     KEY_BYTES = 32,
     URL_MAX = 80         /* leaves room for the names of the links */
 };
@@ -181,9 +181,9 @@ static void refuse(struct buf *reply, const char *why)
     join_write_refuse(reply, slice_str(why));
 }
 
-/* A challenge is the time at which it was given, and half of a digest over that
- * and the JOIN's nonce: nothing has to be kept of it, so strangers who ask for
- * any number of them use up nothing. */
+/* A challenge is the time at which it was given, and the head of a digest over
+ * that and the JOIN's nonce: nothing has to be kept of it, so strangers who ask
+ * for any number of them use up nothing. */
 static int make_challenge(const struct rendezvous *r, int64_t given_ns,
                           const struct join_request *q,
                           uint8_t ret[JOIN_NONCE])

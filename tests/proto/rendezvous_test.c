@@ -508,67 +508,81 @@ TEST(a_join_said_twice_is_one_link)
     world_close(&w);
 }
 
+/* A JOIN from where a secret is asked for, with or without its proof. */
+struct entrance {
+    struct world w;
+    struct heard h;
+    struct buf join;
+    uint8_t challenge[JOIN_NONCE];
+};
+
+static void write_entrance(struct entrance *e, struct slice challenge)
+{
+    static const struct peer_id who = {.name = "http1", .edge = "http",
+                                       .life = 7};
+    static const uint8_t nonce[JOIN_NONCE] = {1};
+
+    EXPECT_OK(join_write_join(&e->join, &who, 0, nonce, challenge,
+                              "open sesame"));
+}
+
+static struct join_reply ask_to_enter(struct entrance *e)
+{
+    struct join_reply reply;
+
+    ask(&e->w, &e->h, buf_slice(&e->join));
+    EXPECT_OK(join_read_reply(buf_slice(&e->h.reply), &reply));
+    return reply;
+}
+
+static void entrance_open(struct entrance *e)
+{
+    struct join_reply reply;
+
+    *e = (struct entrance){.join = BUF_INIT};
+    world_open(&e->w, "tcp://127.0.0.1:0", "open sesame");
+    write_entrance(e, slice_make(NULL, 0));
+    reply = ask_to_enter(e);
+    EXPECT_INT(reply.verb, JOIN_CHALLENGE);
+    memcpy(e->challenge, reply.text.ptr, JOIN_NONCE);
+}
+
+static void entrance_close(struct entrance *e)
+{
+    buf_fini(&e->join);
+    buf_fini(&e->h.reply);
+    world_close(&e->w);
+}
+
 TEST(a_proof_is_good_once_and_for_what_it_was_made_for)
 {
-    struct world w;
-    struct heard h = {.done = false};
-    struct peer_id who = {.name = "http1", .edge = "http", .life = 7};
+    struct entrance e;
     struct join_reply reply;
-    uint8_t nonce[JOIN_NONCE] = {1}, challenge[JOIN_NONCE];
-    struct buf b = BUF_INIT;
 
-    world_open(&w, "tcp://127.0.0.1:0", "open sesame");
-    EXPECT_OK(join_write_join(&b, &who, 0, nonce, slice_make(NULL, 0), NULL));
-    ask(&w, &h, buf_slice(&b));
-    EXPECT_OK(join_read_reply(buf_slice(&h.reply), &reply));
-    EXPECT_INT(reply.verb, JOIN_CHALLENGE);
-    memcpy(challenge, reply.text.ptr, sizeof challenge);
-    EXPECT_OK(join_write_join(&b, &who, 0, nonce,
-                              slice_make(challenge, sizeof challenge),
-                              "open sesame"));
-    b.ptr[10] ^= 1; /* another life */
-    ask(&w, &h, buf_slice(&b));
-    EXPECT_OK(join_read_reply(buf_slice(&h.reply), &reply));
-    EXPECT_INT(reply.verb, JOIN_REFUSE);
-    b.ptr[10] ^= 1;
-    ask(&w, &h, buf_slice(&b));
-    EXPECT_OK(join_read_reply(buf_slice(&h.reply), &reply));
-    EXPECT_INT(reply.verb, JOIN_OFFER);
-    ask(&w, &h, buf_slice(&b)); /* right, but that challenge has been used */
-    EXPECT_OK(join_read_reply(buf_slice(&h.reply), &reply));
+    entrance_open(&e);
+    write_entrance(&e, slice_make(e.challenge, JOIN_NONCE));
+    e.join.ptr[10] ^= 1; /* another life */
+    EXPECT_INT(ask_to_enter(&e).verb, JOIN_REFUSE);
+    e.join.ptr[10] ^= 1;
+    EXPECT_INT(ask_to_enter(&e).verb, JOIN_OFFER);
+    reply = ask_to_enter(&e); /* right, but that challenge has been used */
     EXPECT_INT(reply.verb, JOIN_REFUSE);
     EXPECT_SLICE(reply.text, SLICE("the challenge has been used"));
-    EXPECT_INT(w.joined, 1);
-    buf_fini(&b);
-    buf_fini(&h.reply);
-    world_close(&w);
+    EXPECT_INT(e.w.joined, 1);
+    entrance_close(&e);
 }
 
 TEST(a_challenge_that_the_router_did_not_give_is_not_taken)
 {
-    struct world w;
-    struct heard h = {.done = false};
-    struct peer_id who = {.name = "http1", .edge = "http", .life = 7};
-    struct join_reply reply;
-    uint8_t nonce[JOIN_NONCE] = {1}, challenge[JOIN_NONCE];
-    struct buf b = BUF_INIT;
+    struct entrance e;
 
-    world_open(&w, "tcp://127.0.0.1:0", "open sesame");
-    EXPECT_OK(join_write_join(&b, &who, 0, nonce, slice_make(NULL, 0), NULL));
-    ask(&w, &h, buf_slice(&b));
-    EXPECT_OK(join_read_reply(buf_slice(&h.reply), &reply));
-    memcpy(challenge, reply.text.ptr, sizeof challenge);
-    challenge[JOIN_NONCE - 1] ^= 1;
-    EXPECT_OK(join_write_join(&b, &who, 0, nonce,
-                              slice_make(challenge, sizeof challenge),
-                              "open sesame"));
-    ask(&w, &h, buf_slice(&b));
-    EXPECT_OK(join_read_reply(buf_slice(&h.reply), &reply));
-    EXPECT_SLICE(reply.text, SLICE("the challenge is out of date"));
-    EXPECT_INT(w.joined, 0);
-    buf_fini(&b);
-    buf_fini(&h.reply);
-    world_close(&w);
+    entrance_open(&e);
+    e.challenge[JOIN_NONCE - 1] ^= 1;
+    write_entrance(&e, slice_make(e.challenge, JOIN_NONCE));
+    EXPECT_SLICE(ask_to_enter(&e).text,
+                 SLICE("the challenge is out of date"));
+    EXPECT_INT(e.w.joined, 0);
+    entrance_close(&e);
 }
 
 /* Asks the same again and again, and heeds no answer. */
@@ -590,36 +604,21 @@ static void ask_once_more(void *ctx, int rc, struct slice reply)
 
 TEST(strangers_who_ask_for_challenges_keep_nobody_out)
 {
-    struct world w;
-    struct heard h = {.done = false};
+    struct entrance e;
     struct stranger s = {.times = 0};
-    struct peer_id who = {.name = "http1", .edge = "http", .life = 7};
-    struct join_reply reply;
-    uint8_t nonce[JOIN_NONCE] = {1};
     struct bus *bus;
-    struct buf join = BUF_INIT, proof = BUF_INIT;
 
-    world_open(&w, "tcp://127.0.0.1:0", "open sesame");
-    EXPECT_OK(join_write_join(&join, &who, 0, nonce, slice_make(NULL, 0),
-                              NULL));
-    ask(&w, &h, buf_slice(&join));
-    EXPECT_OK(join_read_reply(buf_slice(&h.reply), &reply));
-    EXPECT_OK(join_write_join(&proof, &who, 0, nonce, reply.text,
-                              "open sesame"));
-    s.words = buf_slice(&join);
-    EXPECT_OK(bus_new(&bus, w.loop));
-    EXPECT_OK(bus_ask_open(&s.ask, bus, rendezvous_url(w.rendezvous), s.words,
-                           2000, ask_once_more, &s));
-    EXPECT_SOON(s.times == 300, step(&w));
+    entrance_open(&e);
+    s.words = buf_slice(&e.join);
+    EXPECT_OK(bus_new(&bus, e.w.loop));
+    EXPECT_OK(bus_ask_open(&s.ask, bus, rendezvous_url(e.w.rendezvous),
+                           s.words, 2000, ask_once_more, &s));
+    EXPECT_SOON(s.times == 300, step(&e.w));
     bus_ask_close(s.ask);
     bus_drop(bus);
-    ask(&w, &h, buf_slice(&proof));
-    EXPECT_OK(join_read_reply(buf_slice(&h.reply), &reply));
-    EXPECT_INT(reply.verb, JOIN_OFFER);
-    buf_fini(&join);
-    buf_fini(&proof);
-    buf_fini(&h.reply);
-    world_close(&w);
+    write_entrance(&e, slice_make(e.challenge, JOIN_NONCE));
+    EXPECT_INT(ask_to_enter(&e).verb, JOIN_OFFER);
+    entrance_close(&e);
 }
 
 /* ---- what NNG does to listeners ------------------------------------------ */
