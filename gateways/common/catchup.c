@@ -289,7 +289,7 @@ bool catchup_pull(struct conn *c, struct outvec *v)
     if (!s)
         return true;
     for (struct start_item *i = s->rows; i; i = i->next, number++)
-        if (i->hole || !put_item(c, v, i, number))
+        if (i->hole || !put_item(c, v, i, number) || c->starts != s)
             return false;
     return true;
 }
@@ -322,51 +322,73 @@ static bool replays(const struct start *s, const struct ring_entry *e)
                ? start_mutes(s, e->topic) : start_wants(s, e->msg->id);
 }
 
-/* What the ring has of this start's topics up to the connection's place, sent
- * as part of the replay: the connection has passed it. */
-static void replay_rest(struct start *s)
+/* One entry of the ring, to out. */
+static void replay_entry(struct start *s, struct ring_entry *e)
 {
     struct conn *c = s->conn;
-    struct gateway *g = c->gw;
-    struct outvec *v = g->out;
+    struct outvec *v = c->gw->out;
 
-    for (uint64_t t = ring_tick_of(&g->ring, s->paged) + 1;
+    if (e->msg->flags & MSG_NOTICE) {
+        if (slice_eq(e->msg->kind, SLICE("gap")))
+            pull_notice(c, e);
+        return;
+    }
+    outvec_reset(v);
+    if (c->gw->edge->put(c, e->msg, PUT_REPLAY, v) == PUT_OK)
+        outvec_copy(v, 0, v->bytes, conn_out(c));
+    note_change(s, e->msg);
+}
+
+/* What the ring has of this start's topics up to the connection's place, sent
+ * as part of the replay: the connection has passed it. False: there is more,
+ * for when this has left. */
+static bool replay_ring(struct start *s)
+{
+    struct conn *c = s->conn;
+    struct ring *r = &c->gw->ring;
+
+    for (uint64_t t = ring_tick_of(r, s->paged) + 1;
          t <= c->tick && !s->dropped; t++) {
-        struct ring_entry *e = ring_at(&g->ring, t);
+        struct ring_entry *e = ring_at(r, t);
 
         if (!e || !replays(s, e))
             continue;
-        if (e->msg->flags & MSG_NOTICE) {
-            if (slice_eq(e->msg->kind, SLICE("gap")))
-                pull_notice(c, e);
-            continue;
-        }
-        outvec_reset(v);
-        if (g->edge->put(c, e->msg, PUT_REPLAY, v) == PUT_OK)
-            outvec_copy(v, 0, v->bytes, conn_out(c));
-        note_change(s, e->msg);
+        if (e->msg->seq > s->paged && conn_out_pending(c) > OUTVEC_BYTES)
+            return false;
+        s->paged = MAX(s->paged, e->msg->seq);
+        replay_entry(s, e);
     }
+    return true;
+}
+
+static void tell_resumed(struct start *s)
+{
+    struct slice *ids = malloc((s->count + 1) * sizeof *ids);
+
+    if (!ids) {
+        conn_abort(s->conn, "nomem");
+        return;
+    }
+    for (unsigned i = 0; i < s->count; i++)
+        ids[i] = topic_id(s->topics[i].topic);
+    tell_group(s, NOTICE_RESUMED, ids, s->count, s->conn->gw->seq);
+    free(ids);
 }
 
 static void end_replay(struct start *s)
 {
     struct conn *c = s->conn;
-    struct gateway *g = c->gw;
-    struct slice *ids = malloc((s->count + 1) * sizeof *ids);
+    bool whole;
 
-    if (!ids) {
-        conn_abort(c, "nomem");
-        return;
-    }
     s->saying = true;
-    pull_settle(c, ring_end(&g->ring));
-    if (!s->dropped)
-        replay_rest(s);
-    for (unsigned i = 0; i < s->count && !s->dropped; i++)
-        ids[i] = topic_id(s->topics[i].topic);
-    tell_group(s, NOTICE_RESUMED, ids, s->count, g->seq);
-    free(ids);
-    if (start_told(s))
+    whole = replay_ring(s);
+    if (whole && !s->dropped) {
+        pull_settle(c, ring_end(&c->gw->ring));
+        whole = replay_ring(s);
+    }
+    if (whole && !s->dropped)
+        tell_resumed(s);
+    if (start_told(s) && whole)
         start_finish(s);
 }
 

@@ -526,7 +526,17 @@ static enum step send_some(struct conn *c)
         return STEP_DONE;
     if ((size_t)sent < v->bytes)
         return STEP_STALLED;
-    return all_sent(c, all, pages, begun || c->tick != before, limit);
+    return all_sent(c, all, pages, sent > 0 || c->tick != before, limit);
+}
+
+/* Whoever is not at the end of the ring when its visit ends is on the list of
+ * those who lag: what passes it now is not looked for elsewhere. */
+static void note_lag(struct conn *c)
+{
+    if (c->flow == FLOW_LIVE && c->tick < ring_end(&c->gw->ring))
+        conn_set_lagging(c, true);
+    else if (c->flow == FLOW_NONE || (c->flow == FLOW_LIVE && !c->starts))
+        conn_set_lagging(c, false);
 }
 
 static void flushed(struct conn *c)
@@ -543,10 +553,7 @@ static void flushed(struct conn *c)
         conn_socket_event(g, (uint64_t)c->gen << 32 | c->number, POLLSET_IN);
         return;
     }
-    if (c->flow == FLOW_LIVE && c->tick >= pull_limit(c) && !c->starts)
-        conn_set_lagging(c, false);
-    else if (c->flow == FLOW_NONE)
-        conn_set_lagging(c, false);
+    note_lag(c);
     if (c->flags & CONN_READABLE)
         conn_dirty(c);
     if (c->flags & CONN_WANT_DRAINED) {
@@ -578,7 +585,15 @@ void conn_flush(struct conn *c)
             return;
         }
     }
+    note_lag(c);
     conn_dirty(c);
+}
+
+void conn_settle(struct conn *c, uint64_t tick)
+{
+    if (c->flow == FLOW_LIVE && c->tick < tick)
+        conn_flush(c);
+    pull_settle(c, tick);
 }
 
 /* ---- input ------------------------------------------------------------- */

@@ -161,6 +161,9 @@ void conn_extra_done(struct conn *c); /* frees it when nothing is in it */
 void conn_dirty(struct conn *c); /* flush it at the end of this turn */
 /* Sends out and, when it is live, what is due from the ring. */
 void conn_flush(struct conn *c);
+/* What is due up to tick comes before all that out gets from now on: sent as
+ * far as the socket takes it, the rest in out. Not within a flush. */
+void conn_settle(struct conn *c, uint64_t tick);
 void conn_socket_event(void *ctx, uint64_t data, uint32_t events);
 void conn_wheel_due(void *ctx, struct wheel_timer *t);
 void conns_end_of_turn(struct gateway *g);

@@ -70,13 +70,8 @@ fail:
 
 int deliver(struct gateway *g, struct msg *m)
 {
-    int rc;
-
     stat_add(&g->stats, STAT_RECEIVED, 1);
-    rc = append(g, m);
-    if (rc == 0)
-        deliver_expire(g);
-    return rc;
+    return append(g, m);
 }
 
 void deliver_gap(struct gateway *g, struct slice id, const struct gap *gap)
@@ -117,9 +112,10 @@ static void cut_who_needs(struct gateway *g, const struct ring_entry *e,
 void deliver_expire(struct gateway *g)
 {
     int64_t now = clock_ns();
-    struct ring_entry *e;
+    struct ring_entry *e = ring_overdue(&g->ring, now);
+    uint64_t settled = e ? fanout_settled(g) : 0;
 
-    while ((e = ring_overdue(&g->ring, now))) {
+    for (; e && g->ring.first <= settled; e = ring_overdue(&g->ring, now)) {
         struct topic *t = e->topic;
         uint64_t tick = g->ring.first;
 

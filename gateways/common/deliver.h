@@ -23,7 +23,9 @@ MUST_USE int deliver(struct gateway *g, struct msg *m);
  * pattern, for which it says that some id may miss something. Forgets no topic.
  * Without memory the link begins anew. */
 void deliver_gap(struct gateway *g, struct slice id, const struct gap *gap);
-void deliver_expire(struct gateway *g); /* old entries, idle topics */
+/* Old entries go, and idle topics; each turn. What has not been told to all
+ * yet stays, be the ring over its bytes meanwhile. */
+void deliver_expire(struct gateway *g);
 void deliver_forget(struct gateway *g); /* all of it: another epoch */
 /* Nobody here needs it any more: RELEASE, forget. */
 void topic_maybe_release(struct gateway *g, struct topic *t);

@@ -125,7 +125,8 @@ struct edge {
     /* Write it to conn_out(). */
     void (*notice)(struct conn *c, const struct notice *n);
     /* A message for this connection: append its encoding to v. For forms
-     * shared by many connections make m->forms[i] once. */
+     * shared by many connections make m->forms[i] once. It may abort the
+     * connection, but neither close it nor leave channels. */
     enum put_result (*put)(struct conn *c, struct msg *m, unsigned flags,
                            struct outvec *v);
     /* After a visit that put at least one message (long poll answers here).

@@ -134,6 +134,7 @@ static void end_of_turn(void *ctx)
 
     start_turn(g);
     fanout_turn(g);
+    deliver_expire(g);
     conns_end_of_turn(g);
 }
 
@@ -142,7 +143,6 @@ static void each_second(void *ctx)
     struct gateway *g = ctx;
 
     slow_check(g);
-    deliver_expire(g);
     asks_expire(g, clock_ns());
     stat_set(&g->stats, STAT_RING_BYTES, g->ring.bytes);
     stat_set(&g->stats, STAT_RING_ENTRIES, g->ring.next - g->ring.first);

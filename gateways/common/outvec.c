@@ -6,6 +6,7 @@ void outvec_reset(struct outvec *v)
 {
     v->iovs = v->marks = 0;
     v->bytes = v->scratch_used = 0;
+    v->to_out = false;
 }
 
 bool outvec_room(const struct outvec *v)

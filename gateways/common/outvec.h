@@ -9,6 +9,7 @@
 #define TOUCHLINE_GATEWAYS_OUTVEC_H
 
 #include <stdbool.h>
+#include <stdbool.h>
 #include <sys/uio.h>
 
 #include "base/buf.h"
@@ -28,6 +29,7 @@ struct outvec_mark {
 struct outvec {
     unsigned iovs, marks;
     size_t bytes, scratch_used;
+    bool to_out; /* all of it will be appended to the connection's out */
     struct iovec iov[OUTVEC_IOV];
     struct outvec_mark mark[OUTVEC_MARKS];
     uint8_t scratch[OUTVEC_SCRATCH];

@@ -13,7 +13,10 @@
 #include "gateways/common/fanout.h"
 #include "gateways/common/pull.h"
 
-enum { CHAIN_MAX = 64 }; /* ticks collected by chains before walking instead */
+enum {
+    CHAIN_MAX = 64, /* ticks collected by chains before walking instead */
+    SEATS_FEW = 32, /* searched one by one for a pattern */
+};
 
 bool conn_muted(const struct conn *c, const struct topic *t)
 {
@@ -32,11 +35,31 @@ uint64_t pull_limit(const struct conn *c)
     return ring_end(&c->gw->ring);
 }
 
+struct by_pattern {
+    struct conn *conn;
+    bool held;
+};
+
+static void held_pattern(void *ctx, void *value)
+{
+    struct by_pattern *by = ctx;
+    struct topic *t = value;
+
+    by->held = by->held || (seat_find(&t->seats, &by->conn->seats) &&
+                            !conn_muted(by->conn, t));
+}
+
+/* By its seats, or by the patterns that match: whichever are few. */
 static bool holds_by_pattern(struct conn *c, struct slice id)
 {
+    struct by_pattern by = {.conn = c};
     struct seat_iter it = seats_of_conn(&c->seats);
     struct seat *s;
 
+    if (c->seats.count > SEATS_FEW) {
+        trie_match(c->gw->topics.patterns, id, held_pattern, &by);
+        return by.held;
+    }
     while ((s = seat_next_of_conn(&it))) {
         const struct topic *t = topic_of_seat(s);
 
@@ -100,8 +123,18 @@ void pull_notice(struct conn *c, const struct ring_entry *e)
     g->edge->notice(c, &n);
 }
 
-/* A notice of the ring goes out by way of out, so only when v is empty: who
- * gathers into v has put out in front of it. False: v takes no more for now. */
+/* A notice of the ring goes by way of out, so only while v is empty: out comes
+ * first, in v or without it. Notices in a row gather there; a message behind
+ * them waits until they stand in v, or follows them into out. */
+static bool must_wait(const struct conn *c, const struct outvec *v,
+                      const struct msg *m)
+{
+    if (m->flags & MSG_NOTICE)
+        return v->bytes || (!v->to_out && conn_out_pending(c) > OUTVEC_BYTES);
+    return !outvec_room(v) || (!v->to_out && c->out && !v->bytes);
+}
+
+/* False: no more for now. */
 static bool put_entry(struct conn *c, struct outvec *v, uint64_t tick)
 {
     struct gateway *g = c->gw;
@@ -109,15 +142,13 @@ static bool put_entry(struct conn *c, struct outvec *v, uint64_t tick)
     unsigned iovs = v->iovs;
     size_t bytes = v->bytes;
 
+    if (must_wait(c, v, e->msg))
+        return false;
     if (e->msg->flags & MSG_NOTICE) {
-        if (v->bytes)
-            return false;
         pull_notice(c, e);
         c->tick = tick;
-        return !c->out;
+        return true;
     }
-    if (!outvec_room(v))
-        return false;
     if (g->edge->put(c, e->msg, 0, v) == PUT_FULL) {
         outvec_rewind(v, iovs, bytes);
         return false;
@@ -165,9 +196,11 @@ static int by_tick(const void *a, const void *b)
 static bool pull_chains(struct conn *c, struct outvec *v,
                         const uint64_t *ticks, unsigned count, uint64_t limit)
 {
+    uint32_t held = c->seats.count;
+
     for (unsigned i = 0; i < count && c->flow == FLOW_LIVE; i++)
-        if (!put_entry(c, v, ticks[i]))
-            return false;
+        if (!put_entry(c, v, ticks[i]) || c->seats.count != held)
+            return false; /* told of a notice an edge may leave channels */
     if (v->marks == 0 && limit > c->tick)
         c->tick = limit;
     return true;
@@ -213,6 +246,7 @@ void pull_settle(struct conn *c, uint64_t tick)
         uint64_t before = c->tick;
 
         outvec_reset(v);
+        v->to_out = true;
         all = pull(c, v, tick);
         if (v->bytes)
             outvec_copy(v, 0, v->bytes, conn_out(c));

@@ -43,7 +43,7 @@ void restart_conn(struct conn *c, enum gap_why why)
 void restart_settled(struct conn *c, enum gap_why why)
 {
     if (c->flow == FLOW_LIVE)
-        pull_settle(c, pull_limit(c));
+        conn_settle(c, pull_limit(c));
     if (c->state == CONN_OPEN && c->seats.count)
         restart_conn(c, why);
 }
@@ -81,6 +81,24 @@ static bool take_over(struct conn *c, struct topic *t)
     return true;
 }
 
+/* Gives c what came in front of the gap. False: told of that, it has left t,
+ * which may be gone with it, or is closing. */
+static bool settle(struct conn *c, const struct topic *t)
+{
+    uint32_t held = c->seats.count;
+    struct seat_iter it;
+    struct seat *seat;
+
+    conn_settle(c, pull_limit(c));
+    if (c->state != CONN_OPEN || c->seats.count == held)
+        return c->state == CONN_OPEN;
+    it = seats_of_conn(&c->seats);
+    while ((seat = seat_next_of_conn(&it)))
+        if (topic_of_seat(seat) == t)
+            return true;
+    return false;
+}
+
 static void one_again(struct conn *c, struct topic *t, enum gap_why why,
                       uint64_t from, uint64_t to)
 {
@@ -90,9 +108,9 @@ static void one_again(struct conn *c, struct topic *t, enum gap_why why,
 
     if (c->state != CONN_OPEN || (muted && !take_over(c, t)))
         return;
-    if (!muted && c->flow == FLOW_LIVE) /* what came in front of the gap */
-        pull_settle(c, limit);
-    s = c->state == CONN_OPEN ? silent_start(c, t) : NULL;
+    if (!muted && c->flow == FLOW_LIVE && !settle(c, t))
+        return;
+    s = silent_start(c, t);
     if (!s)
         return;
     s->has_reason = true;
@@ -107,10 +125,11 @@ void restart_topic(struct gateway *g, struct topic *t, enum gap_why why,
                    uint64_t from, uint64_t to)
 {
     struct seat_iter it = seats_of_topic(&t->seats);
+    unsigned left = t->seats.count; /* t goes with its last seat */
     struct seat *seat;
 
     (void)g;
-    while ((seat = seat_next_of_topic(&it)))
+    while (left-- && (seat = seat_next_of_topic(&it)))
         one_again(CONTAINER_OF(seat->conn, struct conn, seats), t, why, from,
                   to);
 }
@@ -121,7 +140,7 @@ void restart_volatile(struct conn *c)
     struct seat *seat;
 
     if (c->flow == FLOW_LIVE) /* here, where an edge may leave channels */
-        pull_settle(c, pull_limit(c));
+        conn_settle(c, pull_limit(c));
     it = seats_of_conn(&c->seats);
     while (c->state == CONN_OPEN && (seat = seat_next_of_conn(&it)))
         if (topic_of_seat(seat)->seats.flags & TOPIC_VOLATILE)
@@ -143,8 +162,9 @@ void restart_snapshot_of(struct conn *c, struct topic *t)
 void restart_snapshot(struct topic *t)
 {
     struct seat_iter it = seats_of_topic(&t->seats);
+    unsigned left = t->seats.count; /* t goes with its last seat */
     struct seat *seat;
 
-    while ((seat = seat_next_of_topic(&it)))
+    while (left-- && (seat = seat_next_of_topic(&it)))
         restart_snapshot_of(CONTAINER_OF(seat->conn, struct conn, seats), t);
 }

@@ -8,7 +8,7 @@
  * cursor finds its tick by binary search.
  *
  * Entries leave at the old end: 30 s after they came, or when the bytes go
- * over the limit.
+ * over the limit (deliver_expire).
  * Threads: the gateway's loop. Cost: append O(1), search O(log n). */
 #ifndef TOUCHLINE_GATEWAYS_RING_H
 #define TOUCHLINE_GATEWAYS_RING_H

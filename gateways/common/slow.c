@@ -96,7 +96,8 @@ static void check(struct conn *c, int64_t now)
     }
 }
 
-/* The one who owes most, when all together owe too much. */
+/* The one who owes most, when all together owe too much: of this worker, which
+ * has its part of what the process may keep. */
 static void check_total(struct gateway *g)
 {
     size_t total = 0, most = 0;
@@ -112,7 +113,8 @@ static void check_total(struct gateway *g)
         }
     }
     stat_set(&g->stats, STAT_QUEUED, total);
-    if (debtor && total > g->config->limits.queue_total) {
+    if (debtor && total > g->config->limits.queue_total /
+                              MAX(g->edge_config->workers, (size_t)1)) {
         gateway_limit(g, LIMIT_QUEUE_TOTAL);
         conn_cut(debtor, STAT_CUT_TOTAL);
     }

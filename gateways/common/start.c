@@ -494,7 +494,7 @@ static void say(struct start *s)
     }
     s->saying = true;
     if (s->late)
-        pull_settle(c, s->tick);
+        conn_settle(c, s->tick);
     if (!s->silent && !s->dropped)
         edge->subscribed(c, s->ref);
     s->said = true;

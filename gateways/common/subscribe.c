@@ -125,12 +125,26 @@ static uint64_t place(struct conn *c)
                ? MAX(g->ring.gone_seq, next->msg->seq - 1) : g->seq;
 }
 
+/* What a start has still to bring counts as missing, though other channels
+ * are further: a cursor is good for all of them. */
 struct slice conn_cursor(struct conn *c)
 {
     static _Thread_local char text[CURSOR_TEXT_MAX];
+    const struct epoch *epoch = &c->gw->epoch;
+    uint64_t seq = place(c);
 
-    return slice_make(text,
-                      position_format(text, &c->gw->epoch, place(c)));
+    for (const struct start *s = c->starts; s; s = s->next) {
+        if (!s->has_since || s->gone)
+            continue;
+        if (s->since.epoch.text[0] && !epoch_equal(&s->since.epoch, epoch)) {
+            epoch = &s->since.epoch; /* to be told that it means nothing */
+            seq = s->since.seq;
+            break;
+        }
+        seq = MIN(seq, s->state >= START_PAGING ? catchup_seq(s)
+                                                : s->since.seq);
+    }
+    return slice_make(text, position_format(text, epoch, seq));
 }
 
 struct slice cursor_of(struct conn *c, const struct msg *m)

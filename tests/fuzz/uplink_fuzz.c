@@ -244,9 +244,12 @@ static void notice(struct conn *c, const struct notice *n)
 static enum put_result put(struct conn *c, struct msg *m, unsigned flags,
                            struct outvec *v)
 {
-    UNUSED(c);
     if (mood % 32 == 31)
         return PUT_FULL;
+    if (mood % 64 == 30) {
+        conn_abort(c, "mood");
+        return PUT_OK;
+    }
     if (!m->forms[0]) {
         m->forms[0] = wire_new(m->data.len);
         CHECK(m->forms[0] != NULL);

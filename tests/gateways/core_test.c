@@ -281,7 +281,7 @@ static void subscribe_failed(struct conn *c, uint32_t ref, const char *code,
     buf_addf(conn_out(c), "failed%u:%s ", ref, code);
 }
 
-static bool close_on_notice, leave_on_notice;
+static bool close_on_notice, leave_on_notice, abort_on_put;
 
 static void notice(struct conn *c, const struct notice *n)
 {
@@ -305,7 +305,10 @@ static void notice(struct conn *c, const struct notice *n)
 static enum put_result put(struct conn *c, struct msg *m, unsigned flags,
                            struct outvec *v)
 {
-    UNUSED(c);
+    if (abort_on_put) {
+        conn_abort(c, "memory");
+        return PUT_OK;
+    }
     if (!m->forms[0]) {
         struct buf text = BUF_INIT;
 
@@ -443,6 +446,16 @@ static void got(struct world *w, unsigned n, const char *what)
         len += (size_t)r;
     text[len] = '\0';
     EXPECT_STR(text, what);
+}
+
+/* Whatever it has got is thrown away. */
+static void drain(struct world *w, unsigned n)
+{
+    char nowhere[4096];
+
+    turn(w);
+    while (read(w->fd[n], nowhere, sizeof nowhere) > 0)
+        ;
 }
 
 static const struct id_says kept = {.id = "a"};
@@ -620,6 +633,79 @@ TEST(an_older_cursor_on_a_live_connection_is_replayed_beside_it)
     world_free(w);
 }
 
+TEST(a_long_replay_waits_for_the_socket_and_not_in_memory)
+{
+    static char big[60000];
+    struct world *w = world();
+    unsigned n = watcher(w);
+    size_t got_bytes = 0;
+    char piece[60000];
+    ssize_t r;
+
+    memset(big, 'x', sizeof big - 1);
+    drain(w, n);
+    for (uint64_t seq = 101; seq <= 140; seq++) {
+        hear_message("a", seq, big);
+        drain(w, n);
+    }
+    subscribe(w, n, "a", "e-100", 2);
+    hear_logged_in(140, 0, &kept, 1);
+    for (unsigned i = 0; i < 200; i++) {
+        turn(w);
+        EXPECT(conn_out_pending(w->conn[n]) < 8 * sizeof big);
+        while ((r = read(w->fd[n], piece, sizeof piece)) > 0)
+            got_bytes += (size_t)r;
+    }
+    EXPECT(got_bytes > 40 * (sizeof big - 1));
+    EXPECT(w->conn[n]->starts == NULL);
+    world_free(w);
+}
+
+TEST(a_cursor_does_not_run_ahead_of_what_is_still_to_be_brought)
+{
+    struct world *w = world();
+    unsigned n = client(w), late = watcher(w);
+    const struct id_says says = {.id = "b", .last_seq = 90};
+
+    subscribe(w, n, "a", "e-50", 1);
+    EXPECT_SLICE(conn_cursor(w->conn[n]), SLICE("e-50"));
+    (void)conn_unsubscribe(w->conn[n], SLICE(""));
+    subscribe(w, n, "a", "f-7", 1);
+    EXPECT_SLICE(conn_cursor(w->conn[n]), SLICE("f-7"));
+    EXPECT_SLICE(conn_cursor(w->conn[late]), SLICE("e-100"));
+    subscribe(w, late, "b", "e-50", 2);
+    hear_logged_in(100, 0, &says, 1);
+    turn(w);
+    hear_row("b", 60, "old");
+    hear_page_end(true, 60);
+    turn(w);
+    EXPECT_SLICE(conn_cursor(w->conn[late]), SLICE("e-60"));
+    hear_row("b", 90, "old");
+    hear_page_end(false, 100);
+    turn(w);
+    EXPECT_SLICE(conn_cursor(w->conn[late]), SLICE("e-100"));
+    world_free(w);
+}
+
+TEST(an_edge_may_abort_while_pages_are_put)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+    const struct id_says says = {.id = "a", .last_seq = 90};
+
+    subscribe(w, n, "a", "e-50", 1);
+    hear_logged_in(100, 0, &says, 1);
+    turn(w);
+    hear_row("a", 60, "1");
+    hear_row("a", 90, "2");
+    abort_on_put = true;
+    hear_page_end(false, 100);
+    turn(w);
+    EXPECT_INT(w->g->open, 0);
+    EXPECT_INT(w->g->queued, 0);
+    world_free(w);
+}
+
 TEST(newcomers_share_one_snapshot_until_something_happens)
 {
     struct world *w = world();
@@ -683,6 +769,84 @@ TEST(notices_keep_their_place_among_messages)
     world_free(w);
 }
 
+TEST(notices_in_a_row_leave_in_one_turn)
+{
+    struct world *w = world();
+    unsigned n = watcher(w);
+
+    got(w, n, "[1] snapshot/a@e-100 (1) ");
+    for (unsigned i = 0; i < 3; i++)
+        hear_notice("a", "join", "{}");
+    got(w, n, "join/a={}@e-100 join/a={}@e-100 join/a={}@e-100 ");
+    world_free(w);
+}
+
+/* More notices than one flush says, of more ids than chains are followed. */
+TEST(who_holds_many_ids_is_told_of_all_of_them)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+    char id[8], expect[600] = "";
+
+    for (unsigned i = 0; i < 20; i++) {
+        struct id_says says = {.id = id};
+
+        snprintf(id, sizeof id, "r%u", i);
+        subscribe(w, n, id, NULL, i);
+        hear_logged_in(100, 0, &says, 1);
+        turn(w);
+    }
+    drain(w, n);
+    for (unsigned i = 0; i < 20; i++) {
+        snprintf(id, sizeof id, "r%u", i / 10);
+        hear_notice(id, "join", "{}");
+        snprintf(expect + strlen(expect), sizeof expect - strlen(expect),
+                 "join/%s={}@e-100 ", id);
+    }
+    got(w, n, expect);
+    world_free(w);
+}
+
+TEST(a_burst_longer_than_a_flush_reaches_who_holds_a_pattern)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+    const struct id_says says = {.id = "*"};
+    struct buf expect = BUF_INIT;
+
+    subscribe(w, n, "*", NULL, 1);
+    hear_logged_in(100, 0, &says, 1);
+    turn(w);
+    drain(w, n);
+    for (uint64_t seq = 101; seq <= 5100; seq++) {
+        hear_message("a", seq, "x");
+        buf_add_str(&expect, "a:x ");
+    }
+    got(w, n, buf_text(&expect));
+    buf_fini(&expect);
+    world_free(w);
+}
+
+TEST(a_burst_bigger_than_the_ring_reaches_who_reads)
+{
+    static char big[4000];
+    struct world *w = world();
+    unsigned n = watcher(w);
+    struct buf expect = BUF_INIT;
+
+    memset(big, 'x', sizeof big - 1);
+    drain(w, n);
+    w->g->ring.bytes_max = 16 * 1024;
+    for (uint64_t seq = 101; seq <= 125; seq++) {
+        hear_message("a", seq, big);
+        buf_addf(&expect, "a:%s ", big);
+    }
+    got(w, n, buf_text(&expect));
+    EXPECT(w->g->ring.bytes <= w->g->ring.bytes_max);
+    buf_fini(&expect);
+    world_free(w);
+}
+
 TEST(the_routers_death_closes_nothing_and_loses_nothing)
 {
     struct world *w = world();
@@ -717,6 +881,54 @@ TEST(without_history_a_new_router_means_a_gap)
     hear_logged_in(5000, LOGIN_RESYNC, &says, 1);
     hear_resynced(5000);
     got(w, n, "gap:volatile:0-0/v@e-5000 snapshot/v@e-5000 ");
+    world_free(w);
+}
+
+/* The last seat of an id goes while its connections are told of the gap. */
+TEST(a_slow_reader_is_cut_while_it_is_told_of_a_new_router)
+{
+    static char big[60000];
+    struct world *w = world();
+    unsigned n = watcher(w);
+    const struct id_says says = {.id = "v", .flags = ID_VOLATILE};
+
+    memset(big, 'x', sizeof big - 1);
+    w->cfg->limits.queue = 64 * 1024;
+    subscribe(w, n, "v", NULL, 2);
+    hear_logged_in(100, 0, &says, 1);
+    turn(w);
+    for (uint64_t seq = 101; seq <= 120; seq++)
+        hear_message("a", seq, big);
+    turn(w);
+    link_.ops.pipe.down(link_.ctx, "gone");
+    hear_welcome("e", 2, 5000);
+    hear_logged_in(5000, LOGIN_RESYNC, &says, 1);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_CUT_QUEUE), 1);
+    EXPECT(topics_find(&w->g->topics, SLICE("v")) == NULL);
+    hear_resynced(5000);
+    turn(w);
+    world_free(w);
+}
+
+TEST(an_edge_may_leave_while_it_gets_what_came_before_a_gap)
+{
+    struct world *w = world();
+    unsigned n = watcher(w);
+    const struct id_says says = {.id = "v", .flags = ID_VOLATILE};
+
+    subscribe(w, n, "v", NULL, 2);
+    hear_logged_in(100, 0, &says, 1);
+    turn(w);
+    drain(w, n);
+    hear_notice("a", "join", "{}");
+    link_.ops.pipe.down(link_.ctx, "gone");
+    hear_welcome("e", 2, 5000);
+    leave_on_notice = true;
+    hear_logged_in(5000, LOGIN_RESYNC, &says, 1);
+    leave_on_notice = false;
+    EXPECT_INT(conn_channels(w->conn[n]), 0);
+    hear_resynced(5000);
+    got(w, n, "join/a={}@e-100 ");
     world_free(w);
 }
 
