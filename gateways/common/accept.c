@@ -1,6 +1,7 @@
 #include "gateways/common/accept.h"
 
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@ struct listener {
     struct loop_fd watch;
     struct listen_address at;
     unsigned index;
+    uint32_t drops; /* that have been counted */
 };
 
 /* ---- accepting --------------------------------------------------------- */
@@ -170,6 +172,17 @@ static void log_backlog(size_t wanted)
     fclose(f);
 }
 
+/* How many the kernel has dropped at this listener ever; wraps. */
+static uint32_t drops_at(const struct listener *l)
+{
+    uint32_t info[SK_MEMINFO_VARS] = {0};
+    socklen_t len = sizeof info;
+
+    if (getsockopt(l->at.fd, SOL_SOCKET, SO_MEMINFO, info, &len) < 0)
+        return l->drops;
+    return info[SK_MEMINFO_DROPS];
+}
+
 int accept_start(struct gateway *g, const struct listen_set *set)
 {
     loop_timer_init(&g->accept_again, g->loop, resume, g);
@@ -185,6 +198,7 @@ int accept_start(struct gateway *g, const struct listen_set *set)
         l->gw = g;
         l->at = set->at[i];
         l->index = i;
+        l->drops = drops_at(l);
         l->next = g->listeners;
         g->listeners = l;
         if (watch(l) < 0)
@@ -203,6 +217,16 @@ void accept_stop(struct gateway *g)
         loop_fd_stop(&l->watch);
         close(l->at.fd);
         free(l);
+    }
+}
+
+void accept_count_drops(struct gateway *g)
+{
+    for (struct listener *l = g->listeners; l; l = l->next) {
+        uint32_t drops = drops_at(l);
+
+        stat_add(&g->stats, STAT_LIMIT_ACCEPT_BACKLOG, drops - l->drops);
+        l->drops = drops;
     }
 }
 

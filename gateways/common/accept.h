@@ -17,6 +17,10 @@ uint32_t accept_room(size_t workers);
 /* Takes the sockets of set. ERR_NOMEM, ERR_IO. */
 MUST_USE int accept_start(struct gateway *g, const struct listen_set *set);
 void accept_stop(struct gateway *g); /* for good; the sockets are closed */
+/* Each second: clients that the kernel dropped, because nobody accepted them
+ * fast enough, count for limits.accept_backlog. Cost: a system call for each
+ * listener. */
+void accept_count_drops(struct gateway *g);
 const struct listen_address *accept_address(const struct gateway *g,
                                             unsigned listener);
 

@@ -185,6 +185,18 @@ void catchup_hole(struct conn *c, uint64_t number, const struct frame_hole *h)
     i->to = h->to;
 }
 
+/* Which bound has cut the page short? */
+static void count_page(const struct start *s)
+{
+    struct gateway *g = s->conn->gw;
+    size_t rows = 0;
+
+    for (const struct start_item *i = s->rows; i; i = i->next)
+        rows += !i->hole;
+    gateway_limit(g, rows >= g->config->limits.page ? LIMIT_PAGE
+                                                    : LIMIT_PAGE_BYTES);
+}
+
 void catchup_page_end(struct conn *c, uint64_t number, int err, bool more,
                       uint64_t upto)
 {
@@ -199,6 +211,8 @@ void catchup_page_end(struct conn *c, uint64_t number, int err, bool more,
     }
     s->pages_done = !more;
     s->seq = upto;
+    if (more)
+        count_page(s);
     if (c->flags & CONN_STALLED)
         return;
     if (s->rows)

@@ -143,6 +143,7 @@ static void each_second(void *ctx)
     struct gateway *g = ctx;
 
     slow_check(g);
+    accept_count_drops(g);
     asks_expire(g, clock_ns());
     stat_set(&g->stats, STAT_RING_BYTES, g->ring.bytes);
     stat_set(&g->stats, STAT_RING_ENTRIES, g->ring.next - g->ring.first);
@@ -240,6 +241,7 @@ static void stop_now(void *ctx)
 {
     struct worker *w = ctx;
 
+    log_warn("gateway.hurried", "clients=%u action=end", w->g.open);
     w->done = true;
     loop_again(w->g.loop);
 }

@@ -6,6 +6,7 @@
 #include "gateways/common/core.h"
 #include "gateways/common/deliver.h"
 #include "gateways/common/pull.h"
+#include "gateways/common/verdict.h"
 
 static int refuse(struct conn *c, struct refusal *why,
                   enum publish_status status, const char *code,
@@ -134,7 +135,8 @@ struct slice conn_cursor(struct conn *c)
     uint64_t seq = place(c);
 
     for (const struct start *s = c->starts; s; s = s->next) {
-        if (!s->has_since || s->gone)
+        if (!s->has_since || s->gone ||
+            (s->state == START_READY && !verdict_resumes(s)))
             continue;
         if (s->since.epoch.text[0] && !epoch_equal(&s->since.epoch, epoch)) {
             epoch = &s->since.epoch; /* to be told that it means nothing */

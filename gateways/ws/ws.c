@@ -447,6 +447,7 @@ static void no_pong(struct conn *c)
         return;
     }
     gateway_count(conn_gateway(c), "ws.no_pong");
+    gateway_limit(conn_gateway(c), LIMIT_PING);
     conn_abort(c, "no pong");
 }
 

@@ -399,6 +399,38 @@ def test_at_its_files_limit_a_gateway_turns_away_rests_and_recovers():
                 c.close()
 
 
+def test_when_the_reserve_is_used_up_accepting_pauses():
+    with World(["http.workers=1"], before=small_files(200)) as w, \
+            contextlib.ExitStack() as stack:
+        room = 200 - 64 - 64
+        pid, = w.pids("http")
+        for _ in range(room):
+            c = stack.enter_context(w.client())
+            equal(c.ask("GET", "/healthz").answer().status, 200)
+        # None of these hangs up by itself; all are told in the end.
+        before = cpu(pid)
+        turned_away = [stack.enter_context(w.client()) for _ in range(150)]
+        for c in turned_away:
+            equal(c.answer().code(), "gateway.full")
+        check(cpu(pid) - before < 0.5, "it spins")
+        stack.close()
+        eventually(lambda: alive(w), "room again")
+        eventually(lambda: w.metric("accept_paused_total") > 0, "it paused")
+        eventually(lambda: w.metric("accept_refused_total", why="files") >= 150, "counter")
+
+
+def test_clients_that_the_kernel_drops_are_counted():
+    with only_worker("limits.accept_backlog=1") as w, contextlib.ExitStack() as stack:
+        w.kill("http", signal.SIGSTOP)
+        for _ in range(10):
+            s = stack.enter_context(socket.socket())
+            s.setblocking(False)
+            s.connect_ex(w.address("http"))
+        w.kill("http", signal.SIGCONT)
+        eventually(lambda: alive(w), "it goes on")
+        w.limit_reached("accept_backlog")
+
+
 # ---- slow readers ----------------------------------------------------------
 
 BLOCK = "b" * 60000
@@ -437,6 +469,18 @@ def test_who_never_reads_is_cut_when_too_much_waits_and_told_what_it_missed():
         w.limit_reached("queue")
         told(items)
         resumes(w, items)
+
+
+def test_an_empty_queue_takes_one_message_of_any_size():
+    with only_worker("limits.queue=4K") as w, w.stream("/v1/stream?channel=a") as s, \
+            w.telnet() as t:
+        s.item()
+        t.send(b"SUB a\r\n")
+        t.line()
+        for _ in range(3):
+            flood(w, 1)
+            equal(s.message()["data"], BLOCK)
+            check(t.line().endswith(BLOCK.encode() + b"\r\n"), "whole")
 
 
 def test_what_one_slow_reader_costs_is_bounded():
@@ -549,8 +593,19 @@ def test_pages_are_bounded():
         with w.stream("/v1/stream?channel=a&since=0") as s:
             equal([s.message()["data"] for _ in range(100)], [str(n) for n in range(100)])
         check(w.metric("pages_total") - before >= 10, "in pages of ten")
+        w.limit_reached("page", 9)
         answer = w.json("/v1/history/a?since=0&limit=50")
         equal((len(answer["messages"]), answer["more"]), (10, True))
+
+
+def test_a_page_has_a_bound_of_bytes():
+    with only_worker("limits.page_bytes=64K") as w:
+        flood(w, 10)
+        w.kill("http")  # its ring with it
+        eventually(lambda: alive(w), "back")
+        with w.stream("/v1/stream?channel=a&since=0") as s:
+            equal([s.message()["offset"] for _ in range(10)], list(range(1, 11)))
+        w.limit_reached("page_bytes", 5)
 
 
 # ---- signs of life ---------------------------------------------------------
@@ -682,6 +737,7 @@ def test_a_websocket_that_does_not_answer_pings_is_dead():
             with contextlib.suppress(Failed):
                 c.any_frame()
         check(time.monotonic() - begin < 15, "in ten seconds")
+        w.limit_reached("ping")
 
 
 def test_a_slow_websocket_is_told_and_closed_with_4008():

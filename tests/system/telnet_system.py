@@ -136,7 +136,7 @@ OK PUB old EPOCH-1 reached=0
 > SUB live
 OK SUB live EPOCH-1
 > SUB old 0
-OK SUB old EPOCH-1
+OK SUB old EPOCH-0
 old - -: one
 NOTICE resumed old EPOCH-1
 > SUB third zzzzzzzzzz-7
