@@ -69,7 +69,8 @@
     F(X, QUEUE_AGE, queue_age, DURATION, "10s", 0, 1 * DAY, "http tcp ws",    \
       "longest time that something may wait for a slow reader")               \
     F(X, QUEUE_TOTAL, queue_total, SIZE, "25%", 1 * MIB, OPT_ALL,             \
-      "http tcp ws", "most bytes that may wait for all readers together")     \
+      "http tcp ws",                                                          \
+      "most bytes that may wait for all readers of a gateway process")        \
     F(X, PAGE, page, COUNT, "1000", 1, MOST_PAGE, "router http tcp ws",       \
       "most messages read from the store at a time")                          \
     F(X, PAGE_BYTES, page_bytes, SIZE, "1M", 64 * KIB, 4 * MIB,               \

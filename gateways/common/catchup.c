@@ -206,7 +206,7 @@ void catchup_page_end(struct conn *c, uint64_t number, int err, bool more,
         return;
     s->fetch = 0;
     if (err) {
-        conn_close(c, "store");
+        c->gw->edge->drain(c); /* its cursor says where to go on */
         return;
     }
     s->pages_done = !more;

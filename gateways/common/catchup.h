@@ -29,7 +29,7 @@ uint64_t catchup_seq(const struct start *s);
 /* Takes m. */
 void catchup_row(struct conn *c, uint64_t fetch, struct msg *m);
 void catchup_hole(struct conn *c, uint64_t fetch, const struct frame_hole *h);
-/* err: the read failed; the connection closes. upto: complete up to there. */
+/* err: the read failed; the connection ends as in a drain. upto: complete up to there. */
 void catchup_page_end(struct conn *c, uint64_t fetch, int err, bool more,
                       uint64_t upto);
 /* Pages may be asked for: a slot is free. */

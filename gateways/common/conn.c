@@ -14,6 +14,7 @@
 #include "gateways/common/catchup.h"
 #include "gateways/common/core.h"
 #include "gateways/common/deliver.h"
+#include "gateways/common/peer.h"
 #include "gateways/common/pull.h"
 
 enum {

@@ -174,14 +174,6 @@ void conn_cut(struct conn *c, unsigned stat);
 bool conn_lags(const struct conn *c);
 void conn_set_lagging(struct conn *c, bool lags);
 
-/* ---- peer.c ---- */
-/* ERR_NOMEM. */
-MUST_USE int conn_peer_opened(struct conn *c, const struct address *share);
-void conn_peer_closed(struct conn *c);
-/* in: all input so far, which may begin with a PROXY header. True: the edge's
- * input begins behind *used bytes. False: more is needed, or it closes. */
-bool conn_take_header(struct conn *c, struct slice in, size_t *used);
-
 /* ---- slow.c ---- */
 /* Each second: who lags too far. */
 void slow_check(struct gateway *g);

@@ -198,9 +198,9 @@ void conn_leave_all(struct conn *c, bool gone)
         frame_write_logout(pipe_frame(g->pipe, FRAME_LOGOUT), &f);
         pipe_frame_end(g->pipe);
     }
+    start_free_all(c); /* or each seat would be looked for in each of them */
     while ((s = seat_next_of_conn(&it)))
         conn_leave(c, s, false);
-    start_free_all(c);
     conn_set_lagging(c, false);
     c->flags &= (uint16_t)~CONN_MANY;
     c->flow = FLOW_NONE;

@@ -108,8 +108,9 @@ struct edge {
     void (*drained)(struct conn *c);
     /* The socket is gone; free what the edge keeps. */
     void (*closed)(struct conn *c);
-    /* The gateway goes down: say goodbye in the edge's words, end properly
-     * (closing notice, last chunk, 1001), conn_close(). */
+    /* The gateway goes down, or cannot go on with this connection: say goodbye
+     * in the edge's words, end properly (closing notice, last chunk, 1001),
+     * conn_close(). */
     void (*drain)(struct conn *c);
     /* The same because an operator wants it closed: other words, 1008. */
     void (*kicked)(struct conn *c);

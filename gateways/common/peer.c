@@ -1,10 +1,4 @@
-/* peer.c - who is at the other end: the socket's own address, or the client
- * that a trusted proxy names, by a PROXY header in front of everything or in
- * each request.
- *
- * Whose share of limits.connections_per_address a connection takes moves with
- * that name; a trusted proxy itself has no share. */
-#include <string.h>
+#include "gateways/common/peer.h"
 
 #include "base/err.h"
 #include "base/log.h"

@@ -607,7 +607,9 @@ bool request_keeps_alive(const struct request *r)
 
 bool request_is_forwarded(const struct request *r)
 {
-    return r->field[FIELD_X_FORWARDED_FOR].ptr || r->field[FIELD_FORWARDED].ptr;
+    return r->field[FIELD_X_FORWARDED_FOR].ptr ||
+           r->field[FIELD_FORWARDED].ptr || r->field[FIELD_VIA].ptr ||
+           r->field[FIELD_X_REAL_IP].ptr;
 }
 
 static struct slice last_element(struct slice list)

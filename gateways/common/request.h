@@ -74,7 +74,9 @@ const char *method_text(enum method m);
     X(UPGRADE, "upgrade", TOKENS)                            \
     X(SEC_WEBSOCKET_KEY, "sec-websocket-key", ONCE)          \
     X(SEC_WEBSOCKET_VERSION, "sec-websocket-version", ONCE)  \
-    X(X_FORWARDED_FOR, "x-forwarded-for", LAST)
+    X(VIA, "via", LAST)                                      \
+    X(X_FORWARDED_FOR, "x-forwarded-for", LAST)              \
+    X(X_REAL_IP, "x-real-ip", LAST)
 
 enum field {
 #define AS_ENUM(id, name, rule) FIELD_##id,
@@ -118,7 +120,8 @@ MUST_USE int request_check_host(const struct request *r,
                                 const struct fault **why);
 bool request_keeps_alive(const struct request *r);
 
-/* Has a proxy passed it on? Then the peer is not who asks. */
+/* Has a proxy passed it on? Then the peer is not who asks. Via and X-Real-IP
+ * say so, too, though they name nobody here. */
 bool request_is_forwarded(const struct request *r);
 /* Whom the nearest proxy names: the address in the last element of
  * X-Forwarded-For, or of Forwarded; empty when it names nobody. */

@@ -282,7 +282,6 @@ static int on_deliver(struct gateway *g, struct slice body)
     g->seq = MAX(g->seq, p.seq);
     if (p.flags & MSG_STORED)
         g->served = MAX(g->served, p.seq);
-    catchup_seq_moved(g);
     return 0;
 }
 
@@ -623,6 +622,7 @@ static void on_batch_end(void *ctx, uint64_t seq)
 
     if (g->linked)
         advance(g, seq);
+    catchup_seq_moved(g); /* once for all that the batch has brought */
 }
 
 static void on_up(void *ctx)

@@ -120,6 +120,7 @@ static void hear(uint8_t code, struct buf *body)
 {
     CHECK(!body->failed);
     EXPECT_INT(link_.ops.pipe.frame(link_.ctx, code, buf_slice(body)), 0);
+    link_.ops.pipe.batch_end(link_.ctx, 0);
     buf_fini(body);
 }
 
@@ -331,6 +332,12 @@ static void published(struct conn *c, uint32_t ref, const struct published *p)
              SLICE_ARG(p->code));
 }
 
+static void bye(struct conn *c)
+{
+    buf_addf(conn_out(c), "bye@" SLICE_FMT " ", SLICE_ARG(conn_cursor(c)));
+    conn_close(c, "bye");
+}
+
 static const struct edge edge = {
     .name = "tcp",
     .scheme = "tcp",
@@ -341,7 +348,7 @@ static const struct edge edge = {
     .deadline = nothing,
     .ping = nothing,
     .closed = nothing,
-    .drain = nothing,
+    .drain = bye,
     .kicked = nothing,
     .subscribed = subscribed,
     .started = started,
@@ -365,8 +372,8 @@ struct world {
 static struct world *world(void)
 {
     struct world *w = calloc(1, sizeof *w);
-    const char *sets[] = {"tcp.trusted_proxies=127.0.0.1"};
-    struct config_source from = {.sets = sets, .set_count = 1,
+    const char *sets[] = {"tcp.trusted_proxies=127.0.0.1", "tcp.workers=1"};
+    struct config_source from = {.sets = sets, .set_count = ARRAY_LEN(sets),
                                  .dir = test_dir()};
     struct opt_error err;
     const char *why;
@@ -685,6 +692,55 @@ TEST(a_cursor_does_not_run_ahead_of_what_is_still_to_be_brought)
     turn(w);
     EXPECT_SLICE(conn_cursor(w->conn[late]), SLICE("e-100"));
     world_free(w);
+}
+
+TEST(a_page_that_cannot_be_read_ends_the_connection_properly)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+    const struct id_says says = {.id = "a", .last_seq = 90};
+    struct frame_page_end f = {.status = 5, .upto = 50};
+    struct buf b = BUF_INIT;
+
+    subscribe(w, n, "a", "e-50", 1);
+    hear_logged_in(100, 0, &says, 1);
+    turn(w);
+    f.ref = link_.ref;
+    frame_write_page_end(&b, &f);
+    hear(FRAME_PAGE_END, &b);
+    got(w, n, "[1] resumed/a@e-50 bye@e-50 ");
+    EXPECT(conn_closing(w->conn[n]));
+    world_free(w);
+}
+
+TEST(workers_have_a_part_each_of_what_may_wait_for_all)
+{
+    static char big[60000];
+    struct world *w;
+    unsigned n;
+    const struct id_says says = {.id = "a", .last_seq = 90};
+
+    memset(big, 'x', sizeof big - 1);
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = client(w);
+    w->cfg->limits.queue_total = 1000 * 1000;
+    subscribe(w, n, "a", "e-50", 1);
+    hear_logged_in(100, 0, &says, 1);
+    turn(w);
+    for (uint64_t seq = 60; seq < 75; seq++)
+        hear_row("a", seq, big);
+    hear_page_end(false, 100);
+    turn(w);
+    clock_fake_advance(SECOND);
+    turn(w);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_CUT_TOTAL), 0);
+    w->cfg->tcp.workers = 2;
+    clock_fake_advance(SECOND);
+    turn(w);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_CUT_TOTAL), 1);
+    world_free(w);
+    clock_real();
 }
 
 TEST(an_edge_may_abort_while_pages_are_put)

@@ -244,8 +244,8 @@ def test_namespaces_say_who_may_publish():
         refused(post("news/a", Authorization="Bearer " + SECRET), 403, "publish.denied")
         equal(post("house/a").status, 201)
         # Behind a proxy nobody is on loopback, whatever it says.
-        for header in ("X-Forwarded-For", "Forwarded"):
-            value = "127.0.0.1" if header[0] == "X" else "for=127.0.0.1"
+        for header, value in (("X-Forwarded-For", "127.0.0.1"), ("Forwarded", "for=127.0.0.1"),
+                              ("X-Real-IP", "127.0.0.1"), ("Via", "1.1 proxy")):
             refused(post("house/a", **{header: value}), 403, "publish.denied")
             refused(post("match/a", **{header: value}), 403, "publish.denied")
         equal(post("house/a", X_Forwarded_For="192.0.2.1",
