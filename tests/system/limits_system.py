@@ -624,6 +624,32 @@ def test_a_quiet_stream_shows_signs_of_life():
         s.tcp.quiet(0.5)
 
 
+def wakes(pid):
+    """Times that a thread of the process has waited for something."""
+    total = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/status") as f:
+            total += int(re.search(r"\nvoluntary_ctxt_switches:\s+(\d+)", f.read()).group(1))
+    return total
+
+
+def test_idle_connections_wake_nobody():
+    with only_worker("limits.ping=0") as w, contextlib.ExitStack() as stack:
+        def in_two_seconds():
+            before = wakes(pid)
+            quiet.tcp.quiet(2)
+            return wakes(pid) - before
+
+        pid, = w.pids("http")
+        quiet = stack.enter_context(w.stream("/v1/stream?channel=a"))
+        quiet.item()
+        alone = in_two_seconds()
+        for n in range(300):
+            stack.enter_context(w.stream(f"/v1/stream?channel=c/{n}")).item()
+        among = in_two_seconds()
+        check(among < alone + 100, f"{alone} and {among} times")
+
+
 # ---- the link --------------------------------------------------------------
 
 def test_a_publication_that_the_router_does_not_answer_ends_unknown():
