@@ -9,10 +9,21 @@ static uint32_t steps_now(const struct wheel *w)
     return (uint32_t)((clock_ns() - w->began_ns) / STEP_NS);
 }
 
+static void wake_at(struct wheel *w, uint32_t step)
+{
+    w->next = step;
+    loop_timer_set_at(&w->timer, w->began_ns + (int64_t)step * STEP_NS);
+}
+
+/* At the next slot that has somebody in it; some slot has. */
 static void arm(struct wheel *w)
 {
-    loop_timer_set_at(&w->timer,
-                      w->began_ns + ((int64_t)w->step + 1) * STEP_NS);
+    uint32_t step = w->step + 1;
+
+    while (list_empty(&w->slots[step % WHEEL_SLOTS]) &&
+           step - w->step < WHEEL_SLOTS)
+        step++;
+    wake_at(w, step);
 }
 
 static void run_slot(struct wheel *w, uint32_t step)
@@ -88,8 +99,8 @@ void wheel_set(struct wheel *w, struct wheel_timer *t, uint32_t due)
     if ((int32_t)(due - w->step) <= 0)
         t->due = w->step + 1;
     list_add_tail(&w->slots[t->due % WHEEL_SLOTS], &t->node);
-    if (w->armed++ == 0)
-        arm(w);
+    if (w->armed++ == 0 || (int32_t)(t->due - w->next) < 0)
+        wake_at(w, t->due);
 }
 
 void wheel_stop(struct wheel *w, struct wheel_timer *t)

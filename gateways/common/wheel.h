@@ -2,8 +2,10 @@
  *
  * A hashed wheel (Varghese and Lauck 1987) of 1,024 slots of 100 ms; what is
  * further away than a turn is hung up again when its slot comes by. The loop
- * has one timer for all, and none while the wheel is empty.
- * Threads: the loop's. Cost: O(1) to set and stop; 24 bytes in the owner. */
+ * has one timer for all, at the next slot that is not empty, and none while
+ * the wheel is.
+ * Threads: the loop's. Cost: O(1) to set and stop; a wake-up, with a look at
+ * up to 1,024 slots, per slot with somebody in it; 24 bytes in the owner. */
 #ifndef TOUCHLINE_GATEWAYS_WHEEL_H
 #define TOUCHLINE_GATEWAYS_WHEEL_H
 
@@ -24,6 +26,7 @@ struct wheel {
     struct loop_timer timer;
     int64_t began_ns;
     uint32_t step; /* everything due up to here has been called */
+    uint32_t next; /* when it wakes, while somebody is armed */
     uint32_t armed;
     void (*due)(void *ctx, struct wheel_timer *t);
     void *ctx;

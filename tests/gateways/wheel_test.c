@@ -114,3 +114,24 @@ TEST(after_a_long_stop_everything_due_fires_once)
     EXPECT_INT(f->fired, 100);
     teardown(f);
 }
+
+TEST(nobody_is_woken_before_something_is_due)
+{
+    struct fixture *f = setup();
+    int64_t begin = clock_ns();
+
+    wheel_set(&f->wheel, &f->timers[0], wheel_in(&f->wheel, 60000));
+    EXPECT(f->wheel.timer.due_ns >= begin + 60 * SECOND);
+    wheel_set(&f->wheel, &f->timers[1], wheel_in(&f->wheel, 5000));
+    EXPECT(f->wheel.timer.due_ns <= begin + 5200 * MILLISECOND);
+    pass(f, 6000);
+    EXPECT_INT(f->fired, 1);
+    EXPECT(f->wheel.timer.due_ns >= begin + 60 * SECOND);
+    wheel_set(&f->wheel, &f->timers[1], wheel_in(&f->wheel, 200000));
+    wheel_stop(&f->wheel, &f->timers[0]);
+    pass(f, 195000);
+    EXPECT_INT(f->fired, 1);
+    pass(f, 10000);
+    EXPECT_INT(f->fired, 2);
+    teardown(f);
+}
