@@ -298,6 +298,7 @@ static const struct edge edge = {
     .name = "tcp", .scheme = "tcp", .opened = nothing, .busy = busy,
     .input = input, .input_end = input_end, .deadline = nothing,
     .ping = nothing, .drained = act, .closed = nothing, .drain = closing,
+    .kicked = closing,
     .subscribed = told_ref, .started = told_ref,
     .subscribe_failed = subscribe_failed, .notice = notice, .put = put,
     .pulled = act, .cut = act, .published = published, .row = row,
