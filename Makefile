@@ -34,7 +34,7 @@ CPPFLAGS := -D_GNU_SOURCE -DTOUCHLINE_VERSION='"$(VERSION)"' \
             -iquote . -iquote proto
 CFLAGS   := -std=c11 -g $(MODE) $(WARN) -pthread
 LDFLAGS  := $(MODE) -pthread -rdynamic -Wl,--as-needed
-LDLIBS   := -levent_core -lnng -lsqlite3 -lcjson -lxxhash -lcrypto -lz
+LDLIBS   := -levent_core -lnng -lsqlite3 -lcjson -lxxhash -lz
 
 # `make V=1` shows the commands.
 Q := $(if $V,,@)

@@ -1,5 +1,6 @@
 #include "gateways/common/gateway.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -424,6 +425,13 @@ static int serve(struct process *p)
     return rc < 0 ? EXIT_FAILED : EXIT_DONE;
 }
 
+/* An arena of malloc for each loop and one for all of NNG's threads, which
+ * would else have one each for the few messages they make. */
+static void share_arenas(const struct process *p)
+{
+    (void)mallopt(M_ARENA_MAX, (int)p->count + 1);
+}
+
 static int run(struct process *p)
 {
     char why[256] = "";
@@ -432,6 +440,7 @@ static int run(struct process *p)
 
     p->count = (unsigned)MIN(MAX(p->edge_config->workers, (size_t)1),
                              (size_t)WORKERS_MAX);
+    share_arenas(p);
     p->workers = calloc(p->count, sizeof *p->workers);
     if (!p->workers)
         return complain(p, "out of memory");

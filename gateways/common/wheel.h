@@ -1,6 +1,6 @@
 /* wheel.h - very many coarse timers at no cost while nothing is due.
  *
- * A hashed wheel (Varghese and Lauck 1987) of 1,024 slots of 100 ms; what is
+ * A hashed wheel (Varghese and Lauck 1987) of 256 slots of 100 ms; what is
  * further away than a turn is hung up again when its slot comes by. The loop
  * has one timer for all, at the next slot that is not empty, and none while
  * the wheel is.
@@ -15,7 +15,7 @@
 #include "base/list.h"
 #include "base/loop.h"
 
-enum { WHEEL_SLOTS = 1024, WHEEL_STEP_MS = 100 };
+enum { WHEEL_SLOTS = 256, WHEEL_STEP_MS = 100 };
 
 struct wheel_timer {
     struct list_node node;

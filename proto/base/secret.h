@@ -1,5 +1,5 @@
-/* secret.h - random bytes, digests, comparing secrets; libcrypto
- * stays behind it.
+/* secret.h - random bytes, digests, comparing secrets; libcrypto stays behind
+ * it, and is loaded with the first digest: ERR_IO when it is not there.
  * Threads: any. */
 #ifndef BASE_SECRET_H
 #define BASE_SECRET_H
@@ -14,11 +14,11 @@ void random_bytes(void *out, size_t len);
 /* A random number, all 64 bits. */
 uint64_t random_u64(void);
 
-/* HMAC-SHA256 of data under key. ERR_NOMEM. */
+/* HMAC-SHA256 of data under key. ERR_NOMEM, ERR_IO. */
 MUST_USE int hmac_sha256(struct slice key, struct slice data,
                          uint8_t ret[HMAC_BYTES]);
 
-/* For the WebSocket handshake, which protects nothing. ERR_NOMEM. */
+/* For the WebSocket handshake, which protects nothing. ERR_NOMEM, ERR_IO. */
 MUST_USE int sha1(struct slice data, uint8_t ret[SHA1_BYTES]);
 
 /* Equal? The time depends on the lengths only, not on the bytes. */

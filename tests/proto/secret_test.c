@@ -80,3 +80,27 @@ TEST(wiped_memory_is_zero)
     for (size_t i = 0; i < sizeof text; i++)
         EXPECT_INT(text[i], 0);
 }
+
+static bool libcrypto_is_mapped(void)
+{
+    FILE *f = fopen("/proc/self/maps", "re");
+    bool mapped = false;
+    char line[512];
+
+    EXPECT(f != NULL);
+    while (fgets(line, sizeof line, f))
+        mapped |= strstr(line, "libcrypto.so") != NULL;
+    fclose(f);
+    return mapped;
+}
+
+TEST(who_needs_no_digest_does_not_pay_for_the_library)
+{
+    uint8_t digest[SHA1_BYTES];
+
+    EXPECT(random_u64() != random_u64());
+    EXPECT(secret_equal(SLICE("a"), SLICE("a")));
+    EXPECT(!libcrypto_is_mapped());
+    EXPECT_OK(sha1(SLICE("abc"), digest));
+    EXPECT(libcrypto_is_mapped());
+}
