@@ -97,7 +97,7 @@ TESTS := $(patsubst %.c,$B/%,$(wildcard tests/*/*_test.c))
 FUZZ  := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/*_fuzz.c))
 BENCH := $(patsubst %.c,$B/%,$(wildcard tests/bench/*_bench.c))
 WRAP  := $(addprefix -Wl$(comma)--wrap=,\
-             malloc calloc realloc reallocarray strdup)
+             malloc calloc realloc reallocarray memalign strdup)
 
 .SECONDEXPANSION:
 folder  = $(notdir $(patsubst %/,%,$(dir $1)))

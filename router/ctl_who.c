@@ -52,7 +52,7 @@ static void count_names(struct topic *t, struct names *n)
         struct seat_iter it = seats_of_topic(&l->seats);
         struct seat *s;
 
-        while (l->seats.count && (s = seat_next_of_topic(&it)))
+        while ((s = seat_next(&it)))
             names_add(n, seat_name(s));
     }
 }
@@ -108,7 +108,7 @@ void ctl_presence(struct link *l, uint32_t ref, struct slice args)
 /* ---- connections ------------------------------------------------------- */
 
 static void report_conn(struct buf *b, const struct link *l, uint32_t number,
-                        const struct seat_side *conn, struct slice name)
+                        const struct conn_seats *conn, struct slice name)
 {
     char text[PEER_NAME_MAX + 24];
     int len = snprintf(text, sizeof text, "%s/%" PRIu32 ".%" PRIu32,
@@ -121,10 +121,10 @@ static void report_conn(struct buf *b, const struct link *l, uint32_t number,
     report_row_end(b);
 }
 
-static struct slice name_of_conn(struct seat_side *conn)
+static struct slice name_of_conn(struct conn_seats *conn)
 {
     struct seat_iter it = seats_of_conn(conn);
-    struct seat *s = seat_next_of_conn(&it);
+    struct seat *s = seat_next(&it);
 
     return s ? seat_name(s) : SLICE("");
 }
@@ -152,9 +152,11 @@ static void conns_of_topic(struct buf *b, struct router *r, struct topic *t,
         struct seat_iter it = seats_of_topic(&l->seats);
         struct seat *s;
 
-        while (l->seats.count && *room && (s = seat_next_of_topic(&it))) {
-            report_conn(b, link, table_conn_number(&link->seats, s->conn),
-                        s->conn, seat_name(s));
+        while (*room && (s = seat_next(&it))) {
+            const struct conn_seats *c = seat_conn(s);
+
+            report_conn(b, link, table_conn_number(&link->seats, c), c,
+                        seat_name(s));
             --*room;
         }
     }
@@ -198,9 +200,10 @@ static size_t kick_topic(struct router *r, struct topic *t)
         struct seat_iter it = seats_of_topic(&l->seats);
         struct seat *s;
 
-        while (l->seats.count && (s = seat_next_of_topic(&it))) {
-            kick_one(link, table_conn_number(&link->seats, s->conn),
-                     s->conn->flags);
+        while ((s = seat_next(&it))) {
+            const struct conn_seats *c = seat_conn(s);
+
+            kick_one(link, table_conn_number(&link->seats, c), c->flags);
             count++;
         }
     }

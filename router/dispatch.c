@@ -100,7 +100,7 @@ static int seat(struct login *in, struct slice id, struct topic **ret)
 
     if (rc < 0 && rc != ERR_EXISTS)
         return rc;
-    t = CONTAINER_OF(s->topic, struct leaf, seats)->topic;
+    t = leaf_topic(CONTAINER_OF(s->topic, struct leaf, seats));
     if (rc == 0 && (t->flags & TOPIC_PRESENCE))
         rc = types_joined(r->types, id, in->frame.name, loop_now(r->loop));
     if (rc < 0 && rc != ERR_EXISTS) {

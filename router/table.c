@@ -6,6 +6,8 @@
 #include "base/check.h"
 #include "base/err.h"
 
+enum { WARM_LEAST = 64 }; /* leaves that a link has room for at first */
+
 /* A name that connections give themselves; shared by all their seats. */
 struct name {
     struct map_node by_text;
@@ -62,7 +64,7 @@ static void name_drop(struct table *t, struct name *name)
 
 struct slice seat_name(const struct seat *s)
 {
-    const struct name *name = s->name;
+    const struct name *name = seat_name_kept(s);
 
     return name ? slice_make(name->text, name->len) : SLICE("");
 }
@@ -113,13 +115,13 @@ static int pattern_add(struct table *t, struct topic *topic)
 
 static struct topic *topic_new(struct table *t, struct slice id)
 {
-    struct topic *topic = calloc(1, sizeof *topic + id.len);
+    struct topic *topic = slab_take(&t->slabs,
+                                    offsetof(struct topic, text) + id.len);
 
     if (!topic)
         return NULL;
     topic->len = (uint8_t)id.len;
     memcpy(topic->text, id.ptr, id.len);
-    topic->first.topic = topic;
     topic->flags = id_is_pattern(id)
                        ? TOPIC_PATTERN
                        : (uint8_t)t->hooks.classify(t->hooks.ctx, id);
@@ -148,7 +150,7 @@ int table_make(struct table *t, struct slice id, struct topic **ret)
     *ret = topic;
     return 0;
 fail:
-    free(topic);
+    slab_give(topic);
     return ERR_NOMEM;
 }
 
@@ -194,7 +196,7 @@ static void topic_free(struct table *t, struct topic *topic)
     map_remove(&t->topics, &topic->by_id);
     if (topic->flags & TOPIC_PATTERN)
         trie_remove(t->patterns, topic_id(topic));
-    free(topic);
+    slab_give(topic);
 }
 
 static void idle_enter(struct table *t, struct topic *topic)
@@ -249,19 +251,56 @@ void table_tidy(struct table *t, struct topic *topic)
 }
 
 /* ---- leaves ------------------------------------------------------------
- * The head of an empty seat list has nothing to do: by it a leaf without
- * seats hangs on its link's list of warm leaves. It is taken off before the
- * first seat comes; nobody walks the seats of a leaf that has none. */
+ * A leaf without seats is warm: its link lists it, and the leaf knows its
+ * place there, counted from 1. The list has room for all leaves of the link,
+ * so that a seat that goes never fails. */
 
 static bool leaf_is_warm(const struct leaf *l)
 {
-    return l->seats.count == 0 && list_linked(&l->seats.seats);
+    return l->seats.count == 0 && l->seats.spare;
 }
 
-static void leaf_cool(struct leaf *l)
+static void leaf_warm(struct table_link *tl, struct leaf *l)
 {
-    if (leaf_is_warm(l))
-        list_remove(&l->seats.seats);
+    CHECK(tl->warm_count < tl->warm_room);
+    tl->warm[tl->warm_count++] = l;
+    l->seats.spare = tl->warm_count;
+}
+
+static void leaf_cool(struct table_link *tl, struct leaf *l)
+{
+    struct leaf *last;
+
+    if (!leaf_is_warm(l))
+        return;
+    last = tl->warm[--tl->warm_count];
+    tl->warm[l->seats.spare - 1] = last;
+    last->seats.spare = l->seats.spare;
+    l->seats.spare = 0;
+}
+
+/* What is not used of the room is never touched: it costs no memory. */
+static int warm_resize(struct table_link *tl, size_t room)
+{
+    struct leaf **warm = malloc(room * sizeof *warm);
+
+    if (!warm)
+        return ERR_NOMEM;
+    if (tl->warm_count)
+        memcpy(warm, tl->warm, tl->warm_count * sizeof *warm);
+    free(tl->warm);
+    tl->warm = warm;
+    tl->warm_room = room;
+    return 0;
+}
+
+struct leaf *leaf_next(struct leaf *l)
+{
+    struct leaf_more *next = l->seats.flags & LEAF_MORE
+                                 ? CONTAINER_OF(l, struct leaf_more, leaf)->next
+                                 : leaf_topic(l)->more;
+
+    return next ? &next->leaf : NULL;
 }
 
 struct leaf *table_leaf_on(struct topic *t, uint32_t link)
@@ -273,46 +312,65 @@ struct leaf *table_leaf_on(struct topic *t, uint32_t link)
     return l;
 }
 
-static struct leaf *leaf_make(struct table *t, struct topic *topic,
-                              uint32_t link)
+/* One more leaf of a topic whose first is taken. NULL: no memory. */
+static struct leaf *leaf_add(struct topic *topic)
 {
-    struct leaf *l = table_leaf_on(topic, link);
+    struct leaf_more *m = calloc(1, sizeof *m);
+
+    if (!m)
+        return NULL;
+    m->leaf.seats.flags = LEAF_MORE;
+    m->topic = topic;
+    m->next = topic->more;
+    topic->more = m;
+    return &m->leaf;
+}
+
+static struct leaf *leaf_make(struct table *t, struct topic *topic,
+                              struct table_link *tl)
+{
+    struct leaf *l = table_leaf_on(topic, tl->number);
 
     if (l)
         return l;
-    l = &topic->first;
-    if (leaf_link(l)) {
-        l = calloc(1, sizeof *l);
-        if (!l)
-            return NULL;
-        l->topic = topic;
-        l->next = topic->first.next;
-        topic->first.next = l;
-    }
-    seat_side_init(&l->seats);
-    l->seats.flags = link;
+    if (tl->leaves == tl->warm_room &&
+        warm_resize(tl, MAX(tl->warm_room * 2, (size_t)WARM_LEAST)) < 0)
+        return NULL;
+    l = leaf_link(&topic->first) ? leaf_add(topic) : &topic->first;
+    if (!l)
+        return NULL;
+    l->seats.flags |= tl->number;
+    tl->leaves++;
     t->leaves++;
     idle_leave(t, topic);
     return l;
 }
 
-/* The leaf has no seats. The topic may go with it. */
-static void leaf_drop(struct table *t, struct leaf *l)
+static void leaf_remove(struct leaf *l)
 {
-    struct topic *topic = l->topic;
-    struct leaf **at = &topic->first.next;
+    struct leaf_more **at = &leaf_topic(l)->more;
 
-    leaf_cool(l);
-    seat_side_fini(&l->seats);
-    t->leaves--;
-    if (l == &topic->first) {
+    if (!(l->seats.flags & LEAF_MORE)) {
         l->seats.flags = 0;
-    } else {
-        while (*at != l)
-            at = &(*at)->next;
-        *at = l->next;
-        free(l);
+        return;
     }
+    while (&(*at)->leaf != l)
+        at = &(*at)->next;
+    *at = (*at)->next;
+    free(CONTAINER_OF(l, struct leaf_more, leaf));
+}
+
+/* The leaf has no seats. The topic may go with it. */
+static void leaf_drop(struct table *t, struct table_link *tl, struct leaf *l)
+{
+    struct topic *topic = leaf_topic(l);
+
+    leaf_cool(tl, l);
+    leaf_remove(l);
+    t->leaves--;
+    tl->leaves--;
+    if (tl->warm_room > WARM_LEAST && tl->leaves < tl->warm_room / 4)
+        (void)!warm_resize(tl, tl->warm_room / 2);
     if (topic_leaves(topic))
         return;
     t->hooks.deserted(t->hooks.ctx, topic);
@@ -324,7 +382,6 @@ static void leaf_drop(struct table *t, struct leaf *l)
 void table_link_init(struct table_link *tl, uint32_t number)
 {
     *tl = (struct table_link){.number = number};
-    list_init(&tl->warm);
 }
 
 void table_link_fini(struct table_link *tl)
@@ -332,8 +389,8 @@ void table_link_fini(struct table_link *tl)
     for (size_t i = 0; i < tl->page_count; i++)
         free(tl->pages[i]);
     free(tl->pages);
-    tl->pages = NULL;
-    tl->page_count = 0;
+    free(tl->warm);
+    *tl = (struct table_link){.number = tl->number};
 }
 
 static int pages_reserve(struct table_link *tl, size_t count)
@@ -353,15 +410,6 @@ static int pages_reserve(struct table_link *tl, size_t count)
     return 0;
 }
 
-static struct conn *page_new(void)
-{
-    struct conn *page = calloc(TABLE_PAGE, sizeof *page);
-
-    for (size_t i = 0; page && i < TABLE_PAGE; i++)
-        seat_side_init(&page[i].seats);
-    return page;
-}
-
 /* The slot of this number, made when absent. NULL: no memory. */
 static struct conn *conn_slot(struct table_link *tl, uint32_t number)
 {
@@ -370,7 +418,7 @@ static struct conn *conn_slot(struct table_link *tl, uint32_t number)
     if (pages_reserve(tl, page + 1) < 0)
         return NULL;
     if (!tl->pages[page])
-        tl->pages[page] = page_new();
+        tl->pages[page] = calloc(TABLE_PAGE, sizeof(struct conn));
     return tl->pages[page] ? &tl->pages[page][number % TABLE_PAGE] : NULL;
 }
 
@@ -394,7 +442,7 @@ static struct conn *conn_of(const struct table_link *tl, uint32_t number,
 }
 
 uint32_t table_conn_number(const struct table_link *tl,
-                           const struct seat_side *side)
+                           const struct conn_seats *side)
 {
     const struct conn *c = CONTAINER_OF(side, struct conn, seats);
 
@@ -411,13 +459,18 @@ uint32_t table_conn_number(const struct table_link *tl,
 
 /* ---- seats ------------------------------------------------------------- */
 
+static struct leaf *leaf_of(const struct seat *s)
+{
+    return CONTAINER_OF(s->topic, struct leaf, seats);
+}
+
 /* Takes the seat away. Its leaf stays: warm, when it was the last one. */
 static void seat_leave(struct table *t, struct table_link *tl, struct seat *s)
 {
-    struct leaf *l = CONTAINER_OF(s->topic, struct leaf, seats);
-    struct seat_side *conn = s->conn;
+    struct leaf *l = leaf_of(s);
+    struct conn_seats *conn = seat_conn(s);
 
-    name_drop(t, s->name);
+    name_drop(t, seat_name_kept(s));
     seat_free(s);
     t->seats--;
     tl->seats--;
@@ -426,15 +479,15 @@ static void seat_leave(struct table *t, struct table_link *tl, struct seat *s)
         tl->conns--;
     }
     if (l->seats.count == 0)
-        list_add_tail(&tl->warm, &l->seats.seats);
+        leaf_warm(tl, l);
 }
 
 static void seat_goes(struct table *t, struct table_link *tl, struct seat *s)
 {
-    struct leaf *l = CONTAINER_OF(s->topic, struct leaf, seats);
+    struct topic *topic = leaf_topic(leaf_of(s));
 
-    if (l->topic->flags & TOPIC_PRESENCE)
-        t->hooks.left(t->hooks.ctx, l->topic, seat_name(s));
+    if (topic->flags & TOPIC_PRESENCE)
+        t->hooks.left(t->hooks.ctx, topic, seat_name(s));
     seat_leave(t, tl, s);
 }
 
@@ -443,8 +496,21 @@ static void conn_close(struct table *t, struct table_link *tl, struct conn *c)
     struct seat_iter it = seats_of_conn(&c->seats);
     struct seat *s;
 
-    while ((s = seat_next_of_conn(&it)))
+    while ((s = seat_next(&it)))
         seat_goes(t, tl, s);
+}
+
+/* A seat under a name, or without. */
+static int seat_take(struct seat **ret, struct leaf *l, struct conn *c,
+                     struct name *name)
+{
+    int rc = seat_add(ret, &l->seats, &c->seats);
+
+    if (rc == 0 && seat_keep_name(ret, name) < 0) {
+        seat_free(*ret);
+        rc = ERR_NOMEM;
+    }
+    return rc;
 }
 
 static int seat_make(struct table *t, struct table_link *tl, struct conn *c,
@@ -456,15 +522,14 @@ static int seat_make(struct table *t, struct table_link *tl, struct conn *c,
 
     if (rc < 0)
         return rc;
-    leaf_cool(l);
-    rc = seat_add(ret, &l->seats, &c->seats);
+    leaf_cool(tl, l);
+    rc = seat_take(ret, l, c, name);
     if (rc < 0) {
         name_drop(t, name);
         if (warm)
-            list_add_tail(&tl->warm, &l->seats.seats);
+            leaf_warm(tl, l);
         return rc;
     }
-    (*ret)->name = name;
     t->seats++;
     tl->seats++;
     if (c->seats.count == 1) {
@@ -494,14 +559,14 @@ int table_login(struct table *t, struct table_link *tl, uint32_t number,
     rc = table_make(t, id, &topic);
     if (rc < 0)
         return rc;
-    l = leaf_make(t, topic, tl->number);
+    l = leaf_make(t, topic, tl);
     if (!l) {
         table_tidy(t, topic);
         return ERR_NOMEM;
     }
     rc = seat_make(t, tl, c, l, name, ret);
     if (rc < 0 && l->seats.count == 0 && !leaf_is_warm(l))
-        leaf_drop(t, l);
+        leaf_drop(t, tl, l);
     return rc;
 }
 
@@ -518,9 +583,7 @@ int table_logout(struct table *t, struct table_link *tl, uint32_t number,
     struct leaf *l = topic ? table_leaf_on(topic, tl->number) : NULL;
     struct seat *s;
 
-    if (!c || !l || l->seats.count == 0)
-        return ERR_NOT_FOUND;
-    s = seat_find(&l->seats, &c->seats);
+    s = c && l ? seat_find(&l->seats, &c->seats) : NULL;
     if (!s)
         return ERR_NOT_FOUND;
     seat_goes(t, tl, s);
@@ -542,20 +605,18 @@ void table_release(struct table *t, struct table_link *tl, struct slice id)
     struct leaf *l = topic ? table_leaf_on(topic, tl->number) : NULL;
 
     if (l && l->seats.count == 0)
-        leaf_drop(t, l);
+        leaf_drop(t, tl, l);
 }
 
 void table_link_drop(struct table *t, struct table_link *tl)
 {
-    struct list_node *n;
-
     for (size_t i = 0; i < tl->page_count; i++)
         for (size_t k = 0; tl->pages[i] && k < TABLE_PAGE; k++)
             if (tl->pages[i][k].seats.count)
                 conn_close(t, tl, &tl->pages[i][k]);
-    while ((n = list_first(&tl->warm)))
-        leaf_drop(t, CONTAINER_OF(n, struct leaf, seats.seats));
-    CHECK(tl->seats == 0 && tl->conns == 0);
+    while (tl->warm_count)
+        leaf_drop(t, tl, tl->warm[tl->warm_count - 1]);
+    CHECK(tl->seats == 0 && tl->conns == 0 && tl->leaves == 0);
 }
 
 /* ---- looking up -------------------------------------------------------- */
@@ -596,11 +657,11 @@ static uint32_t topic_seats(struct topic *t)
     return seats;
 }
 
-static bool sits_on(struct topic *t, uint32_t link, struct seat_side *conn)
+static bool sits_on(struct topic *t, uint32_t link, struct conn_seats *conn)
 {
     struct leaf *l = table_leaf_on(t, link);
 
-    return l && l->seats.count && seat_find(&l->seats, conn);
+    return l && seat_find(&l->seats, conn);
 }
 
 /* Topics whose connections are being counted together. */
@@ -611,7 +672,7 @@ struct counting {
 };
 
 static bool is_counted(const struct counting *c, uint32_t link,
-                       struct seat_side *conn)
+                       struct conn_seats *conn)
 {
     if (sits_on(c->topics[c->largest], link, conn))
         return true;
@@ -625,14 +686,12 @@ static bool is_counted(const struct counting *c, uint32_t link,
 static uint32_t newly_reached(const struct counting *c, struct leaf *l)
 {
     uint32_t reached = 0;
-    struct seat_iter it;
+    struct seat_iter it = seats_of_topic(&l->seats);
     struct seat *s;
 
-    if (l->seats.count == 0)
-        return 0;
-    it = seats_of_topic(&l->seats);
-    while ((s = seat_next_of_topic(&it)))
-        if (s->conn->count == 1 || !is_counted(c, leaf_link(l), s->conn))
+    while ((s = seat_next(&it)))
+        if (seat_conn(s)->count == 1 ||
+            !is_counted(c, leaf_link(l), seat_conn(s)))
             reached++;
     return reached;
 }
@@ -662,6 +721,7 @@ uint32_t table_reached(struct topic *const *topics, size_t count)
 int table_init(struct table *t, size_t limit, const struct table_hooks *hooks)
 {
     *t = (struct table){.limit = limit, .hooks = *hooks};
+    slabs_init(&t->slabs);
     map_init(&t->topics);
     map_init(&t->names);
     list_init(&t->idle);
@@ -683,7 +743,7 @@ void table_fini(struct table *t)
         CHECK(!topic_leaves(topic));
         map_iter_remove(&it, n);
         past_free(t, topic);
-        free(topic);
+        slab_give(topic);
     }
     map_fini(&t->topics);
     CHECK(map_count(&t->names) == 0);

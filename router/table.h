@@ -10,24 +10,25 @@
  *   conn   a connection: the gateway's slot number and its generation
  *   seat   one pair, on the lists of its leaf and of its connection
  *
- * So send(id) costs the number of links, the end of a connection what it held,
- * the end of a link what the link held. Patterns are topics too; a trie finds
- * those that match an id.
+ * So send(id) costs the number of links, the end of a connection or link what
+ * it held. Patterns are topics too; a trie finds those that match an id.
  *
- * Memory of an idle id with one connection: topic 74 bytes and the id, seat
- * 56, connection 32, two pointers in hash tables.
+ * Memory of an idle id with one connection: 50 bytes and the id, connection
+ * and seat 24, a pointer in the hash table.
  * Threads: the router's loop. */
 #ifndef TOUCHLINE_ROUTER_TABLE_H
 #define TOUCHLINE_ROUTER_TABLE_H
 
+#include "base/list.h"
 #include "base/map.h"
 #include "proto/id.h"
 #include "proto/seat.h"
+#include "proto/slab.h"
 
 enum {
     TABLE_CONNS_MAX = 1 << 22, /* slot numbers of one gateway are below */
     TABLE_LINKS_MAX = 4096,    /* numbers of links are 1 .. this - 1 */
-    TABLE_PAGE = 128,          /* connections: 4 KiB */
+    TABLE_PAGE = 128,          /* connections: 3 KiB */
     TABLE_IDLE_MAX = 65536,    /* ids without history that nobody hears */
 };
 
@@ -38,11 +39,12 @@ struct past {
     int64_t left_ms; /* Unix ms of the last logout; 0: none in this life */
 };
 
-struct topic;
 struct leaf {
-    struct seat_side seats; /* its flags: number of the link; 0: no leaf */
-    struct topic *topic;
-    struct leaf *next;
+    struct topic_seats seats;
+};
+enum { /* of its seats' flags; 0: no leaf */
+    LEAF_LINK = TABLE_LINKS_MAX - 1, /* number of the link */
+    LEAF_MORE = TABLE_LINKS_MAX,     /* it is no topic's first */
 };
 
 enum topic_flag { /* set once, by the owner's classify() */
@@ -56,6 +58,7 @@ enum topic_flag { /* set once, by the owner's classify() */
 struct topic {
     struct map_node by_id;
     struct leaf first; /* in place, because most ids are heard on one link */
+    struct leaf_more *more; /* on other links */
     struct past *past; /* NULL: no message of it is known */
     uint8_t flags;
     uint8_t len;
@@ -67,18 +70,26 @@ static inline struct slice topic_id(const struct topic *t)
     return slice_make(t->text, t->len);
 }
 
+/* One more leaf of a topic that is heard on several links. */
+struct leaf_more {
+    struct leaf leaf;
+    struct topic *topic;
+    struct leaf_more *next;
+};
+
 static inline uint32_t leaf_link(const struct leaf *l)
 {
-    return l->seats.flags;
+    return l->seats.flags & LEAF_LINK;
 }
 
-static inline struct leaf *leaf_next(struct leaf *l)
+static inline struct topic *leaf_topic(struct leaf *l)
 {
-    do
-        l = l->next;
-    while (l && !leaf_link(l));
-    return l;
+    return l->seats.flags & LEAF_MORE
+               ? CONTAINER_OF(l, struct leaf_more, leaf)->topic
+               : CONTAINER_OF(l, struct topic, first);
 }
+
+struct leaf *leaf_next(struct leaf *l);
 
 /* for (l = topic_leaves(t); l; l = leaf_next(l)); NULL: none */
 static inline struct leaf *topic_leaves(struct topic *t)
@@ -87,7 +98,7 @@ static inline struct leaf *topic_leaves(struct topic *t)
 }
 
 struct conn {
-    struct seat_side seats; /* its flags: the generation */
+    struct conn_seats seats; /* its flags: the generation */
 };
 
 /* The table's half of a link: embed it. */
@@ -95,8 +106,9 @@ struct table_link {
     uint32_t number;
     size_t page_count;
     struct conn **pages; /* TABLE_PAGE each; NULL: never used */
-    struct list_node warm; /* leaves without seats */
-    size_t conns, seats;   /* connections that hold a seat; seats */
+    struct leaf **warm;  /* those without seats; there is room for all */
+    size_t warm_room, warm_count, leaves;
+    size_t conns, seats; /* connections that hold a seat; seats */
 };
 void table_link_init(struct table_link *tl, uint32_t number);
 /* After table_link_drop(). */
@@ -115,6 +127,7 @@ struct table_hooks {
 };
 
 struct table {
+    struct slabs slabs; /* of topics */
     struct map topics, names;
     struct trie *patterns;
     struct topic **matched; /* room for an id and all patterns */
@@ -154,7 +167,7 @@ void table_unseat(struct table *t, struct table_link *tl, struct seat *s);
 /* ERR_NOT_FOUND: it has no such seat, or is of another generation. */
 MUST_USE int table_logout(struct table *t, struct table_link *tl,
                           uint32_t conn, uint32_t gen, struct slice id);
-/* All seats of the connection. Cost: as many as it held. */
+/* All its seats. Cost: as many as it held. */
 void table_close(struct table *t, struct table_link *tl, uint32_t conn,
                  uint32_t gen);
 /* The gateway keeps nothing of the id any more. A leaf with seats stays. */
@@ -174,7 +187,7 @@ uint32_t table_reached(struct topic *const *topics, size_t count);
 
 /* Slot number of a connection of tl. Cost: its pages, for people's requests. */
 uint32_t table_conn_number(const struct table_link *tl,
-                           const struct seat_side *conn);
+                           const struct conn_seats *conn);
 /* The connection in this slot; NULL when it holds no seat. */
 struct conn *table_conn(const struct table_link *tl, uint32_t conn);
 struct slice seat_name(const struct seat *s); /* empty: anonymous */

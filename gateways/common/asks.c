@@ -49,7 +49,7 @@ struct ask *ask_new(struct conn *c, enum ask_kind kind, uint32_t ref)
     k->number = a->next_number++;
     k->kind = (uint8_t)kind;
     k->conn = c->number;
-    k->gen = c->gen;
+    k->gen = conn_gen(c);
     k->ref = ref;
     k->since_ns = clock_ns();
     if (map_add(&a->by_number, &k->by_number, number_hash(k->number)) < 0) {
@@ -248,7 +248,7 @@ int conn_publish(struct conn *c, const struct publish *p, uint32_t ref,
 {
     struct frame_publish f = {
         .conn = c->number,
-        .gen = c->gen,
+        .gen = conn_gen(c),
         .flags = p->more ? PUBLISH_MORE : 0,
         .format = (uint8_t)p->format,
         .id = p->channel,
@@ -277,7 +277,7 @@ int conn_act(struct conn *c, const char *verb, struct slice channel,
 {
     struct frame_act f = {
         .conn = c->number,
-        .gen = c->gen,
+        .gen = conn_gen(c),
         .verb = slice_str(verb),
         .from = from,
         .args = args,

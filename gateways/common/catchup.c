@@ -101,7 +101,7 @@ void catchup_seq_moved(struct gateway *g)
 
 static struct start *paging(const struct conn *c)
 {
-    struct start *s = c->starts;
+    struct start *s = conn_starts(c);
 
     if (s && (s->state == START_PAGING || s->state == START_REPLAY))
         return s;
@@ -226,7 +226,7 @@ void catchup_page_end(struct conn *c, uint64_t number, int err, bool more,
 static void tell_hole(struct conn *c, const struct start_item *i,
                       struct slice id)
 {
-    struct start *s = c->starts;
+    struct start *s = conn_starts(c);
     struct notice n = {
         .kind = NOTICE_GAP,
         .channels = &id,
@@ -246,7 +246,7 @@ static bool put_item(struct conn *c, struct outvec *v,
                      const struct start_item *i, uint64_t number)
 {
     const struct edge *edge = c->gw->edge;
-    unsigned flags = c->starts->state == START_REPLAY ? PUT_REPLAY : 0;
+    unsigned flags = conn_starts(c)->state == START_REPLAY ? PUT_REPLAY : 0;
     unsigned iovs = v->iovs;
     size_t bytes = v->bytes;
 
@@ -264,7 +264,7 @@ static bool put_item(struct conn *c, struct outvec *v,
 /* One that names no id may have been of any. */
 static void tell_hole_of_all(struct conn *c, const struct start_item *i)
 {
-    const struct start *s = c->starts;
+    const struct start *s = conn_starts(c);
 
     for (unsigned k = 0; paging(c) == s && k < s->count; k++)
         tell_hole(c, i, topic_id(s->topics[k].topic));
@@ -286,7 +286,7 @@ static bool tell_holes(struct conn *c)
         else
             tell_hole_of_all(c, &hole);
         msg_drop(hole.msg);
-        if (c->out)
+        if (conn_has_out(c))
             return false;
     }
     return true;
@@ -303,7 +303,7 @@ bool catchup_pull(struct conn *c, struct outvec *v)
     if (!s)
         return true;
     for (struct start_item *i = s->rows; i; i = i->next, number++)
-        if (i->hole || !put_item(c, v, i, number) || c->starts != s)
+        if (i->hole || !put_item(c, v, i, number) || conn_starts(c) != s)
             return false;
     return true;
 }

@@ -21,68 +21,25 @@ enum {
     READS_PER_EVENT = 4,   /* then others get their turn */
     SENDS_PER_FLUSH = 8,   /* the same, for who has much to be sent */
     CLOSE_WAIT_MS = 1000,  /* for the peer's FIN, or the last output */
-    CONNS_FIRST = 256,
 };
 
 /* ---- names ------------------------------------------------------------- */
 
-static int grow_slots(struct gateway *g)
-{
-    uint32_t room = g->conns_room ? g->conns_room * 2 : CONNS_FIRST;
-    struct conn **conns = realloc(g->conns, room * sizeof *conns);
-    uint32_t *gens, *slots;
-
-    if (!conns)
-        return ERR_NOMEM;
-    g->conns = conns;
-    gens = realloc(g->gens, room * sizeof *gens);
-    if (!gens)
-        return ERR_NOMEM;
-    g->gens = gens;
-    slots = realloc(g->free_slots, room * sizeof *slots);
-    if (!slots)
-        return ERR_NOMEM;
-    g->free_slots = slots;
-    memset(gens + g->conns_room, 0, (room - g->conns_room) * sizeof *gens);
-    g->conns_room = room;
-    return 0;
-}
-
-static int take_slot(struct gateway *g, struct conn *c)
-{
-    if (g->free_count) {
-        c->number = g->free_slots[--g->free_count];
-    } else {
-        if (g->conns_used == g->conns_room && grow_slots(g) < 0)
-            return ERR_NOMEM;
-        c->number = g->conns_used++;
-    }
-    c->gen = ++g->gens[c->number];
-    g->conns[c->number] = c;
-    return 0;
-}
-
-static void give_slot(struct conn *c)
-{
-    struct gateway *g = c->gw;
-
-    g->conns[c->number] = NULL;
-    g->free_slots[g->free_count++] = c->number;
-}
-
 struct conn *conn_by_name(const struct gateway *g, uint32_t number,
                           uint32_t gen)
 {
-    struct conn *c = number < g->conns_used ? g->conns[number] : NULL;
+    struct conn *c = number < g->conns.used ? conns_at(&g->conns, number)
+                                            : NULL;
 
-    return c && c->gen == gen && c->state != CONN_DEAD ? c : NULL;
+    return c && conn_gen(c) == gen && c->state != CONN_DEAD ? c : NULL;
 }
 
 const char *conn_text(const struct conn *c)
 {
     static _Thread_local char text[64];
 
-    snprintf(text, sizeof text, "%s/%u.%u", c->gw->name, c->number, c->gen);
+    snprintf(text, sizeof text, "%s/%u.%u", c->gw->name, c->number,
+             conn_gen(c));
     return text;
 }
 
@@ -96,6 +53,7 @@ struct conn_extra *conn_extra(struct conn *c)
     if (c->extra) {
         c->extra->conn = c;
         list_init(&c->extra->lagging);
+        wheel_timer_init(&c->extra->deadline);
     }
     return c->extra;
 }
@@ -104,47 +62,50 @@ void conn_extra_done(struct conn *c)
 {
     const struct conn_extra *x = c->extra;
 
-    if (!x || x->token || x->patterns || address_known(&x->share) ||
-        address_known(&x->proxied) || address_known(&x->forwarded) ||
+    if (!x || x->out || x->in || x->starts || x->token || x->patterns ||
+        address_known(&x->share) || address_known(&x->proxied) ||
+        address_known(&x->forwarded) || list_linked(&x->deadline.node) ||
         list_linked(&x->lagging))
         return;
     free(c->extra);
     c->extra = NULL;
 }
 
+/* What the pollset says of its socket: a name that can be told stale. */
+static uint64_t socket_data(const struct conn *c)
+{
+    return (uint64_t)conn_gen(c) << 32 | c->number;
+}
+
 int conn_open(struct gateway *g, int fd, unsigned flags, unsigned listener,
               const struct address *share)
 {
-    struct conn *c = calloc(1, sizeof *c + g->edge->conn_bytes);
+    struct conn *c = conns_take(&g->conns);
     int rc = ERR_NOMEM;
 
     if (!c)
         goto fail;
-    c->gw = g;
     c->fd = fd;
     c->flags = (uint16_t)flags;
     c->listener = (uint8_t)listener;
-    seat_side_init(&c->seats);
-    list_init(&c->turn);
-    wheel_timer_init(&c->timer);
-    if ((rc = conn_peer_opened(c, share)) < 0 || (rc = take_slot(g, c)) < 0)
+    if ((rc = conn_peer_opened(c, share)) < 0)
         goto fail;
     rc = pollset_add(g->sockets, fd,
                      POLLSET_IN | POLLSET_OUT | POLLSET_RDHUP | POLLSET_EDGE,
-                     (uint64_t)c->gen << 32 | c->number);
-    if (rc < 0) {
-        give_slot(c);
+                     socket_data(c));
+    if (rc < 0)
         goto fail;
-    }
     g->open++;
     stat_add(&g->stats, STAT_ACCEPTED, 1);
     stat_set(&g->stats, STAT_CONNS, g->open);
     g->edge->opened(c);
     return 0;
 fail:
-    if (c)
+    if (c) {
         free(c->extra);
-    free(c);
+        c->extra = NULL;
+        conns_give(&g->conns, c);
+    }
     door_give_share(g->door, share);
     close(fd);
     door_leave(g->door);
@@ -165,12 +126,14 @@ static void conn_free(struct conn *c)
     struct gateway *g = c->gw;
 
     g->edge->closed(c);
-    seat_side_fini(&c->seats);
-    free_buf(&c->out);
-    free_buf(&c->in);
+    CHECK(c->seats.count == 0);
+    if (c->extra) {
+        free_buf(&c->extra->out);
+        free_buf(&c->extra->in);
+    }
     free(c->extra);
-    give_slot(c);
-    free(c);
+    c->extra = NULL;
+    conns_give(&g->conns, c);
 }
 
 static void set_state(struct conn *c, enum conn_state next)
@@ -186,16 +149,10 @@ static void set_state(struct conn *c, enum conn_state next)
     c->state = next & 0xf;
 }
 
-static void set_timer(struct conn *c)
+static void stop_deadline(struct conn *c)
 {
-    struct wheel *w = &c->gw->wheel;
-
-    if (c->deadline && (!c->ping || (int32_t)(c->deadline - c->ping) < 0))
-        wheel_set(w, &c->timer, c->deadline);
-    else if (c->ping)
-        wheel_set(w, &c->timer, c->ping);
-    else
-        wheel_stop(w, &c->timer);
+    if (c->extra)
+        wheel_stop(&c->gw->wheel, &c->extra->deadline);
 }
 
 static void set_stalled(struct conn *c, bool stalled);
@@ -210,18 +167,28 @@ static void die(struct conn *c)
     set_state(c, CONN_DEAD);
     set_stalled(c, false);
     conn_leave_all(c, true);
-    c->deadline = c->ping = 0;
-    set_timer(c);
+    stop_deadline(c);
+    conns_want_pings(&g->conns, c, false);
     conn_peer_closed(c);
     pollset_remove(g->sockets, c->fd);
     close(c->fd);
     c->fd = -1;
     door_leave(g->door);
-    list_remove(&c->turn);
-    list_add_tail(&g->dead, &c->turn);
+    if (!(c->flags & CONN_DIRTY)) /* else it is found there */
+        conn_queue_put(&g->conns.dead, c);
     g->open--;
     stat_set(&g->stats, STAT_CONNS, g->open);
     loop_again(g->loop);
+}
+
+static void set_deadline(struct conn *c, uint32_t ms)
+{
+    struct wheel *w = &c->gw->wheel;
+
+    if (conn_extra(c))
+        wheel_set(w, &c->extra->deadline, wheel_in(w, ms));
+    else
+        conn_abort(c, "nomem");
 }
 
 void conn_close(struct conn *c, const char *why)
@@ -231,9 +198,8 @@ void conn_close(struct conn *c, const char *why)
     log_debug("conn.close", "conn=%s why=%s", conn_text(c), why);
     conn_leave_all(c, false);
     set_state(c, CONN_CLOSING);
-    c->ping = 0;
-    c->deadline = wheel_in(&c->gw->wheel, CLOSE_WAIT_MS);
-    set_timer(c);
+    conns_want_pings(&c->gw->conns, c, false);
+    set_deadline(c, CLOSE_WAIT_MS);
     conn_dirty(c);
 }
 
@@ -312,25 +278,35 @@ const struct config_token *conn_token(const struct conn *c)
 
 /* ---- output ------------------------------------------------------------ */
 
+static struct buf *out_of(const struct conn *c)
+{
+    return c->extra ? c->extra->out : NULL;
+}
+
+static void drop_out(struct conn *c)
+{
+    if (c->extra)
+        free_buf(&c->extra->out);
+}
+
 struct buf *conn_out(struct conn *c)
 {
     static _Thread_local struct buf nowhere;
 
-    if (!c->out) {
-        c->out = calloc(1, sizeof *c->out);
-        if (!c->out) {
-            conn_abort(c, "nomem");
-            buf_reset(&nowhere);
-            return &nowhere;
-        }
+    if (conn_extra(c) && !c->extra->out)
+        c->extra->out = calloc(1, sizeof *c->extra->out);
+    if (!out_of(c)) {
+        conn_abort(c, "nomem");
+        buf_reset(&nowhere);
+        return &nowhere;
     }
     conn_dirty(c);
-    return c->out;
+    return c->extra->out;
 }
 
 size_t conn_out_pending(const struct conn *c)
 {
-    return c->out ? c->out->len : 0;
+    return out_of(c) ? out_of(c)->len : 0;
 }
 
 void conn_want_drained(struct conn *c)
@@ -344,7 +320,7 @@ void conn_dirty(struct conn *c)
     if ((c->flags & CONN_DIRTY) || c->state == CONN_DEAD)
         return;
     c->flags |= CONN_DIRTY;
-    list_add_tail(&c->gw->dirty, &c->turn);
+    conn_queue_put(&c->gw->conns.dirty, c);
     loop_again(c->gw->loop);
 }
 
@@ -427,23 +403,23 @@ static void keep_rest(struct conn *c, const struct outvec *v, size_t head,
 
     if (sent >= end)
         goto none;
-    if (c->out && sent < head && end == head) {
-        buf_drop_front(c->out, sent);
+    if (out_of(c) && sent < head && end == head) {
+        buf_drop_front(out_of(c), sent);
         return;
     }
-    rest = calloc(1, sizeof *rest);
+    rest = conn_extra(c) ? calloc(1, sizeof *rest) : NULL;
     if (!rest) {
         conn_abort(c, "nomem");
         return;
     }
     outvec_copy(v, sent, end, rest);
-    free_buf(&c->out);
-    c->out = rest;
+    drop_out(c);
+    c->extra->out = rest;
     if (rest->failed)
         conn_abort(c, "nomem");
     return;
 none:
-    free_buf(&c->out);
+    drop_out(c);
 }
 
 /* Messages put and begun count as sent: what is missing of them is in out. */
@@ -466,8 +442,8 @@ static bool gather(struct conn *c, struct outvec *v, bool *pages)
     bool all = true;
 
     outvec_reset(v);
-    if (c->out)
-        outvec_bytes(v, buf_slice(c->out));
+    if (out_of(c))
+        outvec_bytes(v, buf_slice(out_of(c)));
     *pages = false;
     if (c->state != CONN_OPEN)
         return true;
@@ -490,7 +466,7 @@ static enum step all_sent(struct conn *c, bool all, bool pages, bool moved,
         if (catchup_under_way(c))
             catchup_advance(c);
     }
-    if (c->out || pages)
+    if (out_of(c) || pages)
         return STEP_MORE;
     return !all && moved ? STEP_MORE : STEP_DONE;
 }
@@ -505,7 +481,7 @@ static enum step send_some(struct conn *c)
     unsigned begun;
     ssize_t sent;
 
-    if (c->out && c->out->failed)
+    if (out_of(c) && out_of(c)->failed)
         conn_abort(c, "nomem");
     if (c->state == CONN_DEAD)
         return STEP_DONE;
@@ -536,7 +512,7 @@ static void note_lag(struct conn *c)
 {
     if (c->flow == FLOW_LIVE && c->tick < ring_end(&c->gw->ring))
         conn_set_lagging(c, true);
-    else if (c->flow == FLOW_NONE || (c->flow == FLOW_LIVE && !c->starts))
+    else if (c->flow == FLOW_NONE || (c->flow == FLOW_LIVE && !conn_starts(c)))
         conn_set_lagging(c, false);
 }
 
@@ -551,7 +527,7 @@ static void flushed(struct conn *c)
             die(c);
             return;
         }
-        conn_socket_event(g, (uint64_t)c->gen << 32 | c->number, POLLSET_IN);
+        conn_socket_event(g, socket_data(c), POLLSET_IN);
         return;
     }
     note_lag(c);
@@ -564,11 +540,11 @@ static void flushed(struct conn *c)
     }
 }
 
-void conn_flush(struct conn *c)
+static void flush(struct conn *c)
 {
     if (c->state > CONN_CLOSING || (c->flags & CONN_STALLED))
         return;
-    if (!c->out && c->state == CONN_OPEN &&
+    if (!out_of(c) && c->state == CONN_OPEN &&
         (c->flow == FLOW_STARTING || c->flow == FLOW_NONE) &&
         !(c->flags & CONN_WANT_DRAINED))
         return;
@@ -590,6 +566,12 @@ void conn_flush(struct conn *c)
     conn_dirty(c);
 }
 
+void conn_flush(struct conn *c)
+{
+    flush(c);
+    conn_extra_done(c);
+}
+
 void conn_settle(struct conn *c, uint64_t tick)
 {
     if (c->flow == FLOW_LIVE && c->tick < tick)
@@ -598,6 +580,30 @@ void conn_settle(struct conn *c, uint64_t tick)
 }
 
 /* ---- input ------------------------------------------------------------- */
+
+static struct buf *in_of(const struct conn *c)
+{
+    return c->extra ? c->extra->in : NULL;
+}
+
+static void drop_in(struct conn *c)
+{
+    if (c->extra)
+        free_buf(&c->extra->in);
+}
+
+/* Puts bytes behind the input that waits. False: no memory, and it is gone. */
+static bool keep_in(struct conn *c, struct slice bytes)
+{
+    if (conn_extra(c) && !c->extra->in)
+        c->extra->in = calloc(1, sizeof *c->extra->in);
+    if (in_of(c))
+        buf_add(c->extra->in, bytes);
+    if (in_of(c) && !in_of(c)->failed)
+        return true;
+    conn_abort(c, "nomem");
+    return false;
+}
 
 /* How much of it was used up; negative: no more input. */
 static ssize_t use(struct conn *c, struct slice bytes)
@@ -619,36 +625,26 @@ static ssize_t use(struct conn *c, struct slice bytes)
 /* Hands bytes to the edge; keeps what it leaves. False: no more input. */
 static bool feed(struct conn *c, struct slice bytes)
 {
+    bool kept = in_of(c) != NULL;
     ssize_t used;
 
-    if (c->in) {
-        buf_add(c->in, bytes);
-        if (c->in->failed) {
-            conn_abort(c, "nomem");
+    if (kept) {
+        if (!keep_in(c, bytes))
             return false;
-        }
-        bytes = buf_slice(c->in);
+        bytes = buf_slice(in_of(c));
     }
     used = use(c, bytes);
     if (used < 0 || c->state != CONN_OPEN) {
-        free_buf(&c->in);
+        drop_in(c);
         return false;
     }
     CHECK((size_t)used <= bytes.len);
-    if ((size_t)used == bytes.len) {
-        free_buf(&c->in);
-    } else if (c->in) {
-        buf_drop_front(c->in, (size_t)used);
-    } else {
-        c->in = calloc(1, sizeof *c->in);
-        if (c->in)
-            buf_add(c->in, slice_make(bytes.ptr + used,
-                                      bytes.len - (size_t)used));
-        if (!c->in || c->in->failed) {
-            conn_abort(c, "nomem");
-            return false;
-        }
-    }
+    if ((size_t)used == bytes.len)
+        drop_in(c);
+    else if (kept)
+        buf_drop_front(in_of(c), (size_t)used);
+    else
+        return keep_in(c, slice_from(bytes, (size_t)used));
     return true;
 }
 
@@ -657,7 +653,7 @@ static void peer_ended(struct conn *c)
     if (c->flags & CONN_INPUT_END)
         return;
     c->flags |= CONN_INPUT_END;
-    if ((c->flags & CONN_HEADER_DUE) && c->in) { /* it will be none */
+    if ((c->flags & CONN_HEADER_DUE) && in_of(c)) { /* it will be none */
         c->flags &= (uint16_t)~CONN_HEADER_DUE;
         (void)feed(c, slice_make(NULL, 0));
     }
@@ -762,7 +758,7 @@ void conn_socket_event(void *ctx, uint64_t data, uint32_t events)
 static void turn_of(struct conn *c)
 {
     c->flags &= (uint16_t)~CONN_DIRTY;
-    if (c->in && c->state == CONN_OPEN && !(c->flags & CONN_PAUSED) &&
+    if (in_of(c) && c->state == CONN_OPEN && !(c->flags & CONN_PAUSED) &&
         (c->flags & CONN_READABLE))
         (void)feed(c, slice_make(NULL, 0));
     if ((c->flags & CONN_READABLE) && !(c->flags & CONN_INPUT_END))
@@ -771,33 +767,40 @@ static void turn_of(struct conn *c)
         conn_flush(c);
 }
 
+static void free_dead(struct gateway *g)
+{
+    struct conn *c;
+
+    while ((c = conn_queue_take(&g->conns, &g->conns.dead)))
+        conn_free(c);
+}
+
 void conns_end_of_turn(struct gateway *g)
 {
-    struct list_node mine;
-    struct list_node *n;
+    struct conn_queue mine = conn_queue_all(&g->conns.dirty);
+    struct conn *c;
 
-    list_init(&mine);
-    list_splice_tail(&mine, &g->dirty);
-    while ((n = list_pop(&mine)))
-        turn_of(CONTAINER_OF(n, struct conn, turn));
-    while ((n = list_pop(&g->dead)))
-        conn_free(CONTAINER_OF(n, struct conn, turn));
-    if (!list_empty(&g->dirty))
+    while ((c = conn_queue_take(&g->conns, &mine)))
+        if (c->state == CONN_DEAD)
+            conn_free(c);
+        else
+            turn_of(c);
+    free_dead(g);
+    if (!conn_queue_empty(&g->conns.dirty))
         loop_again(g->loop);
 }
 
-void conns_free(struct gateway *g)
+void conns_close(struct gateway *g)
 {
-    struct list_node *n;
+    struct conn *c;
 
-    for (uint32_t i = 0; i < g->conns_used; i++)
-        if (g->conns[i])
-            die(g->conns[i]);
-    while ((n = list_pop(&g->dead)))
-        conn_free(CONTAINER_OF(n, struct conn, turn));
-    free(g->conns);
-    free(g->gens);
-    free(g->free_slots);
+    for (uint32_t i = 0; i < g->conns.used; i++)
+        if ((c = conns_at(&g->conns, i)))
+            die(c);
+    while ((c = conn_queue_take(&g->conns, &g->conns.dirty)))
+        conn_free(c);
+    free_dead(g);
+    conns_fini(&g->conns);
 }
 
 /* ---- time -------------------------------------------------------------- */
@@ -806,45 +809,27 @@ void conn_deadline(struct conn *c, uint32_t ms)
 {
     if (c->state != CONN_OPEN)
         return;
-    c->deadline = ms ? MAX(wheel_in(&c->gw->wheel, ms), 1u) : 0;
-    set_timer(c);
-}
-
-static uint32_t ping_ms(const struct conn *c)
-{
-    return (uint32_t)(c->gw->config->limits.ping / 1000000);
+    if (ms) {
+        set_deadline(c, ms);
+    } else {
+        stop_deadline(c);
+        conn_extra_done(c);
+    }
 }
 
 void conn_want_pings(struct conn *c, bool wanted)
 {
-    uint32_t period = ping_ms(c);
-
-    c->ping = 0;
-    if (wanted && period && c->state == CONN_OPEN)
-        c->ping = wheel_in(&c->gw->wheel,
-                           period + (c->number * 2654435761u >> 8) % period);
-    set_timer(c);
+    conns_want_pings(&c->gw->conns, c, wanted && c->state == CONN_OPEN);
 }
 
 void conn_wheel_due(void *ctx, struct wheel_timer *t)
 {
-    struct conn *c = CONTAINER_OF(t, struct conn, timer);
-    struct gateway *g = ctx;
-    uint32_t due = t->due;
+    struct conn *c = CONTAINER_OF(t, struct conn_extra, deadline)->conn;
 
-    if (c->state != CONN_OPEN) {
+    (void)ctx;
+    if (c->state == CONN_OPEN)
+        c->gw->edge->deadline(c);
+    else
         die(c);
-        return;
-    }
-    if (c->ping && (int32_t)(c->ping - due) <= 0) {
-        c->ping = wheel_in(&g->wheel, ping_ms(c));
-        set_timer(c);
-        g->edge->ping(c);
-    }
-    if (c->state == CONN_OPEN && c->deadline &&
-        (int32_t)(c->deadline - due) <= 0) {
-        c->deadline = 0;
-        set_timer(c);
-        g->edge->deadline(c);
-    }
+    conn_extra_done(c);
 }

@@ -1,5 +1,5 @@
-/* core.h - what the files of the common half know of each other: the
- * connection and the gateway in full. Edges never include it.
+/* core.h - what the files of the common half know of each other: the gateway
+ * in full, and the connection by way of conns.h. Edges never include it.
  * Threads: the gateway's loop. */
 #ifndef TOUCHLINE_GATEWAYS_CORE_H
 #define TOUCHLINE_GATEWAYS_CORE_H
@@ -10,6 +10,7 @@
 #include "gateways/common/address.h"
 #include "gateways/common/asks.h"
 #include "gateways/common/conn.h"
+#include "gateways/common/conns.h"
 #include "gateways/common/door.h"
 #include "gateways/common/doorstep.h"
 #include "gateways/common/gateway.h"
@@ -21,64 +22,6 @@
 #include "gateways/common/wheel.h"
 #include "proto/config.h"
 #include "proto/rendezvous.h"
-
-enum conn_state {
-    CONN_OPEN,
-    CONN_CLOSING,  /* what is queued still goes out; input is ignored */
-    CONN_DRAINING, /* write side is shut; the peer's input is thrown away */
-    CONN_DEAD,     /* on the list of those to be freed this turn */
-};
-
-enum conn_flow { FLOW_NONE, FLOW_STARTING, FLOW_PAGING, FLOW_LIVE };
-
-enum conn_flag {
-    CONN_DIRTY = 1u << 0,       /* on the list to be flushed this turn */
-    CONN_STALLED = 1u << 1,     /* the socket takes no more */
-    CONN_WANT_DRAINED = 1u << 2,
-    CONN_PAUSED = 1u << 3,      /* input is not read */
-    CONN_READABLE = 1u << 4,    /* edge seen, not read to the end yet */
-    CONN_INPUT_END = 1u << 5,   /* the peer's FIN has been read */
-    CONN_LOOPBACK = 1u << 6,    /* peer */
-    CONN_AT_LOOPBACK = 1u << 7, /* listener */
-    CONN_ADMIN = 1u << 8,
-    CONN_MANY = 1u << 9, /* pulls by walking the ring: many ids, or patterns */
-    CONN_PINGS = 1u << 10,
-    CONN_IN_EDGE = 1u << 11, /* input() is on the stack */
-    CONN_RDHUP = 1u << 12,   /* the kernel has the peer's FIN */
-    CONN_HEADER_DUE = 1u << 13, /* its first bytes may be a PROXY header */
-};
-
-/* What few connections have, made when needed. */
-struct conn_extra {
-    struct conn *conn;
-    const struct config_token *token;
-    struct list_node lagging; /* on gateway.lagging */
-    int64_t lagging_ns;  /* since when */
-    int64_t progress_ns; /* when the socket took something last */
-    uint16_t patterns;
-    struct address share;     /* whose it takes (door.h); a reset socket
-                                 does not know any more */
-    struct address proxied;   /* whom a PROXY header names */
-    struct address forwarded; /* whom the proxy of a request names */
-};
-
-struct conn {
-    struct gateway *gw;
-    int fd;
-    uint32_t number, gen;
-    uint16_t flags;    /* enum conn_flag */
-    uint8_t state : 4; /* enum conn_state */
-    uint8_t flow : 4;  /* enum conn_flow */
-    uint8_t listener;  /* which one took it */
-    uint64_t tick;     /* has everything of its ids up to here */
-    struct seat_side seats;
-    struct buf *out, *in; /* NULL while empty */
-    struct start *starts; /* subscriptions that have not begun yet, in order */
-    struct conn_extra *extra;
-    struct list_node turn; /* dirty, or dead */
-    struct wheel_timer timer; /* the earlier of the two below */
-    uint32_t deadline, ping;  /* in the wheel's steps; 0: none */
-};
 
 enum {
     READ_BUFFER = 64 * 1024,
@@ -101,12 +44,8 @@ struct gateway {
     bool accept_paused;
     struct door *door;   /* borrowed; all workers have the same */
     struct doorstep doorstep;
-    struct conn **conns; /* by number; NULL where free */
-    uint32_t *gens;      /* generation that the slot had last */
-    uint32_t *free_slots;
-    uint32_t conns_room, conns_used, free_count;
+    struct conns conns;
     uint32_t open;
-    struct list_node dirty, dead;
     struct list_node lagging; /* live, but not at the end of the ring */
     struct loop_turn end_of_turn;
     struct wheel wheel;
@@ -167,7 +106,7 @@ void conn_settle(struct conn *c, uint64_t tick);
 void conn_socket_event(void *ctx, uint64_t data, uint32_t events);
 void conn_wheel_due(void *ctx, struct wheel_timer *t);
 void conns_end_of_turn(struct gateway *g);
-void conns_free(struct gateway *g);
+void conns_close(struct gateway *g);
 /* Ends it as a slow reader. */
 void conn_cut(struct conn *c, unsigned stat);
 /* It has not everything that the ring's visits have passed. */

@@ -10,7 +10,7 @@
 
 void topic_maybe_release(struct gateway *g, struct topic *t)
 {
-    if (t->seats.count || t->newest || topic_past(t)->fanout)
+    if (t->seats.count || topic_past(t)->newest || topic_past(t)->fanout)
         return;
     if (g->linked && (t->seats.flags & TOPIC_WATCHED)) {
         struct buf *b = pipe_frame(g->pipe, FRAME_RELEASE);
@@ -48,13 +48,13 @@ static int append(struct gateway *g, struct msg *m)
         topic_maybe_release(g, t);
         goto fail;
     }
-    if (ring_append(&g->ring, t, m, t->newest, clock_ns(), &tick) < 0) {
+    if (ring_append(&g->ring, t, m, past->newest, clock_ns(), &tick) < 0) {
         topic_maybe_release(g, t);
         goto fail;
     }
     if (!(t->seats.flags & TOPIC_WATCHED))
         t->floor = MAX(t->floor, m->seq - 1);
-    t->newest = tick;
+    past->newest = tick;
     if (!(m->flags & MSG_NOTICE)) {
         past->last_seq = m->seq;
         past->last_offset = m->offset;
@@ -109,6 +109,14 @@ static void cut_who_needs(struct gateway *g, const struct ring_entry *e,
     }
 }
 
+/* The oldest entry goes; t is its topic, which has a past. */
+static void leaves_ring(struct gateway *g, struct topic *t)
+{
+    if (t->past_->newest == g->ring.first)
+        t->past_->newest = 0;
+    ring_drop_first(&g->ring);
+}
+
 void deliver_expire(struct gateway *g)
 {
     int64_t now = clock_ns();
@@ -124,9 +132,7 @@ void deliver_expire(struct gateway *g)
         if (!list_empty(&g->lagging))
             cut_who_needs(g, e, tick);
         t->floor = MAX(t->floor, e->msg->seq);
-        if (t->newest == tick)
-            t->newest = 0;
-        ring_drop_first(&g->ring);
+        leaves_ring(g, t);
         topic_maybe_release(g, t);
     }
 }
@@ -136,9 +142,7 @@ void deliver_forget(struct gateway *g)
     while (g->ring.first < g->ring.next) {
         struct topic *t = ring_at(&g->ring, g->ring.first)->topic;
 
-        if (t->newest == g->ring.first)
-            t->newest = 0;
-        ring_drop_first(&g->ring);
+        leaves_ring(g, t);
         topic_maybe_release(g, t);
     }
     g->ring.gone_seq = 0;
@@ -149,7 +153,6 @@ static void forget_seat(struct conn *c, struct seat *s)
     struct topic *t = topic_of_seat(s);
 
     start_drop_topic(c, t);
-    fanout_seat_goes(t, s);
     if ((t->seats.flags & TOPIC_PATTERN) && c->extra) {
         c->extra->patterns--;
         conn_extra_done(c);
@@ -161,7 +164,8 @@ static void forget_seat(struct conn *c, struct seat *s)
 /* Nothing of it here needs the router's stream any more. */
 static bool releases(const struct topic *t)
 {
-    return t->seats.count == 0 && t->newest == 0 && !topic_past(t)->fanout;
+    return t->seats.count == 0 && topic_past(t)->newest == 0 &&
+           !topic_past(t)->fanout;
 }
 
 void conn_leave(struct conn *c, struct seat *s, bool say)
@@ -172,7 +176,7 @@ void conn_leave(struct conn *c, struct seat *s, bool say)
     forget_seat(c, s);
     if (say && g->linked) {
         struct frame_logout f = {
-            .conn = c->number, .gen = c->gen, .count = 1};
+            .conn = c->number, .gen = conn_gen(c), .count = 1};
         struct logout_id id = {.release = releases(t), .id = topic_id(t)};
         struct buf *b = pipe_frame(g->pipe, FRAME_LOGOUT);
 
@@ -193,13 +197,13 @@ void conn_leave_all(struct conn *c, bool gone)
 
     if (c->seats.count && g->linked) {
         struct frame_logout f = {
-            .conn = c->number, .gen = c->gen, .gone = gone};
+            .conn = c->number, .gen = conn_gen(c), .gone = gone};
 
         frame_write_logout(pipe_frame(g->pipe, FRAME_LOGOUT), &f);
         pipe_frame_end(g->pipe);
     }
     start_free_all(c); /* or each seat would be looked for in each of them */
-    while ((s = seat_next_of_conn(&it)))
+    while ((s = seat_next(&it)))
         conn_leave(c, s, false);
     conn_set_lagging(c, false);
     c->flags &= (uint16_t)~CONN_MANY;

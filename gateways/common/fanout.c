@@ -26,7 +26,7 @@ void fanout_wake(struct gateway *g, struct topic *t)
         return;
     }
     f->topic = t;
-    f->at = t->seats.seats.next;
+    f->seats = seats_of_topic(&t->seats);
     f->since = tick;
     past->fanout = f;
     list_add_tail(&g->fanouts, &f->node);
@@ -46,14 +46,6 @@ void fanout_stop(struct topic *t)
         fanout_free(topic_past(t)->fanout);
 }
 
-void fanout_seat_goes(struct topic *t, struct seat *s)
-{
-    struct fanout *f = topic_past(t)->fanout;
-
-    if (f && f->at == &s->on_topic)
-        f->at = s->on_topic.next;
-}
-
 /* The walk is through; news that came meanwhile make it walk once more. */
 static void finish(struct gateway *g, struct fanout *f)
 {
@@ -62,7 +54,7 @@ static void finish(struct gateway *g, struct fanout *f)
     if (f->again && t->seats.count) {
         f->since = f->again;
         f->again = 0;
-        f->at = t->seats.seats.next;
+        f->seats = seats_of_topic(&t->seats);
         list_remove(&f->node);
         list_add_tail(&g->fanouts, &f->node);
         return;
@@ -75,17 +67,12 @@ static void finish(struct gateway *g, struct fanout *f)
  * poll is answered), a topic under way may not. */
 static unsigned walk(struct gateway *g, struct fanout *f, unsigned max)
 {
-    struct list_node *head = &f->topic->seats.seats;
-    unsigned n = 0;
+    struct seat *s;
+    unsigned n;
 
-    while (n < max && f->at != head) {
-        struct seat *s = CONTAINER_OF(f->at, struct seat, on_topic);
-
-        f->at = f->at->next;
-        conn_flush(CONTAINER_OF(s->conn, struct conn, seats));
-        n++;
-    }
-    if (f->at == head)
+    for (n = 0; n < max && (s = seat_next(&f->seats)); n++)
+        conn_flush(conn_of_seat(s));
+    if (!f->seats.left || !f->topic->seats.count)
         finish(g, f);
     return n;
 }

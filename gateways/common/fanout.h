@@ -22,16 +22,15 @@ enum {
 struct fanout {
     struct list_node node; /* on gateway.fanouts */
     struct topic *topic;
-    struct list_node *at;  /* next seat's on_topic node, or the head */
-    uint64_t since;        /* tick of the oldest entry not told to all */
-    uint64_t again;        /* tick of news that came during the walk, or 0 */
+    struct seat_iter seats; /* still to be visited */
+    uint64_t since;         /* tick of the oldest entry not told to all */
+    uint64_t again;         /* tick of news that came during the walk, or 0 */
 };
 
 /* Something new has come for this topic: visit its connections. */
 void fanout_wake(struct gateway *g, struct topic *t);
 /* A bounded number of visits, small topics first. */
 void fanout_turn(struct gateway *g);
-void fanout_seat_goes(struct topic *t, struct seat *s); /* before seat_free */
 void fanout_stop(struct topic *t);
 /* Every live connection has everything up to this tick. */
 uint64_t fanout_settled(const struct gateway *g);

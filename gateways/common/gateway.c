@@ -166,8 +166,6 @@ int gateway_init(struct gateway *g, const struct config *cfg,
     g->door = door;
     g->edge_config = config_edge(cfg, edge->name);
     snprintf(g->name, sizeof g->name, "%s%u", edge->name, number);
-    list_init(&g->dirty);
-    list_init(&g->dead);
     list_init(&g->lagging);
     list_init(&g->fanouts);
     list_init(&g->ready);
@@ -181,8 +179,11 @@ int gateway_init(struct gateway *g, const struct config *cfg,
     if (!g->out || !g->read_buffer)
         return ERR_NOMEM;
     if ((rc = stats_init(&g->stats, rows, ARRAY_LEN(rows))) < 0 ||
-        (rc = topics_init(&g->topics)) < 0 || (rc = loop_new(&g->loop)) < 0 ||
-        (rc = pollset_new(&g->sockets, g->loop, conn_socket_event, g)) < 0)
+        (rc = topics_init(&g->topics)) < 0 || (rc = loop_new(&g->loop)) < 0)
+        return rc;
+    conns_init(&g->conns, g);
+    rc = pollset_new(&g->sockets, g->loop, conn_socket_event, g);
+    if (rc < 0)
         return rc;
     wheel_init(&g->wheel, g->loop, conn_wheel_due, g);
     loop_turn_start(&g->end_of_turn, g->loop, end_of_turn, g);
@@ -197,7 +198,7 @@ void gateway_fini(struct gateway *g)
         return;
     accept_stop(g);
     doorstep_fini(&g->doorstep);
-    conns_free(g);
+    conns_close(g);
     if (g->edge->stop)
         g->edge->stop(g);
     uplink_close(g);
@@ -251,6 +252,8 @@ static void drain_worker(void *ctx)
 {
     struct worker *w = ctx;
     struct gateway *g = &w->g;
+    uint32_t i = 0;
+    struct conn *c;
 
     if (g->draining) {
         stop_now(w);
@@ -259,9 +262,8 @@ static void drain_worker(void *ctx)
     g->draining = true;
     log_info("gateway.drain", "clients=%u", g->open);
     accept_stop(g);
-    for (uint32_t i = 0; i < g->conns_used; i++)
-        if (g->conns[i] && g->conns[i]->state == CONN_OPEN)
-            g->edge->drain(g->conns[i]);
+    while ((c = conns_next_open(&g->conns, &i)))
+        g->edge->drain(c);
     loop_timer_set(&w->drain_timer, g->config->limits.drain_wait);
     loop_again(g->loop);
 }

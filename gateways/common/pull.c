@@ -20,7 +20,7 @@ enum {
 
 bool conn_muted(const struct conn *c, const struct topic *t)
 {
-    for (const struct start *s = c->starts; s; s = s->next)
+    for (const struct start *s = conn_starts(c); s; s = s->next)
         if (start_mutes(s, t))
             return true;
     return false;
@@ -28,7 +28,7 @@ bool conn_muted(const struct conn *c, const struct topic *t)
 
 uint64_t pull_limit(const struct conn *c)
 {
-    const struct start *s = c->starts;
+    const struct start *s = conn_starts(c);
 
     if (s && s->state == START_READY)
         return s->tick;
@@ -60,7 +60,7 @@ static bool holds_by_pattern(struct conn *c, struct slice id)
         trie_match(c->gw->topics.patterns, id, held_pattern, &by);
         return by.held;
     }
-    while ((s = seat_next_of_conn(&it))) {
+    while ((s = seat_next(&it))) {
         const struct topic *t = topic_of_seat(s);
 
         if ((t->seats.flags & TOPIC_PATTERN) &&
@@ -74,7 +74,7 @@ bool pull_due(struct conn *c, const struct ring_entry *e)
 {
     struct topic *t = e->topic;
 
-    if (seat_find(&t->seats, &c->seats) && !(c->starts && conn_muted(c, t)))
+    if (seat_find(&t->seats, &c->seats) && !(conn_starts(c) && conn_muted(c, t)))
         return true;
     if (t->seats.flags & TOPIC_PATTERN) /* a gap, for its own holders */
         return false;
@@ -131,7 +131,7 @@ static bool must_wait(const struct conn *c, const struct outvec *v,
 {
     if (m->flags & MSG_NOTICE)
         return v->bytes || (!v->to_out && conn_out_pending(c) > OUTVEC_BYTES);
-    return !outvec_room(v) || (!v->to_out && c->out && !v->bytes);
+    return !outvec_room(v) || (!v->to_out && conn_has_out(c) && !v->bytes);
 }
 
 /* False: no more for now. */
@@ -167,11 +167,11 @@ static bool collect(struct conn *c, uint64_t limit, uint64_t *ticks,
     struct seat *s;
     unsigned n = 0;
 
-    while ((s = seat_next_of_conn(&it))) {
+    while ((s = seat_next(&it))) {
         const struct topic *t = topic_of_seat(s);
-        uint64_t tick = t->newest;
+        uint64_t tick = topic_past(t)->newest;
 
-        if (tick <= c->tick || (c->starts && conn_muted(c, t)))
+        if (tick <= c->tick || (conn_starts(c) && conn_muted(c, t)))
             continue;
         for (struct ring_entry *e; tick > c->tick && (e = ring_at(r, tick));
              tick = e->previous) {
@@ -291,9 +291,9 @@ size_t pull_pending(struct conn *c, int64_t since_ns, size_t max,
 
     if (c->extra && c->extra->patterns)
         return pending_walk(c, since_ns, max, oldest_ns);
-    while ((s = seat_next_of_conn(&it)) && bytes <= max) {
+    while ((s = seat_next(&it)) && bytes <= max) {
         const struct topic *t = topic_of_seat(s);
-        uint64_t tick = t->newest;
+        uint64_t tick = topic_past(t)->newest;
 
         for (struct ring_entry *e; tick > c->tick && (e = ring_at(r, tick)) &&
                                    e->came_ns >= since_ns && bytes <= max;

@@ -14,13 +14,14 @@ void restart_conn(struct conn *c, enum gap_why why)
         conn_abort(c, "nomem");
         return;
     }
-    while ((seat = seat_next_of_conn(&it))) {
+    while ((seat = seat_next(&it))) {
         struct topic *t = topic_of_seat(seat);
 
         if (!conn_muted(c, t))
             s->topics[s->count++].topic = t;
     }
-    for (struct start *other = c->starts; other != s; other = other->next) {
+    for (struct start *other = conn_starts(c); other != s;
+         other = other->next) {
         if (!other->said && !other->has_since)
             continue;
         other->has_reason = true;
@@ -34,7 +35,7 @@ void restart_conn(struct conn *c, enum gap_why why)
     if (s->count == 0)
         start_free(s);
     c->flow = FLOW_STARTING;
-    for (s = c->starts; s; s = s->next) {
+    for (s = conn_starts(c); s; s = s->next) {
         list_remove(&s->node);
         s->state = START_LOGIN;
     }
@@ -66,7 +67,7 @@ static struct start *silent_start(struct conn *c, struct topic *t)
  * will be told there. */
 static bool take_over(struct conn *c, struct topic *t)
 {
-    for (struct start *s = c->starts; s; s = s->next) {
+    for (struct start *s = conn_starts(c); s; s = s->next) {
         if (!start_mutes(s, t))
             continue;
         if (s->said) {
@@ -93,7 +94,7 @@ static bool settle(struct conn *c, const struct topic *t)
     if (c->state != CONN_OPEN || c->seats.count == held)
         return c->state == CONN_OPEN;
     it = seats_of_conn(&c->seats);
-    while ((seat = seat_next_of_conn(&it)))
+    while ((seat = seat_next(&it)))
         if (topic_of_seat(seat) == t)
             return true;
     return false;
@@ -129,8 +130,8 @@ void restart_topic(struct gateway *g, struct topic *t, enum gap_why why,
     struct seat *seat;
 
     (void)g;
-    while (left-- && (seat = seat_next_of_topic(&it)))
-        one_again(CONTAINER_OF(seat->conn, struct conn, seats), t, why, from,
+    while (left-- && (seat = seat_next(&it)))
+        one_again(conn_of_seat(seat), t, why, from,
                   to);
 }
 
@@ -142,7 +143,7 @@ void restart_volatile(struct conn *c)
     if (c->flow == FLOW_LIVE) /* here, where an edge may leave channels */
         conn_settle(c, pull_limit(c));
     it = seats_of_conn(&c->seats);
-    while (c->state == CONN_OPEN && (seat = seat_next_of_conn(&it)))
+    while (c->state == CONN_OPEN && (seat = seat_next(&it)))
         if (topic_of_seat(seat)->seats.flags & TOPIC_VOLATILE)
             one_again(c, topic_of_seat(seat), GAP_VOLATILE, 0, 0);
 }
@@ -165,6 +166,6 @@ void restart_snapshot(struct topic *t)
     unsigned left = t->seats.count; /* t goes with its last seat */
     struct seat *seat;
 
-    while (left-- && (seat = seat_next_of_topic(&it)))
-        restart_snapshot_of(CONTAINER_OF(seat->conn, struct conn, seats), t);
+    while (left-- && (seat = seat_next(&it)))
+        restart_snapshot_of(conn_of_seat(seat), t);
 }

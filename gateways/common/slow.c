@@ -15,7 +15,7 @@ static void count_missed(struct conn *c, const struct topic *t,
 {
     struct ring_entry *e;
 
-    for (uint64_t tick = t->newest;
+    for (uint64_t tick = topic_past(t)->newest;
          tick > c->tick && (e = ring_at(&c->gw->ring, tick));
          tick = e->previous) {
         if (e->msg->flags & MSG_NOTICE)
@@ -35,7 +35,7 @@ static bool misses(struct conn *c, const struct topic *t)
         return c->flow == FLOW_PAGING;
     if (t->seats.flags & TOPIC_PATTERN)
         return c->tick < ring_end(&c->gw->ring);
-    return t->newest > c->tick;
+    return topic_past(t)->newest > c->tick;
 }
 
 void slow_tell(struct conn *c)
@@ -50,7 +50,7 @@ void slow_tell(struct conn *c)
     place.ptr = (const uint8_t *)cursor;
     /* An edge that leaves channels while it is told has heard enough. */
     while (c->state == CONN_OPEN && c->seats.count == held &&
-           (s = seat_next_of_conn(&it))) {
+           (s = seat_next(&it))) {
         const struct topic *t = topic_of_seat(s);
         struct slice id = topic_id(t);
         struct notice n = {.kind = NOTICE_GAP, .channels = &id, .count = 1,
@@ -68,7 +68,7 @@ void slow_tell(struct conn *c)
 /* What waits for c in memory of its own. */
 static size_t own_bytes(const struct conn *c)
 {
-    return conn_out_pending(c) + (c->starts ? c->starts->rows_bytes : 0);
+    return conn_out_pending(c) + (conn_starts(c) ? conn_starts(c)->rows_bytes : 0);
 }
 
 static void check(struct conn *c, int64_t now)

@@ -32,7 +32,9 @@ static void drop_snapshots(struct start *s)
 
 static void unchain(struct start *s)
 {
-    for (struct start **p = &s->conn->starts; *p; p = &(*p)->next)
+    struct conn_extra *x = s->conn->extra;
+
+    for (struct start **p = x ? &x->starts : NULL; p && *p; p = &(*p)->next)
         if (*p == s) {
             *p = s->next;
             break;
@@ -45,6 +47,7 @@ void start_free(struct start *s)
     unchain(s);
     catchup_drop_all(s);
     drop_snapshots(s);
+    conn_extra_done(s->conn);
     free(s);
 }
 
@@ -56,7 +59,7 @@ void start_free_all(struct conn *c)
     bool stays = c->state == CONN_OPEN && c->gw->linked;
     struct start *s, *next;
 
-    for (s = c->starts; s; s = next) {
+    for (s = conn_starts(c); s; s = next) {
         next = s->next;
         drop_snapshots(s); /* its topics may go with their seats */
         s->count = 0;
@@ -85,8 +88,9 @@ bool start_told(struct start *s)
 struct start *start_alloc(struct conn *c, unsigned count, struct slice name)
 {
     size_t topics = count * sizeof(struct start_topic);
-    struct start *s = calloc(1, sizeof *s + topics + name.len);
-    struct start **end = &c->starts;
+    struct conn_extra *x = conn_extra(c);
+    struct start *s = x ? calloc(1, sizeof *s + topics + name.len) : NULL;
+    struct start **end;
 
     if (!s)
         return NULL;
@@ -100,8 +104,8 @@ struct start *start_alloc(struct conn *c, unsigned count, struct slice name)
         memcpy(kept, name.ptr, name.len);
         s->name = slice_make(kept, name.len);
     }
-    while (*end)
-        end = &(*end)->next;
+    for (end = &x->starts; *end; end = &(*end)->next)
+        ;
     *end = s;
     return s;
 }
@@ -149,7 +153,7 @@ void start_drop_topic(struct conn *c, struct topic *t)
 {
     struct start *next;
 
-    for (struct start *s = c->starts; s; s = next) {
+    for (struct start *s = conn_starts(c); s; s = next) {
         struct start_topic *st = covered(s, t);
 
         next = s->next;
@@ -183,7 +187,7 @@ static int take_seat(struct start *s, struct slice id)
     }
     if (rc == 0 && (t->seats.flags & TOPIC_PATTERN))
         c->extra->patterns++;
-    if (s->name.len && seat_set_name(seat, s->name) < 0) {
+    if (s->name.len && seat_set_name(&seat, s->name) < 0) {
         if (rc == 0)
             conn_leave(c, seat, false);
         return ERR_NOMEM;
@@ -343,7 +347,7 @@ static void decide(struct start *s)
 {
     struct gateway *g = s->conn->gw;
 
-    if (s->conn->starts != s || s->logins || !g->linked || g->resyncing)
+    if (conn_starts(s->conn) != s || s->logins || !g->linked || g->resyncing)
         return;
     if (s->state != START_LOGIN && s->state != START_SNAP)
         return;
@@ -371,7 +375,7 @@ static void decide(struct start *s)
 
 struct start *start_of_login(const struct conn *c)
 {
-    struct start *s = c->starts;
+    struct start *s = conn_starts(c);
 
     while (s && !(s->state == START_LOGIN && s->logins))
         s = s->next;
@@ -397,15 +401,15 @@ void start_refused(struct start *s)
 
 void start_kick(struct conn *c)
 {
-    if (c->starts)
-        decide(c->starts);
+    if (conn_starts(c))
+        decide(conn_starts(c));
 }
 
 void start_link_down(struct conn *c)
 {
     struct start *next;
 
-    for (struct start *s = c->starts; s; s = next) {
+    for (struct start *s = conn_starts(c); s; s = next) {
         next = s->next;
         if (s->gone)
             start_free(s);
@@ -503,7 +507,7 @@ static void say(struct start *s)
         tell_start(s, verdict_resumes(s) && !s->late ? s->since.seq : s->seq,
                  !(s->late && verdict_resumes(s)));
     conn_dirty(c);
-    if (start_told(s) && c->starts == s)
+    if (start_told(s) && conn_starts(c) == s)
         go_on(s);
 }
 

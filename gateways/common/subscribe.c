@@ -109,8 +109,8 @@ static uint64_t place(struct conn *c)
     const struct ring_entry *e, *next;
     int64_t oldest = 0;
 
-    if (c->flow == FLOW_PAGING && c->starts)
-        return catchup_seq(c->starts);
+    if (c->flow == FLOW_PAGING && conn_starts(c))
+        return catchup_seq(conn_starts(c));
     if (c->flow != FLOW_LIVE || c->tick >= ring_end(&g->ring))
         return g->seq;
     if (!conn_lags(c) && !(c->flags & CONN_MANY) &&
@@ -134,7 +134,7 @@ struct slice conn_cursor(struct conn *c)
     const struct epoch *epoch = &c->gw->epoch;
     uint64_t seq = place(c);
 
-    for (const struct start *s = c->starts; s; s = s->next) {
+    for (const struct start *s = conn_starts(c); s; s = s->next) {
         if (!s->has_since || s->gone ||
             (s->state == START_READY && !verdict_resumes(s)))
             continue;

@@ -35,8 +35,9 @@ void snapshot_drop(struct snapshot *s)
         free(s);
 }
 
-int seat_set_name(struct seat *s, struct slice name)
+int seat_set_name(struct seat **s, struct slice name)
 {
+    void *before = seat_name_kept(*s);
     uint8_t *kept;
 
     CHECK(name.len <= UINT8_MAX);
@@ -45,26 +46,30 @@ int seat_set_name(struct seat *s, struct slice name)
         return ERR_NOMEM;
     kept[0] = (uint8_t)name.len;
     memcpy(kept + 1, name.ptr, name.len);
-    free(s->name);
-    s->name = kept;
+    if (seat_keep_name(s, kept) < 0) {
+        free(kept);
+        return ERR_NOMEM;
+    }
+    free(before);
     return 0;
 }
 
 struct slice seat_name(const struct seat *s)
 {
-    const uint8_t *kept = s->name;
+    const uint8_t *kept = seat_name_kept(s);
 
     return kept ? slice_make(kept + 1, kept[0]) : slice_make(NULL, 0);
 }
 
 void seat_drop_name(struct seat *s)
 {
-    free(s->name);
-    s->name = NULL;
+    free(seat_name_kept(s));
+    (void)!seat_keep_name(&s, NULL);
 }
 
 int topics_init(struct topics *t)
 {
+    slabs_init(&t->slabs);
     map_init(&t->by_id);
     return trie_new(&t->patterns);
 }
@@ -81,7 +86,8 @@ void topic_begin_anew(struct topic *t, uint64_t seq)
     t->floor = t->seats.flags & TOPIC_WATCHED ? seq : 0;
     topic_drop_snapshot(t);
     if (t->past_)
-        *t->past_ = (struct topic_past){.fanout = t->past_->fanout};
+        *t->past_ = (struct topic_past){.newest = t->past_->newest,
+                                        .fanout = t->past_->fanout};
 }
 
 int topic_set_snapshot(struct topic *t, struct snapshot *s)
@@ -111,16 +117,15 @@ bool topic_snapshot_is_fresh(const struct topic *t, uint64_t told)
 
     if (s && (t->seats.flags & TOPIC_PRESENCE) && s->told < told)
         return false;
-    return s && t->newest <= s->tick;
+    return s && topic_past(t)->newest <= s->tick;
 }
 
 static void topic_free(struct topic *t)
 {
-    CHECK(topic_past(t)->fanout == NULL);
-    seat_side_fini(&t->seats);
+    CHECK(topic_past(t)->fanout == NULL && t->seats.count == 0);
     topic_drop_snapshot(t);
     free(t->past_);
-    free(t);
+    slab_give(t);
 }
 
 void topics_fini(struct topics *t)
@@ -172,10 +177,9 @@ int topics_get(struct topics *t, struct slice id, struct topic **ret)
         return 0;
     }
     CHECK(id.len > 0 && id.len <= ID_MAX);
-    topic = calloc(1, sizeof *topic + id.len);
+    topic = slab_take(&t->slabs, offsetof(struct topic, id) + id.len);
     if (!topic)
         return ERR_NOMEM;
-    seat_side_init(&topic->seats);
     topic->id_len = (uint8_t)id.len;
     memcpy(topic->id, id.ptr, id.len);
     rc = map_add(&t->by_id, &topic->by_id, hash_bytes(id));
@@ -193,7 +197,7 @@ int topics_get(struct topics *t, struct slice id, struct topic **ret)
 
 void topics_forget(struct topics *t, struct topic *topic)
 {
-    CHECK(topic->seats.count == 0 && topic->newest == 0);
+    CHECK(topic->seats.count == 0 && topic_past(topic)->newest == 0);
     if (topic->seats.flags & TOPIC_PATTERN)
         trie_remove(t->patterns, topic_id(topic));
     map_remove(&t->by_id, &topic->by_id);

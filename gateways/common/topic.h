@@ -13,6 +13,7 @@
 #include "proto/id.h"
 #include "proto/msg.h"
 #include "proto/seat.h"
+#include "proto/slab.h"
 
 enum topic_flag {
     TOPIC_WATCHED = 1u << 0,
@@ -43,6 +44,7 @@ struct fanout; /* fanout.h: the visits under way */
 /* What an id has once something was said in it; most ids that a connection
  * holds for itself are silent. */
 struct topic_past {
+    uint64_t newest; /* tick of its newest entry, 0: none in the ring */
     uint64_t last_seq, last_offset; /* of the newest message known of */
     uint64_t trimmed_seq, trimmed_offset;
     struct snapshot *snapshot;
@@ -51,9 +53,8 @@ struct topic_past {
 
 struct topic {
     struct map_node by_id;
-    struct seat_side seats; /* flags: enum topic_flag */
-    uint64_t newest; /* tick of its newest entry, 0: none in the ring */
-    uint64_t floor;  /* every message above this seq is in the ring */
+    struct topic_seats seats; /* flags: enum topic_flag */
+    uint64_t floor; /* every message above this seq is in the ring */
     struct topic_past *past_; /* NULL: all zero; see below */
     uint8_t id_len;
     uint8_t id[];
@@ -86,12 +87,14 @@ static inline struct topic *topic_of_seat(const struct seat *s)
     return CONTAINER_OF(s->topic, struct topic, seats);
 }
 
-/* Under which name the seat watches, for presence. Copied; ERR_NOMEM. */
-MUST_USE int seat_set_name(struct seat *s, struct slice name);
+/* Under which name the seat watches, for presence. Copied; *s may move.
+ * ERR_NOMEM. */
+MUST_USE int seat_set_name(struct seat **s, struct slice name);
 struct slice seat_name(const struct seat *s); /* empty: anonymous */
 void seat_drop_name(struct seat *s);
 
 struct topics {
+    struct slabs slabs;
     struct map by_id;
     struct trie *patterns;
 };

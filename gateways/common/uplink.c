@@ -57,7 +57,7 @@ void uplink_login(struct conn *c, const struct start *from)
         unsigned n = MIN(s->count - i, (unsigned)IDS_PER_FRAME);
         struct frame_login f = {
             .conn = c->number,
-            .gen = c->gen,
+            .gen = conn_gen(c),
             .name = s->name,
             .count = (uint16_t)n,
         };
@@ -77,18 +77,18 @@ static bool say_some_again(struct conn *c, struct seat_iter *it)
 {
     struct gateway *g = c->gw;
     struct frame_login f = {
-        .conn = c->number, .gen = c->gen, .flags = LOGIN_RESYNC};
+        .conn = c->number, .gen = conn_gen(c), .flags = LOGIN_RESYNC};
     struct seat *seats[IDS_PER_FRAME];
     struct buf *b;
 
     while (f.count < IDS_PER_FRAME &&
-           (seats[f.count] = seat_next_of_conn(it))) {
+           (seats[f.count] = seat_next(it))) {
         struct slice name = seat_name(seats[f.count]);
 
         if (f.count == 0)
             f.name = name;
         else if (!slice_eq(f.name, name)) {
-            it->next = &seats[f.count]->on_conn;
+            it->left++; /* it comes again, in the next frame */
             break;
         }
         f.count++;
@@ -105,16 +105,17 @@ static bool say_some_again(struct conn *c, struct seat_iter *it)
 
 static void say_all_again(struct gateway *g)
 {
-    for (uint32_t i = 0; i < g->conns_used; i++) {
-        struct conn *c = g->conns[i];
-        struct seat_iter it;
+    uint32_t i = 0;
+    struct conn *c;
 
-        if (!c || c->state != CONN_OPEN || c->seats.count == 0)
+    while ((c = conns_next_open(&g->conns, &i))) {
+        struct seat_iter it = seats_of_conn(&c->seats);
+
+        if (c->seats.count == 0)
             continue;
-        it = seats_of_conn(&c->seats);
         while (say_some_again(c, &it))
             ;
-        for (struct start *s = c->starts; s; s = s->next)
+        for (struct start *s = conn_starts(c); s; s = s->next)
             s->logins = 0;
     }
 }
@@ -354,10 +355,11 @@ static void any_hole(struct gateway *g, const struct frame_hole *h)
 {
     struct map_iter it = map_iter(&g->topics.by_id);
     struct map_node *n;
+    uint32_t i = 0;
+    struct conn *c;
 
-    for (uint32_t i = 0; i < g->conns_used; i++)
-        if (g->conns[i] && g->conns[i]->state == CONN_OPEN)
-            restart_settled(g->conns[i], GAP_DAMAGED);
+    while ((c = conns_next_open(&g->conns, &i)))
+        restart_settled(c, GAP_DAMAGED);
     while (map_next(&it, &n)) {
         struct topic *t = CONTAINER_OF(n, struct topic, by_id);
 
@@ -473,17 +475,16 @@ static void epoch_changed(struct gateway *g, uint64_t seq)
 {
     struct map_iter it;
     struct map_node *n;
+    uint32_t i = 0;
+    struct conn *c;
 
     deliver_forget(g);
     it = map_iter(&g->topics.by_id);
     while (map_next(&it, &n))
         topic_begin_anew(CONTAINER_OF(n, struct topic, by_id), seq);
-    for (uint32_t i = 0; i < g->conns_used; i++) {
-        struct conn *c = g->conns[i];
-
-        if (c && c->state == CONN_OPEN && c->seats.count)
+    while ((c = conns_next_open(&g->conns, &i)))
+        if (c->seats.count)
             restart_conn(c, GAP_EPOCH);
-    }
 }
 
 static void set_epoch(struct gateway *g, struct slice epoch, uint64_t seq)
@@ -528,12 +529,12 @@ static int on_welcome(struct gateway *g, struct slice body)
 
 static void kick_all(struct gateway *g)
 {
-    for (uint32_t i = 0; i < g->conns_used; i++) {
-        struct conn *c = g->conns[i];
+    uint32_t i = 0;
+    struct conn *c;
 
-        if (c && c->state == CONN_OPEN && c->starts)
+    while ((c = conns_next_open(&g->conns, &i)))
+        if (conn_starts(c))
             start_kick(c);
-    }
 }
 
 /* The link was full for a while. The store has given back what it had; what
@@ -542,6 +543,8 @@ static void was_stale(struct gateway *g)
 {
     struct map_iter it = map_iter(&g->topics.by_id);
     struct map_node *n;
+    uint32_t i = 0;
+    struct conn *c;
 
     while (map_next(&it, &n)) {
         struct topic *t = CONTAINER_OF(n, struct topic, by_id);
@@ -551,9 +554,8 @@ static void was_stale(struct gateway *g)
         if ((t->seats.flags & TOPIC_PATTERN) && t->seats.count)
             check_pattern(g, t);
     }
-    for (uint32_t i = 0; i < g->conns_used; i++)
-        if (g->conns[i] && g->conns[i]->state == CONN_OPEN)
-            restart_volatile(g->conns[i]);
+    while ((c = conns_next_open(&g->conns, &i)))
+        restart_volatile(c);
 }
 
 static int on_resynced(struct gateway *g, struct slice body)
@@ -664,6 +666,7 @@ static void forget_watches(struct gateway *g)
 static void on_down(void *ctx, const char *why)
 {
     struct gateway *g = ctx;
+    struct conn *c;
 
     if (g->linked)
         stat_add(&g->stats, STAT_LINK_LOST, 1);
@@ -672,9 +675,9 @@ static void on_down(void *ctx, const char *why)
     g->unlinked_ns = clock_ns();
     stat_set(&g->stats, STAT_LINKED, 0);
     forget_watches(g);
-    for (uint32_t i = 0; i < g->conns_used; i++)
-        if (g->conns[i])
-            start_link_down(g->conns[i]);
+    for (uint32_t i = 0; i < g->conns.used; i++)
+        if ((c = conns_at(&g->conns, i)))
+            start_link_down(c);
 }
 
 static void on_refused(void *ctx, const char *why)

@@ -37,7 +37,7 @@ static void judge_volatile(struct start_topic *st, const struct start *s)
     const struct topic *t = st->topic;
     uint64_t since = s->since.seq, last = topic_past(t)->last_seq;
 
-    st->missed = last > since && t->newest != 0;
+    st->missed = last > since && topic_past(t)->newest != 0;
     if (since == 0 || t->floor <= since)
         return;
     if (since >= s->conn->gw->life_seq && last <= since)

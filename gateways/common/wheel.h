@@ -5,7 +5,7 @@
  * has one timer for all, at the next slot that is not empty, and none while
  * the wheel is.
  * Threads: the loop's. Cost: O(1) to set and stop; a wake-up, with a look at
- * up to 1,024 slots, per slot with somebody in it; 24 bytes in the owner. */
+ * all slots at most, per slot with somebody in it; 24 bytes in the owner. */
 #ifndef TOUCHLINE_GATEWAYS_WHEEL_H
 #define TOUCHLINE_GATEWAYS_WHEEL_H
 

@@ -33,10 +33,19 @@ struct comet {
     struct buf channel; /* of a /test/ page, as HTML */
 };
 
+/* A /test/ page that says something of its own, with ?every=. */
 struct ticker {
     uint32_t every_ms;
     uint32_t count;
     struct buf channel;
+};
+
+/* What a /test/ page has once it has shown a message, or has a ticker. */
+struct page {
+    uint64_t last_seq;    /* of the message put last */
+    uint32_t last_offset; /* its low bits */
+    uint32_t count;       /* messages shown */
+    struct ticker *ticker;
 };
 
 static void comet_free(void *state)
@@ -54,7 +63,7 @@ static struct comet *waiting(struct http_conn *h, struct exchange **x)
 {
     if (h->state != HTTP_SUBSCRIBING && h->state != HTTP_POLL)
         return NULL;
-    *x = h->first;
+    *x = h->talk->first;
     return (*x)->state;
 }
 
@@ -281,16 +290,21 @@ static void say_welcome(struct conn *c, const struct comet *p)
     buf_fini(&b);
 }
 
-static struct ticker *ticker_new(struct comet *p)
+/* Takes the channel of p. NULL: no memory. */
+static struct page *ticking_page(struct comet *p)
 {
-    struct ticker *t = p->every_ms ? calloc(1, sizeof *t) : NULL;
+    struct page *page = calloc(1, sizeof *page);
 
-    if (t) {
-        t->every_ms = p->every_ms;
-        t->channel = p->channel;
-        buf_init(&p->channel);
+    if (page)
+        page->ticker = calloc(1, sizeof *page->ticker);
+    if (!page || !page->ticker) {
+        free(page);
+        return NULL;
     }
-    return t;
+    page->ticker->every_ms = p->every_ms;
+    page->ticker->channel = p->channel;
+    buf_init(&p->channel);
+    return page;
 }
 
 /* From here on the connection keeps its form and a few numbers. */
@@ -298,10 +312,11 @@ static void become_stream(struct conn *c, struct exchange *x,
                           struct comet *p)
 {
     struct http_conn *h = conn_edge(c);
-    struct ticker *t = ticker_new(p);
+    struct page *page = p->every_ms ? ticking_page(p) : NULL;
+    uint32_t every_ms = p->every_ms;
     uint8_t form = p->form;
 
-    if (p->every_ms && !t) {
+    if (every_ms && !page) {
         conn_abort(c, "nomem");
         return;
     }
@@ -310,12 +325,9 @@ static void become_stream(struct conn *c, struct exchange *x,
     if ((x->flags & EXCHANGE_TRAILERS) && form_is_chunked(form))
         h->flags |= HTTP_TRAILERS;
     http_release(x);
-    h->state = HTTP_STREAM;
     h->form = form;
-    h->last_seq = 0;
-    h->last_offset = h->count = 0;
-    h->ticker = t;
-    conn_deadline(c, t ? t->every_ms : 0);
+    h->page = page;
+    conn_deadline(c, every_ms);
     conn_want_pings(c, !form_is_test(form));
 }
 
@@ -440,14 +452,14 @@ static void poll_notice(struct conn *c, struct exchange *x, struct comet *p,
 /* Counts per connection; a message that is put again, because the socket did
  * not take it, keeps its number. Within one channel offsets tell how far back
  * it is; of a pattern a visit puts one message only. */
-static uint32_t number_of(struct http_conn *h, const struct msg *m)
+static uint32_t number_of(struct page *p, const struct msg *m)
 {
-    if (m->seq > h->last_seq) {
-        h->last_seq = m->seq;
-        h->last_offset = (uint32_t)m->offset;
-        return ++h->count;
+    if (m->seq > p->last_seq) {
+        p->last_seq = m->seq;
+        p->last_offset = (uint32_t)m->offset;
+        return ++p->count;
     }
-    return h->count - (h->last_offset - (uint32_t)m->offset);
+    return p->count - (p->last_offset - (uint32_t)m->offset);
 }
 
 static enum put_result test_put(struct http_conn *h, const struct msg *m,
@@ -458,11 +470,11 @@ static enum put_result test_put(struct http_conn *h, const struct msg *m,
     uint8_t *at;
 
     if ((h->flags & HTTP_PATTERN) && (h->flags & HTTP_PUT) &&
-        m->seq != h->last_seq)
+        m->seq != h->page->last_seq)
         return PUT_FULL;
     h->flags |= HTTP_PUT;
     n = snprintf(number, sizeof number, "Recvd msg #%" PRIu32 ": '",
-                 number_of(h, m));
+                 number_of(h->page, m));
     len = form_is_chunked(h->form)
               ? snprintf(head, sizeof head, "%zx\r\n%s",
                          (size_t)n + w->len - 2, number)
@@ -490,7 +502,9 @@ enum put_result comet_put(struct conn *c, struct msg *m, unsigned flags,
     if (NEVER(h->state != HTTP_STREAM))
         return PUT_OK;
     w = form_wire(c, h->form, m);
-    if (!w) {
+    if (form_is_test(h->form) && !h->page)
+        h->page = calloc(1, sizeof *h->page);
+    if (!w || (form_is_test(h->form) && !h->page)) {
         conn_abort(c, "nomem");
         return PUT_FULL;
     }
@@ -565,9 +579,9 @@ void comet_deadline(struct conn *c)
     struct http_conn *h = conn_edge(c);
 
     if (h->state == HTTP_POLL)
-        poll_answer(c, h->first, true);
-    else if (h->ticker)
-        tick(c, h->ticker);
+        poll_answer(c, h->talk->first, true);
+    else if (h->page && h->page->ticker)
+        tick(c, h->page->ticker);
 }
 
 /* A stream that ends properly: its last words, the last chunk, and how far it
@@ -625,20 +639,22 @@ void comet_end(struct conn *c, const struct comet_end *why)
         stream_end(c, why->word, why->text);
         return;
     }
-    h->first->flags &= (uint16_t)~EXCHANGE_KEEP;
+    h->talk->first->flags &= (uint16_t)~EXCHANGE_KEEP;
     if (h->state == HTTP_POLL)
-        poll_end(c, h->first, why);
+        poll_end(c, h->talk->first, why);
     else
-        reply_error(h->first, 503, why->code, slice_str(why->text));
+        reply_error(h->talk->first, 503, why->code, slice_str(why->text));
 }
 
 void comet_closed(struct conn *c)
 {
     struct http_conn *h = conn_edge(c);
 
-    if (!h->ticker)
+    if (!h->page)
         return;
-    buf_fini(&h->ticker->channel);
-    free(h->ticker);
-    h->ticker = NULL;
+    if (h->page->ticker)
+        buf_fini(&h->page->ticker->channel);
+    free(h->page->ticker);
+    free(h->page);
+    h->page = NULL;
 }

@@ -105,12 +105,12 @@ struct exchange *exchange_new(struct conn *c, const struct request *r)
 {
     struct http_conn *h = conn_edge(c);
     struct exchange *x = calloc(1, sizeof *x);
-    struct exchange **last = &h->first;
+    struct exchange **last = &h->talk->first;
 
     if (!x)
         return NULL;
     x->conn = c;
-    x->serial = ++h->serial;
+    x->serial = ++h->talk->serial;
     if (r->method == METHOD_HEAD)
         x->flags |= EXCHANGE_HEAD;
     if (request_keeps_alive(r))
@@ -127,7 +127,7 @@ struct exchange *exchange_new(struct conn *c, const struct request *r)
     while (*last)
         last = &(*last)->next;
     *last = x;
-    h->unanswered++;
+    h->talk->unanswered++;
     return x;
 }
 
@@ -218,7 +218,7 @@ void reply(struct exchange *x, unsigned status, const char *type,
            struct slice body)
 {
     struct http_conn *h = conn_edge(x->conn);
-    struct buf *o = x == h->first ? conn_out(x->conn) : &x->out;
+    struct buf *o = x == h->talk->first ? conn_out(x->conn) : &x->out;
     uint64_t tag = 0;
 
     if (status != 200)

@@ -58,8 +58,8 @@ static void upload_free(struct upload *u)
 
 static void forget_scan(struct http_conn *h)
 {
-    h->scanned = 0;
-    h->lines = 0;
+    h->talk->scanned = 0;
+    h->talk->lines = 0;
 }
 
 /* ---- answers, in order -------------------------------------------------- */
@@ -79,7 +79,7 @@ static void go_on(struct conn *c)
     struct http_conn *h = conn_edge(c);
     unsigned waits = h->flags & (HTTP_WAIT_ROOM | HTTP_WAIT_ALL);
 
-    if (h->unanswered == 0 && h->state == HTTP_IDLE) {
+    if (h->talk->unanswered == 0 && h->state == HTTP_IDLE) {
         if (h->flags & HTTP_ENDED) {
             finish(c, "done");
             return;
@@ -88,8 +88,8 @@ static void go_on(struct conn *c)
     }
     if (!waits || conn_out_pending(c) > HTTP_OUT_MAX)
         return;
-    if (h->unanswered == 0 ||
-        (waits == HTTP_WAIT_ROOM && h->unanswered <= PIPELINE_MAX / 2)) {
+    if (h->talk->unanswered == 0 ||
+        (waits == HTTP_WAIT_ROOM && h->talk->unanswered <= PIPELINE_MAX / 2)) {
         h->flags &= (uint8_t)~(HTTP_WAIT_ROOM | HTTP_WAIT_ALL);
         conn_pause_input(c, false);
     }
@@ -98,11 +98,11 @@ static void go_on(struct conn *c)
 /* Takes the first exchange off its connection. True: it may stay open. */
 static bool pop(struct http_conn *h)
 {
-    struct exchange *x = h->first;
+    struct exchange *x = h->talk->first;
     bool keep = x->flags & EXCHANGE_KEEP;
 
-    h->first = x->next;
-    h->unanswered--;
+    h->talk->first = x->next;
+    h->talk->unanswered--;
     exchange_free(x);
     return keep;
 }
@@ -115,9 +115,9 @@ void http_answered(struct exchange *x)
     x->flags |= EXCHANGE_DONE;
     if (!(x->flags & EXCHANGE_KEEP))
         h->state = HTTP_CLOSING;
-    while (h->first && (h->first->flags & EXCHANGE_DONE)) {
-        if (h->first->out.len)
-            buf_add(conn_out(c), buf_slice(&h->first->out));
+    while (h->talk->first && (h->talk->first->flags & EXCHANGE_DONE)) {
+        if (h->talk->first->out.len)
+            buf_add(conn_out(c), buf_slice(&h->talk->first->out));
         if (!pop(h)) {
             finish(c, "answered");
             return;
@@ -132,8 +132,11 @@ void http_release(struct exchange *x)
 {
     struct http_conn *h = conn_edge(x->conn);
 
-    CHECK(h->first == x && !x->next);
+    CHECK(h->talk->first == x && !x->next);
     (void)pop(h);
+    free(h->talk);
+    h->state = HTTP_STREAM;
+    h->page = NULL;
 }
 
 /* The exchange that asked under this ref, NULL when nobody waits for it. */
@@ -144,7 +147,7 @@ static struct exchange *asked_by(struct conn *c, uint32_t ref)
 
     if (h->state == HTTP_STREAM || conn_closing(c))
         return NULL;
-    for (x = h->first; x; x = x->next)
+    for (x = h->talk->first; x; x = x->next)
         if (x->serial == ref >> REF_INDEX_BITS && x->ops &&
             !(x->flags & EXCHANGE_DONE))
             break;
@@ -252,7 +255,7 @@ static void await_body(struct exchange *x, struct arrival *a,
     u->path = a->path;
     buf_init(&a->path);
     u->max = admit_body_max(c, a->route);
-    h->upload = u;
+    h->talk->upload = u;
     h->state = HTTP_BODY;
     conn_deadline(c, limits_of(c)->body_rate ? HTTP_BODY_STEP_MS : 0);
     if ((u->request.flags & REQUEST_CONTINUE) && !body_begun)
@@ -274,9 +277,9 @@ static void begin(struct conn *c, struct arrival *a, struct slice head,
     }
     *used += head.len;
     h->state = HTTP_IDLE;
-    if (limit && ++h->served == limit)
+    if (limit && ++h->talk->served == limit)
         gateway_limit(gateway_of(c), LIMIT_REQUESTS_PER_CONNECTION);
-    if (limit && h->served >= limit)
+    if (limit && h->talk->served >= limit)
         x->flags &= (uint16_t)~EXCHANGE_KEEP;
     if (admit_refuses(x, r, a->route, buf_slice(&a->allow)))
         return;
@@ -320,7 +323,7 @@ static enum step arrive(struct conn *c, struct slice head, struct slice rest,
         conn_abort(c, "nomem");
     else if (rc < 0)
         reject(c, &a.request, why);
-    else if (h->unanswered && !may_overlap(&a))
+    else if (h->talk->unanswered && !may_overlap(&a))
         step = hold(c, HTTP_WAIT_ALL);
     else
         begin(c, &a, head, rest, used);
@@ -346,18 +349,18 @@ static enum step take_head(struct conn *c, struct slice in, size_t *used)
     const struct config_limits *l = limits_of(c);
     struct head_limits limits = {l->request_line, l->header_block,
                                  (unsigned)l->headers};
-    struct head_scan scan = {h->scanned, h->lines};
+    struct head_scan scan = {h->talk->scanned, h->talk->lines};
     const struct fault *why = NULL;
     size_t len = 0;
     int rc;
 
     if (in.len == 0)
         return STEP_WAIT;
-    if (h->unanswered >= PIPELINE_MAX || conn_out_pending(c) > HTTP_OUT_MAX)
+    if (h->talk->unanswered >= PIPELINE_MAX || conn_out_pending(c) > HTTP_OUT_MAX)
         return hold(c, HTTP_WAIT_ROOM);
     rc = head_scan(&scan, in, &limits, &len, &why);
-    h->scanned = scan.at;
-    h->lines = scan.lines;
+    h->talk->scanned = scan.at;
+    h->talk->lines = scan.lines;
     if (rc == ERR_AGAIN)
         return await_head(c, in);
     if (rc == 0)
@@ -389,10 +392,10 @@ static int upload_feed(struct upload *u, struct slice in, size_t *used,
 static void upload_fail(struct conn *c, const struct fault *why)
 {
     struct http_conn *h = conn_edge(c);
-    struct exchange *x = h->upload->exchange;
+    struct exchange *x = h->talk->upload->exchange;
 
-    upload_free(h->upload);
-    h->upload = NULL;
+    upload_free(h->talk->upload);
+    h->talk->upload = NULL;
     h->state = HTTP_CLOSING;
     conn_deadline(c, 0);
     reply_fault(x, why);
@@ -415,7 +418,7 @@ static void upload_handle(struct upload *u)
 static enum step take_body(struct conn *c, struct slice in, size_t *used)
 {
     struct http_conn *h = conn_edge(c);
-    struct upload *u = h->upload;
+    struct upload *u = h->talk->upload;
     const struct fault *why = NULL;
     int rc = upload_feed(u, in, used, &why);
 
@@ -426,7 +429,7 @@ static enum step take_body(struct conn *c, struct slice in, size_t *used)
     } else if (rc < 0) {
         upload_fail(c, rc == ERR_TOO_BIG ? admit_too_big(u->route) : why);
     } else {
-        h->upload = NULL;
+        h->talk->upload = NULL;
         upload_handle(u);
     }
     return conn_closing(c) ? STEP_WAIT : STEP_ON;
@@ -499,14 +502,14 @@ static void http_deadline(struct conn *c)
 
     switch ((enum http_state)h->state) {
     case HTTP_IDLE:
-        if (h->unanswered == 0)
+        if (h->talk->unanswered == 0)
             finish(c, "idle");
         break;
     case HTTP_HEAD:
         reject(c, NULL, &timeout_head);
         break;
     case HTTP_BODY:
-        look_at_rate(c, h->upload);
+        look_at_rate(c, h->talk->upload);
         break;
     case HTTP_POLL:
     case HTTP_STREAM:
@@ -520,7 +523,13 @@ static void http_deadline(struct conn *c)
 
 static void http_opened(struct conn *c)
 {
-    conn_deadline(c, to_ms(limits_of(c)->header_wait));
+    struct http_conn *h = conn_edge(c);
+
+    h->talk = calloc(1, sizeof *h->talk);
+    if (h->talk)
+        conn_deadline(c, to_ms(limits_of(c)->header_wait));
+    else
+        conn_abort(c, "nomem");
 }
 
 static struct slice http_busy(const struct gateway *g)
@@ -552,9 +561,12 @@ static void http_closed(struct conn *c)
         comet_closed(c);
         return;
     }
-    upload_free(h->upload);
-    while (h->first)
+    if (!h->talk)
+        return;
+    upload_free(h->talk->upload);
+    while (h->talk->first)
         (void)pop(h);
+    free(h->talk);
 }
 
 /* What has been asked is still answered; the last answer closes. */
@@ -568,11 +580,11 @@ static void end_in_order(struct conn *c, const struct comet_end *why)
         comet_end(c, why);
         return;
     }
-    if (!h->first) {
+    if (!h->talk->first) {
         finish(c, why->word);
         return;
     }
-    for (last = h->first; last->next; last = last->next)
+    for (last = h->talk->first; last->next; last = last->next)
         ;
     last->flags &= (uint16_t)~EXCHANGE_KEEP;
     if (h->state != HTTP_BODY)

@@ -5,7 +5,8 @@
  * A connection goes  idle -> head -> (body) -> idle ...  and, once, ends in a
  * stream. Publications may be pipelined, up to PIPELINE_MAX; any other request
  * waits until all before it have been answered, so that what is kept for
- * answers is bounded. A stream keeps nothing but struct http_conn.
+ * answers is bounded. A stream keeps nothing but struct http_conn; what
+ * requests need hangs on it.
  * Threads: the gateway's loop. */
 #ifndef TOUCHLINE_HTTP_HTTP_H
 #define TOUCHLINE_HTTP_HTTP_H
@@ -44,34 +45,34 @@ enum http_flag {
 };
 
 struct upload; /* a request that waits for its body (http.c) */
-struct ticker; /* a /test/ page with ?every= (comet.c) */
+struct page;   /* what a /test/ page counts (comet.c) */
 
+/* Requests and their answers: what a stream does without. */
+struct http_talk {
+    struct exchange *first; /* the oldest one not answered */
+    struct upload *upload;
+    uint32_t scanned; /* of the head that is coming; see head_scan */
+    uint32_t served;  /* requests so far */
+    uint16_t lines;   /* of the head that is coming */
+    uint16_t serial;  /* of the newest exchange */
+    uint8_t unanswered;
+};
+
+/* Behind each connection. */
 struct http_conn {
     uint8_t state; /* enum http_state */
     uint8_t form;  /* enum form, of a stream */
     uint8_t flags; /* enum http_flag */
-    uint8_t unanswered;
-    uint16_t serial; /* of the newest exchange */
-    uint16_t lines;  /* of the head that is coming; see head_scan */
     union {
-        struct {
-            struct exchange *first; /* the oldest one not answered */
-            struct upload *upload;
-            uint32_t scanned;
-            uint32_t served; /* requests so far */
-        };
-        struct { /* HTTP_STREAM, which it stays until it is closed */
-            uint64_t last_seq; /* of the message put last */
-            struct ticker *ticker;
-            uint32_t last_offset; /* its low bits */
-            uint32_t count;       /* messages shown on a /test/ page */
-        };
+        struct http_talk *talk; /* until HTTP_STREAM, and then no more */
+        struct page *page; /* HTTP_STREAM: NULL until something is counted */
     };
 };
 
 /* An exchange has its answer: sends what is due, goes on reading. */
 void http_answered(struct exchange *x);
-/* The exchange leaves without an answer of its own: a stream has begun. */
+/* The exchange leaves without an answer of its own, and the talk is over: a
+ * stream has begun, HTTP_STREAM. */
 void http_release(struct exchange *x);
 
 #endif

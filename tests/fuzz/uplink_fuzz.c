@@ -318,6 +318,8 @@ static void client_come(unsigned i)
 {
     static const struct address nobody;
     int ends[2], small = 4096;
+    uint32_t n = 0;
+    struct conn *c;
 
     client_leave(i);
     CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
@@ -326,10 +328,10 @@ static void client_come(unsigned i)
     CHECK(door_enter(gateway->door));
     if (conn_open(gateway, ends[0], 0, 0, &nobody) < 0)
         return;
-    for (uint32_t n = 0; n < gateway->conns_used; n++)
-        if (gateway->conns[n] && gateway->conns[n]->fd == ends[0]) {
-            numbers[i] = n;
-            gens[i] = gateway->conns[n]->gen;
+    while ((c = conns_next_open(&gateway->conns, &n)))
+        if (c->fd == ends[0]) {
+            numbers[i] = c->number;
+            gens[i] = conn_gen(c);
         }
 }
 

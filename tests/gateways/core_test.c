@@ -326,6 +326,16 @@ static enum put_result put(struct conn *c, struct msg *m, unsigned flags,
     return PUT_OK;
 }
 
+static void deadline(struct conn *c)
+{
+    buf_add_str(conn_out(c), "late ");
+}
+
+static void ping(struct conn *c)
+{
+    buf_add_str(conn_out(c), "ping ");
+}
+
 static void published(struct conn *c, uint32_t ref, const struct published *p)
 {
     buf_addf(conn_out(c), "pub%u:%d:" SLICE_FMT " ", ref, (int)p->status,
@@ -345,8 +355,8 @@ static const struct edge edge = {
     .busy = busy,
     .input = input,
     .input_end = input_end,
-    .deadline = nothing,
-    .ping = nothing,
+    .deadline = deadline,
+    .ping = ping,
     .closed = nothing,
     .drain = bye,
     .kicked = nothing,
@@ -416,7 +426,7 @@ static unsigned come(struct world *w, int ends[2], unsigned flags,
     CHECK(door_enter(w->door) && door_take_share(w->door, &share));
     CHECK(conn_open(w->g, ends[0], flags, 0, &share) == 0);
     w->fd[n] = ends[1];
-    w->conn[n] = w->g->conns[w->g->conns_used - 1];
+    w->conn[n] = conns_at(&w->g->conns, w->g->conns.used - 1);
     return n;
 }
 
@@ -664,7 +674,7 @@ TEST(a_long_replay_waits_for_the_socket_and_not_in_memory)
             got_bytes += (size_t)r;
     }
     EXPECT(got_bytes > 40 * (sizeof big - 1));
-    EXPECT(w->conn[n]->starts == NULL);
+    EXPECT(conn_starts(w->conn[n]) == NULL);
     world_free(w);
 }
 
@@ -1167,6 +1177,100 @@ TEST(a_reader_that_does_not_read_costs_nobody_and_is_cut)
     world_free(w);
 }
 
+/* ---- names and time ---------------------------------------------------- */
+
+TEST(an_idle_connection_is_its_slot)
+{
+    struct world *w = world();
+    unsigned n = watcher(w);
+
+    got(w, n, "[1] snapshot/a@e-100 (1) ");
+    EXPECT(sizeof *w->conn[n] <= 64);
+    EXPECT(w->conn[n]->extra == NULL);
+    EXPECT(!w->conn[n]->seats.listed);
+    world_free(w);
+}
+
+TEST(a_slot_used_again_has_another_name)
+{
+    struct world *w = world();
+    unsigned n = client(w), again;
+    uint32_t number = w->conn[n]->number, gen = conn_gen(w->conn[n]);
+
+    EXPECT(conn_by_name(w->g, number, gen) == w->conn[n]);
+    conn_abort(w->conn[n], "test");
+    EXPECT(conn_by_name(w->g, number, gen) == NULL);
+    turn(w);
+    again = client(w);
+    EXPECT_INT(w->conn[again]->number, number);
+    EXPECT(conn_by_name(w->g, number, gen) == NULL);
+    EXPECT(conn_by_name(w->g, number, gen + 1) == w->conn[again]);
+    world_free(w);
+}
+
+TEST(a_deadline_comes_once_and_leaves_nothing)
+{
+    struct world *w;
+    unsigned n;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = client(w);
+    conn_deadline(w->conn[n], 5000);
+    conn_deadline(w->conn[n], 1000);
+    got(w, n, "");
+    clock_fake_advance(2 * SECOND);
+    got(w, n, "late ");
+    EXPECT(w->conn[n]->extra == NULL);
+    clock_fake_advance(10 * SECOND);
+    got(w, n, "");
+    conn_deadline(w->conn[n], 1000);
+    conn_deadline(w->conn[n], 0);
+    EXPECT(w->conn[n]->extra == NULL);
+    world_free(w);
+}
+
+/* Time passes in small steps, as it does. */
+static void seconds(struct world *w, unsigned n)
+{
+    for (unsigned i = 0; i < n * 10; i++) {
+        clock_fake_advance(SECOND / 10);
+        EXPECT_INT(loop_step(w->g->loop, 0), 0);
+    }
+}
+
+TEST(pings_come_once_a_period_and_the_first_not_before_one_has_passed)
+{
+    struct world *w;
+    unsigned n[3];
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    for (unsigned i = 0; i < 3; i++) {
+        n[i] = client(w);
+        conn_want_pings(w->conn[n[i]], true);
+        seconds(w, 3);
+    }
+    seconds(w, 15); /* 24 s after the first one came */
+    got(w, n[0], "");
+    seconds(w, 33);
+    for (unsigned i = 0; i < 3; i++)
+        got(w, n[i], "ping ");
+    seconds(w, 50);
+    for (unsigned i = 0; i < 3; i++)
+        got(w, n[i], "ping ping ");
+    conn_abort(w->conn[n[2]], "test");
+    conn_want_pings(w->conn[n[0]], false);
+    conn_want_pings(w->conn[n[1]], false);
+    EXPECT_INT(w->g->conns.pinged, 0);
+    conn_want_pings(w->conn[n[1]], true);
+    conn_deadline(w->conn[n[0]], 1000); /* other timers go on */
+    seconds(w, 40);
+    got(w, n[0], "late ");
+    got(w, n[1], "ping ");
+    world_free(w);
+}
+
 TEST(what_a_closed_connection_held_is_given_back)
 {
     struct world *w = world();
@@ -1498,7 +1602,7 @@ TEST(a_request_that_runs_out_of_memory_leaves_nothing_behind)
         EXPECT_STR(why.code, "server.memory");
         EXPECT_INT(conn_channels(w->conn[n]), 0);
         EXPECT_INT(map_count(&w->g->topics.by_id), 0);
-        EXPECT(w->conn[n]->starts == NULL);
+        EXPECT(conn_starts(w->conn[n]) == NULL);
     }
     EXPECT_INT(rc, 0);
     EXPECT_INT(conn_channels(w->conn[n]), 3);

@@ -63,9 +63,9 @@ static int ask_once(const char *text)
     return s;
 }
 
-TEST(an_idle_connection_costs_at_most_32_bytes)
+TEST(an_idle_connection_costs_at_most_16_bytes)
 {
-    EXPECT(http_edge.conn_bytes <= 32);
+    EXPECT(http_edge.conn_bytes <= 16);
 }
 
 TEST(a_request_is_answered_however_it_is_cut)

@@ -7,10 +7,12 @@
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t n, size_t size);
 void *__real_realloc(void *ptr, size_t n);
+void *__real_memalign(size_t alignment, size_t n);
 void *__wrap_malloc(size_t n);
 void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *ptr, size_t n);
 void *__wrap_reallocarray(void *ptr, size_t n, size_t size);
+void *__wrap_memalign(size_t alignment, size_t n);
 char *__wrap_strdup(const char *text);
 
 enum { OFF = -1 };
@@ -60,6 +62,11 @@ void *__wrap_reallocarray(void *ptr, size_t n, size_t size)
     if (fails_now() || __builtin_mul_overflow(n, size, &bytes))
         return NULL;
     return __real_realloc(ptr, bytes);
+}
+
+void *__wrap_memalign(size_t alignment, size_t n)
+{
+    return fails_now() ? NULL : __real_memalign(alignment, n);
 }
 
 char *__wrap_strdup(const char *text)

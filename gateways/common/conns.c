@@ -1,0 +1,222 @@
+#include "gateways/common/conns.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "gateways/common/core.h"
+
+enum {
+    PAGE_SLOTS = 64,
+    PAGES_FIRST = 64,
+    PING_STEP_MS = 100, /* how finely pings are spread */
+};
+
+#define NOBODY UINT32_MAX /* the end of a chain of numbers */
+
+/* ---- slots ------------------------------------------------------------- */
+
+static struct conn *slot(const struct conns *cs, uint32_t number)
+{
+    void *at = cs->pages[number / PAGE_SLOTS] +
+               number % PAGE_SLOTS * cs->stride;
+
+    return at;
+}
+
+static bool add_page(struct conns *cs)
+{
+    uint32_t room = MAX(cs->page_room * 2, (uint32_t)PAGES_FIRST);
+    uint8_t **pages;
+
+    if (cs->page_count == cs->page_room) {
+        pages = realloc(cs->pages, room * sizeof *pages);
+        if (!pages)
+            return false;
+        cs->pages = pages;
+        cs->page_room = room;
+    }
+    cs->pages[cs->page_count] = calloc(PAGE_SLOTS, cs->stride);
+    return cs->pages[cs->page_count] && ++cs->page_count;
+}
+
+struct conn *conns_take(struct conns *cs)
+{
+    uint32_t number = cs->free, gen;
+    struct conn *c;
+
+    if (number == NOBODY) {
+        if (cs->used == cs->page_count * PAGE_SLOTS && !add_page(cs))
+            return NULL;
+        number = cs->used++;
+    } else {
+        cs->free = slot(cs, number)->turn;
+    }
+    c = slot(cs, number);
+    gen = conn_gen(c) + 1;
+    memset(c, 0, cs->stride);
+    c->gw = cs->gw;
+    c->number = number;
+    c->seats.flags = gen;
+    c->state = CONN_OPEN;
+    return c;
+}
+
+void conns_give(struct conns *cs, struct conn *c)
+{
+    c->state = CONN_FREE;
+    c->turn = cs->free;
+    cs->free = c->number;
+}
+
+struct conn *conns_at(const struct conns *cs, uint32_t number)
+{
+    struct conn *c = slot(cs, number);
+
+    return c->state == CONN_FREE ? NULL : c;
+}
+
+struct conn *conns_next_open(const struct conns *cs, uint32_t *i)
+{
+    while (*i < cs->used) {
+        struct conn *c = slot(cs, (*i)++);
+
+        if (c->state == CONN_OPEN)
+            return c;
+    }
+    return NULL;
+}
+
+/* ---- queues ------------------------------------------------------------ */
+
+bool conn_queue_empty(const struct conn_queue *q)
+{
+    return q->first == NOBODY;
+}
+
+void conn_queue_put(struct conn_queue *q, struct conn *c)
+{
+    c->turn = NOBODY;
+    if (conn_queue_empty(q))
+        q->first = c->number;
+    else
+        slot(&c->gw->conns, q->last)->turn = c->number;
+    q->last = c->number;
+}
+
+struct conn *conn_queue_take(struct conns *cs, struct conn_queue *q)
+{
+    struct conn *c;
+
+    if (conn_queue_empty(q))
+        return NULL;
+    c = slot(cs, q->first);
+    q->first = c->turn;
+    return c;
+}
+
+struct conn_queue conn_queue_all(struct conn_queue *q)
+{
+    struct conn_queue all = *q;
+
+    q->first = NOBODY;
+    return all;
+}
+
+/* ---- pings ------------------------------------------------------------- */
+
+static int64_t period(const struct conns *cs)
+{
+    return cs->gw->config->limits.ping;
+}
+
+/* Steps that a period has. */
+static uint32_t steps(const struct conns *cs)
+{
+    return (uint32_t)MAX(period(cs) / (PING_STEP_MS * MILLISECOND),
+                         INT64_C(1));
+}
+
+static uint32_t steps_now(const struct conns *cs)
+{
+    return (uint32_t)((clock_ns() - cs->ping_began_ns) /
+                      (period(cs) / steps(cs)));
+}
+
+static void set_timer(struct conns *cs)
+{
+    loop_timer_set_at(&cs->ping, cs->ping_began_ns +
+                                     ((int64_t)cs->ping_step + 1) *
+                                         (period(cs) / steps(cs)));
+}
+
+static void ping_step(struct conns *cs, uint32_t step)
+{
+    uint32_t apart = steps(cs);
+
+    for (uint32_t n = step % apart; n < cs->used; n += apart) {
+        struct conn *c = slot(cs, n);
+
+        if (c->state != CONN_OPEN || !(c->flags & CONN_PINGS))
+            continue;
+        if (c->flags & CONN_PINGS_NEW)
+            c->flags &= (uint16_t)~CONN_PINGS_NEW;
+        else
+            cs->gw->edge->ping(c);
+    }
+}
+
+static void ping_due(void *ctx)
+{
+    struct conns *cs = ctx;
+    uint32_t now = steps_now(cs);
+
+    /* After a long stop everybody is pinged once. */
+    if (now - cs->ping_step > steps(cs))
+        cs->ping_step = now - steps(cs);
+    while (cs->ping_step < now)
+        ping_step(cs, ++cs->ping_step);
+    if (cs->pinged)
+        set_timer(cs);
+}
+
+static void first_wants(struct conns *cs)
+{
+    cs->ping_began_ns = clock_ns();
+    cs->ping_step = 0;
+    set_timer(cs);
+}
+
+void conns_want_pings(struct conns *cs, struct conn *c, bool wanted)
+{
+    if (!wanted || period(cs) == 0) {
+        cs->pinged -= (c->flags & CONN_PINGS) != 0;
+        c->flags &= (uint16_t)~(CONN_PINGS | CONN_PINGS_NEW);
+        return;
+    }
+    if (!(c->flags & CONN_PINGS) && cs->pinged++ == 0)
+        first_wants(cs);
+    c->flags |= CONN_PINGS | CONN_PINGS_NEW;
+}
+
+/* ---- the whole --------------------------------------------------------- */
+
+void conns_init(struct conns *cs, struct gateway *g)
+{
+    static const struct conn_queue empty = {NOBODY, NOBODY};
+
+    *cs = (struct conns){.gw = g, .free = NOBODY, .dirty = empty,
+                         .dead = empty};
+    loop_timer_init(&cs->ping, g->loop, ping_due, cs);
+    cs->stride = (sizeof(struct conn) + g->edge->conn_bytes + 7) & ~(size_t)7;
+}
+
+void conns_fini(struct conns *cs)
+{
+    loop_timer_stop(&cs->ping);
+    for (uint32_t i = 0; i < cs->page_count; i++)
+        free(cs->pages[i]);
+    free(cs->pages);
+    cs->pages = NULL;
+    cs->page_count = cs->used = 0;
+}

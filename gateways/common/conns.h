@@ -1,0 +1,143 @@
+/* conns.h - the connections of a gateway: struct conn in full, their numbers
+ * and generations, who wants a turn, who wants pings.
+ *
+ * A connection lies in a page of slots, which it never leaves, with the edge's
+ * state behind it. Its number is that of its slot; the slot keeps the
+ * generation when the connection goes, so that no name is used twice. Pages
+ * stay: what a crowd took serves the next one.
+ *
+ * An idle connection is nothing but its slot: 64 bytes, in which it also has
+ * its seat when it holds a single id (seat.h), and the edge's state. What only
+ * a busy one needs hangs on `extra`.
+ *
+ * Threads: the gateway's loop. Only the common half includes this. */
+#ifndef TOUCHLINE_GATEWAYS_CONNS_H
+#define TOUCHLINE_GATEWAYS_CONNS_H
+
+#include "base/loop.h"
+#include "gateways/common/address.h"
+#include "gateways/common/wheel.h"
+#include "proto/seat.h"
+
+struct gateway;
+struct config_token;
+
+enum conn_state {
+    CONN_FREE, /* nobody has this slot */
+    CONN_OPEN,
+    CONN_CLOSING,  /* what is queued still goes out; input is ignored */
+    CONN_DRAINING, /* write side is shut; the peer's input is thrown away */
+    CONN_DEAD,     /* on the list of those to be freed this turn */
+};
+
+enum conn_flow { FLOW_NONE, FLOW_STARTING, FLOW_PAGING, FLOW_LIVE };
+
+enum conn_flag {
+    CONN_DIRTY = 1u << 0,       /* on the list to be flushed this turn */
+    CONN_STALLED = 1u << 1,     /* the socket takes no more */
+    CONN_WANT_DRAINED = 1u << 2,
+    CONN_PAUSED = 1u << 3,      /* input is not read */
+    CONN_READABLE = 1u << 4,    /* edge seen, not read to the end yet */
+    CONN_INPUT_END = 1u << 5,   /* the peer's FIN has been read */
+    CONN_LOOPBACK = 1u << 6,    /* peer */
+    CONN_AT_LOOPBACK = 1u << 7, /* listener */
+    CONN_ADMIN = 1u << 8,
+    CONN_MANY = 1u << 9, /* pulls by walking the ring: many ids, or patterns */
+    CONN_PINGS = 1u << 10,
+    CONN_IN_EDGE = 1u << 11,   /* input() is on the stack */
+    CONN_RDHUP = 1u << 12,     /* the kernel has the peer's FIN */
+    CONN_HEADER_DUE = 1u << 13, /* its first bytes may be a PROXY header */
+    CONN_PINGS_NEW = 1u << 14, /* the next ping is too early for it */
+};
+
+/* What an idle connection does without; made when needed. */
+struct conn_extra {
+    struct conn *conn;
+    struct buf *out, *in; /* NULL while empty */
+    struct start *starts; /* subscriptions that have not begun yet, in order */
+    struct wheel_timer deadline;
+    const struct config_token *token;
+    struct list_node lagging; /* on gateway.lagging */
+    int64_t lagging_ns;  /* since when */
+    int64_t progress_ns; /* when the socket took something last */
+    uint16_t patterns;
+    struct address share;     /* whose it takes (door.h); a reset socket
+                                 does not know any more */
+    struct address proxied;   /* whom a PROXY header names */
+    struct address forwarded; /* whom the proxy of a request names */
+};
+
+struct conn {
+    struct gateway *gw;
+    struct conn_seats seats; /* their flags: the generation */
+    uint64_t tick;           /* has everything of its ids up to here */
+    struct conn_extra *extra;
+    int fd;
+    uint32_t number;
+    uint32_t turn;     /* the next one dirty, or dead, or free */
+    uint16_t flags;    /* enum conn_flag */
+    uint8_t state : 4; /* enum conn_state */
+    uint8_t flow : 4;  /* enum conn_flow */
+    uint8_t listener;  /* which one took it */
+};
+
+static inline uint32_t conn_gen(const struct conn *c)
+{
+    return c->seats.flags;
+}
+static inline struct conn *conn_of_seat(const struct seat *s)
+{
+    return CONTAINER_OF(seat_conn(s), struct conn, seats);
+}
+static inline struct start *conn_starts(const struct conn *c)
+{
+    return c->extra ? c->extra->starts : NULL;
+}
+
+static inline bool conn_has_out(const struct conn *c)
+{
+    return c->extra && c->extra->out;
+}
+
+/* Numbers chained by conn.turn, first in, first out. */
+struct conn_queue {
+    uint32_t first, last;
+};
+
+struct conns {
+    struct gateway *gw;
+    uint8_t **pages;
+    uint32_t page_count, page_room;
+    size_t stride; /* of a slot: a conn and the edge's state */
+    uint32_t used; /* slots that ever had a connection */
+    uint32_t free; /* the slot given back last, which knows the next */
+    struct conn_queue dirty, dead;
+    uint32_t pinged; /* how many want pings */
+    uint32_t ping_step; /* everybody due up to here has been pinged */
+    int64_t ping_began_ns;
+    struct loop_timer ping; /* set while somebody does */
+};
+
+/* The gateway has its loop and its edge. */
+void conns_init(struct conns *cs, struct gateway *g);
+void conns_fini(struct conns *cs); /* all must have been given back */
+/* CONN_OPEN, all zero but for its name. NULL: no memory. */
+struct conn *conns_take(struct conns *cs);
+void conns_give(struct conns *cs, struct conn *c);
+/* By number, below cs->used; NULL where nobody is. */
+struct conn *conns_at(const struct conns *cs, uint32_t number);
+/* for (uint32_t i = 0; (c = conns_next_open(cs, &i)); ): those in CONN_OPEN */
+struct conn *conns_next_open(const struct conns *cs, uint32_t *i);
+
+void conn_queue_put(struct conn_queue *q, struct conn *c);
+/* NULL: empty. */
+struct conn *conn_queue_take(struct conns *cs, struct conn_queue *q);
+bool conn_queue_empty(const struct conn_queue *q);
+/* Leaves it empty. */
+struct conn_queue conn_queue_all(struct conn_queue *q);
+
+/* edge->ping() every limits.ping, spread over the period by number; the first
+ * one at least a period from now. One timer for all. */
+void conns_want_pings(struct conns *cs, struct conn *c, bool wanted);
+
+#endif
