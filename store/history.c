@@ -132,12 +132,12 @@ int history_reopen(struct history *h)
     int rc = same_file(h);
 
     if (rc == 0)
-        rc = walfile_rewrite(h->opt.path);
-    if (rc == 0)
         rc = db_open(&h->conn, h->opt.path, DB_WRITER, h->opt.busy_ms);
     if (rc < 0)
         return rc;
-    rc = prepare(h);
+    rc = walfile_rewrite(h->conn, h->opt.path);
+    if (rc == 0)
+        rc = prepare(h);
     if (rc == 0)
         rc = catch_up(h);
     if (rc == 0)
@@ -297,10 +297,14 @@ static int use_wal(struct history *h)
     return rc;
 }
 
+/* The last life may have ended behind a sync that failed: after a clean close
+ * there is no WAL to write again. */
 static int prepare_first(struct history *h, struct history_report *report)
 {
     int rc = use_wal(h);
 
+    if (rc == 0)
+        rc = walfile_rewrite(h->conn, h->opt.path);
     if (rc == 0)
         report->check =
             filecheck(h->conn, h->opt.check_ms, report->text);

@@ -11,17 +11,20 @@
 #include "store/file.h"
 
 /* A frame is a header, whose second word is not 0 in the last one of a
- * transaction, and a page. The file's own header is 32 bytes. */
+ * transaction, and a page, whose number is its first. */
 enum {
+    WAL_HEADER = 32,
     FRAME_HEADER = 24,
     END_MARK = 4,
-    GATHER_MAX = 31 * (FRAME_HEADER + 4096) /* SQLite writes less than 128 K */
+    PAGE = 4096,
+    GATHER_MAX = 31 * (FRAME_HEADER + PAGE) /* SQLite writes less than 128 K */
 };
 
 struct wal_file {
     sqlite3_file base;
     sqlite3_int64 at;  /* where the gathered bytes belong */
     sqlite3_int64 end; /* of what was written or gathered in this round */
+    sqlite3_int64 hole; /* from here on gathered bytes were lost; 0: none */
     int len;
     bool half;         /* a header came, its page is next */
     bool last;         /* and that ends the transaction */
@@ -42,16 +45,31 @@ static struct wal_file *wal(sqlite3_file *f)
     return (struct wal_file *)f;
 }
 
-/* What could not be written is not kept: the transaction has failed. */
+/* What could not be written is not kept. */
 static int flush(sqlite3_file *f)
 {
     struct wal_file *w = wal(f);
-    int len = w->len;
+    int len = w->len, rc;
 
+    if (len == 0)
+        return SQLITE_OK;
     w->len = 0;
     w->half = false;
-    return len ? real(f)->pMethods->xWrite(real(f), w->bytes, len, w->at)
-               : SQLITE_OK;
+    rc = real(f)->pMethods->xWrite(real(f), w->bytes, len, w->at);
+    if (rc != SQLITE_OK)
+        w->hole = w->at;
+    return rc;
+}
+
+/* SQLite was told that the lost bytes are written, and may learn of it from a
+ * statement that fails alone: then the transaction must not be committed. It
+ * is over, or taken back to where they were not yet, when a frame is appended
+ * in front of them. */
+static bool is_behind_hole(struct wal_file *w, int len, sqlite3_int64 at)
+{
+    if (w->hole && (at == 0 || (len == FRAME_HEADER && at <= w->hole)))
+        w->hole = 0;
+    return w->hole && at >= w->hole;
 }
 
 static int write_through(sqlite3_file *f, const void *bytes, int len,
@@ -81,8 +99,10 @@ static int wal_write(sqlite3_file *f, const void *bytes, int len,
 {
     struct wal_file *w = wal(f);
 
+    if (is_behind_hole(w, len, at))
+        return SQLITE_IOERR_WRITE;
     if (!w->half && len == FRAME_HEADER
-        && w->len > GATHER_MAX - FRAME_HEADER - 4096) {
+        && w->len > GATHER_MAX - FRAME_HEADER - PAGE) {
         int rc = flush(f);
 
         if (rc != SQLITE_OK)
@@ -105,6 +125,8 @@ static int wal_read(sqlite3_file *f, void *bytes, int len, sqlite3_int64 at)
 {
     int rc = flush(f);
 
+    if (rc == SQLITE_OK && wal(f)->hole && at + len > wal(f)->hole)
+        rc = SQLITE_IOERR_READ;
     return rc ? rc : real(f)->pMethods->xRead(real(f), bytes, len, at);
 }
 
@@ -113,6 +135,7 @@ static int wal_truncate(sqlite3_file *f, sqlite3_int64 size)
     int rc = flush(f);
 
     wal(f)->end = 0;
+    wal(f)->hole = 0;
     return rc ? rc : real(f)->pMethods->xTruncate(real(f), size);
 }
 
@@ -233,7 +256,8 @@ const char *walfile_vfs(void)
 
 /* --- writing again --- */
 
-static int rewrite(int fd)
+/* All of it, as it is read now. */
+static int rewrite_wal(int fd)
 {
     uint8_t bytes[64 * 1024];
     off_t at = 0;
@@ -247,8 +271,47 @@ static int rewrite(int fd)
     return n < 0 || fsync(fd) < 0 ? err_from_errno(errno) : 0;
 }
 
-int walfile_rewrite(const char *path)
+static int from_sqlite(int rc)
 {
+    return rc == SQLITE_OK ? 0 : rc == SQLITE_FULL ? ERR_FULL : ERR_IO;
+}
+
+/* One that lies behind the end was never copied. */
+static int rewrite_page(sqlite3_file *db, uint32_t number)
+{
+    uint8_t page[PAGE];
+    sqlite3_int64 at = ((sqlite3_int64)number - 1) * PAGE;
+    int rc = at < 0 ? SQLITE_IOERR_SHORT_READ
+                    : db->pMethods->xRead(db, page, PAGE, at);
+
+    if (rc == SQLITE_IOERR_SHORT_READ)
+        return 0;
+    if (rc == SQLITE_OK)
+        rc = db->pMethods->xWrite(db, page, PAGE, at);
+    return from_sqlite(rc);
+}
+
+/* The pages of the database that this WAL names. A checkpoint that readers cut
+ * short has copied some of them without a sync, and SQLite does not copy them
+ * again. Nothing older can be missing: a WAL begins anew only behind a sync of
+ * the database. */
+static int rewrite_copied(int wal, sqlite3_file *db)
+{
+    uint8_t n[4];
+    off_t at = WAL_HEADER;
+    int rc = 0;
+
+    for (; rc == 0 && pread(wal, n, sizeof n, at) == sizeof n;
+         at += FRAME_HEADER + PAGE)
+        rc = rewrite_page(db, (uint32_t)n[0] << 24 | (uint32_t)n[1] << 16
+                                  | (uint32_t)n[2] << 8 | n[3]);
+    return rc < 0 || at == WAL_HEADER
+               ? rc : from_sqlite(db->pMethods->xSync(db, SQLITE_SYNC_NORMAL));
+}
+
+int walfile_rewrite(sqlite3 *conn, const char *path)
+{
+    sqlite3_file *db = NULL;
     char name[FILE_NAME_SIZE];
     int rc = file_name(name, path, "-wal");
     int fd;
@@ -258,7 +321,10 @@ int walfile_rewrite(const char *path)
     fd = open(name, O_RDWR | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? 0 : ERR_IO;
-    rc = rewrite(fd);
+    sqlite3_file_control(conn, "main", SQLITE_FCNTL_FILE_POINTER, &db);
+    rc = rewrite_wal(fd);
+    if (rc == 0)
+        rc = db && db->pMethods ? rewrite_copied(fd, db) : ERR_IO;
     close(fd);
     return rc;
 }

@@ -12,16 +12,20 @@
 #ifndef TOUCHLINE_STORE_WALFILE_H
 #define TOUCHLINE_STORE_WALFILE_H
 
+#include <sqlite3.h>
+
 #include "base/base.h"
 
 /* The name for sqlite3_open_v2(); NULL when there is no memory. Any thread.
  * Only the connection that writes gains by it. */
 const char *walfile_vfs(void);
 
-/* Writes what the WAL of this database holds once more in its place, and syncs
- * it. After a failed sync the kernel takes for written what is not, and says
- * so once: no later sync means anything before this. No connection may write
- * meanwhile; others may read. ERR_IO, ERR_FULL; no WAL is no error. */
-MUST_USE int walfile_rewrite(const char *path);
+/* Writes what the WAL of this database holds once more in its place, and the
+ * pages that may have been copied from it, and syncs both: conn is a
+ * connection to it. After a failed sync the kernel takes for written what is
+ * not, and says so once: no later sync means anything before this. No
+ * connection may write meanwhile; others may read. ERR_IO, ERR_FULL; no WAL is
+ * no error. Cost: the WAL is read once and written twice. */
+MUST_USE int walfile_rewrite(sqlite3 *conn, const char *path);
 
 #endif

@@ -81,16 +81,6 @@ TEST(the_wal_is_bounded_though_readers_never_rest)
 
 /* --- a reader that is not ours, and stays --- */
 
-static sqlite3 *pin(struct shelf *s)
-{
-    sqlite3 *other;
-
-    EXPECT_INT(sqlite3_open(s->opt.path, &other), SQLITE_OK);
-    EXPECT_INT(sqlite3_exec(other, "BEGIN; SELECT * FROM log", NULL, NULL,
-                            NULL), SQLITE_OK);
-    return other;
-}
-
 TEST(a_reader_that_stays_does_not_hold_up_every_commit)
 {
     struct shelf s = small_wal();
@@ -98,7 +88,7 @@ TEST(a_reader_that_stays_does_not_hold_up_every_commit)
     sqlite3 *other;
 
     shelf_put(&s, "room/a", big);
-    other = pin(&s);
+    other = shelf_pin(&s);
     for (int i = 0; i < 200; i++)
         shelf_put(&s, "room/a", big);
     writer_figures(s.writer, &f);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -35,6 +36,7 @@ static bool fail_on;       /* from then on, not only once */
 static int fail_errno, syncs;
 static ino_t synced; /* the file or folder that is looked out for, or 0 */
 static atomic_int bad_syncs; /* so many fail, whatever comes between */
+static atomic_ulong bad_file; /* whose next sync fails, or 0 */
 
 static bool fails(void)
 {
@@ -120,12 +122,24 @@ static void lose(int fd)
         u->lost = u->lost || u->inode == st.st_ino;
 }
 
+static bool is_bad(int fd)
+{
+    struct stat st;
+    bool yes = bad_file && fstat(fd, &st) == 0 && st.st_ino == bad_file;
+
+    if (yes) {
+        bad_file = 0;
+        errno = EIO;
+    }
+    return yes;
+}
+
 static int sync_file(int fd, long number)
 {
     bool no;
 
     pthread_mutex_lock(&lock);
-    no = fails();
+    no = fails() || is_bad(fd);
     if (!no && bad_syncs > 0) {
         bad_syncs--;
         errno = EIO;
@@ -410,6 +424,70 @@ TEST(after_a_failed_checkpoint_power_still_means_on_the_disk)
         shelf_put(&s, "room/a", big);
     EXPECT_SOON(bad_syncs == 0, shelf_turn(&s));
     expect_goal_survives_a_power_cut(&s);
+}
+
+/* The salt of a WAL is new whenever it begins anew. */
+static uint64_t wal_salt(const struct shelf *s)
+{
+    char name[4200];
+    uint64_t salt = 0;
+    FILE *f;
+
+    snprintf(name, sizeof name, "%s-wal", s->opt.path);
+    f = fopen(name, "rb");
+    if (f && fseek(f, 16, SEEK_SET) == 0)
+        (void)!fread(&salt, sizeof salt, 1, f);
+    if (f)
+        fclose(f);
+    return salt;
+}
+
+static void begin_wal_anew(struct shelf *s, const char *text)
+{
+    uint64_t before = wal_salt(s);
+
+    EXPECT_SOON(wal_salt(s) != before, {
+        shelf_put(s, "room/a", text);
+        shelf_turn(s);
+    });
+}
+
+/* A checkpoint that a reader cuts short copies pages without a sync, and no
+ * later one copies them again. */
+TEST(what_a_short_checkpoint_has_copied_survives_a_failed_sync_too)
+{
+    static char big[50000];
+    struct shelf s = shelf_init("db");
+    sqlite3 *other;
+    struct page *p;
+    struct stat st;
+
+    memset(big, 'x', sizeof big - 1);
+    recording = true;
+    shelf_open(&s);
+    for (int i = 0; i < 20; i++)
+        shelf_put(&s, "room/a", big);
+    other = shelf_pin(&s);
+    for (int i = 0; i < 200; i++)
+        shelf_put(&s, "room/a", big);
+    shelf_turn(&s);
+    EXPECT_INT(sqlite3_exec(other, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    EXPECT_OK(stat(s.opt.path, &st));
+    bad_file = st.st_ino;
+    EXPECT_SOON(bad_file == 0, {
+        shelf_put(&s, "room/a", big);
+        shelf_turn(&s);
+    });
+    begin_wal_anew(&s, big);
+    sqlite3_close(other);
+    expect_goal_survives_a_power_cut(&s);
+    shelf_open(&s);
+    p = shelf_read(&s, "room/a", 0);
+    EXPECT_OK(p->rc);
+    EXPECT(p->count > 0);
+    EXPECT_INT(p->damaged_count, 0);
+    page_free(p);
+    shelf_close(&s);
 }
 
 static struct entry keyed(const char *id, const char *body, bool stored)

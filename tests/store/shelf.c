@@ -353,3 +353,12 @@ int64_t shelf_sql_int(const struct shelf *s, const char *sql)
     sqlite3_close(conn);
     return ret;
 }
+
+sqlite3 *shelf_pin(const struct shelf *s)
+{
+    sqlite3 *conn = raw_open(s);
+
+    EXPECT_INT(sqlite3_exec(conn, "BEGIN; SELECT seq FROM log LIMIT 1", NULL,
+                            NULL, NULL), SQLITE_OK);
+    return conn;
+}

@@ -80,4 +80,7 @@ bool shelf_match(struct slice pattern, struct slice id);
 void shelf_sql(const struct shelf *s, const char *sql);
 int64_t shelf_sql_int(const struct shelf *s, const char *sql);
 
+/* A foreign connection that has begun to read and stays where it is. */
+struct sqlite3 *shelf_pin(const struct shelf *s);
+
 #endif
