@@ -190,6 +190,7 @@ void router_gauges(struct router *r)
 
         writer_figures(r->writer, &w);
         stat_set(s, STAT_SYNCS, w.syncs);
+        stat_set(s, STAT_UNTRIMMED, w.untrimmed);
     }
 }
 

@@ -49,6 +49,8 @@
       "time that commits took together")                                      \
     X(SYNCS, COUNTER, "store_syncs_total", NULL,                              \
       "commits that waited for the disk")                                     \
+    X(UNTRIMMED, GAUGE, "store_untrimmed_ids", NULL,                          \
+      "ids that trimming passes by until the next start: damaged")            \
     X(QUEUED, GAUGE, "publish_queued", NULL,                                  \
       "publications that wait for their commit")                              \
     X(STORE_FAILING, GAUGE, "store_failing", NULL,                            \

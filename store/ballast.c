@@ -19,10 +19,10 @@ void ballast_init(struct ballast *b, const char *path, uint64_t size)
         b->size = 0;
     else if (stat(b->path, &st) < 0)
         b->have = 0;
-    else if ((uint64_t)st.st_size <= size)
+    else if ((uint64_t)st.st_size <= size && st.st_blocks * 512 >= st.st_size)
         b->have = (uint64_t)st.st_size;
     else
-        (void)unlink(b->path); /* of another size: made again */
+        (void)unlink(b->path); /* of another size, or a copy without blocks */
 }
 
 /* Whoever has it not yet leaves as much again to everybody else. */
@@ -64,7 +64,7 @@ int ballast_step(struct ballast *b)
         return 0;
     if (!is_room(b))
         return give_up(b, ERR_FULL);
-    fd = open(b->path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    fd = open(b->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640);
     if (fd < 0)
         return give_up(b, err_from_errno(errno));
     rc = grow(b, fd);

@@ -9,6 +9,7 @@
 #include "store/ids.h"
 #include "store/meta.h"
 #include "store/row.h"
+#include "store/skip.h"
 
 enum {
     MARK_AHEAD = 1 << 20,        /* how far the mark stands ahead */
@@ -34,7 +35,7 @@ enum {
     X(LOG_DROP, "DELETE FROM log WHERE seq = ?1") \
     X(ID_GET, "SELECT " ID_COLUMNS " FROM ids WHERE id = ?1") \
     X(ID_DUE, "SELECT id, due_ms, idn FROM ids WHERE due_ms IS NOT NULL " \
-              "ORDER BY due_ms LIMIT 1") \
+              "ORDER BY due_ms LIMIT ?1") \
     X(ID_NOT_DUE, "UPDATE ids SET due_ms = NULL WHERE idn = ?1") \
     X(ID_ADD, "INSERT INTO ids (" ID_COLUMNS ") " \
               "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)") \
@@ -81,6 +82,7 @@ struct history {
                                    for trimming, and nothing is stored */
     unsigned wal_pages;         /* in the WAL after the last commit */
     struct ids ids;
+    struct skip skip;           /* damaged: not trimmed in this life */
 };
 
 static inline int64_t history_now(const struct history *h)

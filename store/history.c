@@ -465,6 +465,7 @@ static void discard(struct history *h)
     if (h->conn)
         history_disconnect(h);
     ids_fini(&h->ids);
+    skip_fini(&h->skip);
     guard_close(&h->guard);
     free((char *)(uintptr_t)h->opt.path);
     free(h);
@@ -484,6 +485,7 @@ static int create(struct history **ret, const struct history_options *opt)
         h->opt.boot_id = kernel_boot_id;
     h->guard = (struct guard)GUARD_INIT;
     ids_init(&h->ids);
+    skip_init(&h->skip);
     if (!h->opt.path) {
         discard(h);
         return ERR_NOMEM;

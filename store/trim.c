@@ -1,6 +1,7 @@
 #include "store/trim.h"
 
 #include "base/err.h"
+#include "base/log.h"
 
 enum {
     TRIM_KEYS = 64,
@@ -147,6 +148,18 @@ static int ask(struct history *h, struct id_state *s, int64_t now_ms,
     return rc < 0 ? rc : 1;
 }
 
+/* Nobody behind it waits until its page can be read, which may be never. */
+static int pass_by(struct history *h, const struct id_state *s)
+{
+    int rc = skip_add(&h->skip, s->idn);
+
+    if (rc < 0)
+        return ERR_DAMAGED;
+    log_warn("store.trim_damaged", "id=%s action=skip_until_restart",
+             log_quote(s->rec.id).text);
+    return 1;
+}
+
 static int step_id(struct history *h, struct id_state *s, int64_t now_ms,
                    const atomic_bool *hurry, const struct trim_events *on)
 {
@@ -156,11 +169,12 @@ static int step_id(struct history *h, struct id_state *s, int64_t now_ms,
     if (s->rec.count == 0)
         return ask(h, s, now_ms, on);
     rc = trim_id(h, s, now_ms, hurry, &done);
-    if (rc < 0) {
-        history_rollback(h);
-        return rc;
-    }
-    return commit_id(h, s, done, on);
+    if (rc == ERR_DAMAGED)
+        rc = pass_by(h, s);
+    else if (rc == 0)
+        return commit_id(h, s, done, on);
+    history_rollback(h);
+    return rc;
 }
 
 /* --- what is next --- */
@@ -172,14 +186,28 @@ static int skip_damaged(struct history *h, int64_t idn)
     return db_run(h->st[ST_ID_NOT_DUE]);
 }
 
+static struct id_state *next_over(struct history *h)
+{
+    LIST_FOREACH_SAFE(s, tmp, &h->ids.over, struct id_state, over) {
+        if (!skip_has(&h->skip, s->idn))
+            return s;
+        list_remove(&s->over);
+    }
+    return NULL;
+}
+
 /* 1: *ret is due, or NULL when there was something wrong with it. */
 static int find_due(struct history *h, int64_t now_ms, struct id_state **ret,
                     int64_t *next_ms)
 {
     sqlite3_stmt *due = h->st[ST_ID_DUE];
     int64_t when, idn;
-    int rc = db_step(due);
+    int rc;
 
+    db_bind_u64(due, 1, skip_count(&h->skip) + 1);
+    rc = db_step(due);
+    while (rc > 0 && skip_has(&h->skip, db_i64(due, 2)))
+        rc = db_step(due);
     if (rc <= 0)
         return rc;
     when = db_i64(due, 1);
@@ -218,13 +246,9 @@ static int step(struct history *h, const atomic_bool *hurry,
                 const struct trim_events *on, int64_t *next_ms)
 {
     int64_t now_ms = history_now(h);
-    struct id_state *s = NULL;
-    int rc = 1;
+    struct id_state *s = next_over(h);
+    int rc = s ? 1 : find_due(h, now_ms, &s, next_ms);
 
-    if (list_empty(&h->ids.over))
-        rc = find_due(h, now_ms, &s, next_ms);
-    else
-        s = CONTAINER_OF(h->ids.over.next, struct id_state, over);
     if (rc > 0 && s)
         return step_id(h, s, now_ms, hurry, on);
     if (rc == 0)

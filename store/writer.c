@@ -18,6 +18,7 @@
 #define OVERDUE_NS (250 * MILLISECOND) /* load or not, cleaning goes on */
 #define LOOK_AGAIN_NS (60 * SECOND)    /* the wall clock may have been set */
 #define RETRY_NS (5 * SECOND)          /* after cleaning up failed */
+#define GIVE_NS (10 * SECOND)          /* from giving room to giving again */
 enum { OVERDUE_SHARE = 3, NOTES_MAX = 10000 };
 
 /* Something the loop asked for between batches. */
@@ -46,7 +47,7 @@ struct note {
 
 struct figures {
     _Atomic uint64_t commits, rows, syncs, failures, duplicates, trimmed;
-    _Atomic uint64_t forgotten, checkpoints, wal_bytes, slowest_us;
+    _Atomic uint64_t forgotten, untrimmed, checkpoints, wal_bytes, slowest_us;
     _Atomic int last_error;
 };
 
@@ -78,6 +79,7 @@ struct writer {
     struct history *h;
     struct checkpoint cp;
     struct ballast ballast;
+    int64_t give_ns;    /* its room is not given before */
     struct backup *backup;
     struct job *backup_job;
     int64_t next_ns;    /* when cleaning up is next; INT64_MAX: not needed */
@@ -333,12 +335,17 @@ static bool loop_lags(struct writer *w)
     return lags;
 }
 
-/* Trimming found no room: it gets what was kept for it, and alone. */
+/* Trimming found no room: it gets what was kept for it, and alone. Where that
+ * does not help, or others take the room at once, the ballast must not come
+ * and go without end. */
 static bool give_room(struct writer *w)
 {
+    int64_t now_ns = db_work_ns();
+
     checkpoint_for_room(&w->cp, w->h);
-    if (!ballast_release(&w->ballast))
+    if (now_ns < w->give_ns || !ballast_release(&w->ballast))
         return false;
+    w->give_ns = now_ns + GIVE_NS;
     w->h->only_trim = true;
     log_warn("store.ballast", "action=released reason=trim");
     return true;
@@ -409,6 +416,7 @@ static void clean_up_anyway(struct writer *w)
 static void publish_figures(struct writer *w)
 {
     set(&w->fig.checkpoints, w->cp.count);
+    set(&w->fig.untrimmed, skip_count(&w->h->skip));
     set(&w->fig.wal_bytes, (uint64_t)w->h->wal_pages * 4096);
 }
 
@@ -720,6 +728,7 @@ void writer_figures(const struct writer *w, struct writer_figures *ret)
         .commits = GET(commits), .rows = GET(rows), .syncs = GET(syncs),
         .failures = GET(failures), .duplicates = GET(duplicates),
         .trimmed = GET(trimmed), .forgotten = GET(forgotten),
+        .untrimmed = GET(untrimmed),
         .checkpoints = GET(checkpoints), .wal_bytes = GET(wal_bytes),
         .slowest_commit_us = GET(slowest_us), .last_error = GET(last_error),
     };

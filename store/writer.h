@@ -121,6 +121,7 @@ MUST_USE int writer_backup(struct writer *w, const char *file,
 struct writer_figures {
     uint64_t commits, rows, syncs, failures, duplicates;
     uint64_t trimmed, forgotten, checkpoints;
+    uint64_t untrimmed;       /* ids passed by, their rows being damaged */
     uint64_t wal_bytes;       /* now */
     uint64_t slowest_commit_us;
     int last_error;           /* of the newest failure; 0 after a success */

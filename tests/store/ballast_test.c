@@ -58,6 +58,19 @@ TEST(ballast_of_an_earlier_life_is_taken_over)
     EXPECT_INT(blocks(), -1);
 }
 
+TEST(a_ballast_that_a_copy_has_made_hollow_is_made_again)
+{
+    struct ballast b;
+
+    test_write_file(test_path("db"), SLICE("x"));
+    test_write_file(test_path("db-ballast"), SLICE(""));
+    EXPECT_OK(truncate(test_path("db-ballast"), SIZE));
+    ballast_init(&b, test_path("db"), SIZE);
+    EXPECT_INT(b.have, 0);
+    make_whole(&b);
+    EXPECT(blocks() >= SIZE);
+}
+
 TEST(ballast_that_does_not_fit_is_not_there)
 {
     struct ballast b;

@@ -193,6 +193,97 @@ TEST(an_id_that_its_index_has_lost_is_not_made_again)
     EXPECT_INT(shelf_sql_int(&s, "SELECT count(*) FROM ids"), 2);
 }
 
+/* --- the index by which the messages of an id are found --- */
+
+enum { MANY = 1500 };
+
+static struct keep keep;
+
+static struct keep policy(void *arg, struct slice id)
+{
+    UNUSED(arg);
+    UNUSED(id);
+    return keep;
+}
+
+static void put_many(struct shelf *s, const char *id)
+{
+    static struct entry e[MANY];
+
+    for (int i = 0; i < MANY; i++)
+        e[i] = shelf_entry(id, "x");
+    EXPECT_OK(shelf_submit(s, e, MANY));
+}
+
+/* The first page of log_by_id is no page any more: the oldest messages of the
+ * first id are not found. */
+static void spoil_first_leaf(const struct shelf *s)
+{
+    int64_t root = shelf_sql_int(s, "SELECT rootpage FROM sqlite_schema "
+                                    "WHERE name = 'log_by_id'");
+    int fd = open(s->opt.path, O_RDWR | O_CLOEXEC);
+    uint8_t page[PAGE];
+    size_t cell;
+    off_t child;
+
+    EXPECT(fd >= 0);
+    EXPECT_INT(pread(fd, page, PAGE, (root - 1) * PAGE), PAGE);
+    EXPECT_INT(page[0], 2);
+    cell = (size_t)page[12] << 8 | page[13];
+    EXPECT(cell + 4 <= PAGE);
+    child = (off_t)page[cell + 2] << 8 | page[cell + 3];
+    EXPECT_INT(pwrite(fd, "\xff", 1, (child - 1) * PAGE), 1);
+    close(fd);
+}
+
+static struct shelf spoilt_store(struct keep k)
+{
+    struct shelf s = shelf_init("db");
+
+    keep = (struct keep){ 0 };
+    s.opt.policy = policy;
+    shelf_open(&s);
+    put_many(&s, "room/a");
+    put_many(&s, "room/b");
+    shelf_close(&s);
+    spoil_first_leaf(&s);
+    keep = k;
+    shelf_open(&s);
+    EXPECT_INT(s.report.check, CHECK_BAD);
+    return s;
+}
+
+static bool is_trimmed_to(struct shelf *s, const char *id, uint64_t offset)
+{
+    struct page *p = shelf_read(s, id, UINT64_C(1) << 40);
+    bool yes = p->rc == 0 && p->ids[0].trimmed_offset == offset;
+
+    page_free(p);
+    return yes;
+}
+
+static uint64_t untrimmed(struct shelf *s)
+{
+    struct writer_figures f;
+
+    writer_figures(s->writer, &f);
+    return f.untrimmed;
+}
+
+TEST(an_id_that_cannot_be_trimmed_does_not_hold_up_the_others)
+{
+    struct shelf s = spoilt_store((struct keep){ .max_count = 100 });
+
+    EXPECT_SOON(is_trimmed_to(&s, "room/b", MANY - 100), shelf_turn(&s));
+    EXPECT_INT(untrimmed(&s), 1);
+    shelf_put(&s, "room/a", "is over again");
+    shelf_put(&s, "room/b", "pushes one out");
+    EXPECT_SOON(is_trimmed_to(&s, "room/b", MANY - 99), shelf_turn(&s));
+    EXPECT_INT(untrimmed(&s), 1);
+    EXPECT(!is_trimmed_to(&s, "room/a", MANY - 99));
+    shelf_close(&s);
+}
+
 /* --- bits --- */
 
 static void flip_bit(const char *path, uint64_t bit)

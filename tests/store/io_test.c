@@ -180,6 +180,14 @@ int fsync(int fd)
     return sync_file(fd, SYS_fsync);
 }
 
+static atomic_int allocated; /* calls */
+
+int fallocate(int fd, int mode, off_t offset, off_t len)
+{
+    allocated++;
+    return (int)syscall(SYS_fallocate, fd, mode, offset, len);
+}
+
 static void disk_fails(long at, bool on, int with)
 {
     pthread_mutex_lock(&lock);
@@ -548,6 +556,47 @@ TEST(a_file_size_limit_is_a_full_disk)
     EXPECT_ERR(shelf_submit(&s, &e, 1), ERR_FULL);
     limit.rlim_cur = RLIM_INFINITY;
     EXPECT_OK(setrlimit(RLIMIT_FSIZE, &limit));
+    shelf_put(&s, "room/a", "room again");
+    shelf_close(&s);
+}
+
+static struct keep keep_a_second(void *arg, struct slice id)
+{
+    UNUSED(arg);
+    UNUSED(id);
+    return (struct keep){ .max_age_ms = 1000 };
+}
+
+static off_t ballast_size(const struct shelf *s)
+{
+    char name[4200];
+    struct stat st;
+
+    snprintf(name, sizeof name, "%s-ballast", s->opt.path);
+    return stat(name, &st) < 0 ? -1 : st.st_size;
+}
+
+/* A limit that is ours alone, say: then the ballast helps nothing. It must
+ * not come and go as fast as the disk can. */
+TEST(a_ballast_that_makes_no_room_is_made_again_and_left_alone)
+{
+    enum { SIZE = 6 << 20 };
+    struct shelf s = shelf_init("db");
+    int before;
+
+    s.opt.ballast = SIZE;
+    s.opt.policy = keep_a_second;
+    shelf_open(&s);
+    shelf_put(&s, "room/a", "x");
+    EXPECT_SOON(ballast_size(&s) == SIZE, shelf_turn(&s));
+    before = allocated;
+    disk_fails(0, true, ENOSPC);
+    shelf_set_time(s.opt.wall_ms() + 2000);
+    EXPECT_ERR(shelf_submit(&s, (struct entry[]){ shelf_entry("r", "x") }, 1),
+               ERR_FULL);
+    EXPECT_SOON(allocated > before && ballast_size(&s) == SIZE,
+                shelf_turn(&s));
+    EXPECT(disk_works());
     shelf_put(&s, "room/a", "room again");
     shelf_close(&s);
 }
