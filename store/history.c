@@ -318,6 +318,7 @@ static int prepare_first(struct history *h, struct history_report *report)
 /* What a start finds, before it decides. */
 struct found {
     int meta;              /* meta_load() */
+    struct ids_index index;
     uint64_t last_seq;     /* highest in ids and log */
     uint64_t damaged;
     bool same_boot;
@@ -336,7 +337,7 @@ static int look(struct history *h, struct found *f)
         return ERR_IO;
     f->same_boot = h->opt.boot_id(f->boot) == 0
                    && strcmp(f->boot, h->meta.boot) == 0;
-    rc = ids_check(h, &f->last_seq, &f->damaged);
+    rc = ids_check(h, &f->index, &f->last_seq, &f->damaged);
     if (rc == 0)
         rc = newest_seq(h->conn, &h->last_stored);
     f->last_seq = MAX(f->last_seq, h->last_stored);
@@ -412,9 +413,10 @@ static void begin_life(struct history *h, const struct found *f)
 
 /* Inside the transaction. The guard knows both lives while the commit is
  * under way, so that a kill at any point leaves a pair that matches. */
-static int start_life(struct history *h, struct history_report *report)
+static int start_life(struct history *h, const struct ids_index *index,
+                      struct history_report *report)
 {
-    struct found f = { .boot = "" };
+    struct found f = { .boot = "", .index = *index };
     uint64_t old;
     int rc = look(h, &f);
 
@@ -439,11 +441,15 @@ static int start_life(struct history *h, struct history_report *report)
 
 static int start(struct history *h, struct history_report *report)
 {
-    int rc = history_begin(h, true);
+    struct ids_index index;
+    int rc = ids_index(h, &index);
 
     if (rc < 0)
+        return say(report, rc, err_text(rc));
+    rc = history_begin(h, true);
+    if (rc < 0)
         return say(report, rc, "the database is locked by another process");
-    rc = start_life(h, report);
+    rc = start_life(h, &index, report);
     if (rc == 0)
         rc = history_commit(h);
     else

@@ -399,30 +399,42 @@ static uint64_t names_sum(sqlite3_stmt *row, int idn, int id)
     return sum_bytes(sum_u64s(SUM_START, &n, 1), db_bytes(row, id));
 }
 
-/* An id that its index does not find would be made again, and count from the
- * start: its offsets would come twice. quick_check does not look. */
-static int check_index(struct history *h, uint64_t names, uint64_t *damaged)
+int ids_index(struct history *h, struct ids_index *ret)
 {
     static const char *const sql =
         "SELECT idn, id FROM ids INDEXED BY sqlite_autoindex_ids_1";
+    struct ids_index index = { .names = 0 };
     sqlite3_stmt *s = NULL;
     int rc = db_prepare(h->conn, &sql, &s, 1);
 
     if (rc == 0)
         rc = db_step(s);
     for (; rc > 0; rc = db_step(s))
-        names -= names_sum(s, 0, 1);
+        index.names += names_sum(s, 0, 1);
     db_finalize(&s, 1);
-    if (rc == 0 && names == 0)
-        return 0;
-    if (rc < 0 && rc != ERR_DAMAGED)
+    index.lost = rc == ERR_DAMAGED;
+    if (rc < 0 && !index.lost)
         return rc;
+    *ret = index;
+    return 0;
+}
+
+/* An id that its index does not find would be made again, and count from the
+ * start: its offsets would come twice. quick_check does not look. SQLite cannot
+ * take an index apart that it cannot read: that one stays, and the ids that
+ * stood there are an error when they are looked for. */
+static int mend_index(struct history *h, const struct ids_index *index,
+                      uint64_t names, uint64_t *damaged)
+{
+    if (!index->lost && index->names == names)
+        return 0;
     ++*damaged;
-    return db_exec(h->conn, "REINDEX ids");
+    return index->lost ? 0 : db_exec(h->conn, "REINDEX ids");
 }
 
 /* Rows may be rewritten while the walk goes on: their place stays. */
-int ids_check(struct history *h, uint64_t *last_seq, uint64_t *damaged)
+int ids_check(struct history *h, const struct ids_index *index,
+              uint64_t *last_seq, uint64_t *damaged)
 {
     static const char *const sql[] = {
         "SELECT " ID_COLUMNS " FROM ids ORDER BY idn",
@@ -446,5 +458,5 @@ int ids_check(struct history *h, uint64_t *last_seq, uint64_t *damaged)
     db_finalize(s, 2);
     if (rc == 0)
         rc = check_flush(h);
-    return rc < 0 ? rc : check_index(h, names, damaged);
+    return rc < 0 ? rc : mend_index(h, index, names, damaged);
 }

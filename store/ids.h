@@ -62,12 +62,21 @@ MUST_USE int ids_flush(struct history *h); /* before the commit */
 void ids_commit(struct history *h);        /* after it */
 void ids_rollback(struct history *h);
 
+/* What the index over the ids names, as one number. Not in a transaction: one
+ * that has met a page which cannot be read takes no write any more. */
+struct ids_index {
+    uint64_t names;
+    bool lost; /* a page cannot be read */
+};
+MUST_USE int ids_index(struct history *h, struct ids_index *ret);
+
 /* Reads every row: checksums, policies that changed since the last start. Rows
  * that are damaged are rebuilt from the log, an index that does not name the
- * same ids is made again, and both are counted. *last_seq is the highest
- * found. In a transaction. */
-MUST_USE int ids_check(struct history *h, uint64_t *last_seq,
-                       uint64_t *damaged);
+ * same ids is made again unless it is lost, and both are counted. *last_seq is
+ * the highest found. In a transaction. Cost, with ids_index(): about a
+ * microsecond an id, a sixth of it for the index, and no memory. */
+MUST_USE int ids_check(struct history *h, const struct ids_index *index,
+                       uint64_t *last_seq, uint64_t *damaged);
 
 /* The columns ID_COLUMNS as a record. ERR_DAMAGED as above. */
 struct sqlite3_stmt;

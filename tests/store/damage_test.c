@@ -215,12 +215,10 @@ static void put_many(struct shelf *s, const char *id)
     EXPECT_OK(shelf_submit(s, e, MANY));
 }
 
-/* The first page of log_by_id is no page any more: the oldest messages of the
- * first id are not found. */
-static void spoil_first_leaf(const struct shelf *s)
+/* The first page of a tree, of at least two, is no page any more. root: SQL. */
+static void spoil_first_leaf(const struct shelf *s, const char *root_of)
 {
-    int64_t root = shelf_sql_int(s, "SELECT rootpage FROM sqlite_schema "
-                                    "WHERE name = 'log_by_id'");
+    int64_t root = shelf_sql_int(s, root_of);
     int fd = open(s->opt.path, O_RDWR | O_CLOEXEC);
     uint8_t page[PAGE];
     size_t cell;
@@ -246,7 +244,8 @@ static struct shelf spoilt_store(struct keep k)
     put_many(&s, "room/a");
     put_many(&s, "room/b");
     shelf_close(&s);
-    spoil_first_leaf(&s);
+    spoil_first_leaf(&s, "SELECT rootpage FROM sqlite_schema "
+                         "WHERE name = 'log_by_id'");
     keep = k;
     shelf_open(&s);
     EXPECT_INT(s.report.check, CHECK_BAD);
@@ -281,6 +280,31 @@ TEST(an_id_that_cannot_be_trimmed_does_not_hold_up_the_others)
     EXPECT_SOON(is_trimmed_to(&s, "room/b", MANY - 99), shelf_turn(&s));
     EXPECT_INT(untrimmed(&s), 1);
     EXPECT(!is_trimmed_to(&s, "room/a", MANY - 99));
+    shelf_close(&s);
+}
+
+TEST(an_index_of_ids_that_cannot_be_read_does_not_stop_the_start)
+{
+    struct shelf s = shelf_init("db");
+    struct entry lost;
+    static struct entry e[MANY];
+    static char ids[MANY][16];
+
+    for (int i = 0; i < MANY; i++) {
+        snprintf(ids[i], sizeof ids[i], "room/%05d", i);
+        e[i] = shelf_entry(ids[i], "x");
+    }
+    shelf_open(&s);
+    EXPECT_OK(shelf_submit(&s, e, MANY));
+    shelf_close(&s);
+    spoil_first_leaf(&s, "SELECT rootpage FROM sqlite_schema "
+                         "WHERE name = 'sqlite_autoindex_ids_1'");
+    shelf_open(&s);
+    EXPECT_INT(s.report.damaged_ids, 1);
+    lost = shelf_entry(ids[0], "is not made again");
+    EXPECT_ERR(shelf_submit(&s, &lost, 1), ERR_DAMAGED);
+    EXPECT_ERR(lost.rc, ERR_DAMAGED);
+    EXPECT_INT(shelf_put(&s, ids[MANY - 1], "next").rec.offset, 2);
     shelf_close(&s);
 }
 
