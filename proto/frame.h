@@ -99,7 +99,7 @@ enum fetch_mode {
 struct frame_fetch {
     uint32_t ref; /* the answer's ROW, HOLE, PAGE_END carry it */
     uint8_t mode;
-    uint64_t after, upto; /* upto 0: up to where the router stands */
+    uint64_t after, upto; /* upto 0: where the router stands; BEFORE: nothing */
     uint32_t limit, bytes; /* at most so many messages, so many bytes */
     uint16_t count;
     struct cursor items; /* ids or patterns: read with frame_next_fetch_id */

@@ -387,6 +387,16 @@ static void fetched(void *arg, struct page *page)
 
 /* ---- asking ------------------------------------------------------------ */
 
+/* The last seq that the page may hold. */
+static uint64_t last_wanted(const struct fetch *f)
+{
+    uint64_t here = f->link->router->seq;
+
+    if (f->mode == FETCH_BEFORE)
+        return f->upto ? MIN(f->upto - 1, here) : 0;
+    return f->upto ? MIN(f->upto, here) : here;
+}
+
 static int fetch_start(struct fetch *f)
 {
     struct router *r = f->link->router;
@@ -402,11 +412,7 @@ static int fetch_start(struct fetch *f)
     };
 
     f->started = true;
-    if (f->mode == FETCH_BEFORE && f->upto)
-        f->upto--;
-    else if (f->upto == 0 || f->upto > r->seq)
-        f->upto = r->seq;
-    q.upto_seq = f->upto;
+    f->upto = q.upto_seq = last_wanted(f);
     return reader_page(r->readers, &q, fetched, f, &f->job);
 }
 

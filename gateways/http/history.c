@@ -165,10 +165,6 @@ static void past_fetch(struct exchange *x, struct past *p,
     if (p->since.epoch.text[0] &&
         !epoch_equal(&p->since.epoch, gateway_epoch(g)))
         past_strange(x, p, GAP_EPOCH);
-    if (p->mode == FETCH_BEFORE && p->since.seq == 0) {
-        past_end(x, 0, false, 0); /* in front of all there is nothing */
-        return;
-    }
     f.mode = p->mode;
     if (p->mode == FETCH_SINCE)
         f.after = p->since.seq;

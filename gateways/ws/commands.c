@@ -70,12 +70,24 @@ static bool channel_field(struct call *call, struct slice *ret)
     return ret->ptr;
 }
 
+/* People write 0 where they mean "0", the start of everything. */
+static bool is_zero(const struct call *call, const char *key)
+{
+    struct slice raw;
+    int64_t n;
+
+    return json_find(call->json, key, &raw) == 0 &&
+           json_integer(raw, &n) == 0 && n == 0;
+}
+
 static bool cursor_field(struct call *call, const char *key, bool *there,
                          struct position *ret)
 {
     struct slice text;
 
-    if (!text_field(call, key, &text))
+    if (is_zero(call, key))
+        text = SLICE("0");
+    else if (!text_field(call, key, &text))
         return false;
     *there = text.ptr;
     if (!text.ptr || position_parse(text, ret) == 0)

@@ -51,6 +51,15 @@ static int set_target(struct conn *c, struct slice target,
     return ERR_NOMEM;
 }
 
+/* Bare bytes carry no cursor to come back with, so none means anything. */
+static int refuse_since(struct query *q, struct refusal *why)
+{
+    if (query_get(q, "since").ptr)
+        return url_bad(why, "since.raw", "/v1/raw begins with what comes next; "
+                       "to resume, use /v1/ws");
+    return 0;
+}
+
 static int raw_begin(struct conn *c, struct query *q, bool *waits,
                      struct refusal *why)
 {
@@ -60,6 +69,8 @@ static int raw_begin(struct conn *c, struct query *q, bool *waits,
 
     if (rc == 0)
         rc = one_value(q, "publish", &target, why);
+    if (rc == 0)
+        rc = refuse_since(q, why);
     if (rc == 0 && !channel.ptr)
         rc = url_bad(why, "channel.missing", "/v1/raw?channel=A[&publish=B]");
     if (rc == 0 && target.ptr)

@@ -360,7 +360,10 @@ TEST(history_asks_for_the_page_that_is_wanted)
     EXPECT_INT(k->upto, 7);
     http_edge.page_end(s.c, k->ref, 0, false, 9);
     ask(&s, GET("/v1/history/a?before=0"));
-    EXPECT(!fake_next_call(s.f));
+    k = fake_next_call(s.f);
+    EXPECT_INT(k->mode, FETCH_BEFORE);
+    EXPECT_INT(k->upto, 0);
+    http_edge.page_end(s.c, k->ref, 0, false, 0);
     EXPECT_STR(body(&s),
                "{\"cursor\":\"e1-0\",\"messages\":[],\"more\":false}\n");
     fake_free(s.f);

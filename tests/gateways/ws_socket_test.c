@@ -160,6 +160,22 @@ TEST(a_subscription_is_in_force_when_it_says_ok)
     end();
 }
 
+TEST(a_cursor_may_be_the_number_zero)
+{
+    const struct fake_call *k;
+
+    open_ws();
+    command("{\"cmd\":\"subscribe\",\"channel\":\"a\",\"since\":0}");
+    k = expect_call(FAKE_SUBSCRIBE);
+    EXPECT(k->has_since);
+    EXPECT_INT(k->since.seq, 0);
+    command("{\"cmd\":\"history\",\"channel\":\"a\",\"before\": 0 }");
+    k = expect_call(FAKE_FETCH);
+    EXPECT_INT(k->mode, FETCH_BEFORE);
+    EXPECT_INT(k->upto, 0);
+    end();
+}
+
 TEST(a_message_is_an_envelope_encoded_once)
 {
     struct msg *m = fake_msg("a", 3, 2, "hi");
@@ -461,6 +477,8 @@ TEST(nonsense_is_an_error_and_the_socket_stays)
         { "{\"cmd\":\"subscribe\",\"channel\":7}", "field.bad" },
         { "{\"cmd\":\"subscribe\",\"channel\":\"a\",\"since\":\"x\"}",
           "cursor.bad" },
+        { "{\"cmd\":\"subscribe\",\"channel\":\"a\",\"since\":7}",
+          "field.bad" },
         { "{\"cmd\":\"subscribe\",\"channel\":\"a\",\"name\":\"a b\"}",
           "name.bad" },
         { "{\"cmd\":\"publish\",\"channel\":\"a\"}", "data.missing" },

@@ -107,7 +107,12 @@ TEST(the_newest_and_those_before_a_place_come_oldest_first_too)
     EXPECT_STR(page(p, &end), "");
     EXPECT_INT(end.more, 0);
     peer_fetch(p, 1, "a", FETCH_BEFORE, 0, 0, 1);
+    EXPECT_STR(page(p, &end), ""); /* in front of all there is nothing */
+    EXPECT_INT(end.more, 0);
+    EXPECT_INT(end.upto, 0);
+    peer_fetch(p, 1, "a", FETCH_BEFORE, 0, last + 1000, 1);
     EXPECT_STR(page(p, &end), "6");
+    EXPECT_INT(end.upto, last);
     peer_free(p);
     world_free(w);
 }

@@ -127,6 +127,7 @@ def test_history_pages_oldest_first():
         equal(data("--last", "2"), ["3", "4"])
         equal(data("--since", cursor), ["3", "4"])
         equal(data("--before", cursor), ["0", "1"])
+        equal(data("--before", "0"), [])
         equal(data("--since", "0")[0], "0")
         equal(as_json(w, "history", "empty"), [])
         check(w.ctl("history", "a").splitlines()[0].endswith(" a #1: 0"), "for a person")

@@ -70,6 +70,7 @@ def test_a_url_that_cannot_be_granted_is_an_answer_in_http():
                 ("/v1/ws?channel=a&name=a%20b", 400, "name.bad"),
                 ("/v1/raw", 400, "channel.missing"),
                 ("/v1/raw?channel=a&channel=b", 400, "channel.many"),
+                ("/v1/raw?channel=a&since=0", 400, "since.raw"),
                 ("/v1/raw?channel=a&publish=x%2F*", 400, "channel.bad"),
                 ("/v1/raw?channel=a&publish=secret/x", 403, "publish.denied"),
                 ("/v1/nothing", 404, None)):
@@ -173,6 +174,10 @@ def test_history_is_given_in_pages():
         equal(page(since=middle)[:2], (["2", "3", "4"], False))
         equal(page(before=cursor, limit=3)[:2], (["1", "2", "3"], True))
         equal(page(since=cursor)[:2], ([], False))
+        equal(page(since=0, limit=2)[0], ["0", "1"])
+        equal(page(before="0")[:2], ([], False))
+        equal(page(before=0)[:2], ([], False))
+        equal(w.json("/v1/history/a?before=0")["messages"], [])
         equal(c.say(cmd="history", channel="b", ref=1).item()["messages"], [])
         epoch, seq = cursor.split("-")
         for strange, why in ((f"{epoch}-{int(seq) + 1}", "future"), ("zzzzzzzzzz-3", "epoch")):
@@ -219,6 +224,7 @@ def test_a_wrong_command_gets_an_error_and_the_connection_stays():
                 ({"cmd": "subscribe", "channel": 7}, "field.bad"),
                 ({"cmd": "subscribe", "channel": "a b"}, "channel.bad"),
                 ({"cmd": "subscribe", "channel": "a", "since": "x"}, "cursor.bad"),
+                ({"cmd": "subscribe", "channel": "a", "since": 7}, "field.bad"),
                 ({"cmd": "subscribe", "channel": "a", "name": "a:b"}, "name.bad"),
                 ({"cmd": "publish", "channel": "a"}, "data.missing"),
                 ({"cmd": "publish", "channel": "a/*", "data": 1}, "channel.bad"),

@@ -91,6 +91,8 @@ static int take_cursor(struct history *h, const char *text, uint64_t *seq)
         place_show_gap(&h->out, &h->c->show, h->id, why);
         if (show_out(&h->out) < 0)
             return EXIT_FAILED;
+        if (h->want.mode == FETCH_BEFORE)
+            h->want.mode = FETCH_LAST;
         at.seq = 0;
     }
     *seq = at.seq;
