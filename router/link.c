@@ -87,9 +87,18 @@ static void make_name(struct links *ls, struct peer_id *who)
         snprintf(who->name, sizeof who->name, "%s%u", stem, n);
 }
 
+/* It went without a goodbye. */
+static void miss(struct link *l)
+{
+    if (l->state != LINK_NEW && l->state != LINK_GONE &&
+        l->who.kind != PEER_CTL)
+        missing_add(&l->router->missing, &l->who, clock_ns());
+}
+
 /* A name belongs to one peer. That it is there already means that its link is
  * dead and we have not noticed, or that two were given the same name: then the
- * log shows them replacing each other. */
+ * log shows them replacing each other. It is missed until the new one has said
+ * HELLO: it may be dead before. */
 static void replace_namesake(struct router *r, const struct peer_id *who)
 {
     struct link *old = by_name(&r->links, who->name);
@@ -99,6 +108,7 @@ static void replace_namesake(struct router *r, const struct peer_id *who)
     if (old->who.life != who->life)
         log_warn("link.replaced", "link=%s old_pid=%" PRIu32 " pid=%" PRIu32
                  " action=drop_old", who->name, old->who.pid, who->pid);
+    miss(old);
     link_gone(old, "another one of this name has joined");
 }
 
@@ -362,14 +372,6 @@ void link_live(struct link *l)
 }
 
 /* ---- going ------------------------------------------------------------- */
-
-/* It went without a goodbye. */
-static void miss(struct link *l)
-{
-    if (l->state != LINK_NEW && l->state != LINK_GONE &&
-        l->who.kind != PEER_CTL)
-        missing_add(&l->router->missing, &l->who, clock_ns());
-}
 
 void link_fault(struct link *l, int rc)
 {

@@ -153,14 +153,25 @@ void presence_init(struct router *r)
     buf_init(&r->presence.notices);
 }
 
+/* While the store is slow to note, what people do gathers with the types,
+ * where a name costs the same however often it comes and goes. */
+static int64_t next_due(const struct router *r)
+{
+    const struct presence *p = &r->presence;
+    int64_t at = types_due_ns(r->types);
+
+    if (at == INT64_MAX || p->changes.len > PRESENCE_WAITING_MAX ||
+        p->notices.len > PRESENCE_WAITING_MAX)
+        return INT64_MAX;
+    return MAX(at, p->hold_ns);
+}
+
 void presence_turn(struct router *r)
 {
     struct presence *p = &r->presence;
     struct loop_timer *t = &p->timer;
-    int64_t at = types_due_ns(r->types);
+    int64_t at = next_due(r);
 
-    if (at != INT64_MAX)
-        at = MAX(at, p->hold_ns);
     if (at == INT64_MAX)
         loop_timer_stop(t);
     else if (!t->pending || t->due_ns != at)

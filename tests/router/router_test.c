@@ -481,6 +481,52 @@ TEST(a_crowd_is_noted_piece_by_piece_and_announced_once)
     world_free(w);
 }
 
+/* One that the store has not noted, as of a disk that hangs. */
+static void wait_for_the_store(struct buf *notices)
+{
+    enum { MORE = PRESENCE_WAITING_MAX };
+
+    put_u64(notices, UINT64_MAX);
+    EXPECT(buf_reserve(notices, MORE) != NULL);
+    memset(notices->ptr + notices->len, 0, MORE);
+    notices->len += MORE;
+}
+
+static void hang_ms(struct world *w, int64_t ms)
+{
+    clock_fake_advance(ms * MILLISECOND);
+    world_turn(w);
+    world_turn(w);
+}
+
+TEST(a_store_that_hangs_lets_no_notices_pile_up)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    struct presence *presence = &w->router.presence;
+    struct msg_parts m;
+    size_t waiting;
+
+    clock_fake(clock_ns(), clock_wall_ms());
+    wait_for_the_store(&presence->notices);
+    waiting = presence->notices.len;
+    peer_login_as(p, 1, "room/a", "ana", 0, 0);
+    hang_ms(w, 5000);
+    peer_login_as(p, 2, "room/a", "bob", 0, 0);
+    hang_ms(w, 5000);
+    EXPECT_INT(presence->notices.len, waiting);
+    EXPECT_INT(presence->changes.len, 0);
+    EXPECT_STR(peer_stream(p), "");
+    buf_fini(&presence->notices); /* it goes on */
+    pass_ms(w, 0);
+    m = peer_message(p);
+    EXPECT_SLICE(m.data, SLICE("{\"count\":2,\"present\":2,"
+                               "\"names\":[\"ana\",\"bob\"]}"));
+    clock_real();
+    peer_free(p);
+    world_free(w);
+}
+
 TEST(who_comes_before_a_gateway_is_back_is_announced_there_too)
 {
     struct world *w = world_new(NULL);
@@ -709,6 +755,26 @@ TEST(a_gateway_that_died_is_missed_until_it_is_back)
     peer_free(two);
     peer_free(tool);
     peer_free(ctl);
+    world_free(w);
+}
+
+TEST(a_gateway_whose_successor_died_before_hello_is_missed)
+{
+    struct world *w = world_new(NULL);
+    struct peer *old = peer_join(w, "gw1"), *p;
+    struct peer_id who = old->link->who;
+    struct link *l;
+
+    who.life++;
+    EXPECT_OK(link_new(&l, &w->router, &who, fake_pipe_new()));
+    link_pipe.down(l, "it died");
+    world_turn(w);
+    old->pipe = NULL;
+    EXPECT_INT(w->router.missing.count, 1);
+    p = peer_join(w, "gw1");
+    EXPECT_INT(w->router.missing.count, 0);
+    peer_free(old);
+    peer_free(p);
     world_free(w);
 }
 
