@@ -117,6 +117,40 @@ def test_a_stopped_router_is_waited_for():
         equal([a for a in p.acked if a[3] not in texts], [], "lost")
 
 
+def stop_for(w, kind, seconds):
+    """How long the stop takes is what is tested: there is nothing to wait for."""
+    w.kill(kind, signal.SIGSTOP)
+    threading.Event().wait(seconds)
+    w.kill(kind, signal.SIGCONT)
+
+
+def test_whoever_is_stopped_for_a_moment_loses_nothing_and_says_nothing_twice():
+    # Within a heartbeat or two; long enough for the line to be changed for
+    # another; long enough for the link to be given up.
+    stops = [(kind, s) for s in (1, 2.5, 5) for kind in ("router", "http")]
+    with World() as w, w.stream("/v1/stream?channel=a") as s, w.telnet() as t:
+        s.item()
+        t.send(b"SUB a\r\n")
+        check(t.line().startswith(b"OK SUB a "), "subscribed")
+        p = Publisher(w, "p", ["a"])
+        p.start()
+        for kind, seconds in stops:
+            before = len(p.acked)
+            stop_for(w, kind, seconds)
+            eventually(lambda: len(p.acked) > before + 5, f"{kind} {seconds}: it goes on")
+        p.enough.set()
+        p.join()
+        equal(p.other, [], "refusals")
+        got = drain_to(s, p.acked[-1][0])
+        seqs = [m["seq"] for m in got]
+        texts = [m["data"] for m in got]
+        equal(seqs, sorted(set(seqs)), "order, each once")
+        equal(len(texts), len(set(texts)), "stored twice")
+        equal([a for a in p.acked if a[3] not in texts], [], "lost")
+        lines = [t.line().split()[-1].decode() for _ in texts]
+        equal(lines, texts, "the same by telnet")
+
+
 def test_a_gateways_death_is_invisible_at_the_other():
     with World() as w, w.telnet() as t:
         t.send(b"SUB a\r\n")

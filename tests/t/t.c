@@ -358,9 +358,10 @@ int main(int argc, char **argv)
     return failed ? 1 : 0;
 }
 
-/* What NNG still holds when a test ends is its own: it frees connections in a
- * thread of its own some time after they were closed, and forgets a message
- * whose connection breaks under it. */
+/* NNG frees its dialers and listeners, and the connections that hang on them,
+ * in a thread of its own some time after they were closed: what is left of
+ * these when a test ends is no leak. Messages are no part of that: one that we
+ * have not freed is told, be it ours or received. */
 const char *__lsan_default_options(void);
 const char *__lsan_default_options(void)
 {
@@ -369,5 +370,6 @@ const char *__lsan_default_options(void)
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {
-    return "leak:libnng\n";
+    return "leak:nng_dialer_create\n"
+           "leak:nng_listener_create\n";
 }
