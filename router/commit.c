@@ -337,7 +337,7 @@ static void press_back(struct router *r)
     log_info("publish.pressure", "paused=%d queued=%zu", p->paused,
              p->queued);
     LIST_FOREACH(l, &r->links.all, struct link, node)
-        pipe_pause(l->pipe, p->paused);
+        link_pause(l, p->paused);
 }
 
 void commit_turn(struct router *r)

@@ -138,10 +138,15 @@ int link_new(struct link **ret, struct router *r, const struct peer_id *who,
     r->links.count++;
     list_init(&l->node);
     list_add_tail(&r->links.all, &l->node);
-    if (r->publish.paused)
-        pipe_pause(pipe, true);
+    link_pause(l, r->publish.paused);
     *ret = l;
     return 0;
+}
+
+void link_pause(struct link *l, bool paused)
+{
+    if (l->who.kind != PEER_CTL)
+        pipe_pause(l->pipe, paused);
 }
 
 static const char *admit(void *ctx, const struct peer_id *who)

@@ -72,6 +72,9 @@ MUST_USE int link_new(struct link **ret, struct router *r,
                       const struct peer_id *who, struct pipe *pipe);
 extern const struct pipe_ops link_pipe;
 
+/* Stops and restarts reading a gateway. A tool is read on: it waits for each
+ * answer before it publishes again, and who asks what is wrong must be told. */
+void link_pause(struct link *l, bool paused);
 /* Moves only along legal ways. */
 void link_become(struct link *l, enum link_state next);
 /* HELLO has been understood: on to the next state, with WELCOME. */

@@ -506,20 +506,36 @@ TEST(a_router_that_goes_down_leaves_new_publications_to_the_next)
     world_free(w);
 }
 
+/* Would one that joins now be read? */
+static bool is_read(struct world *w, const char *name, enum peer_kind kind)
+{
+    struct peer_id who = {.kind = (uint8_t)kind, .life = 1};
+    struct link *l;
+
+    snprintf(who.name, sizeof who.name, "%s", name);
+    EXPECT_OK(link_new(&l, &w->router, &who, fake_pipe_new()));
+    return !l->pipe->paused;
+}
+
 TEST(gateways_are_not_read_while_too_much_waits)
 {
     struct world *w = world_new(NULL);
     struct peer *p = peer_join(w, "gw1");
+    struct peer *tool = peer_join_as(w, "ctl1", PEER_CTL);
 
     for (unsigned i = 0; i <= QUEUE_COUNT_HIGH; i++)
         peer_publish(p, "a", "x");
     EXPECT(!p->pipe->paused);
     world_turn(w);
     EXPECT(p->pipe->paused);
+    EXPECT(!tool->pipe->paused);
+    EXPECT(!is_read(w, "gw2", PEER_GATEWAY));
+    EXPECT(is_read(w, "ctl2", PEER_CTL));
     world_settle(w);
     EXPECT(!p->pipe->paused);
     EXPECT_INT(w->router.publish.queued, 0);
     EXPECT_INT(w->router.publish.queued_bytes, 0);
     peer_free(p);
+    peer_free(tool);
     world_free(w);
 }

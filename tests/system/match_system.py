@@ -118,7 +118,15 @@ def test_a_match_is_moved_postponed_and_cancelled():
         last = w.json(MATCH + "/events?last=1")["messages"][0]
         equal((last["kind"], last["data"]["comment"]), ("status", "cancelled"))
         equal((w.json("/v1/matches")["matches"], w.json("/1/matches")), ([], []))
+        state = w.json(MATCH)  # who has the link still learns what became of it
+        equal((state["comment"], state["period"]), ("cancelled", "postponed"))
+        send(w, "POST", MATCH + "/events", {"kind": "start"}, 409, "match.rule")
         send(w, "DELETE", MATCH, None, 409, "match.cancelled")
+        send(w, "POST", "/v1/matches", {"home": "elp", "visit": "tig",
+                                        "start_time": "2011-09-13"})
+        state = w.json(MATCH)
+        check("comment" not in state, "begun anew")
+        equal((state["period"], len(w.json("/v1/matches")["matches"])), ("not_started", 1))
         send(w, "DELETE", "/v1/matches/none", None, 404)
 
 
