@@ -16,7 +16,7 @@ struct router;
 enum {
     PRESENCE_WAITING_MAX = 1024 * 1024, /* bytes that wait for the store; while
                                            more do, types are not asked */
-    PRESENCE_CHANGES_MAX = 16 * 1024 * 1024, /* what one asking may add to that */
+    PRESENCE_CHANGES_MAX = 16 * 1024 * 1024, /* whatever one asking adds */
     PRESENCE_HOLD_MS = 3000, /* gateways come back within two seconds */
     PRESENCE_NOTE = 64 * 1024 /* of them at once: commits wait no longer */
 };
