@@ -19,7 +19,9 @@
 
 enum {
     PROBE_MS = 5000,
-    PROBE_WAIT_MS = 1000,
+    PROBE_STEPS = 10, /* of waiting for the answer to a probe */
+    PROBE_STEP_MS = 100,
+    PROBE_END_MS = 10 * 60 * 1000, /* NNG's; the steps are long over then */
     COMING_MAX = 256,    /* links offered that nobody has come to yet */
     ANSWERED_MAX = 1024, /* challenges answered well within CHALLENGE_AGE */
     KEY_BYTES = 32,
@@ -64,8 +66,9 @@ struct rendezvous {
     struct answered answered[ANSWERED_MAX]; /* a ring */
     unsigned next_answered;
 
-    struct loop_timer prober;
+    struct loop_timer prober; /* the next probe, or the next step of one */
     struct bus_ask *probe;
+    unsigned probe_steps; /* that this one has waited */
     unsigned probe_ms;
     uint64_t reopened;
 };
@@ -353,35 +356,55 @@ static void reopen(struct rendezvous *r)
               rc < 0 ? err_name(rc) : "ok");
 }
 
+static void end_probe(struct rendezvous *r, bool healthy)
+{
+    bus_ask_close(r->probe);
+    r->probe = NULL;
+    if (!healthy)
+        reopen(r);
+    plan_probe(r);
+}
+
 /* Any answer of ours will do: it came through the listener. */
 static void on_probed(void *ctx, int rc, struct slice reply)
 {
     struct rendezvous *r = ctx;
     struct join_reply a;
 
-    if (rc < 0 || join_read_reply(reply, &a) < 0 || a.verb != JOIN_ALIVE ||
-        a.session != r->life)
-        reopen(r);
-    bus_ask_close(r->probe);
-    r->probe = NULL;
-    plan_probe(r);
+    end_probe(r, rc == 0 && join_read_reply(reply, &a) == 0 &&
+                     a.verb == JOIN_ALIVE && a.session == r->life);
 }
 
-static void probe(void *ctx)
+static void begin_probe(struct rendezvous *r)
 {
-    struct rendezvous *r = ctx;
     struct buf b = BUF_INIT;
 
-    if (bus_is_stuck(r->bus)) {
-        plan_probe(r); /* each would cost a descriptor */
-        return;
-    }
     join_write_probe(&b);
+    r->probe_steps = 0;
     if (bus_ask_open(&r->probe, r->bus, r->public, buf_slice(&b),
-                     MIN((int)r->probe_ms, (int)PROBE_WAIT_MS), on_probed,
-                     r) < 0)
+                     PROBE_END_MS, on_probed, r) == 0)
+        loop_timer_set(&r->prober, PROBE_STEP_MS * MILLISECOND);
+    else
         plan_probe(r);
     buf_fini(&b);
+}
+
+/* The patience is counted in turns of this loop, not by the clock: a process
+ * that was stopped, or came late to the processor, was late to answer itself,
+ * which says nothing about the listener; and to reopen one takes along the
+ * peers who are just asking. */
+static void on_prober(void *ctx)
+{
+    struct rendezvous *r = ctx;
+
+    if (r->probe && ++r->probe_steps < PROBE_STEPS)
+        loop_timer_set(&r->prober, PROBE_STEP_MS * MILLISECOND);
+    else if (r->probe)
+        end_probe(r, false);
+    else if (bus_is_stuck(r->bus))
+        plan_probe(r); /* each would cost a descriptor */
+    else
+        begin_probe(r);
 }
 
 /* ---- opening -------------------------------------------------------------------- */
@@ -547,7 +570,7 @@ int rendezvous_open(struct rendezvous **ret, struct loop *loop,
     r->probe_ms = options->probe_ms ? options->probe_ms : PROBE_MS;
     random_bytes(r->challenge_key, sizeof r->challenge_key);
     list_init(&r->offers);
-    loop_timer_init(&r->prober, loop, probe, r);
+    loop_timer_init(&r->prober, loop, on_prober, r);
     rc = prepare(r, options, text);
     if (rc == 0)
         rc = start(r, text);

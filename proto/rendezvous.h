@@ -8,8 +8,8 @@
  * place.h the files.
  *
  * The server watches itself: it asks its own rendezvous every few seconds as
- * a stranger would, and opens the listener anew when that stays unanswered,
- * because NNG 1.5's ipc listener goes deaf for good after one connection
+ * a stranger would, and opens the listener anew when that stays unanswered
+ * for a second in which the loop itself was not late, because NNG 1.5's ipc listener goes deaf for good after one connection
  * that closes too early (upstream issue 1518).
  *
  * Threads: the loop's; NNG's own end in bus.c. */

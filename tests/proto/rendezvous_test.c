@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -661,6 +662,23 @@ TEST(a_healthy_listener_is_left_alone)
     router_up(&w);
     while (clock_ns() < until)
         step(&w);
+    EXPECT_INT(rendezvous_reopened(w.rendezvous), 0);
+    world_close(&w);
+}
+
+/* The process is late for itself: stopped, or without a processor. */
+TEST(a_router_that_was_stopped_does_not_blame_its_listener)
+{
+    struct world w = {.options = {.dir = test_dir(), .life = ROUTER_LIFE,
+                                  .limits = limits, .probe_ms = 20}};
+
+    EXPECT_OK(loop_new(&w.loop));
+    router_up(&w);
+    for (int stops = 0; stops < 3; stops++) {
+        EXPECT_OK(loop_step(w.loop, 25 * MILLISECOND)); /* a probe begins */
+        (void)poll(NULL, 0, 1200);
+        EXPECT_OK(loop_step(w.loop, 0));
+    }
     EXPECT_INT(rendezvous_reopened(w.rendezvous), 0);
     world_close(&w);
 }
