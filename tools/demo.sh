@@ -76,16 +76,30 @@ start() {
     exec 3< "$demo/ready"
 }
 
-pass_ready_lines() {
-    local kinds
-    for kinds in 1 2 3 4; do
-        if ! IFS= read -r line <&3; then
-            say "touchline did not start; its log, $demo/log:"
-            tail -n 20 "$demo/log" >&2
-            finish 1
-        fi
-        printf '%s\n' "$line"
+# The ready lines, passed on when all are there.
+ready_lines() {
+    local kind line
+    lines=
+    for kind in 1 2 3 4; do
+        IFS= read -r line <&3 || return 1
+        lines+=$line$'\n'
     done
+}
+
+# Somebody else may take a port between the look and the start: then others.
+start_somewhere() {
+    local try
+    for try in 1 2 3 4 5; do
+        choose_ports
+        start
+        ready_lines && return
+        wait "$server"
+        grep -q 'is in use' "$demo/log" || break
+        say "somebody was faster: trying other ports"
+    done
+    say "touchline did not start; its log, $demo/log:"
+    tail -n 20 "$demo/log" >&2
+    finish 1
 }
 
 tell() {
@@ -118,11 +132,10 @@ play() {
 exec 9< build
 flock 9
 make_place
-choose_ports
 trap 'say; say "stopping"; finish 0' HUP INT TERM
-start
-pass_ready_lines
+start_somewhere
 exec 9<&-
+printf %s "$lines"
 tell
 play
 wait "$server"

@@ -216,6 +216,34 @@ def checkout(name):
         yield root
 
 
+# In the place of touchline: at the first start somebody takes its port.
+FASTER = """#!/usr/bin/python3
+import os, re, socket, subprocess, sys
+args = [sys.argv[0] + ".real", *sys.argv[1:]]
+if os.path.exists("build/faster"):
+    os.execv(args[0], args)
+open("build/faster", "w").close()
+port = re.search(r"http.listen=127.0.0.1:(\\d+)", " ".join(args)).group(1)
+with socket.create_server(("127.0.0.1", int(port))):
+    sys.exit(subprocess.call(args))
+"""
+
+
+def test_a_port_that_is_taken_at_the_last_moment_is_another_ones():
+    with checkout("faster") as root:
+        touchline = root + "/build/bin/touchline"
+        os.rename(touchline, touchline + ".real")
+        with open(touchline, "w") as f:
+            f.write(FASTER)
+        os.chmod(touchline, 0o755)
+        with Demo(root) as demo:
+            demo.said("(somebody was faster)")
+            equal(get(demo.urls["http"] + "/healthz"), "alive\n")
+            demo.dir()
+            equal(demo.interrupt(), 0)
+            leaves_nothing(demo)
+
+
 def test_it_leaves_what_another_user_has_made():
     """As after a run as root; in a folder with a blank in its name."""
     with checkout("a checkout") as root:

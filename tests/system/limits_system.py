@@ -10,7 +10,8 @@ import signal
 import socket
 import time
 
-from world import EDGES, Failed, Http, Stream, Tcp, World, check, equal, eventually
+from world import (DEADLINE, EDGES, Failed, Http, Stream, Tcp, World, check, equal, eventually,
+                   readable)
 
 LONG = b"x" * 400
 
@@ -64,15 +65,16 @@ def test_headers_that_are_too_long_or_too_many_are_431():
 
 def test_headers_that_do_not_come_are_408_however_they_drip():
     with World(["limits.header_wait=400ms"]) as w:
+        begin = time.monotonic()
         with w.client() as c:
-            begin = time.monotonic()
-            for part in (b"GET /he", b"althz HT", b"TP/1.1\r\nHo"):
-                c.send(part)
-                c.quiet(0.1)
-            answer = c.answer()
+            c.send(b"GET /healthz HTTP/1.1\r\nA: ")
+            while not readable(c.fd, 0.05):
+                check(time.monotonic() < begin + DEADLINE, "a byte now and then keeps it open")
+                c.send(b"a")
             took = time.monotonic() - begin
+            answer = c.answer()
             equal((answer.status, answer.code()), (408, "request.timeout"))
-            check(0.3 < took < 2, f"after {took} s")
+            check(took >= 0.4, f"after {took} s")
             c.over()
         with w.client() as c:  # nothing was asked: nothing is answered
             c.over()
@@ -695,7 +697,7 @@ def test_a_drain_waits_no_longer_than_it_may():
         flood(w, 100)
         begin = time.monotonic()
         equal(w.stop(), 0, "exit code")
-        check(time.monotonic() - begin < 5, "it took too long")
+        check(time.monotonic() - begin < 10, "not as long as shipped")
 
 
 # ---- WebSocket -------------------------------------------------------------
@@ -757,12 +759,14 @@ def test_fragments_and_control_frames_are_bounded():
 
 
 def test_a_websocket_that_does_not_answer_pings_is_dead():
-    with World(["limits.ping=200ms"]) as w, w.ws() as c:
+    with World(["limits.ping=200ms"]) as w:
         begin = time.monotonic()
-        while not c.ended:  # pings come, nothing goes
-            with contextlib.suppress(Failed):
-                c.any_frame()
-        check(time.monotonic() - begin < 15, "in ten seconds")
+        with w.ws() as c:
+            while not c.ended:  # pings come, nothing goes
+                check(time.monotonic() < begin + 10 + DEADLINE, "it lives")
+                with contextlib.suppress(Failed):
+                    c.any_frame()
+        check(time.monotonic() - begin >= 10, "not before ten seconds")
         w.limit_reached("ping")
 
 

@@ -545,7 +545,7 @@ class World:
     def limit_reached(self, name, times=1):
         """The counter of this limit gets there: gateways report each second."""
         eventually(lambda: self.metric("limit_reached_total", limit=name) >= times,
-                   f"limit_reached_total of {name}", 5)
+                   f"limit_reached_total of {name}")
 
     def stream(self, target, **headers):
         return Stream(self.address("http"), target,

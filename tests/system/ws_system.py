@@ -413,7 +413,7 @@ def test_a_close_is_answered_after_what_came_before_it():
             c.frame("close", b"")
             equal(c.any_frame(), ("close", b""))
             equal(c.all(), b"")
-        eventually(lambda: w.metric("connections", edge="ws") == 0, "gone", 5)
+        eventually(lambda: w.metric("connections", edge="ws") == 0, "gone")
 
 
 def test_violations_close_with_their_codes():
@@ -452,15 +452,16 @@ def test_what_was_published_before_a_violation_counts_and_nothing_after_it():
 
 
 def test_a_quiet_connection_is_pinged_and_a_ping_is_answered():
-    with World(["limits.ping=1s"]) as w, w.ws() as c:
+    with World(["limits.ping=1s"]) as w:
         begin = time.monotonic()
-        c.frame("ping", b"are you there")
-        equal(c.any_frame(), ("pong", b"are you there"))
-        for _ in range(2):
-            equal(c.any_frame()[0], "ping")
-            c.frame("pong", b"")
+        with w.ws() as c:
+            c.frame("ping", b"are you there")
+            equal(c.any_frame(), ("pong", b"are you there"))
+            for _ in range(2):
+                equal(c.any_frame()[0], "ping")
+                c.frame("pong", b"")
         took = time.monotonic() - begin
-        check(1.5 < took < 5, f"two pings after {took:.1f} s")
+        check(took > 1.5, f"two pings after {took:.1f} s")
 
 
 # ---- another's client ------------------------------------------------------
