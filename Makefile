@@ -156,7 +156,7 @@ run: deps-build all ## start everything in build/demo, with a match to watch
 test: deps-test ## all of what follows; ends in "N passed, N failed"
 	@tests/run.sh layers unit js asan fuzz system
 
-unit: ## run the unit tests, also those that others fail to build beside
+unit: ## the unit tests; one that does not build keeps no other from running
 	@$(MAKE) -k --no-print-directory VARIANT=$(VARIANT) $(TESTS); built=$$?; \
 	 tests/run.sh --unit $(TESTS) && exit $$built
 
@@ -194,8 +194,9 @@ $B/print-options: $B/tools/print-options.c.o $(call libs,proto base)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 DOCDIR := $(DESTDIR)$(PREFIX)/share/doc/touchline
-install: all ## binaries, manuals, completion; honours DESTDIR and PREFIX
-	install -d $(DESTDIR)$(PREFIX)/bin $(DOCDIR)/docs/decisions
+UNITDIR := $(DESTDIR)$(PREFIX)/lib/systemd/system
+install: all ## binaries, manuals, completion, unit; honours DESTDIR, PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DOCDIR)/docs/decisions $(UNITDIR)
 	install -m 755 $(BINARIES) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 LICENSE README.md $(DOCDIR)
 	install -m 644 $(wildcard docs/*.md docs/*.png) $(DOCDIR)/docs
@@ -206,6 +207,9 @@ install: all ## binaries, manuals, completion; honours DESTDIR and PREFIX
 	$(if $(wildcard tools/router-ctl/completion.bash),\
 	    install -D -m 644 tools/router-ctl/completion.bash \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/router-ctl)
+	sed 's|/usr/local|$(PREFIX)|' tools/touchline.service \
+	    > $(UNITDIR)/touchline.service
+	chmod 644 $(UNITDIR)/touchline.service
 
 clean: ## remove build/
 	rm -rf build

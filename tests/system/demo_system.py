@@ -261,6 +261,21 @@ def test_it_leaves_what_another_user_has_made():
         os.chmod(root + "/build/demo/var/link", 0o700)
 
 
+def installed_unit(path):
+    """It starts what was installed; systemd, where it is, has nothing to say."""
+    with open(path) as f:
+        text = f.read()
+    check("ExecStart=/opt/tl/bin/touchline --config /etc/touchline.conf" in text, text)
+    check("/usr/local" not in text, text)
+    if shutil.which("systemd-analyze"):
+        with open(path, "w") as f:  # verify wants to find what it starts
+            f.write(text.replace("/opt/tl/bin", BIN))
+        p = subprocess.run(["systemd-analyze", "verify", "--man=no", path],
+                           capture_output=True, timeout=DEADLINE)
+        mine = [line for line in p.stderr.decode().split("\n") if "touchline.service" in line]
+        equal(mine, [], "what systemd-analyze says")
+
+
 def test_install_honours_destdir_and_prefix():
     with tempfile.TemporaryDirectory() as root:
         env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
@@ -276,6 +291,7 @@ def test_install_honours_destdir_and_prefix():
             check(os.path.exists(f"{root}/opt/tl/share/man/man1/{name}.1"), name + ".1")
         check(os.path.exists(root + "/opt/tl/share/man/man5/touchline.conf.5"), "conf.5")
         equal(sorted(os.listdir(root)), ["opt"], "outside PREFIX")
+        installed_unit(root + "/opt/tl/lib/systemd/system/touchline.service")
         completion = "/opt/tl/share/bash-completion/completions/router-ctl"
         check(os.path.exists(root + completion), completion)
         documents = root + "/opt/tl/share/doc/touchline/"

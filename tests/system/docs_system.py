@@ -421,6 +421,27 @@ def test_files_and_functions_that_documents_name_exist():
                 check(os.path.exists(os.path.join(ROOT, name)), f"{path}: no file {name}")
 
 
+def test_decisions_are_numbered_without_a_hole_and_listed():
+    folder = os.path.join(ROOT, "docs", "decisions")
+    files = sorted(n for n in os.listdir(folder) if n != "README.md")
+    index = read("docs/decisions/README.md")
+    for number, name in enumerate(files, 1):
+        title = read("docs/decisions/" + name).split("\n")[0]
+        equal((name[:5], title.split(" ")[:2]), (f"{number:04}-", ["#", f"{number}."]), name)
+        line = f"{number}. [{title.split('. ', 1)[1]}]({name})\n"
+        check(line in index, f"docs/decisions/README.md lacks {line}")
+    equal(len(re.findall(r"^\d+\. ", index, re.M)), len(files), "lines of the index")
+
+
+def test_system_tests_that_documents_name_exist():
+    from run import tests  # which imports this file
+    names = [name for name, _ in tests()]
+    for path in documents():
+        for words in re.findall(r"system/run\.py((?: [a-z_]+(?:\.[a-z_]+)?)+)", read(path)):
+            for word in words.split():
+                check(any(word in name for name in names), f"{path}: no test is named {word}")
+
+
 def test_every_error_code_is_listed():
     """Codes are the words with a dot that are handed to an error function."""
     text = read("docs/protocol.md").partition("## Errors")[2].partition("\n## ")[0]
