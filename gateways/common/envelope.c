@@ -103,6 +103,19 @@ static void put_fields(struct buf *b, struct slice object)
     json_one_line(b, slice_make(object.ptr + 1, object.len - 2));
 }
 
+struct notice notice_of_hole(const struct frame_hole *h)
+{
+    return (struct notice){
+        .kind = NOTICE_GAP,
+        .channels = &h->id,
+        .count = 1,
+        .why = h->why == HOLE_DAMAGED ? GAP_DAMAGED : GAP_TRIMMED,
+        .from = h->from,
+        .to = h->to,
+        .missed = h->from && h->to ? h->to - h->from + 1 : 0,
+    };
+}
+
 void envelope_notice(struct buf *b, const struct notice *n)
 {
     put_string(b, "{\"notice\":", slice_str(notice_text(n->kind)));

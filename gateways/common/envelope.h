@@ -14,6 +14,8 @@
  * "replay":true in front of data when flags has PUT_REPLAY. */
 void envelope_message(struct buf *b, const struct msg *m,
                       const struct epoch *epoch, unsigned flags);
+/* What is told of a hole in a page of history; its channel borrows h->id. */
+struct notice notice_of_hole(const struct frame_hole *h);
 /* {"notice":"gap",...}. */
 void envelope_notice(struct buf *b, const struct notice *n);
 /* {"code":"channel.bad","text":"..."} */

@@ -36,15 +36,7 @@ static void past_row(struct exchange *x, struct msg *m)
 static void past_hole(struct exchange *x, const struct frame_hole *h)
 {
     struct past *p = x->state;
-    struct notice n = {
-        .kind = NOTICE_GAP,
-        .channels = &h->id,
-        .count = 1,
-        .why = h->why == HOLE_DAMAGED ? GAP_DAMAGED : GAP_TRIMMED,
-        .from = h->from,
-        .to = h->to,
-        .missed = h->from && h->to ? h->to - h->from + 1 : 0,
-    };
+    struct notice n = notice_of_hole(h);
 
     /* Who asks for all that is kept misses nothing that is not. */
     if (n.why == GAP_TRIMMED && p->since.seq == 0)

@@ -207,15 +207,7 @@ void replies_hole(struct conn *c, uint32_t ref,
                           const struct frame_hole *h)
 {
     struct reply *r = reply_find(c, ref);
-    struct notice n = {
-        .kind = NOTICE_GAP,
-        .channels = &h->id,
-        .count = 1,
-        .why = h->why == HOLE_DAMAGED ? GAP_DAMAGED : GAP_TRIMMED,
-        .from = h->from,
-        .to = h->to,
-        .missed = h->from && h->to ? h->to - h->from + 1 : 0,
-    };
+    struct notice n = notice_of_hole(h);
 
     if (!r || (r->everything && n.why == GAP_TRIMMED))
         return;
