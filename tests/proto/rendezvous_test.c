@@ -666,7 +666,8 @@ TEST(a_healthy_listener_is_left_alone)
     world_close(&w);
 }
 
-/* The process is late for itself: stopped, or without a processor. */
+/* poll() stands for what keeps the process from running: a signal, a busy
+ * machine, for longer than a probe is waited for. */
 TEST(a_router_that_was_stopped_does_not_blame_its_listener)
 {
     struct world w = {.options = {.dir = test_dir(), .life = ROUTER_LIFE,
