@@ -111,7 +111,7 @@ static void say_missing(const struct missing *m, struct buf *why)
              "without a goodbye and has not come back", g->who.name,
              g->who.pid, s);
     if (m->count > 1)
-        buf_addf(why, ", nor have %zu others", m->count - 1);
+        buf_addf(why, ", and %zu more likewise", m->count - 1);
 }
 
 static const char *state_of(const struct router *r, struct buf *why)

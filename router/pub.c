@@ -63,7 +63,8 @@ struct pub *pub_by_name(const struct publish *p, uint64_t life,
                         uint64_t number)
 {
     struct pub_name name = {life, number};
-    struct map_node *n = map_find(&p->names, pub_name_hash(&name), name_eq, &name);
+    struct map_node *n = map_find(&p->names, pub_name_hash(&name), name_eq,
+                                  &name);
 
     return n ? CONTAINER_OF(n, struct pub, by_name) : NULL;
 }
