@@ -1,9 +1,11 @@
 #include "gateways/common/conn.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,11 +18,11 @@
 #include "gateways/common/deliver.h"
 #include "gateways/common/peer.h"
 #include "gateways/common/pull.h"
+#include "proto/limits.h"
 
 enum {
     READS_PER_EVENT = 4,   /* then others get their turn */
     SENDS_PER_FLUSH = 8,   /* the same, for who has much to be sent */
-    CLOSE_WAIT_MS = 1000,  /* for the peer's FIN, or the last output */
 };
 
 /* ---- names ------------------------------------------------------------- */
@@ -181,14 +183,23 @@ static void die(struct conn *c)
     loop_again(g->loop);
 }
 
-static void set_deadline(struct conn *c, uint32_t ms)
+static void set_deadline(struct conn *c, int64_t wait)
 {
     struct wheel *w = &c->gw->wheel;
 
     if (conn_extra(c))
-        wheel_set(w, &c->extra->deadline, wheel_in(w, ms));
+        wheel_set(w, &c->extra->deadline,
+                  wheel_in(w, (uint32_t)(wait / MILLISECOND)));
     else
         conn_abort(c, "nomem");
+}
+
+/* What is queued may wait for the socket as long as anything else may. */
+static int64_t last_output_wait(const struct conn *c)
+{
+    int64_t age = c->gw->config->limits.queue_age;
+
+    return age ? age : LAST_OUTPUT_WAIT;
 }
 
 void conn_close(struct conn *c, const char *why)
@@ -199,8 +210,47 @@ void conn_close(struct conn *c, const char *why)
     conn_leave_all(c, false);
     set_state(c, CONN_CLOSING);
     conns_want_pings(&c->gw->conns, c, false);
-    set_deadline(c, CLOSE_WAIT_MS);
+    set_deadline(c, last_output_wait(c));
+    if (c->flags & CONN_STALLED) /* what waits for it still counts */
+        conn_set_lagging(c, true);
     conn_dirty(c);
+}
+
+/* From now on its input is thrown away, until the peer's FIN. One who was cut
+ * has got behind: the kernel holds much for it, so it has the rest of the time
+ * that its last output had, and at least as long as anybody. */
+static void begin_drain(struct conn *c)
+{
+    uint32_t due = c->extra ? c->extra->deadline.due : 0;
+
+    set_state(c, CONN_DRAINING);
+    conn_set_lagging(c, false);
+    set_deadline(c, CLOSE_DRAIN_WAIT);
+    if ((c->flags & CONN_CUT) && c->extra &&
+        (int32_t)(due - c->extra->deadline.due) > 0)
+        wheel_set(&c->gw->wheel, &c->extra->deadline, due);
+}
+
+/* The peer has not taken what was for it. Cut off within a message it is reset,
+ * or its end would look like an end; so is who was cut, or the kernel would
+ * keep for minutes what nobody reads. */
+static void give_up(struct conn *c)
+{
+    struct linger now = {.l_onoff = 1};
+    int unsent = 0;
+
+    if (c->flags & CONN_CUT)
+        (void)ioctl(c->fd, SIOCOUTQ, &unsent);
+    if (c->state == CONN_CLOSING || unsent > 0)
+        (void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    die(c);
+}
+
+void conn_drop(struct conn *c)
+{
+    log_debug("conn.drop", "conn=%s unsent=%zu", conn_text(c),
+              conn_out_pending(c));
+    give_up(c);
 }
 
 void conn_abort(struct conn *c, const char *why)
@@ -223,6 +273,7 @@ void conn_cut(struct conn *c, unsigned stat)
     stat_add(&g->stats, stat, 1);
     log_info("conn.slow", "conn=%s peer=%s queued=%zu action=cut",
              conn_text(c), conn_peer_text(c), conn_out_pending(c));
+    c->flags |= CONN_CUT;
     slow_tell(c);
     if (g->edge->cut && c->state == CONN_OPEN)
         g->edge->cut(c);
@@ -522,7 +573,7 @@ static void flushed(struct conn *c)
 
     set_stalled(c, false);
     if (c->state == CONN_CLOSING) {
-        set_state(c, CONN_DRAINING);
+        begin_drain(c);
         if (c->flags & CONN_INPUT_END || shutdown(c->fd, SHUT_WR) < 0) {
             die(c);
             return;
@@ -810,7 +861,7 @@ void conn_deadline(struct conn *c, uint32_t ms)
     if (c->state != CONN_OPEN)
         return;
     if (ms) {
-        set_deadline(c, ms);
+        set_deadline(c, ms * (int64_t)MILLISECOND);
     } else {
         stop_deadline(c);
         conn_extra_done(c);
@@ -830,6 +881,6 @@ void conn_wheel_due(void *ctx, struct wheel_timer *t)
     if (c->state == CONN_OPEN)
         c->gw->edge->deadline(c);
     else
-        die(c);
+        give_up(c);
     conn_extra_done(c);
 }

@@ -48,6 +48,7 @@ enum conn_flag {
     CONN_RDHUP = 1u << 12,     /* the kernel has the peer's FIN */
     CONN_HEADER_DUE = 1u << 13, /* its first bytes may be a PROXY header */
     CONN_PINGS_NEW = 1u << 14, /* the next ping is too early for it */
+    CONN_CUT = 1u << 15,       /* as a slow reader */
 };
 
 /* What an idle connection does without; made when needed. */

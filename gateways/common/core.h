@@ -107,8 +107,12 @@ void conn_socket_event(void *ctx, uint64_t data, uint32_t events);
 void conn_wheel_due(void *ctx, struct wheel_timer *t);
 void conns_end_of_turn(struct gateway *g);
 void conns_close(struct gateway *g);
-/* Ends it as a slow reader. */
+/* Ends it as a slow reader: it gets the rest of the message that was begun, a
+ * gap for each channel and the edge's last words, if it reads again within
+ * limits.queue_age. What waits for it until then counts for queue_total. */
 void conn_cut(struct conn *c, unsigned stat);
+/* Now, and what waits for it is lost: one that is closing and does not read. */
+void conn_drop(struct conn *c);
 /* It has not everything that the ring's visits have passed. */
 bool conn_lags(const struct conn *c);
 void conn_set_lagging(struct conn *c, bool lags);

@@ -3,7 +3,9 @@
  * Only connections that lag are looked at, once a second: those whose socket
  * did not take what was due. What waits for them waits in the ring, once for
  * all; their own memory is the rest of a message that was begun, and pages
- * of the store that were read for them. */
+ * of the store that were read for them. One that was cut keeps that rest and
+ * its last words while it has time to read them (conn_cut): it still counts,
+ * and is dropped first when it owes most. */
 #include <string.h>
 
 #include "gateways/common/core.h"
@@ -77,6 +79,8 @@ static void check(struct conn *c, int64_t now)
     int64_t age = limits->queue_age, oldest = now;
     size_t waits = 0;
 
+    if (conn_closing(c)) /* it has its deadline */
+        return;
     /* Who catches up from the ring owes what came since it began; replies in
      * out are bounded by not reading requests meanwhile. */
     if (c->flow == FLOW_LIVE && (c->flags & CONN_STALLED))
@@ -116,7 +120,10 @@ static void check_total(struct gateway *g)
     if (debtor && total > g->config->limits.queue_total /
                               MAX(g->edge_config->workers, (size_t)1)) {
         gateway_limit(g, LIMIT_QUEUE_TOTAL);
-        conn_cut(debtor, STAT_CUT_TOTAL);
+        if (conn_closing(debtor))
+            conn_drop(debtor);
+        else
+            conn_cut(debtor, STAT_CUT_TOTAL);
     }
 }
 

@@ -1,5 +1,6 @@
 /* The common half of a gateway between a scripted router and real sockets:
  * the link is a fake that records what is said and plays what is answered. */
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -1145,9 +1146,20 @@ TEST(without_a_router_a_publication_fails_and_says_whether_it_may_have_been)
     world_free(w);
 }
 
+static char big[60000]; /* text of a message */
+
+/* Messages 101 to 140 of `a`, more than a socket and a queue take. */
+static void hear_too_much(struct world *w)
+{
+    memset(big, 'x', sizeof big - 1);
+    for (uint64_t seq = 101; seq <= 140; seq++) {
+        hear_message("a", seq, big);
+        turn(w);
+    }
+}
+
 TEST(a_reader_that_does_not_read_costs_nobody_and_is_cut)
 {
-    static char big[60000];
     struct world *w;
     unsigned slow, quick;
 
@@ -1170,10 +1182,83 @@ TEST(a_reader_that_does_not_read_costs_nobody_and_is_cut)
     turn(w);
     EXPECT_INT(stat_get(&w->g->stats, STAT_CUT_QUEUE), 1);
     EXPECT_INT(w->conn[quick]->state, CONN_OPEN);
-    clock_fake_advance(2 * SECOND);
+    /* Its last words wait for queue_age, and count until then. */
+    clock_fake_advance(8 * SECOND);
+    turn(w);
+    EXPECT_INT(w->g->open, 2);
+    EXPECT(stat_get(&w->g->stats, STAT_QUEUED) > 0);
+    clock_fake_advance(3 * SECOND);
     turn(w);
     EXPECT_INT(w->g->open, 1);
     EXPECT_INT(stat_get(&w->g->stats, STAT_STALLED), 0);
+    clock_fake_advance(2 * SECOND);
+    turn(w);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_QUEUED), 0);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_CUT_QUEUE), 1);
+    world_free(w);
+}
+
+/* Everything up to the other side's end. */
+static size_t read_all(struct world *w, unsigned n, char *text, size_t size)
+{
+    size_t len = 0;
+    ssize_t r;
+
+    while ((r = read(w->fd[n], text + len, size - 1 - len)) != 0) {
+        if (r < 0)
+            CHECK(errno == EAGAIN);
+        else
+            len += (size_t)r;
+        turn(w);
+    }
+    text[len] = '\0';
+    return len;
+}
+
+TEST(who_was_cut_and_comes_back_reads_whole_messages_and_what_it_missed)
+{
+    static char text[4 << 20], wanted[100];
+    struct world *w;
+    unsigned n, whole = 0;
+    char *at;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = watcher(w);
+    drain(w, n);
+    hear_too_much(w);
+    clock_fake_advance(2 * SECOND);
+    turn(w);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_CUT_QUEUE), 1);
+    clock_fake_advance(3 * SECOND);
+    turn(w);
+    read_all(w, n, text, sizeof text);
+    for (at = text; strncmp(at, "a:x", 3) == 0; at += sizeof big + 2)
+        whole++;
+    snprintf(wanted, sizeof wanted, "gap:slow:%u-140/a@e-%u ", 101 + whole,
+             100 + whole);
+    EXPECT(whole > 0);
+    EXPECT_STR(at, wanted);
+    world_free(w);
+}
+
+TEST(when_all_owe_too_much_one_that_was_cut_goes_at_once)
+{
+    struct world *w;
+    unsigned n;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = watcher(w);
+    hear_too_much(w);
+    clock_fake_advance(2 * SECOND);
+    turn(w);
+    EXPECT_INT(w->conn[n]->state, CONN_CLOSING);
+    w->cfg->limits.queue_total = conn_out_pending(w->conn[n]) - 1;
+    clock_fake_advance(2 * SECOND);
+    turn(w);
+    EXPECT_INT(w->g->open, 0);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_CUT_TOTAL), 0);
     world_free(w);
 }
 
@@ -1611,7 +1696,6 @@ TEST(a_request_that_runs_out_of_memory_leaves_nothing_behind)
 
 TEST(an_edge_may_leave_while_it_is_told_what_a_slow_reader_misses)
 {
-    static char big[60000];
     struct world *w;
     unsigned n;
     const struct id_says more = {.id = "b"};

@@ -1,6 +1,7 @@
 """Every bound of the design: the answer in the edge's own protocol, the
 counter that shows it, and that nobody else notices."""
 import contextlib
+import errno
 import json
 import os
 import re
@@ -527,6 +528,62 @@ def test_what_waits_for_longer_than_it_may_cuts_its_reader():
         resumes(w, items)
 
 
+def later(w, seconds):
+    """Comes back when the gateways have counted so many seconds more."""
+    with w.client() as c, contextlib.suppress(Failed):
+        c.line(seconds)
+
+
+def test_who_was_cut_reads_whole_messages_and_why_though_it_comes_back_late():
+    with World(["http.workers=1", "tcp.workers=1", "limits.queue=256K"]) as w, \
+            slow_stream(w) as lines, \
+            Stream(w.address("http"), "/v1/stream?channel=a",
+                   {"Accept": "text/event-stream"}, room=8192) as events, \
+            Tcp(w.address("tcp"), b"SUB a\r\n", room=8192) as telnet:
+        equal(json.loads(events.event()["data"])["notice"], "snapshot")
+        while not telnet.line().startswith(b"OK SUB"):
+            pass
+        flood(w, 100)
+        eventually(lambda: w.log_tail().count("conn.slow") == 3, "cut")
+        later(w, 3)
+        told(rest_of(lines))
+        told(rest_of_events(events))
+        said = telnet.all().split(b"\r\n")
+        messages = [line for line in said if line.endswith(b"-> " + BLOCK.encode())
+                    or line.endswith(b": " + BLOCK.encode())]
+        equal(said[:len(messages)], messages, "whole lines first")
+        gap, error, end = said[len(messages):]
+        check(gap.startswith(b"NOTICE gap a "), gap)
+        check(b"why=slow" in gap and f"from={len(messages) + 1} ".encode() in gap + b" ", gap)
+        check(error.startswith(b"ERROR slow: "), error)
+        equal(end, b"")
+
+
+def test_who_was_cut_and_never_reads_is_gone_in_time_with_what_waited():
+    with World(["http.workers=1", "ws.workers=1", "limits.queue=256K",
+                "limits.queue_age=2s"]) as w, slow_stream(w) as slow, \
+            w.ws("/v1/ws?channel=a", room=8192) as ws:
+        flood(w, 100)
+        eventually(lambda: w.log_tail().count("conn.slow") == 2, "cut")
+        eventually(lambda: w.metric("connections") == 1, "only who asks is left", 8)
+        eventually(lambda: w.metric("queued_bytes") == 0, "nothing is kept")
+        for sock in (slow.tcp.sock, ws.sock):  # and nothing in the kernel
+            eventually(lambda s=sock: s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                       == errno.ECONNRESET, "reset", 5)
+
+
+def rest_of_events(stream):
+    """The same of server-sent events."""
+    text = b""
+    while True:
+        chunk = stream.chunk()
+        if not chunk:
+            break
+        text += chunk
+    return [json.loads(line[6:]) for line in text.split(b"\n")
+            if line.startswith(b"data: ")]
+
+
 def rest_of(stream):
     """Everything up to a proper end."""
     items = []
@@ -777,6 +834,7 @@ def test_a_slow_websocket_is_told_and_closed_with_4008():
         equal(c.item()["notice"], "snapshot")
         flood(w, 100)
         eventually(lambda: w.log_tail().count("conn.slow") == 2, "cut")
+        later(w, 3)
         offset, item = 0, c.item()
         while "notice" not in item:
             offset += 1
