@@ -42,6 +42,33 @@ static void tune(int fd, const struct endpoint *e)
                      sizeof timeout);
 }
 
+static int socket_for(const struct endpoint *e)
+{
+    int fd = socket(e->addr.any.sa_family,
+                    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd < 0 || e->addr.any.sa_family == AF_UNIX)
+        return fd;
+    (void)set_flag(fd, SOL_SOCKET, SO_REUSEADDR);
+    (void)set_flag(fd, SOL_SOCKET, SO_REUSEPORT);
+    if (e->addr.any.sa_family == AF_INET6 && !IN6_IS_ADDR_UNSPECIFIED(
+                                                 &e->addr.in6.sin6_addr))
+        (void)set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY);
+    return fd;
+}
+
+/* Makes port 0 of e a free one, held by *holder until another socket has it.
+ * A port that was not asked for by number is lost with shutdown(). */
+static int choose_port(struct endpoint *e, int *holder)
+{
+    int fd = socket_for(e);
+
+    *holder = fd;
+    if (fd < 0 || bind(fd, &e->addr.any, e->len) < 0)
+        return -1;
+    return getsockname(fd, &e->addr.any, &e->len);
+}
+
 /* A socket file whose owner is gone is no obstacle. */
 static void remove_stale(const struct endpoint *e)
 {
@@ -56,25 +83,30 @@ static void remove_stale(const struct endpoint *e)
 
 static int bind_and_listen(const struct endpoint *e, size_t backlog)
 {
-    int fd = socket(e->addr.any.sa_family,
-                    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket_for(e);
 
     if (fd < 0)
         return -1;
-    if (e->addr.any.sa_family == AF_UNIX) {
+    if (e->addr.any.sa_family == AF_UNIX)
         remove_stale(e);
-    } else {
-        (void)set_flag(fd, SOL_SOCKET, SO_REUSEADDR);
-        (void)set_flag(fd, SOL_SOCKET, SO_REUSEPORT);
-    }
-    if (e->addr.any.sa_family == AF_INET6 && !IN6_IS_ADDR_UNSPECIFIED(
-                                                 &e->addr.in6.sin6_addr))
-        (void)set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY);
     tune(fd, e);
     if (bind(fd, &e->addr.any, e->len) == 0 && listen(fd, (int)backlog) == 0)
         return fd;
     close(fd);
     return -1;
+}
+
+static int open_at(struct endpoint *e, size_t backlog)
+{
+    int holder = -1, fd = -1;
+
+    if (e->addr.any.sa_family == AF_UNIX || endpoint_port(e) != 0)
+        return bind_and_listen(e, backlog);
+    if (choose_port(e, &holder) == 0)
+        fd = bind_and_listen(e, backlog);
+    if (holder >= 0)
+        close(holder);
+    return fd;
 }
 
 static int describe(struct listen_address *a, int fd)
@@ -124,7 +156,7 @@ static int open_one(struct listen_set *set, struct endpoint *e, bool admin,
     if (taken(e))
         errno = EADDRINUSE;
     else
-        fd = bind_and_listen(e, backlog);
+        fd = open_at(e, backlog);
     if (fd < 0 && errno == EADDRINUSE) {
         char owner[96];
 
@@ -195,12 +227,33 @@ int listen_open(struct listen_set *set, const struct opt_list *list,
     return 0;
 }
 
+static int handed_count(void)
+{
+    const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+
+    return pid && fds && atoi(pid) == (int)getpid() ? atoi(fds) : 0;
+}
+
+int listen_handed(const char *name)
+{
+    const char *names = getenv("LISTEN_FDNAMES");
+    int count = names ? handed_count() : 0;
+
+    for (int i = 0; i < count; i++) {
+        size_t len = strcspn(names, ":");
+
+        if (strlen(name) == len && memcmp(names, name, len) == 0)
+            return FIRST_HANDED_FD + i;
+        names += len + (names[len] == ':');
+    }
+    return -1;
+}
+
 unsigned listen_inherited(struct listen_set *set, unsigned worker,
                           unsigned workers)
 {
-    const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
     const char *names = getenv("LISTEN_FDNAMES");
-    int count = pid && fds && atoi(pid) == (int)getpid() ? atoi(fds) : 0;
+    int count = handed_count();
 
     for (int i = 0; i < count; i++) {
         size_t len = names ? strcspn(names, ":") : 0;

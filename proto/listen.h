@@ -4,7 +4,9 @@
  * Accepted sockets inherit TCP_NODELAY, SO_KEEPALIVE and TCP_USER_TIMEOUT
  * (35 s). Every address is opened with SO_REUSEPORT, once per worker, after a
  * look whether somebody else listens there already: the kernel would let two
- * servers of one user share a port without a word.
+ * servers of one user share a port without a word. A port is the socket's for
+ * good: shutdown(SHUT_RD) takes it out of those that listen, listen() brings
+ * it back to the same address.
  * Threads: start-up only. */
 #ifndef TOUCHLINE_PROTO_LISTEN_H
 #define TOUCHLINE_PROTO_LISTEN_H
@@ -45,6 +47,9 @@ MUST_USE int listen_again(struct listen_set *set,
  * i modulo workers. Returns how many there are for all. */
 unsigned listen_inherited(struct listen_set *set, unsigned worker,
                           unsigned workers);
+/* What was handed over under this name besides sockets (behind them); -1:
+ * nothing was. */
+int listen_handed(const char *name);
 void listen_close(struct listen_set *set);
 /* Removes the files of the unix sockets that this process opened. */
 void listen_remove(const struct listen_set *set);

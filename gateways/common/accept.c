@@ -20,6 +20,7 @@ enum {
     FILES_ELSE = 64,        /* kept free for NNG, the log */
     FILES_A_WORKER = 16,    /* and for each worker but the first */
     PAUSE_MS = 100,
+    ROOM_AGAIN_MS = 100, /* looked for no sooner: clients go in crowds */
 };
 
 struct listener {
@@ -48,10 +49,10 @@ uint32_t accept_room(size_t workers)
 static void pause_all(struct gateway *g)
 {
     stat_add(&g->stats, STAT_ACCEPT_PAUSED, 1);
-    for (struct listener *l = g->listeners; l; l = l->next)
+    for (struct listener *l = g->accepting.listeners; l; l = l->next)
         loop_fd_stop(&l->watch);
-    g->accept_paused = true;
-    loop_timer_set(&g->accept_again, PAUSE_MS * MILLISECOND);
+    g->accepting.paused = true;
+    loop_timer_set(&g->accepting.again, PAUSE_MS * MILLISECOND);
 }
 
 /* Tells a client that there is no room for it, in the edge's words. */
@@ -100,49 +101,180 @@ static void admit(struct listener *l, int fd, const struct sockaddr *peer)
     (void)!conn_open(g, fd, flags, l->index, &share);
 }
 
-/* False: nothing more to accept just now. */
+/* False: nothing more to accept just now; errno says why. */
+static bool take_one(struct listener *l)
+{
+    struct endpoint peer = {.len = sizeof peer.addr};
+    int fd = accept4(l->at.fd, &peer.addr.any, &peer.len,
+                     SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (fd < 0)
+        return errno == EINTR || errno == ECONNABORTED;
+    admit(l, fd, &peer.addr.any);
+    return true;
+}
+
+/* The same, and pauses for want of files. */
 static bool accept_one(struct listener *l)
 {
     struct gateway *g = l->gw;
-    struct endpoint peer = {.len = sizeof peer.addr};
-    int fd;
 
     if (doorstep_is_full(&g->doorstep) && door_is_full(g->door)) {
         pause_all(g);
         return false;
     }
-    fd = accept4(l->at.fd, &peer.addr.any, &peer.len,
-                 SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0) {
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
-            errno == ENOMEM)
-            pause_all(g);
-        return errno == EINTR || errno == ECONNABORTED;
-    }
-    admit(l, fd, &peer.addr.any);
-    return true;
+    if (take_one(l))
+        return true;
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+        errno == ENOMEM)
+        pause_all(g);
+    return false;
+}
+
+static void judge(struct gateway *g);
+
+static bool judgement_due(const struct gateway *g)
+{
+    return g->accepting.siblings && !g->accepting.left &&
+           siblings_due(g->accepting.siblings, door_places(g->door),
+                        door_room(g->door));
 }
 
 static void on_ready(void *ctx, unsigned ready)
 {
+    struct listener *l = ctx;
+
     (void)ready;
-    for (unsigned i = 0; i < ACCEPTS_PER_EVENT; i++)
-        if (!accept_one(ctx))
+    for (unsigned i = 0; i < ACCEPTS_PER_EVENT; i++) {
+        if (!accept_one(l))
             return;
+        if (judgement_due(l->gw)) {
+            judge(l->gw);
+            return;
+        }
+    }
+}
+
+/* ---- the port is left to siblings, and shared again -------------------- */
+
+/* Unix sockets have one queue, so there is nothing to leave; nobody else has
+ * the address of http.admin. */
+static bool is_own_queue(const struct listener *l)
+{
+    return !l->at.admin && strncmp(l->at.text, "unix:", 5) != 0;
 }
 
 static int watch(struct listener *l)
 {
+    if (l->gw->accepting.paused || (l->gw->accepting.left && !l->at.admin))
+        return 0;
     return loop_fd_start(&l->watch, l->gw->loop, l->at.fd, LOOP_READ,
                          on_ready, l);
 }
+
+static int listen_at(const struct listener *l)
+{
+    size_t backlog = l->gw->config->limits.accept_backlog;
+
+    return is_own_queue(l) ? listen(l->at.fd, (int)backlog) : 0;
+}
+
+/* Nothing stands between the last accept and the shutdown but their return:
+ * what comes in between is lost. */
+static void stop_listening(struct listener *l)
+{
+    size_t most = l->gw->config->limits.accept_backlog;
+
+    loop_fd_stop(&l->watch);
+    if (!is_own_queue(l))
+        return;
+    while (most-- && take_one(l))
+        ;
+    (void)shutdown(l->at.fd, SHUT_RD);
+}
+
+static void leave(struct gateway *g)
+{
+    g->accepting.left = true;
+    for (struct listener *l = g->accepting.listeners; l; l = l->next)
+        if (!l->at.admin)
+            stop_listening(l);
+    stat_add(&g->stats, STAT_ACCEPT_LEFT, 1);
+    stat_set(&g->stats, STAT_ACCEPT_AWAY, 1);
+    log_info("listen.left", "gateway=%s places=%u room=%u", g->name,
+             door_places(g->door), door_room(g->door));
+}
+
+static void come_back(struct gateway *g)
+{
+    g->accepting.left = false;
+    for (struct listener *l = g->accepting.listeners; l; l = l->next)
+        if (!l->at.admin && (listen_at(l) < 0 || watch(l) < 0))
+            log_error("listen.failed", "gateway=%s address=%s error=\"%s\"",
+                      g->name, l->at.text, strerror(errno));
+    stat_set(&g->stats, STAT_ACCEPT_AWAY, 0);
+    log_info("listen.back", "gateway=%s places=%u room=%u", g->name,
+             door_places(g->door), door_room(g->door));
+}
+
+/* All workers of a process come to the same judgement, whoever was first: it
+ * rings the bell. */
+static void judge(struct gateway *g)
+{
+    bool listens = siblings_judge(g->accepting.siblings, door_places(g->door),
+                                  door_room(g->door));
+
+    if (!listens && !g->accepting.left)
+        leave(g);
+    else if (listens && g->accepting.left)
+        come_back(g);
+    if (listens)
+        siblings_listening(g->accepting.siblings);
+}
+
+static void on_bell(void *ctx, uint64_t data, uint32_t events)
+{
+    (void)data, (void)events;
+    judge(ctx);
+}
+
+static void look_again(void *ctx)
+{
+    judge(ctx);
+}
+
+void accept_room_again(struct gateway *g)
+{
+    struct accepting *a = &g->accepting;
+
+    if (!a->bell || a->room_again.pending || siblings_easy(a->siblings))
+        return;
+    loop_timer_set(&a->room_again, ROOM_AGAIN_MS * MILLISECOND);
+}
+
+/* A process that took the place of one that had left listens again. */
+static int join_siblings(struct gateway *g)
+{
+    struct accepting *a = &g->accepting;
+    int rc;
+
+    for (struct listener *l = a->listeners; l; l = l->next)
+        if (listen_at(l) < 0)
+            return ERR_IO;
+    siblings_listening(a->siblings);
+    rc = pollset_new(&a->bell, g->loop, on_bell, g);
+    return rc < 0 ? rc : pollset_add(a->bell, siblings_bell(a->siblings),
+                                     POLLSET_IN | POLLSET_EDGE, 0);
+}
+
+/* ---- started, stopped, counted ----------------------------------------- */
 
 static void resume(void *ctx)
 {
     struct gateway *g = ctx;
 
-    g->accept_paused = false;
-    for (struct listener *l = g->listeners; l; l = l->next)
+    g->accepting.paused = false;
+    for (struct listener *l = g->accepting.listeners; l; l = l->next)
         if (watch(l) < 0) {
             pause_all(g);
             return;
@@ -185,7 +317,8 @@ static uint32_t drops_at(const struct listener *l)
 
 int accept_start(struct gateway *g, const struct listen_set *set)
 {
-    loop_timer_init(&g->accept_again, g->loop, resume, g);
+    loop_timer_init(&g->accepting.again, g->loop, resume, g);
+    loop_timer_init(&g->accepting.room_again, g->loop, look_again, g);
     doorstep_init(&g->doorstep, g->loop,
                   MAX(ACCEPT_RESERVE / (unsigned)g->edge_config->workers, 1u));
     log_room(g);
@@ -199,21 +332,26 @@ int accept_start(struct gateway *g, const struct listen_set *set)
         l->at = set->at[i];
         l->index = i;
         l->drops = drops_at(l);
-        l->next = g->listeners;
-        g->listeners = l;
+        l->next = g->accepting.listeners;
+        g->accepting.listeners = l;
         if (watch(l) < 0)
             return ERR_IO;
     }
-    return 0;
+    return g->accepting.siblings ? join_siblings(g) : 0;
 }
 
 void accept_stop(struct gateway *g)
 {
-    loop_timer_stop(&g->accept_again);
-    while (g->listeners) {
-        struct listener *l = g->listeners;
+    loop_timer_stop(&g->accepting.again);
+    loop_timer_stop(&g->accepting.room_again);
+    pollset_free(g->accepting.bell);
+    g->accepting.bell = NULL;
+    if (g->accepting.siblings)
+        siblings_withdraw(g->accepting.siblings);
+    while (g->accepting.listeners) {
+        struct listener *l = g->accepting.listeners;
 
-        g->listeners = l->next;
+        g->accepting.listeners = l->next;
         loop_fd_stop(&l->watch);
         close(l->at.fd);
         free(l);
@@ -222,7 +360,7 @@ void accept_stop(struct gateway *g)
 
 void accept_count_drops(struct gateway *g)
 {
-    for (struct listener *l = g->listeners; l; l = l->next) {
+    for (struct listener *l = g->accepting.listeners; l; l = l->next) {
         uint32_t drops = drops_at(l);
 
         stat_add(&g->stats, STAT_LIMIT_ACCEPT_BACKLOG, drops - l->drops);
@@ -233,7 +371,7 @@ void accept_count_drops(struct gateway *g)
 const struct listen_address *accept_address(const struct gateway *g,
                                             unsigned listener)
 {
-    for (const struct listener *l = g->listeners; l; l = l->next)
+    for (const struct listener *l = g->accepting.listeners; l; l = l->next)
         if (l->index == listener)
             return &l->at;
     return NULL;

@@ -176,6 +176,7 @@ static void die(struct conn *c)
     close(c->fd);
     c->fd = -1;
     door_leave(g->door);
+    accept_room_again(g);
     if (!(c->flags & CONN_DIRTY)) /* else it is found there */
         conn_queue_put(&g->conns.dead, c);
     g->open--;

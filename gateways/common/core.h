@@ -39,9 +39,7 @@ struct gateway {
 
     /* sockets */
     struct pollset *sockets;
-    struct listener *listeners;
-    struct loop_timer accept_again;
-    bool accept_paused;
+    struct accepting accepting;
     struct door *door;   /* borrowed; all workers have the same */
     struct doorstep doorstep;
     struct conns conns;

@@ -76,6 +76,13 @@ bool door_is_full(struct door *d)
     return atomic_load(&d->inside) >= d->room;
 }
 
+uint32_t door_places(struct door *d)
+{
+    unsigned inside = atomic_load(&d->inside);
+
+    return inside < d->room ? d->room - inside : 0;
+}
+
 void door_leave(struct door *d)
 {
     CHECK(atomic_fetch_sub(&d->inside, 1) > 0);

@@ -3,7 +3,7 @@
  *
  * One for all workers of a process: the kernel spreads clients over them by
  * chance, so a count of each worker's own would be exact for nobody. Processes
- * (`instances`) have a door each.
+ * (`instances`) have a door each, and know of each other by siblings.h.
  * Threads: any. Cost: an atomic for the room, a lock for the address; nothing
  * is kept of addresses while their limit is off. */
 #ifndef TOUCHLINE_GATEWAYS_DOOR_H
@@ -21,6 +21,7 @@ uint32_t door_room(const struct door *d);
 /* Counts one more; false: all are in that may be. */
 bool door_enter(struct door *d);
 bool door_is_full(struct door *d); /* just now */
+uint32_t door_places(struct door *d); /* how many may still enter, just now */
 void door_leave(struct door *d); /* by one that entered */
 
 /* Counts one more of this address; false: it has its share. Nobody's address

@@ -43,6 +43,7 @@ struct process {
     struct worker *workers;
     unsigned count;
     struct door *door;
+    struct siblings *siblings; /* NULL: this process has the port alone */
     atomic_uint waiting; /* workers that are not ready yet */
 };
 
@@ -145,6 +146,7 @@ static void each_second(void *ctx)
 
     slow_check(g);
     accept_count_drops(g);
+    accept_room_again(g);
     asks_expire(g, clock_ns());
     stat_set(&g->stats, STAT_RING_BYTES, g->ring.bytes);
     stat_set(&g->stats, STAT_RING_ENTRIES, g->ring.next - g->ring.first);
@@ -305,6 +307,7 @@ static int worker_start(struct worker *w, struct process *p, unsigned number,
     *why = "out of memory";
     w->process = p;
     g->worker = w;
+    g->accepting.siblings = p->siblings;
     if (rc < 0)
         return rc;
     loop_timer_init(&w->drain_timer, g->loop, stop_now, w);
@@ -357,6 +360,18 @@ static int open_listeners(struct process *p, char *why, size_t size)
     return rc;
 }
 
+/* Other instances of the supervisor's, if there are. */
+static int join_siblings(struct process *p)
+{
+    int table = listen_handed(SIBLINGS_TABLE);
+    int bell = listen_handed(SIBLINGS_BELL);
+
+    if (table < 0 || bell < 0)
+        return 0;
+    return siblings_join(&p->siblings, table, bell,
+                         (unsigned)atoi(p->instance));
+}
+
 static void close_listeners(struct process *p)
 {
     listen_remove(&p->workers[0].listen);
@@ -407,6 +422,8 @@ static int serve(struct process *p)
 
     if (rc < 0)
         return complain(p, why);
+    if (join_siblings(p) < 0)
+        return complain(p, "cannot share the port with other instances");
     for (unsigned i = 0; i < p->count; i++)
         if (worker_start(&p->workers[i], p, first + i, &why) < 0)
             return complain(p, why);
@@ -460,6 +477,7 @@ static int run(struct process *p)
     for (unsigned i = 0; i < p->count; i++)
         worker_stop(&p->workers[i]);
     door_free(p->door);
+    siblings_free(p->siblings);
     listen_remove(&p->workers[0].listen);
     free(p->workers);
     return code;

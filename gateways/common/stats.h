@@ -15,6 +15,10 @@
       "clients turned away at the door")                                      \
     X(ACCEPT_PAUSED, COUNTER, "accept_paused_total", NULL,                    \
       "times that accepting stopped for want of files")                       \
+    X(ACCEPT_LEFT, COUNTER, "accept_left_total", NULL,                        \
+      "times that the port was left to other instances")                      \
+    X(ACCEPT_AWAY, GAUGE, "accept_away", NULL,                                \
+      "1 while the port is left to other instances")                          \
     X(BYTES_IN, COUNTER, "client_bytes_total", "way=\"in\"",                  \
       "bytes exchanged with clients")                                         \
     X(BYTES_OUT, COUNTER, "client_bytes_total", "way=\"out\"",                \

@@ -18,11 +18,14 @@ TEST(the_room_is_for_so_many)
     struct door *d;
 
     CHECK(door_new(&d, 2, 0) == 0);
+    EXPECT_INT(door_places(d), 2);
     EXPECT(door_enter(d) && door_enter(d));
     EXPECT(door_is_full(d));
     EXPECT(!door_enter(d));
+    EXPECT_INT(door_places(d), 0);
     door_leave(d);
     EXPECT(!door_is_full(d));
+    EXPECT_INT(door_places(d), 1);
     EXPECT(door_enter(d));
     door_free(d);
 }

@@ -1,5 +1,14 @@
 #include "proto/listen.h"
 
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "proto/endpoint.h"
 #include "tests/t/t.h"
 
 static void open_list(struct listen_set *set, const char *address, bool admin)
@@ -24,4 +33,77 @@ TEST(another_worker_gets_sockets_of_the_shared_addresses_alone)
     EXPECT(more.at[0].fd != first.at[0].fd && !more.at[0].admin);
     listen_close(&more);
     listen_close(&first);
+}
+
+/* A connection is made to this address, or refused. */
+static bool reachable(const char *text)
+{
+    struct endpoint e;
+    const char *why;
+    int fd, rc;
+
+    CHECK(endpoint_parse(slice_str(text), &e, &why) == 0);
+    fd = socket(e.addr.any.sa_family, SOCK_STREAM, 0);
+    CHECK(fd >= 0);
+    rc = connect(fd, &e.addr.any, e.len);
+    CHECK(rc == 0 || errno == ECONNREFUSED);
+    close(fd);
+    return rc == 0;
+}
+
+static unsigned waiting(int fd)
+{
+    unsigned n = 0;
+
+    for (int c; (c = accept(fd, NULL, NULL)) >= 0; n++)
+        close(c);
+    return n;
+}
+
+/* What a gateway at its files limit relies on, of the kernel as well. */
+static void leaves_and_comes_back(const char *address)
+{
+    struct listen_set first = {.count = 0}, more = {.count = 0};
+    const char *text = first.at[0].text;
+
+    open_list(&first, address, false);
+    EXPECT_INT(listen_again(&more, &first, 128), 0);
+    EXPECT_INT(shutdown(first.at[0].fd, SHUT_RD), 0);
+    for (unsigned i = 0; i < 64; i++)
+        EXPECT(reachable(text));
+    EXPECT_INT(waiting(first.at[0].fd), 0);
+    EXPECT_INT(waiting(more.at[0].fd), 64);
+    EXPECT_INT(listen(first.at[0].fd, 128), 0);
+    EXPECT_INT(shutdown(more.at[0].fd, SHUT_RD), 0);
+    EXPECT(reachable(text));
+    EXPECT_INT(waiting(first.at[0].fd), 1);
+    EXPECT_INT(shutdown(first.at[0].fd, SHUT_RD), 0);
+    EXPECT(!reachable(text));
+    listen_close(&more);
+    listen_close(&first);
+}
+
+TEST(a_listener_leaves_its_port_to_the_others_and_comes_back)
+{
+    leaves_and_comes_back("127.0.0.1:0");
+}
+
+TEST(a_listener_of_ipv6_leaves_and_comes_back_as_well)
+{
+    leaves_and_comes_back("[::1]:0");
+}
+
+TEST(what_is_handed_over_beside_sockets_is_found_by_name)
+{
+    char pid[24];
+
+    snprintf(pid, sizeof pid, "%d", (int)getpid());
+    setenv("LISTEN_PID", pid, 1);
+    setenv("LISTEN_FDS", "3", 1);
+    setenv("LISTEN_FDNAMES", "main:admin:bell", 1);
+    EXPECT_INT(listen_handed("bell"), 5);
+    EXPECT_INT(listen_handed("main"), 3);
+    EXPECT_INT(listen_handed("be"), -1);
+    setenv("LISTEN_PID", "1", 1);
+    EXPECT_INT(listen_handed("bell"), -1);
 }

@@ -11,8 +11,8 @@ import signal
 import socket
 import time
 
-from world import (DEADLINE, EDGES, Failed, Http, Stream, Tcp, World, check, equal, eventually,
-                   readable)
+from world import (DEADLINE, EDGES, Failed, Http, Lines, Stream, Tcp, World, check, equal,
+                   eventually, readable)
 
 LONG = b"x" * 400
 
@@ -420,6 +420,147 @@ def test_when_the_reserve_is_used_up_accepting_pauses():
         eventually(lambda: alive(w), "room again")
         eventually(lambda: w.metric("accept_paused_total") > 0, "it paused")
         eventually(lambda: w.metric("accept_refused_total", why="files") >= 150, "counter")
+
+
+ROOM = 200 - 64 - 64  # of a process with 200 files and one worker
+FEW = ROOM // 8  # with so little left it leaves the port to others
+
+
+def two_instances(kind, *sets):
+    return World([f"{k}.workers=1" for k in EDGES] + [f"{kind}.instances=2", *sets],
+                 before=small_files(200))
+
+
+def listening(address):
+    """Sockets that listen there, by the kernel's tables."""
+    count = 0
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with open(table) as f:
+            rows = [line.split() for line in f][1:]
+        count += sum(row[3] == "0A" and int(row[1].split(":")[1], 16) == address[1]
+                     for row in rows)
+    return count
+
+
+def served(client):
+    """It is let in, and not turned away."""
+    return client.ask("GET", "/healthz").answer().status == 200
+
+
+def let_in(stack, connect, ask=served):
+    """One more client that is served, sooner or later."""
+    def once():
+        c = connect()
+        try:
+            if ask(c):
+                stack.callback(c.close)
+                return c
+        except (OSError, Failed):
+            pass
+        c.close()
+        return None
+    return eventually(once, "there is room")
+
+
+def fill(w, stack, connect, ask=served):
+    """Both instances. While one has more than a few places nobody is turned
+    away; the last places are found by who tries again."""
+    for n in range(2 * (ROOM - FEW)):
+        c = stack.enter_context(connect())
+        check(ask(c), f"client {n} is served")
+    for _ in range(2 * FEW):
+        let_in(stack, connect, ask)
+    check("listen.left" in w.log_tail(), "one has left the port")
+
+
+def test_an_instance_that_is_full_leaves_the_port_to_its_siblings():
+    with two_instances("http") as w, contextlib.ExitStack() as stack:
+        address = w.address("http")
+        eventually(lambda: listening(address) == 2, "both listen")
+        clients = []
+        fill(w, stack, lambda: clients.append(w.client()) or clients[-1])
+        eventually(lambda: listening(address) == 1, "the last one listens")
+        for _ in range(5):
+            with w.client() as c:
+                answer = c.answer()
+                equal((answer.status, answer.code()), (503, "gateway.full"))
+                c.over()
+        before = [cpu(pid) for pid in w.pids("http")]
+        w.telnet().quiet(1)
+        for pid, was in zip(w.pids("http"), before):
+            check(cpu(pid) - was < 0.1, "it spins")
+        for c in clients:
+            c.close()
+        eventually(lambda: listening(address) == 2, "both listen again")
+        eventually(lambda: alive(w) and w.metric("accept_away") == 0, "counted")
+        check(w.metric("accept_left_total") >= 1, "counter")
+        check("listen.back" in w.log_tail(), "log")
+        # And not only in name.
+        fill(w, stack, w.client)
+
+
+def test_telnet_and_ipv6_clients_find_the_sibling_with_room_too():
+    def greeted(c):
+        return c.line().startswith(b"Welcome")
+
+    with two_instances("tcp", "tcp.listen=[::1]:0") as w, contextlib.ExitStack() as stack:
+        fill(w, stack, lambda: w.telnet(greeting=False), greeted)
+        with Tcp(w.address("tcp")) as c:
+            check(c.line().startswith(b"ERROR busy: "), "telnet")
+            equal(c.all(), b"")
+
+
+def test_a_full_instance_leaves_a_shared_unix_socket_alone():
+    class Client(Http):
+        def __init__(self, path):
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.settimeout(DEADLINE)
+            self.sock.connect(path)
+            Lines.__init__(self, self.sock, self._recv)
+
+    with World(start=False, before=small_files(200)) as w, contextlib.ExitStack() as stack:
+        path = os.path.join(w.base, "http.sock")
+        w.sets += ["http.instances=2", "http.workers=1", f"http.listen=unix:{path}"]
+        w.start()
+        fill(w, stack, lambda: Client(path))
+        with Client(path) as c:
+            equal(c.answer().code(), "gateway.full")
+
+
+def test_workers_of_a_full_instance_leave_together():
+    with two_instances("http", "http.workers=3") as w, contextlib.ExitStack() as stack:
+        address = w.address("http")
+        eventually(lambda: listening(address) == 6, "all listen")
+        while "listen.left" not in w.log_tail():
+            check(served(stack.enter_context(w.client())), "served")
+        eventually(lambda: listening(address) == 3, "one instance has left")
+        stack.close()
+        eventually(lambda: listening(address) == 6, "it is back")
+
+
+def test_a_full_instance_that_is_killed_is_there_again():
+    with two_instances("http") as w, contextlib.ExitStack() as stack:
+        address = w.address("http")
+        fill(w, stack, w.client)
+        left = eventually(lambda: re.search(r"listen.left gateway=http(\d)", w.log_tail()),
+                          "one has left").group(1)
+        for number in (left, "12".replace(left, "")):  # one that left, one that stayed
+            victim, = [pid for pid in w.pids("http")
+                       if instance_of(pid) == int(number) - 1]
+            os.kill(victim, signal.SIGKILL)
+            eventually(lambda: len(w.pids("http")) == 2 and victim not in w.pids("http"),
+                       "started again")
+            for _ in range(ROOM - FEW):
+                let_in(stack, w.client)
+            eventually(lambda: listening(address) >= 1, "somebody listens")
+        stack.close()
+        eventually(lambda: listening(address) == 2, "both listen")
+
+
+def instance_of(pid):
+    with open(f"/proc/{pid}/cmdline") as f:
+        args = f.read().split("\0")
+    return int(args[args.index("--instance") + 1])
 
 
 def test_clients_that_the_kernel_drops_are_counted():

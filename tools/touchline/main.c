@@ -198,6 +198,14 @@ static void on_hup(void *ctx)
         log_error("log.reopen", "action=keep_old_file");
 }
 
+/* Its siblings count on it no more. */
+static void on_gone(struct member *m, int status)
+{
+    if (m->siblings)
+        siblings_gone(m->siblings, m->instance);
+    child_exited(&m->child, status);
+}
+
 static void on_chld(void *ctx)
 {
     struct supervisor *s = ctx;
@@ -207,7 +215,7 @@ static void on_chld(void *ctx)
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
         for (size_t i = 0; i < s->plan.count; i++)
             if (s->plan.members[i].child.pid == pid) {
-                child_exited(&s->plan.members[i].child, status);
+                on_gone(&s->plan.members[i], status);
                 break;
             }
     if (!s->stopping)

@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 
+enum { SIBLINGS_FILES = 2 }; /* the table and the bell */
 /* The path, --config FILE, --dir DIR, --instance N, and the ports that were
  * claimed for each edge; the words of --set come on top. */
 enum { FIXED_ARGS = 1 + 2 + 2 + 2 + 2 * PLAN_KINDS + PLAN_MORE_ARGS };
@@ -61,6 +62,7 @@ static int add_member(struct plan *p, unsigned kind, size_t number,
     m->kind = kind < PLAN_KINDS ? kinds[kind] : "router";
     snprintf(m->number, sizeof m->number, "%zu", number);
     snprintf(m->name, sizeof m->name, "%s-%zu", m->kind, number + 1);
+    m->instance = (unsigned)number;
     m->argv = calloc(FIXED_ARGS + 2 * cli->set_count + 1, sizeof *m->argv);
     m->fds = calloc(shares + 1, sizeof *m->fds);
     if (!m->argv || !m->fds)
@@ -112,11 +114,15 @@ static int claim(struct plan *p, unsigned kind, char *why, size_t size)
     return rc;
 }
 
+static void hand_file(struct member *m, int fd, const char *name)
+{
+    m->fds[m->fd_count++] = fd;
+    buf_addf(&m->fd_names, "%s%s", m->fd_count > 1 ? ":" : "", name);
+}
+
 static void hand_one(struct member *m, const struct listen_address *a)
 {
-    m->fds[m->fd_count++] = a->fd;
-    buf_addf(&m->fd_names, "%s%s", m->fd_count > 1 ? ":" : "",
-             a->admin ? "admin" : "main");
+    hand_file(m, a->fd, a->admin ? "admin" : "main");
 }
 
 /* Every worker has a socket of its own on it: listen_again() opens no other.
@@ -154,16 +160,32 @@ static void hand_over(struct member *m, const struct listen_set *first,
             hand_one(m, &first->at[i]);
 }
 
+/* What instances need to leave the port to each other; behind all sockets. */
+static void hand_siblings(struct member *m, struct siblings *s)
+{
+    m->siblings = s;
+    if (!s)
+        return;
+    hand_file(m, siblings_table(s), SIBLINGS_TABLE);
+    hand_file(m, siblings_bell(s), SIBLINGS_BELL);
+}
+
 static int add_edge(struct plan *p, unsigned kind, char *why, size_t size)
 {
     const struct config_edge *e = edge_of(p, kind);
     const struct listen_set *sets = &p->sets[p->set_count];
-    size_t shares = (e->workers + 1) * LISTEN_ADDRESSES;
+    size_t shares = (e->workers + 1) * LISTEN_ADDRESSES + SIBLINGS_FILES;
     int rc;
 
     if (!is_wanted(e))
         return 0;
     rc = claim(p, kind, why, size);
+    if (rc == 0 && e->instances > 1) {
+        rc = siblings_new(&p->siblings[kind], (unsigned)e->instances);
+        if (rc < 0)
+            snprintf(why, size, "%s: nothing to share among instances: %s",
+                     kinds[kind], strerror(errno));
+    }
     for (size_t i = 0; rc == 0 && i < e->instances; i++) {
         struct member *m;
 
@@ -173,6 +195,7 @@ static int add_edge(struct plan *p, unsigned kind, char *why, size_t size)
         plan_add_arg(m, "--instance");
         plan_add_arg(m, m->number);
         hand_over(m, sets, sets + i * e->workers, e->workers);
+        hand_siblings(m, p->siblings[kind]);
         rc = m->fd_names.failed ? ERR_NOMEM : 0;
     }
     return rc;
@@ -253,8 +276,10 @@ void plan_fini(struct plan *p)
         free(p->members[i].fds);
         buf_fini(&p->members[i].fd_names);
     }
-    for (unsigned i = 0; i < PLAN_KINDS; i++)
+    for (unsigned i = 0; i < PLAN_KINDS; i++) {
+        siblings_free(p->siblings[i]);
         buf_fini(&p->listens[i]);
+    }
     free(p->members);
     free(p->sets);
     *p = (struct plan){.cli = NULL};

@@ -10,6 +10,7 @@
 
 #include "proto/cli.h"
 #include "proto/listen.h"
+#include "proto/siblings.h"
 #include "tools/touchline/child.h"
 
 enum { PLAN_KINDS = 3, PLAN_PATH_MAX = 4096 };
@@ -27,6 +28,8 @@ struct member {
     struct buf fd_names;
     char url[160]; /* of its ready line */
     unsigned long long began; /* start time of its pid, for the lock */
+    struct siblings *siblings; /* borrowed; NULL: it has its port alone */
+    unsigned instance;
 };
 
 struct plan {
@@ -36,6 +39,7 @@ struct plan {
     struct listen_set *sets; /* one for each worker of each instance */
     size_t set_count;
     char paths[PLAN_KINDS + 1][PLAN_PATH_MAX]; /* of the binaries */
+    struct siblings *siblings[PLAN_KINDS]; /* where there are instances */
     struct buf listens[PLAN_KINDS]; /* "tcp.listen=127.0.0.1:9999": claimed */
 };
 
