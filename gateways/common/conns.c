@@ -10,6 +10,7 @@ enum {
     PAGE_SLOTS = 64,
     PAGES_FIRST = 64,
     PING_STEP_MS = 100, /* how finely pings are spread */
+    PING_SLICE = 512,   /* pings a turn */
 };
 
 #define NOBODY UINT32_MAX /* the end of a chain of numbers */
@@ -62,9 +63,12 @@ struct conn *conns_take(struct conns *cs)
     return c;
 }
 
+/* A slot whose generations are used up is not given to anybody any more. */
 void conns_give(struct conns *cs, struct conn *c)
 {
     c->state = CONN_FREE;
+    if (conn_gen(c) == UINT32_MAX)
+        return;
     c->turn = cs->free;
     cs->free = c->number;
 }
@@ -143,48 +147,57 @@ static uint32_t steps_now(const struct conns *cs)
                       (period(cs) / steps(cs)));
 }
 
-static void set_timer(struct conns *cs)
+static int64_t step_ns(const struct conns *cs, uint32_t step)
 {
-    loop_timer_set_at(&cs->ping, cs->ping_began_ns +
-                                     ((int64_t)cs->ping_step + 1) *
-                                         (period(cs) / steps(cs)));
+    return cs->ping_began_ns + (int64_t)step * (period(cs) / steps(cs));
 }
 
-static void ping_step(struct conns *cs, uint32_t step)
+/* Pings those whose turn comes with this step, `left` of them at most, from
+ * ping_next on. False: there are more. */
+static bool ping_step(struct conns *cs, uint32_t step, unsigned *left)
 {
-    uint32_t apart = steps(cs);
+    uint32_t apart = steps(cs), n = step % apart + cs->ping_next * apart;
 
-    for (uint32_t n = step % apart; n < cs->used; n += apart) {
+    for (; n < cs->used; n += apart, cs->ping_next++) {
         struct conn *c = slot(cs, n);
 
         if (c->state != CONN_OPEN || !(c->flags & CONN_PINGS))
             continue;
+        if (*left == 0)
+            return false;
+        --*left;
         if (c->flags & CONN_PINGS_NEW)
             c->flags &= (uint16_t)~CONN_PINGS_NEW;
         else
             cs->gw->edge->ping(c);
     }
+    cs->ping_next = 0;
+    return true;
 }
 
 static void ping_due(void *ctx)
 {
     struct conns *cs = ctx;
     uint32_t now = steps_now(cs);
+    unsigned left = PING_SLICE;
 
     /* After a long stop everybody is pinged once. */
-    if (now - cs->ping_step > steps(cs))
+    if (now - cs->ping_step > steps(cs)) {
         cs->ping_step = now - steps(cs);
-    while (cs->ping_step < now)
-        ping_step(cs, ++cs->ping_step);
+        cs->ping_next = 0;
+    }
+    while (cs->ping_step < now && ping_step(cs, cs->ping_step + 1, &left))
+        cs->ping_step++;
+    /* Others have their turn before those that are left. */
     if (cs->pinged)
-        set_timer(cs);
+        loop_timer_set_at(&cs->ping, step_ns(cs, cs->ping_step + 1));
 }
 
 static void first_wants(struct conns *cs)
 {
     cs->ping_began_ns = clock_ns();
-    cs->ping_step = 0;
-    set_timer(cs);
+    cs->ping_step = cs->ping_next = 0;
+    loop_timer_set_at(&cs->ping, step_ns(cs, 1));
 }
 
 void conns_want_pings(struct conns *cs, struct conn *c, bool wanted)

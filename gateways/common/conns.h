@@ -3,8 +3,9 @@
  *
  * A connection lies in a page of slots, which it never leaves, with the edge's
  * state behind it. Its number is that of its slot; the slot keeps the
- * generation when the connection goes, so that no name is used twice. Pages
- * stay: what a crowd took serves the next one.
+ * generation when the connection goes, so that no name is used twice; with its
+ * last generation it is retired. Pages stay: what a crowd took serves the next
+ * one.
  *
  * An idle connection is nothing but its slot: 64 bytes, in which it also has
  * its seat when it holds a single id (seat.h), and the edge's state. What only
@@ -115,6 +116,7 @@ struct conns {
     struct conn_queue dirty, dead;
     uint32_t pinged; /* how many want pings */
     uint32_t ping_step; /* everybody due up to here has been pinged */
+    uint32_t ping_next; /* and so many of those due with the next step */
     int64_t ping_began_ns;
     struct loop_timer ping; /* set while somebody does */
 };
@@ -138,7 +140,8 @@ bool conn_queue_empty(const struct conn_queue *q);
 struct conn_queue conn_queue_all(struct conn_queue *q);
 
 /* edge->ping() every limits.ping, spread over the period by number; the first
- * one at least a period from now. One timer for all. */
+ * one at least a period from now. One timer for all; a bounded number is
+ * pinged each turn. */
 void conns_want_pings(struct conns *cs, struct conn *c, bool wanted);
 
 #endif

@@ -451,7 +451,10 @@ void start_finish(struct start *s)
     bool silent = s->silent;
     uint32_t ref = s->ref;
 
-    tell_snapshots_due(s);
+    s->saying = true;
+    tell_snapshots_due(s); /* without memory it ends the connection */
+    if (!start_told(s))
+        return;
     start_free(s);
     c->flow = FLOW_LIVE;
     conn_set_lagging(c, true);

@@ -316,8 +316,12 @@ static enum put_result put(struct conn *c, struct msg *m, unsigned flags,
 
         buf_addf(&text, SLICE_FMT ":" SLICE_FMT " ", SLICE_ARG(m->id),
                  SLICE_ARG(m->data));
-        m->forms[0] = wire_new(text.len);
-        CHECK(m->forms[0] != NULL);
+        m->forms[0] = text.failed ? NULL : wire_new(text.len);
+        if (!m->forms[0]) {
+            buf_fini(&text);
+            conn_abort(c, "memory");
+            return PUT_OK;
+        }
         memcpy(m->forms[0]->bytes, text.ptr, text.len);
         buf_fini(&text);
     }
@@ -1293,6 +1297,22 @@ TEST(a_slot_used_again_has_another_name)
     world_free(w);
 }
 
+TEST(a_slot_whose_names_are_used_up_is_retired)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+    uint32_t number = w->conn[n]->number;
+
+    conn_abort(w->conn[n], "test");
+    turn(w);
+    conns_take(&w->g->conns)->seats.flags = UINT32_MAX; /* its last name */
+    conns_give(&w->g->conns, w->conn[n]);
+    n = client(w);
+    EXPECT(w->conn[n]->number != number);
+    EXPECT_INT(conn_gen(w->conn[n]), 1);
+    world_free(w);
+}
+
 TEST(a_deadline_comes_once_and_leaves_nothing)
 {
     struct world *w;
@@ -1353,6 +1373,46 @@ TEST(pings_come_once_a_period_and_the_first_not_before_one_has_passed)
     seconds(w, 40);
     got(w, n[0], "late ");
     got(w, n[1], "ping ");
+    world_free(w);
+}
+
+/* All of a step, which a period of one step has at once: a slice a turn. */
+TEST(a_crowd_is_pinged_a_slice_a_turn)
+{
+    enum { CROWD = 1200 };
+    static struct conn *crowd[CROWD];
+    struct world *w;
+    unsigned turns = 0, pinged = 0;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    w->cfg->limits.ping = SECOND / 10;
+    for (unsigned i = 0; i < CROWD; i++) {
+        crowd[i] = conns_take(&w->g->conns);
+        crowd[i]->fd = -1;
+        conn_want_pings(crowd[i], true);
+        crowd[i]->flags |= CONN_STALLED; /* what it is told stays in out */
+        crowd[i]->flags &= (uint16_t)~CONN_PINGS_NEW;
+    }
+    clock_fake_advance(SECOND / 10);
+    for (unsigned now = 0; turns < 10 && pinged < CROWD; turns++) {
+        EXPECT_INT(loop_step(w->g->loop, 0), 0);
+        now = 0;
+        for (unsigned i = 0; i < CROWD; i++)
+            now += conn_out_pending(crowd[i]) == strlen("ping ");
+        EXPECT(now - pinged <= 600);
+        pinged = now;
+    }
+    EXPECT_INT(pinged, CROWD);
+    EXPECT_INT(turns, 3);
+    for (unsigned i = 0; i < CROWD; i++) {
+        conn_want_pings(crowd[i], false);
+        buf_fini(crowd[i]->extra->out);
+        free(crowd[i]->extra->out);
+        crowd[i]->extra->out = NULL;
+        conn_extra_done(crowd[i]);
+        conns_give(&w->g->conns, crowd[i]);
+    }
     world_free(w);
 }
 
@@ -1449,6 +1509,39 @@ TEST(pages_with_a_retract_end_in_a_snapshot)
     hear_message("m", 102, "more");
     got(w, n, "m:live snapshot/m={1}@e-101 m:more ");
     world_free(w);
+}
+
+/* Whatever cannot be had: the connection goes, and nothing else. */
+TEST(pages_that_run_out_of_memory_at_their_end_harm_nobody)
+{
+    const struct id_says says = {.id = "m", .flags = ID_STATEFUL,
+                                 .last_seq = 90, .last_offset = 3};
+    bool failed = true;
+
+    for (long left = 0; failed; left++) {
+        struct world *w = world();
+        unsigned n = client(w);
+        struct msg_parts retract = parts("m", 80, "retract");
+        struct buf b = BUF_INIT;
+
+        subscribe(w, n, "m", "e-50", 9);
+        hear_logged_in(100, 0, &says, 1);
+        turn(w);
+        retract.flags |= MSG_RESNAPSHOT;
+        frame_write_row(&b, link_.ref, &retract);
+        hear(FRAME_ROW, &b);
+        hear_page_end(false, 100);
+        buf_reset(&link_.said);
+        buf_reserve(&link_.said, 256);
+        buf_reserve(&link_.frame, 256);
+        test_fail_malloc_after(left);
+        for (unsigned i = 0; i < 8; i++)
+            (void)!loop_step(w->g->loop, 0);
+        failed = test_malloc_failed();
+        turn(w);
+        EXPECT_INT(w->g->open, conn_by_name(w->g, 0, 1) ? 1 : 0);
+        world_free(w);
+    }
 }
 
 TEST(a_cursor_can_be_told_when_the_ring_is_empty)
