@@ -134,13 +134,18 @@ static void check_volatile(struct gateway *g, struct topic *t,
                       counted ? i->last_offset : 0);
 }
 
-/* The same of a pattern: which ids have spoken meanwhile nobody knows. */
-static void check_pattern(struct gateway *g, struct topic *t)
+/* The same of a pattern: which ids have spoken up to `seq` nobody knows. The
+ * ring answers for nothing that came before, or a cursor from within that time
+ * would be resumed in silence. */
+static void check_pattern(struct gateway *g, struct topic *t, uint64_t seq)
 {
     const struct gap gap = {.why = GAP_VOLATILE};
 
-    if (verdict_may_be_volatile(g->config, topic_id(t)))
+    if (!verdict_may_be_volatile(g->config, topic_id(t)))
+        return;
+    if (t->seats.count)
         deliver_gap(g, topic_id(t), &gap);
+    t->floor = MAX(t->floor, seq);
 }
 
 /* Where the id stands, by the router's word. ERR_NOMEM. */
@@ -174,7 +179,7 @@ static int on_logged_in_id(struct gateway *g, uint8_t flags, uint64_t seq,
     if (again && (i->flags & ID_VOLATILE) && !known)
         check_volatile(g, t, i);
     else if (again && !known && (t->seats.flags & TOPIC_PATTERN))
-        check_pattern(g, t);
+        check_pattern(g, t, seq);
     t = topics_find(&g->topics, i->id); /* its last reader may be cut */
     if (!t)
         return 0;
@@ -551,8 +556,8 @@ static void was_stale(struct gateway *g)
 
         if (t->seats.flags & TOPIC_VOLATILE)
             t->floor = g->seq;
-        if ((t->seats.flags & TOPIC_PATTERN) && t->seats.count)
-            check_pattern(g, t);
+        if (t->seats.flags & TOPIC_PATTERN)
+            check_pattern(g, t, g->seq);
     }
     while ((c = conns_next_open(&g->conns, &i)))
         restart_volatile(c);

@@ -1045,11 +1045,12 @@ TEST(a_live_pattern_is_told_that_ids_without_history_may_miss_something)
     /* Once, for the pattern that it holds, before the next message. */
     got(w, n, "gap:volatile:0-0/**@e-101 a:kept volatile/x:new ");
     got(w, late, "[2] snapshot/volatile/**@e-5000 (2) volatile/x:new ");
-    /* It has its place for who comes back with a cursor. */
-    subscribe(w, late, "**", "e-101", 3);
+    /* Whoever comes back with a cursor from before or within is told, too. */
+    subscribe(w, late, "**", "e-3000", 3);
     hear_logged_in(5001, 0, &all, 1);
-    got(w, late, "[3] ~a:kept ~volatile/x:new "
-                 "resumed/**@e-5001 (3) ");
+    got(w, late, "[3] gap:volatile:0-0/**@e-5001 snapshot/**@e-5001 ");
+    hear_page_end(false, 5001);
+    got(w, late, "resumed/**@e-5001 (3) ");
     world_free(w);
 }
 

@@ -1,0 +1,958 @@
+/* The common half of a gateway against a naive model, by chance: clients come,
+ * subscribe, stall, read on, leave and resume; a router of a few lines loses
+ * its link and dies. Every client checks, line by line, that it gets exactly
+ * what it is due: in order, each once, and nothing missing that a gap has not
+ * told. T_SEED repeats a run. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "gateways/common/core.h"
+#include "gateways/common/uplink.h"
+#include "proto/frame_io.h"
+#include "tests/t/t.h"
+
+enum {
+    CLIENTS = 24,
+    LOG_MAX = 1 << 16,
+    NAMES = 12, /* ids and patterns */
+    IDS = 8,    /* the first so many of them */
+    STORED = 6, /* the first so many of those */
+    REFS = 1 << 15,
+    QUEUE_BYTES = 256 * 1024,
+};
+
+static const char *const names[NAMES] = {
+    "a", "b", "x/1", "x/2", "x/y/3", "user/42",
+    "volatile/1", "volatile/2",
+    "x/*", "x/**", "user/*", "volatile/*",
+};
+
+static unsigned chance(unsigned of)
+{
+    return (unsigned)(test_random() % of);
+}
+
+static struct slice name_of(unsigned n)
+{
+    return slice_str(names[n]);
+}
+
+static bool hears(unsigned name, unsigned id)
+{
+    return name == id ||
+           (name >= IDS && pattern_matches(name_of(name), name_of(id)));
+}
+
+static unsigned name_find(struct slice text)
+{
+    for (unsigned n = 0; n < NAMES; n++)
+        if (slice_eq(text, name_of(n)))
+            return n;
+    CHECK(false);
+    return 0;
+}
+
+/* ---- the router ---------------------------------------------------------- */
+
+struct said_frame {
+    struct said_frame *next;
+    uint8_t code;
+    struct buf body;
+};
+
+struct said_queue {
+    struct said_frame *first, **end;
+};
+
+static struct {
+    struct joiner_ops ops;
+    void *ctx;
+    struct said_queue in, out; /* from the gateway, to it */
+    struct said_frame *open;   /* being written by the gateway */
+    bool up, broken;
+    bool resyncing, synced; /* the LOGINs said again, and SYNCED, have come */
+    uint64_t life, seq, offset[IDS];
+    bool leaf[NAMES]; /* the link has one */
+    struct {
+        unsigned id;
+        uint64_t seq, offset;
+    } log[LOG_MAX];
+    unsigned count;
+} router;
+
+static struct said_frame *queue_add(struct said_queue *q, uint8_t code)
+{
+    struct said_frame *f = calloc(1, sizeof *f);
+
+    CHECK(f != NULL);
+    f->code = code;
+    if (!q->first)
+        q->end = &q->first;
+    *q->end = f;
+    q->end = &f->next;
+    return f;
+}
+
+static struct said_frame *queue_take(struct said_queue *q)
+{
+    struct said_frame *f = q->first;
+
+    if (f)
+        q->first = f->next;
+    return f;
+}
+
+static void said_free(struct said_frame *f)
+{
+    buf_fini(&f->body);
+    free(f);
+}
+
+static void queue_clear(struct said_queue *q)
+{
+    struct said_frame *f;
+
+    while ((f = queue_take(q)))
+        said_free(f);
+}
+
+int joiner_open(struct joiner **ret, struct loop *loop,
+                const struct joiner_options *options,
+                const struct joiner_ops *ops, void *ctx)
+{
+    UNUSED(loop);
+    UNUSED(options);
+    router.ops = *ops;
+    router.ctx = ctx;
+    *ret = (struct joiner *)(void *)&router;
+    return 0;
+}
+
+struct pipe *joiner_pipe(struct joiner *j)
+{
+    return (struct pipe *)(void *)j;
+}
+
+const struct peer_id *joiner_who(const struct joiner *j)
+{
+    static const struct peer_id who = {.name = "tcp1", .life = 7};
+
+    UNUSED(j);
+    return &who;
+}
+
+void joiner_close(struct joiner *j)
+{
+    UNUSED(j);
+}
+
+struct buf *pipe_frame(struct pipe *p, uint8_t code)
+{
+    UNUSED(p);
+    router.open = queue_add(&router.in, code);
+    return &router.open->body;
+}
+
+void pipe_frame_end(struct pipe *p)
+{
+    UNUSED(p);
+    EXPECT_INT(frame_check(router.open->code, SENDER_GATEWAY,
+                           router.open->body.len), 0);
+}
+
+void pipe_hold(struct pipe *p, bool held)
+{
+    UNUSED(p);
+    UNUSED(held);
+}
+
+void pipe_break(struct pipe *p, const char *why)
+{
+    UNUSED(p);
+    UNUSED(why);
+    router.broken = true;
+}
+
+static struct buf *answer(uint8_t code)
+{
+    return &queue_add(&router.out, code)->body;
+}
+
+/* Room for the cursor, and for what is in `pad`: long enough to stall on. */
+static struct msg_parts parts_of(unsigned entry)
+{
+    static char pad[700];
+    unsigned id = router.log[entry].id;
+
+    memset(pad, 'x', sizeof pad);
+    return (struct msg_parts){
+        .flags = id < STORED ? MSG_STORED : 0,
+        .seq = router.log[entry].seq,
+        .offset = router.log[entry].offset,
+        .id = name_of(id),
+        .data = slice_make(pad, router.log[entry].seq % sizeof pad),
+    };
+}
+
+static void send_entry(unsigned entry)
+{
+    const struct msg_parts p = parts_of(entry);
+
+    for (unsigned n = 0; n < NAMES; n++)
+        if (router.leaf[n] && hears(n, router.log[entry].id)) {
+            frame_write_deliver(answer(FRAME_DELIVER), &p);
+            return;
+        }
+}
+
+static void publish(unsigned id)
+{
+    unsigned entry = router.count;
+
+    if (entry == LOG_MAX)
+        return;
+    router.count++;
+    router.log[entry].id = id;
+    router.log[entry].seq = ++router.seq;
+    router.log[entry].offset = ++router.offset[id];
+    if (router.synced)
+        send_entry(entry);
+}
+
+static void on_login(struct slice body)
+{
+    struct frame_login in;
+    struct frame_logged_in out = {0};
+    struct login_id id;
+    struct buf *b;
+
+    EXPECT_INT(frame_read_login(body, &in), 0);
+    out.conn = in.conn;
+    out.gen = in.gen;
+    out.flags = in.flags;
+    out.count = in.count;
+    router.resyncing |= in.flags & LOGIN_RESYNC;
+    out.seq = router.seq;
+    b = answer(FRAME_LOGGED_IN);
+    frame_write_logged_in(b, &out);
+    while (in.count--) {
+        struct logged_in_id says = {0};
+        unsigned n;
+
+        EXPECT_INT(frame_next_login_id(&in, &id), 0);
+        n = name_find(id.id);
+        router.leaf[n] = true;
+        says.id = id.id;
+        says.flags = n >= STORED && n < IDS ? ID_VOLATILE : 0;
+        for (unsigned i = 0; n < IDS && i < router.count; i++)
+            if (router.log[i].id == n && router.offset[n]) {
+                says.last_seq = router.log[i].seq;
+                says.last_offset = router.log[i].offset;
+            }
+        frame_write_logged_in_id(b, &says);
+    }
+}
+
+static void on_logout(struct slice body)
+{
+    struct frame_logout in;
+    struct logout_id id;
+
+    EXPECT_INT(frame_read_logout(body, &in), 0);
+    while (in.count--) {
+        EXPECT_INT(frame_next_logout_id(&in, &id), 0);
+        if (id.release)
+            router.leaf[name_find(id.id)] = false;
+    }
+}
+
+/* What the link has missed, out of the store. */
+static void on_synced(struct slice body)
+{
+    struct cursor c = cursor_init(body);
+    uint64_t since = cursor_u64(&c);
+
+    for (unsigned i = 0; i < router.count; i++)
+        if (router.log[i].seq > since && router.log[i].id < STORED)
+            send_entry(i);
+    put_u64(answer(FRAME_RESYNCED), router.seq);
+    router.synced = true;
+    router.resyncing = false;
+}
+
+static void on_fetch(struct slice body)
+{
+    struct frame_page_end end = {.upto = router.seq};
+    struct frame_fetch in;
+    struct slice id;
+    bool wanted[NAMES] = {false};
+    unsigned rows = 0;
+
+    EXPECT_INT(frame_read_fetch(body, &in), 0);
+    while (in.count--) {
+        EXPECT_INT(frame_next_fetch_id(&in, &id), 0);
+        wanted[name_find(id)] = true;
+    }
+    for (unsigned i = 0; i < router.count && !end.more; i++) {
+        const struct msg_parts p = parts_of(i);
+        bool due = false;
+
+        for (unsigned n = 0; n < NAMES; n++)
+            due |= wanted[n] && hears(n, router.log[i].id);
+        if (!due || router.log[i].id >= STORED || p.seq <= in.after)
+            continue;
+        frame_write_row(answer(FRAME_ROW), in.ref, &p);
+        end.more = ++rows == in.limit;
+        end.upto = end.more ? p.seq : router.seq;
+    }
+    end.ref = in.ref;
+    frame_write_page_end(answer(FRAME_PAGE_END), &end);
+}
+
+static void welcome(void)
+{
+    const struct frame_welcome f = {.life = router.life, .seq = router.seq,
+                                    .resync = 1, .epoch = SLICE("e")};
+
+    frame_write_welcome(answer(FRAME_WELCOME), &f);
+}
+
+/* The oldest frame of the gateway. False: there is none. */
+static bool router_step(void)
+{
+    struct said_frame *f = queue_take(&router.in);
+    struct slice body;
+
+    if (!f)
+        return false;
+    body = buf_slice(&f->body);
+    if (f->code == FRAME_HELLO)
+        welcome();
+    else if (f->code == FRAME_LOGIN)
+        on_login(body);
+    else if (f->code == FRAME_LOGOUT)
+        on_logout(body);
+    else if (f->code == FRAME_RELEASE)
+        router.leaf[name_find(slice_from(body, 1))] = false;
+    else if (f->code == FRAME_SYNCED)
+        on_synced(body);
+    else if (f->code == FRAME_FETCH)
+        on_fetch(body);
+    else
+        CHECK(f->code == FRAME_STATS);
+    said_free(f);
+    return true;
+}
+
+/* Up to max frames, in one batch. */
+static void gateway_hears(unsigned max)
+{
+    struct said_frame *f;
+
+    while (max-- && router.up && (f = queue_take(&router.out))) {
+        EXPECT_INT(router.ops.pipe.frame(router.ctx, f->code,
+                                         buf_slice(&f->body)), 0);
+        said_free(f);
+    }
+    if (router.up)
+        router.ops.pipe.batch_end(router.ctx, 0);
+}
+
+static void link_down(bool died)
+{
+    if (!router.up)
+        return;
+    router.up = router.synced = router.resyncing = false;
+    router.ops.pipe.down(router.ctx, "chance");
+    queue_clear(&router.in);
+    queue_clear(&router.out);
+    memset(router.leaf, 0, sizeof router.leaf);
+    if (!died)
+        return;
+    router.life++;
+    router.seq += 1000;
+    for (unsigned id = STORED; id < IDS; id++)
+        router.offset[id] = 0;
+}
+
+static void link_up(void)
+{
+    if (router.up)
+        return;
+    router.up = true;
+    router.ops.pipe.up(router.ctx);
+}
+
+/* ---- the edge: a line for everything -------------------------------------- */
+
+static void opened(struct conn *c)
+{
+    UNUSED(c);
+}
+
+static struct slice busy(const struct gateway *g)
+{
+    UNUSED(g);
+    return SLICE("busy\n");
+}
+
+static ssize_t input(struct conn *c, struct slice bytes)
+{
+    UNUSED(c);
+    return (ssize_t)bytes.len;
+}
+
+static void nothing(struct conn *c)
+{
+    UNUSED(c);
+}
+
+static void end(struct conn *c)
+{
+    conn_close(c, "end");
+}
+
+static void subscribed(struct conn *c, uint32_t ref)
+{
+    buf_addf(conn_out(c), "sub %u\n", ref);
+}
+
+static void started(struct conn *c, uint32_t ref)
+{
+    buf_addf(conn_out(c), "start %u %" PRIu64 "\n", ref,
+             conn_gateway(c)->seq);
+}
+
+static void subscribe_failed(struct conn *c, uint32_t ref, const char *code,
+                             struct slice text)
+{
+    UNUSED(c);
+    UNUSED(ref);
+    UNUSED(text);
+    test_fail(__FILE__, __LINE__, "refused: %s", code);
+}
+
+static void notice(struct conn *c, const struct notice *n)
+{
+    for (unsigned i = 0; i < n->count; i++) {
+        buf_addf(conn_out(c), "%s " SLICE_FMT " " SLICE_FMT " %s\n",
+                 notice_text(n->kind), SLICE_ARG(n->channels[i]),
+                 SLICE_ARG(n->cursor),
+                 n->kind == NOTICE_GAP ? gap_why_text(n->why) : "-");
+    }
+}
+
+static enum put_result put(struct conn *c, struct msg *m, unsigned flags,
+                           struct outvec *v)
+{
+    UNUSED(c);
+    if (!m->forms[0]) {
+        struct buf text = BUF_INIT;
+
+        buf_addf(&text, SLICE_FMT " %" PRIu64 " " SLICE_FMT "\n",
+                 SLICE_ARG(m->id), m->seq, SLICE_ARG(m->data));
+        m->forms[0] = wire_new(text.len);
+        CHECK(m->forms[0] != NULL);
+        memcpy(m->forms[0]->bytes, text.ptr, text.len);
+        buf_fini(&text);
+    }
+    if (flags & PUT_REPLAY)
+        memcpy(outvec_scratch(v, 7), "replay ", 7);
+    else
+        memcpy(outvec_scratch(v, 8), "message ", 8);
+    outvec_wire(v, m->forms[0]);
+    return PUT_OK;
+}
+
+static const struct edge edge = {
+    .name = "tcp",
+    .scheme = "tcp",
+    .opened = opened,
+    .busy = busy,
+    .input = input,
+    .input_end = end,
+    .deadline = nothing,
+    .ping = nothing,
+    .closed = nothing,
+    .drain = end,
+    .kicked = nothing,
+    .subscribed = subscribed,
+    .started = started,
+    .subscribe_failed = subscribe_failed,
+    .notice = notice,
+    .put = put,
+};
+
+/* ---- the clients ---------------------------------------------------------- */
+
+enum channel_state {
+    OUT,
+    ASKED,   /* fresh: everything behind its snapshot is due */
+    REPLAYS, /* resumed: everything behind `seq` is due */
+    HELD,
+};
+
+struct channel {
+    enum channel_state state;
+    uint64_t seq; /* has everything up to here */
+    bool gap;     /* told that what has no history may be missing */
+};
+
+struct client {
+    int fd;
+    uint32_t number, gen;
+    bool open, stalled;
+    uint64_t seq; /* of the newest message in the stream */
+    struct channel *starting; /* subscribed, and not started yet */
+    char rest[2048]; /* a line that is not whole yet */
+    size_t rest_len;
+    struct channel channels[NAMES];
+    struct channel silent[IDS]; /* without history: what is heard of each id,
+                                   by whatever channel */
+};
+
+static struct {
+    struct config *cfg;
+    struct door *door;
+    struct gateway *g;
+    struct client clients[CLIENTS];
+    unsigned of_ref[REFS]; /* the channel that was asked for */
+    uint32_t refs;
+    uint64_t messages, replayed, gaps, closed; /* so many of each */
+} world;
+
+static struct conn *conn_of(const struct client *k)
+{
+    struct conn *c = k->open ? conn_by_name(world.g, k->number, k->gen)
+                             : NULL;
+
+    return c && !conn_closing(c) ? c : NULL;
+}
+
+/* Nothing up to `upto` is missing of what is behind ch->seq. */
+static void check_whole(const struct client *k, const struct channel *ch,
+                        unsigned name, uint64_t upto, unsigned from_id,
+                        unsigned to_id)
+{
+    unsigned i = router.count;
+
+    while (i && router.log[i - 1].seq > ch->seq)
+        i--;
+    for (; i < router.count && router.log[i].seq <= upto; i++)
+        if (router.log[i].id >= from_id && router.log[i].id < to_id &&
+            hears(name, router.log[i].id))
+            test_fail(__FILE__, __LINE__,
+                      "client %d misses %s %" PRIu64 " of %s (has %" PRIu64
+                      ", state %d) before %" PRIu64,
+                      (int)(k - world.clients), names[router.log[i].id],
+                      router.log[i].seq, names[name], ch->seq, ch->state,
+                      upto);
+}
+
+/* What is kept. */
+static void check_kept(const struct client *k, unsigned name, uint64_t upto)
+{
+    check_whole(k, &k->channels[name], name, upto, 0, STORED);
+}
+
+/* The channel counts, and has everything up to its seq. */
+static void hold(struct client *k, unsigned name, uint64_t seq)
+{
+    struct channel *ch = &k->channels[name];
+
+    ch->state = HELD;
+    for (unsigned id = STORED; id < IDS; id++) {
+        struct channel *silent = &k->silent[id];
+
+        if (!hears(name, id))
+            continue;
+        if (silent->state == OUT)
+            *silent = *ch;
+        silent->gap |= ch->gap;
+        if (silent->gap) /* it may have been anything up to there */
+            silent->seq = MAX(silent->seq, seq);
+    }
+    ch->gap = false;
+}
+
+static void leave(struct client *k, unsigned name)
+{
+    k->channels[name] = (struct channel){.state = OUT};
+    for (unsigned id = STORED; id < IDS; id++) {
+        bool held = false;
+
+        for (unsigned n = 0; n < NAMES; n++)
+            held |= k->channels[n].state == HELD && hears(n, id);
+        if (!held)
+            k->silent[id].state = OUT;
+    }
+}
+
+/* Then what is resumed comes beside that, as a replay. */
+static bool holds_some(const struct client *k)
+{
+    for (unsigned n = 0; n < NAMES; n++)
+        if (k->channels[n].state == HELD)
+            return true;
+    return false;
+}
+
+/* One that the start under way was due. */
+static bool resumes(struct client *k, unsigned id, uint64_t seq, bool replay)
+{
+    struct channel *ch = k->starting;
+    unsigned name = (unsigned)(ch - k->channels);
+
+    if (!ch || ch->state != REPLAYS || !hears(name, id) || ch->seq >= seq ||
+        (!replay && holds_some(k)))
+        return false;
+    check_whole(k, ch, name, seq - 1, 0, ch->gap ? STORED : IDS);
+    ch->seq = seq;
+    return true;
+}
+
+static bool is_held(struct client *k, unsigned id, uint64_t seq)
+{
+    bool wanted = false;
+
+    for (unsigned n = 0; n < NAMES; n++) {
+        struct channel *ch = &k->channels[n];
+
+        if (ch->state != HELD)
+            continue;
+        check_kept(k, n, seq - 1);
+        wanted |= hears(n, id) && ch->seq < seq;
+        ch->seq = MAX(ch->seq, seq);
+    }
+    if (wanted && id >= STORED) {
+        struct channel *silent = &k->silent[id];
+
+        if (!silent->gap)
+            check_whole(k, silent, id, seq - 1, id, id + 1);
+        silent->seq = MAX(silent->seq, seq);
+        silent->gap = false;
+    }
+    return wanted;
+}
+
+static void on_message(struct client *k, unsigned id, uint64_t seq,
+                       bool replay)
+{
+    bool wanted = resumes(k, id, seq, replay);
+
+    world.messages++;
+    world.replayed += replay;
+    if (!replay)
+        wanted |= is_held(k, id, seq);
+    if (!wanted || (!replay && seq <= k->seq))
+        test_fail(__FILE__, __LINE__, "client %d: %s %" PRIu64
+                  " comes again, or unasked, behind %" PRIu64,
+                  (int)(k - world.clients), names[id], seq, k->seq);
+    if (!replay)
+        k->seq = seq;
+}
+
+static void on_gap(struct client *k, unsigned name, const char *why)
+{
+    world.gaps++;
+    if (strcmp(why, "slow") == 0)
+        return;
+    EXPECT_STR(why, "volatile");
+    if (k->channels[name].state == REPLAYS)
+        k->channels[name].gap = true;
+    for (unsigned id = STORED; id < IDS; id++)
+        k->silent[id].gap |= hears(name, id);
+}
+
+static void on_notice(struct client *k, const char *what, unsigned name,
+                      uint64_t seq, const char *why)
+{
+    struct channel *ch = &k->channels[name];
+
+    if (strcmp(what, "gap") == 0) {
+        on_gap(k, name, why);
+    } else if (strcmp(what, "snapshot") == 0 && ch->state == HELD) {
+        check_kept(k, name, seq);
+        ch->seq = MAX(ch->seq, seq);
+    } else if (strcmp(what, "snapshot") == 0 && ch->state == ASKED) {
+        ch->seq = seq;
+        hold(k, name, seq);
+    }
+}
+
+static void on_sub(struct client *k, unsigned ref)
+{
+    k->starting = &k->channels[world.of_ref[ref % REFS]];
+    if (!holds_some(k))
+        k->seq = 0; /* it begins anew, wherever it asked for */
+}
+
+static void on_start(struct client *k, uint64_t seq)
+{
+    if (k->starting->state == REPLAYS)
+        hold(k, (unsigned)(k->starting - k->channels), seq);
+    k->starting = NULL;
+}
+
+static void on_line(struct client *k, char *line)
+{
+    char *word[4] = {"", "", "", ""};
+    unsigned n = 0;
+
+    for (char *at = strtok(line, " "); at && n < 4; at = strtok(NULL, " "))
+        word[n++] = at;
+    if (strcmp(word[0], "message") == 0 || strcmp(word[0], "replay") == 0)
+        on_message(k, name_find(slice_str(word[1])),
+                   strtoull(word[2], NULL, 10), word[0][0] == 'r');
+    else if (strcmp(word[0], "sub") == 0)
+        on_sub(k, (unsigned)strtoul(word[1], NULL, 10));
+    else if (strcmp(word[0], "start") == 0)
+        on_start(k, strtoull(word[2], NULL, 10));
+    else if (strcmp(word[0], "left") == 0)
+        leave(k, name_find(slice_str(word[1])));
+    else
+        on_notice(k, word[0], name_find(slice_str(word[1])),
+                  strtoull(word[2] + 2, NULL, 10), word[3]);
+}
+
+static void on_bytes(struct client *k, char *at, size_t len)
+{
+    while (len) {
+        char *lf = memchr(at, '\n', len);
+        size_t n = lf ? (size_t)(lf - at) : len;
+
+        CHECK(k->rest_len + n < sizeof k->rest);
+        memcpy(k->rest + k->rest_len, at, n);
+        k->rest_len += n;
+        if (!lf)
+            return;
+        k->rest[k->rest_len] = '\0';
+        k->rest_len = 0;
+        on_line(k, k->rest);
+        at = lf + 1;
+        len -= n + 1;
+    }
+}
+
+static void client_gone(struct client *k)
+{
+    close(k->fd);
+    *k = (struct client){.fd = -1};
+}
+
+static void client_reads(struct client *k, unsigned times)
+{
+    char bytes[4096];
+    ssize_t n;
+
+    while (k->open && times--) {
+        n = recv(k->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+        if (n > 0) {
+            on_bytes(k, bytes, (size_t)n);
+            continue;
+        }
+        if (n == 0) {
+            world.closed++;
+            client_gone(k);
+        }
+        return;
+    }
+}
+
+static void client_comes(struct client *k)
+{
+    const struct address nobody = {0};
+    int ends[2], small = 4096;
+    uint32_t used;
+
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
+    CHECK(setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &small,
+                     sizeof small) == 0);
+    CHECK(door_enter(world.door));
+    used = world.g->conns.free != UINT32_MAX ? world.g->conns.free
+                                             : world.g->conns.used;
+    CHECK(conn_open(world.g, ends[0], 0, 0, &nobody) == 0);
+    *k = (struct client){.fd = ends[1], .open = true, .number = used};
+    k->gen = conn_gen(conns_at(&world.g->conns, used));
+}
+
+static void client_subscribes(struct client *k, unsigned name)
+{
+    struct conn *c = conn_of(k);
+    struct channel *ch = &k->channels[name];
+    struct slice channel = name_of(name);
+    struct subscribe s = {.channels = &channel, .count = 1,
+                          .ref = world.refs};
+    struct refusal why;
+
+    if (!c || (ch->state != OUT && ch->state != HELD) ||
+        (ch->state == OUT) == conn_holds(c, channel))
+        return;
+    world.of_ref[world.refs++ % REFS] = name;
+    if (ch->state == OUT && chance(2)) {
+        s.has_since = true;
+        memcpy(s.since.epoch.text, "e", 2);
+        s.since.seq = router.count ? router.log[chance(router.count)].seq : 1;
+        s.since.seq = MIN(s.since.seq, world.g->seq);
+    }
+    EXPECT_INT(conn_subscribe(c, &s, &why), 0);
+    if (ch->state == OUT)
+        *ch = (struct channel){.state = s.has_since ? REPLAYS : ASKED,
+                               .seq = s.since.seq};
+}
+
+static void client_leaves(struct client *k, unsigned name)
+{
+    struct conn *c = conn_of(k);
+
+    if (c && k->channels[name].state == HELD && conn_holds(c, name_of(name))) {
+        EXPECT_INT(conn_unsubscribe(c, name_of(name)), 0);
+        buf_addf(conn_out(c), "left %s\n", names[name]);
+    }
+}
+
+/* ---- the whole ------------------------------------------------------------ */
+
+static void turn(void)
+{
+    EXPECT_INT(loop_step(world.g->loop, 0), 0);
+}
+
+static void begin(void)
+{
+    const char *sets[] = {"tcp.workers=1"};
+    struct config_source from = {.sets = sets, .set_count = ARRAY_LEN(sets),
+                                 .dir = test_dir()};
+    struct opt_error err;
+    const char *why;
+
+    CHECK(config_load(&world.cfg, &from, &err) == 0);
+    world.g = calloc(1, sizeof *world.g);
+    CHECK(door_new(&world.door, CLIENTS * 2, 1) == 0);
+    CHECK(gateway_init(world.g, world.cfg, &edge, 1, world.door) == 0);
+    CHECK(uplink_open(world.g, &why) == 0);
+    world.cfg->limits.page = 20 + chance(100);
+    world.cfg->limits.queue = QUEUE_BYTES;
+    world.g->ring.bytes_max = (size_t)8192 << chance(6);
+    router.life = 1;
+    router.seq = 100;
+    link_up();
+    for (unsigned i = 0; i < CLIENTS; i++)
+        client_comes(&world.clients[i]);
+}
+
+static void client_acts(struct client *k)
+{
+    unsigned what = chance(100);
+
+    if (!k->open)
+        client_comes(k);
+    else if (what < 30)
+        client_subscribes(k, chance(NAMES));
+    else if (what < 45)
+        client_leaves(k, chance(NAMES));
+    else if (what < 55)
+        k->stalled = !k->stalled;
+    else if (what < 57)
+        client_gone(k);
+    else if (!k->stalled)
+        client_reads(k, 1 + chance(8));
+}
+
+static void router_acts(void)
+{
+    unsigned what = chance(1000);
+
+    if (what < 300)
+        for (unsigned n = 1 + chance(what < 10 ? 200 : 4); n; n--)
+            publish(chance(IDS));
+    else if (what < 302)
+        link_down(false);
+    else if (what < 303)
+        link_down(true);
+    else if (what < 320)
+        link_up();
+    else
+        for (unsigned n = chance(20); n; n--)
+            while (router_step() && router.resyncing)
+                ;
+    if (router.up && !router.broken)
+        gateway_hears(chance(30));
+}
+
+/* Nothing is asked for, and nobody lags. */
+static bool is_quiet(void)
+{
+    for (unsigned k = 0; k < CLIENTS; k++)
+        for (unsigned n = 0; n < NAMES; n++)
+            if (world.clients[k].channels[n].state == ASKED ||
+                world.clients[k].channels[n].state == REPLAYS)
+                return false;
+    return !router.in.first && !router.out.first &&
+           list_empty(&world.g->lagging);
+}
+
+/* All that is under way comes to its end, and everybody reads it. */
+static void settle(void)
+{
+    struct test_soon soon = test_soon();
+
+    link_up();
+    for (unsigned quiet = 0; quiet < 20; quiet = is_quiet() ? quiet + 1 : 0) {
+        if (test_soon_over(&soon))
+            test_fail(__FILE__, __LINE__, "it does not come to rest");
+        while (router_step())
+            ;
+        gateway_hears(1000);
+        turn();
+        for (unsigned k = 0; k < CLIENTS; k++)
+            client_reads(&world.clients[k], 4);
+    }
+    for (unsigned k = 0; k < CLIENTS; k++)
+        for (unsigned n = 0; n < NAMES; n++)
+            if (world.clients[k].channels[n].state == HELD)
+                check_kept(&world.clients[k], n, router.seq);
+}
+
+static void finish(void)
+{
+    for (unsigned k = 0; k < CLIENTS; k++)
+        if (world.clients[k].open)
+            close(world.clients[k].fd);
+    for (unsigned i = 0; i < 20; i++)
+        turn();
+    EXPECT_INT(world.g->open, 0);
+    EXPECT_INT(world.g->queued, 0);
+    EXPECT(list_empty(&world.g->lagging));
+    gateway_fini(world.g);
+    door_free(world.door);
+    free(world.g);
+    config_free(world.cfg);
+    queue_clear(&router.in);
+    queue_clear(&router.out);
+}
+
+/* MODEL_STEPS=N: for a longer walk. */
+TEST(everybody_gets_what_is_due_whatever_happens)
+{
+    const char *given = getenv("MODEL_STEPS");
+    unsigned steps = given ? (unsigned)strtoul(given, NULL, 10) : 4000;
+
+    begin();
+    for (unsigned i = 0; i < steps; i++) {
+        client_acts(&world.clients[chance(CLIENTS)]);
+        router_acts();
+        if (chance(2))
+            turn();
+        if (i % 2000 == 1999)
+            settle();
+    }
+    settle();
+    EXPECT(world.messages && world.replayed && world.gaps && world.closed);
+    finish();
+}
