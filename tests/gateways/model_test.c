@@ -388,7 +388,7 @@ static void link_up(void)
     router.ops.pipe.up(router.ctx);
 }
 
-/* ---- the edge: a line for everything -------------------------------------- */
+/* ---- the edge: a line for everything ------------------------------------ */
 
 static void opened(struct conn *c)
 {
@@ -488,7 +488,7 @@ static const struct edge edge = {
     .put = put,
 };
 
-/* ---- the clients ---------------------------------------------------------- */
+/* ---- the clients -------------------------------------------------------- */
 
 enum channel_state {
     OUT,
@@ -619,6 +619,7 @@ static bool resumes(struct client *k, unsigned id, uint64_t seq, bool replay)
 static bool is_held(struct client *k, unsigned id, uint64_t seq)
 {
     bool wanted = false;
+    unsigned held = 0;
 
     for (unsigned n = 0; n < NAMES; n++) {
         struct channel *ch = &k->channels[n];
@@ -626,13 +627,15 @@ static bool is_held(struct client *k, unsigned id, uint64_t seq)
         if (ch->state != HELD)
             continue;
         check_kept(k, n, seq - 1);
+        held += hears(n, id);
         wanted |= hears(n, id) && ch->seq < seq;
         ch->seq = MAX(ch->seq, seq);
     }
     if (wanted && id >= STORED) {
         struct channel *silent = &k->silent[id];
 
-        if (!silent->gap)
+        /* Held twice, the gap of one may follow what the other brings. */
+        if (!silent->gap && held == 1)
             check_whole(k, silent, id, seq - 1, id, id + 1);
         silent->seq = MAX(silent->seq, seq);
         silent->gap = false;
@@ -794,7 +797,7 @@ static void client_subscribes(struct client *k, unsigned name)
         (ch->state == OUT) == conn_holds(c, channel))
         return;
     world.of_ref[world.refs++ % REFS] = name;
-    if (ch->state == OUT && chance(2)) {
+    if (ch->state == OUT && world.g->seq && chance(2)) {
         s.has_since = true;
         memcpy(s.since.epoch.text, "e", 2);
         s.since.seq = router.count ? router.log[chance(router.count)].seq : 1;
@@ -816,7 +819,7 @@ static void client_leaves(struct client *k, unsigned name)
     }
 }
 
-/* ---- the whole ------------------------------------------------------------ */
+/* ---- the whole ---------------------------------------------------------- */
 
 static void turn(void)
 {
