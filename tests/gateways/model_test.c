@@ -499,6 +499,7 @@ enum channel_state {
 
 struct channel {
     enum channel_state state;
+    uint32_t ref; /* of the subscription that made it ASKED or REPLAYS */
     uint64_t seq; /* has everything up to here */
     bool gap;     /* told that what has no history may be missing */
 };
@@ -508,7 +509,8 @@ struct client {
     uint32_t number, gen;
     bool open, stalled;
     uint64_t seq; /* of the newest message in the stream */
-    struct channel *starting; /* subscribed, and not started yet */
+    struct channel *starting; /* subscribed, and not started yet; NULL also
+                                 when what starts was said again, or left */
     char rest[2048]; /* a line that is not whole yet */
     size_t rest_len;
     struct channel channels[NAMES];
@@ -690,14 +692,16 @@ static void on_notice(struct client *k, const char *what, unsigned name,
 
 static void on_sub(struct client *k, unsigned ref)
 {
-    k->starting = &k->channels[world.of_ref[ref % REFS]];
+    struct channel *ch = &k->channels[world.of_ref[ref % REFS]];
+
+    k->starting = ch->ref == ref ? ch : NULL;
     if (!holds_some(k))
         k->seq = 0; /* it begins anew, wherever it asked for */
 }
 
 static void on_start(struct client *k, uint64_t seq)
 {
-    if (k->starting->state == REPLAYS)
+    if (k->starting && k->starting->state == REPLAYS)
         hold(k, (unsigned)(k->starting - k->channels), seq);
     k->starting = NULL;
 }
@@ -806,6 +810,7 @@ static void client_subscribes(struct client *k, unsigned name)
     EXPECT_INT(conn_subscribe(c, &s, &why), 0);
     if (ch->state == OUT)
         *ch = (struct channel){.state = s.has_since ? REPLAYS : ASKED,
+                               .ref = s.ref,
                                .seq = s.since.seq};
 }
 
