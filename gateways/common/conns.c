@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/secret.h"
 #include "gateways/common/core.h"
 
 enum {
@@ -43,18 +44,19 @@ static bool add_page(struct conns *cs)
 
 struct conn *conns_take(struct conns *cs)
 {
-    uint32_t number = cs->free, gen;
+    uint32_t number = cs->free, gen = cs->first_gen;
     struct conn *c;
 
     if (number == NOBODY) {
         if (cs->used == cs->page_count * PAGE_SLOTS && !add_page(cs))
             return NULL;
         number = cs->used++;
+        c = slot(cs, number);
     } else {
-        cs->free = slot(cs, number)->turn;
+        c = slot(cs, number);
+        cs->free = c->turn;
+        gen = conn_gen(c) + 1;
     }
-    c = slot(cs, number);
-    gen = conn_gen(c) + 1;
     memset(c, 0, cs->stride);
     c->gw = cs->gw;
     c->number = number;
@@ -219,7 +221,8 @@ void conns_init(struct conns *cs, struct gateway *g)
     static const struct conn_queue empty = {NOBODY, NOBODY};
 
     *cs = (struct conns){.gw = g, .free = NOBODY, .dirty = empty,
-                         .dead = empty};
+                         .dead = empty,
+                         .first_gen = (uint32_t)(random_u64() >> 33) + 1};
     loop_timer_init(&cs->ping, g->loop, ping_due, cs);
     cs->stride = (sizeof(struct conn) + g->edge->conn_bytes + 7) & ~(size_t)7;
 }

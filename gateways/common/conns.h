@@ -4,8 +4,9 @@
  * A connection lies in a page of slots, which it never leaves, with the edge's
  * state behind it. Its number is that of its slot; the slot keeps the
  * generation when the connection goes, so that no name is used twice; with its
- * last generation it is retired. Pages stay: what a crowd took serves the next
- * one.
+ * last generation it is retired. The first generation is drawn by lot, one of
+ * 2^31: who restarts under the same name gives its clients other names than
+ * those of before had. Pages stay: what a crowd took serves the next one.
  *
  * An idle connection is nothing but its slot: 64 bytes, in which it also has
  * its seat when it holds a single id (seat.h), and the edge's state. What only
@@ -111,6 +112,7 @@ struct conns {
     uint8_t **pages;
     uint32_t page_count, page_room;
     size_t stride; /* of a slot: a conn and the edge's state */
+    uint32_t first_gen; /* of each slot */
     uint32_t used; /* slots that ever had a connection */
     uint32_t free; /* the slot given back last, which knows the next */
     struct conn_queue dirty, dead;

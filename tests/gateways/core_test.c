@@ -1310,8 +1310,28 @@ TEST(a_slot_whose_names_are_used_up_is_retired)
     conns_give(&w->g->conns, w->conn[n]);
     n = client(w);
     EXPECT(w->conn[n]->number != number);
-    EXPECT_INT(conn_gen(w->conn[n]), 1);
+    EXPECT_INT(conn_gen(w->conn[n]), w->g->conns.first_gen);
     world_free(w);
+}
+
+TEST(who_restarts_names_no_connection_as_the_one_before_did)
+{
+    uint32_t first[3];
+
+    for (unsigned i = 0; i < ARRAY_LEN(first); i++) {
+        struct world *w = world();
+        unsigned n = client(w);
+
+        first[i] = conn_gen(w->conn[n]);
+        EXPECT_INT(w->conn[n]->number, 0);
+        conn_abort(w->conn[n], "test");
+        turn(w);
+        n = client(w);
+        EXPECT_INT(w->conn[n]->number, 0);
+        EXPECT_INT(conn_gen(w->conn[n]), first[i] + 1);
+        world_free(w);
+    }
+    EXPECT(first[0] != first[1] || first[1] != first[2]);
 }
 
 TEST(a_deadline_comes_once_and_leaves_nothing)
@@ -1522,6 +1542,7 @@ TEST(pages_that_run_out_of_memory_at_their_end_harm_nobody)
     for (long left = 0; failed; left++) {
         struct world *w = world();
         unsigned n = client(w);
+        uint32_t gen = conn_gen(w->conn[n]);
         struct msg_parts retract = parts("m", 80, "retract");
         struct buf b = BUF_INIT;
 
@@ -1540,7 +1561,7 @@ TEST(pages_that_run_out_of_memory_at_their_end_harm_nobody)
             (void)!loop_step(w->g->loop, 0);
         failed = test_malloc_failed();
         turn(w);
-        EXPECT_INT(w->g->open, conn_by_name(w->g, 0, 1) ? 1 : 0);
+        EXPECT_INT(w->g->open, conn_by_name(w->g, 0, gen) ? 1 : 0);
         world_free(w);
     }
 }
