@@ -18,9 +18,10 @@ WEBSOCKETS = "/usr/bin/python3"  # python3-websockets is Debian's
 
 
 def heed_interrupts():
-    """A shell cannot trap what was ignored when it began, as it is for
-    everything that a script runs in the background."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """A shell cannot trap what was ignored when it began, as interrupts are for
+    what a script runs in the background, and hang-ups behind nohup."""
+    for signo in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signo, signal.SIG_DFL)
 
 
 class Demo:
