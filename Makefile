@@ -3,6 +3,7 @@
 VERSION      := 0.1.0
 PREFIX       ?= /usr/local
 FUZZ_SECONDS ?= 5
+JOBS         ?= $(shell nproc)
 
 # One tree of objects per variant: build, build/asan, build/tsan, build/fuzz.
 VARIANT ?=
@@ -150,14 +151,16 @@ deps-build: ## look for what building needs; install what is missing
 deps-test: ## the same for what testing needs on top
 	@tools/deps.sh build test
 
-run: deps-build all ## start everything in build/demo, with a match to watch
+run: deps-build ## start everything in build/demo, with a match to watch
+	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES)
 	@tools/demo.sh
 
 test: deps-test ## all of what follows; ends in "N passed, N failed"
 	@tests/run.sh layers unit js asan fuzz system
 
 unit: ## the unit tests; one that does not build keeps no other from running
-	@$(MAKE) -k --no-print-directory VARIANT=$(VARIANT) $(TESTS); built=$$?; \
+	@$(MAKE) -kj$(JOBS) --no-print-directory VARIANT=$(VARIANT) $(TESTS); \
+	 built=$$?; \
 	 tests/run.sh --unit $(TESTS) && exit $$built
 
 asan: ## the unit tests under AddressSanitizer and UBSan
@@ -171,7 +174,7 @@ fuzz: $(FUZZ)
 	@tests/run.sh --fuzz $(FUZZ_SECONDS) $(FUZZ)
 else
 fuzz: ## each parser's fuzz target for FUZZ_SECONDS (5)
-	@$(MAKE) --no-print-directory VARIANT=fuzz fuzz
+	@$(MAKE) -j$(JOBS) --no-print-directory VARIANT=fuzz fuzz
 endif
 
 js: ## the browser's client, in node
@@ -180,7 +183,8 @@ js: ## the browser's client, in node
 layers: ## who includes whom, and whose words the core speaks
 	@tools/check-layers.sh
 
-system: all ## whole processes over real sockets
+system: deps-build ## whole processes over real sockets
+	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES)
 	@python3 tests/system/run.py
 
 bench: all $(BENCH) ## measure memory, latency, fan-out, store, link

@@ -13,6 +13,7 @@ import urllib.request
 
 from world import BIN, DEADLINE, ROOT, Failed, Lines, check, equal, eventually
 
+ONE_AT_A_TIME = True  # build/demo is one, and so are the default ports
 NOBODY = 65534
 WEBSOCKETS = "/usr/bin/python3"  # python3-websockets is Debian's
 

@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""Runs the whole-system tests: run.py [NAME...], each in a process of its own.
+"""Runs the whole-system tests: run.py [NAME...], each in a process of its own,
+TOUCHLINE_TEST_JOBS (a processor each, and one more) at a time.
 
 A test is a function test_... in a file of this folder named *_system.py; its
-name is the claim. The last line is "N passed, N failed"."""
+name is the claim. Those of a file that says ONE_AT_A_TIME = True share
+something and never run beside each other. The last line is "N passed, N
+failed"."""
 import glob
 import importlib
 import multiprocessing
+import multiprocessing.connection
 import os
 import sys
 import time
@@ -14,14 +18,45 @@ import traceback
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 LIMIT = float(os.environ.get("TOUCHLINE_TEST_LIMIT", "120"))
+JOBS = int(os.environ.get("TOUCHLINE_TEST_JOBS", (os.cpu_count() or 1) + 1))
 
 
-def tests():
-    for path in sorted(glob.glob(os.path.join(HERE, "*_system.py"))):
-        module = importlib.import_module(os.path.basename(path)[:-3])
-        for name, value in vars(module).items():
-            if name.startswith("test_") and callable(value):
-                yield module.__name__[:-7] + "." + name[5:], value
+class Test:
+    """group: of those that never run beside each other, or None."""
+
+    def __init__(self, name, function, group):
+        self.name, self.function, self.group = name, function, group
+
+    def start(self):
+        self.pipe, theirs = multiprocessing.Pipe()
+        self.process = multiprocessing.Process(target=run_one, args=(self.function, theirs))
+        self.begin = time.monotonic()
+        self.process.start()
+        theirs.close()
+
+    def left(self):
+        return max(0, self.begin + LIMIT - time.monotonic())
+
+    def finish(self):
+        """Prints the verdict; True: it passed."""
+        trouble = f"took longer than {LIMIT:.0f} s"
+        if self.pipe.poll():
+            try:
+                trouble = self.pipe.recv()
+            except EOFError:
+                trouble = "died"
+        self.process.join(10)
+        if self.process.is_alive():
+            self.process.kill()
+        self.pipe.close()
+        took = time.monotonic() - self.begin
+        word = "FAIL" if trouble else "ok"
+        if sys.stdout.isatty():
+            word = f"\033[{31 if trouble else 32}m{word}\033[0m"
+        print(f"{word:4} {self.name} ({took:.1f} s)", flush=True)
+        if trouble:
+            print("     " + trouble.replace("\n", "\n     "), flush=True)
+        return not trouble
 
 
 def run_one(function, pipe):
@@ -32,38 +67,44 @@ def run_one(function, pipe):
         pipe.send(traceback.format_exc())
 
 
-def judge(name, function):
-    ours, theirs = multiprocessing.Pipe()
-    p = multiprocessing.Process(target=run_one, args=(function, theirs))
-    begin = time.monotonic()
-    p.start()
-    theirs.close()
-    trouble = f"took longer than {LIMIT:.0f} s"
-    if ours.poll(LIMIT):
-        try:
-            trouble = ours.recv()
-        except EOFError:
-            trouble = "died"
-    p.join(10)
-    if p.is_alive():
-        p.kill()
-    took = time.monotonic() - begin
-    word = "FAIL" if trouble else "ok"
-    if sys.stdout.isatty():
-        word = f"\033[{31 if trouble else 32}m{word}\033[0m"
-    print(f"{word:4} {name} ({took:.1f} s)", flush=True)
-    if trouble:
-        print("     " + trouble.replace("\n", "\n     "), flush=True)
-    return not trouble
+def tests():
+    for path in sorted(glob.glob(os.path.join(HERE, "*_system.py"))):
+        module = importlib.import_module(os.path.basename(path)[:-3])
+        group = module.__name__ if getattr(module, "ONE_AT_A_TIME", False) else None
+        for name, value in vars(module).items():
+            if name.startswith("test_") and callable(value):
+                yield Test(module.__name__[:-7] + "." + name[5:], value, group)
+
+
+def next_of(waiting, running):
+    """The first whose group is not busy."""
+    busy = {t.group for t in running if t.group}
+    return next((t for t in waiting if t.group not in busy), None)
+
+
+def run_all(waiting):
+    """How many passed."""
+    running, passed = [], 0
+    while waiting or running:
+        while len(running) < JOBS and (test := next_of(waiting, running)):
+            waiting.remove(test)
+            test.start()
+            running.append(test)
+        ready = multiprocessing.connection.wait([t.pipe for t in running],
+                                                min(t.left() for t in running))
+        for test in [t for t in running if t.pipe in ready or t.left() == 0]:
+            running.remove(test)
+            passed += test.finish()
+    return passed
 
 
 def main():
     wanted = sys.argv[1:]
-    results = [judge(n, f) for n, f in tests()
-               if not wanted or any(w in n for w in wanted)]
-    passed = sum(results)
-    print(f"{passed} passed, {len(results) - passed} failed")
-    return 0 if results and passed == len(results) else 1
+    chosen = [t for t in tests() if not wanted or any(w in t.name for w in wanted)]
+    count = len(chosen)
+    passed = run_all(chosen)
+    print(f"{passed} passed, {count - passed} failed")
+    return 0 if count and passed == count else 1
 
 
 if __name__ == "__main__":
