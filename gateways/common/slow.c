@@ -11,6 +11,8 @@
 #include "gateways/common/core.h"
 #include "gateways/common/pull.h"
 
+enum { DEBTORS_A_SECOND = 64 }; /* each is looked for among all who lag */
+
 /* The offsets of a topic that are due and not begun, from the ring. */
 static void count_missed(struct conn *c, const struct topic *t,
                          struct notice *n)
@@ -100,25 +102,56 @@ static void check(struct conn *c, int64_t now)
     }
 }
 
-/* The one who owes most, when all together owe too much: of this worker, which
- * has its part of what the process may keep. */
-static void check_total(struct gateway *g)
+/* Debtors in order: who owes more, of two that owe the same who came to the
+ * later slot. */
+struct debt {
+    size_t own;
+    uint32_t number;
+};
+
+static bool is_less(const struct debt *a, const struct debt *b)
 {
-    size_t total = 0, most = 0;
+    return a->own != b->own ? a->own < b->own : a->number < b->number;
+}
+
+/* The largest debtor below *last, which becomes what it owes. */
+static struct conn *next_debtor(struct gateway *g, struct debt *last)
+{
+    struct debt most = {0};
     struct conn *debtor = NULL;
 
     LIST_FOREACH(x, &g->lagging, struct conn_extra, lagging) {
-        size_t own = own_bytes(x->conn);
+        struct debt d = {own_bytes(x->conn), x->conn->number};
 
-        total += own;
-        if (own > most) {
-            most = own;
+        if (d.own && is_less(&d, last) && is_less(&most, &d)) {
+            most = d;
             debtor = x->conn;
         }
     }
+    *last = most;
+    return debtor;
+}
+
+/* When all together owe too much: those who owe most, until the rest is within
+ * the bound; of this worker, which has its part of what the process may keep.
+ * Who is cut keeps its last words until the next look, and no longer if it is
+ * still too much then. */
+static void check_total(struct gateway *g)
+{
+    size_t bound = g->config->limits.queue_total /
+                   MAX(g->edge_config->workers, (size_t)1);
+    struct debt last = {SIZE_MAX, UINT32_MAX};
+    struct conn *debtor;
+    size_t total = 0;
+
+    LIST_FOREACH(x, &g->lagging, struct conn_extra, lagging)
+        total += own_bytes(x->conn);
     stat_set(&g->stats, STAT_QUEUED, total);
-    if (debtor && total > g->config->limits.queue_total /
-                              MAX(g->edge_config->workers, (size_t)1)) {
+    for (unsigned i = 0; i < DEBTORS_A_SECOND && total > bound; i++) {
+        debtor = next_debtor(g, &last);
+        if (!debtor)
+            return;
+        total -= MIN(total, last.own);
         gateway_limit(g, LIMIT_QUEUE_TOTAL);
         if (conn_closing(debtor))
             conn_drop(debtor);

@@ -1267,6 +1267,31 @@ TEST(when_all_owe_too_much_one_that_was_cut_goes_at_once)
     world_free(w);
 }
 
+TEST(when_all_owe_too_much_as_many_go_as_it_takes)
+{
+    enum { SLOW = 4 };
+    struct world *w;
+    unsigned n = 0;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    w->cfg->limits.queue = 64 << 20;
+    for (unsigned i = 0; i < SLOW; i++)
+        n = watcher(w);
+    hear_too_much(w);
+    EXPECT(conn_out_pending(w->conn[n]) > 0);
+    w->cfg->limits.queue_total = 2 * conn_out_pending(w->conn[n]);
+    clock_fake_advance(SECOND);
+    turn(w);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_CUT_TOTAL), SLOW / 2);
+    EXPECT_INT(w->g->open, SLOW); /* they have their last words */
+    clock_fake_advance(SECOND);
+    turn(w);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_CUT_TOTAL), SLOW / 2);
+    EXPECT_INT(w->g->open, SLOW / 2);
+    world_free(w);
+}
+
 /* ---- names and time ---------------------------------------------------- */
 
 TEST(an_idle_connection_is_its_slot)
