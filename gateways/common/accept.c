@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +19,7 @@
 
 enum {
     ACCEPTS_PER_EVENT = 64, /* then others get their turn */
+    ACCEPTS_MEANWHILE = 1024, /* beside who waits when the port is left */
     FILES_ELSE = 64,        /* kept free for NNG, the log */
     FILES_A_WORKER = 16,    /* and for each worker but the first */
     PAUSE_MS = 100,
@@ -179,15 +182,27 @@ static int listen_at(const struct listener *l)
     return is_own_queue(l) ? listen(l->at.fd, (int)backlog) : 0;
 }
 
-/* Nothing stands between the last accept and the shutdown but their return:
- * what comes in between is lost. */
+/* Who waits at this listener; none, if the kernel does not say. */
+static unsigned waiting_at(const struct listener *l)
+{
+    struct tcp_info info = {0};
+    socklen_t len = sizeof info;
+
+    (void)getsockopt(l->at.fd, IPPROTO_TCP, TCP_INFO, &info, &len);
+    return info.tcpi_unacked; /* of one that listens: its queue */
+}
+
+/* Who waits is taken in, and who comes meanwhile, as long as they end at all:
+ * others must have their turn. Nothing stands between the last accept and the
+ * shutdown but their return: what comes in between is lost. */
 static void stop_listening(struct listener *l)
 {
-    size_t most = l->gw->config->limits.accept_backlog;
+    unsigned most;
 
     loop_fd_stop(&l->watch);
     if (!is_own_queue(l))
         return;
+    most = waiting_at(l) + ACCEPTS_MEANWHILE;
     while (most-- && take_one(l))
         ;
     (void)shutdown(l->at.fd, SHUT_RD);

@@ -7,10 +7,10 @@
  * Where several processes share a port (siblings.h), one that has little room
  * leaves it to the others: it takes in what waits in its queues and stops
  * listening, by shutdown(), so that the kernel gives new clients to the
- * others' sockets. What comes between the last accept and the shutdown is
- * reset by the kernel, unless net.ipv4.tcp_migrate_req is on. A unix socket is
- * one for all: it is left alone. The address of http.admin is one process's
- * and stays.
+ * others' sockets. What comes between the last accept and the shutdown, or in
+ * an endless stream meanwhile, is reset by the kernel, unless
+ * net.ipv4.tcp_migrate_req is on. A unix socket is one for all: it is left
+ * alone. The address of http.admin is one process's and stays.
  * Threads: the gateway's loop; accept_room() any. */
 #ifndef TOUCHLINE_GATEWAYS_ACCEPT_H
 #define TOUCHLINE_GATEWAYS_ACCEPT_H

@@ -236,14 +236,35 @@ static void hear_snapshot(const char *id, uint64_t seq, const char *state)
 
 /* ---- a fake edge: text, one line for everything ------------------------- */
 
+/* Clients of whom the next one knocks when one has been answered. */
+static struct {
+    struct sockaddr_in at;
+    unsigned came, most;
+} queue;
+
+static void next_of_queue(void)
+{
+    int fd;
+
+    if (queue.came == queue.most)
+        return;
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(fd >= 0 && connect(fd, (struct sockaddr *)(void *)&queue.at,
+                             sizeof queue.at) == 0);
+    close(fd); /* it is accepted all the same */
+    queue.came++;
+}
+
 static void opened(struct conn *c)
 {
     UNUSED(c);
+    next_of_queue();
 }
 
 static struct slice busy(const struct gateway *g)
 {
     UNUSED(g);
+    next_of_queue();
     return SLICE("busy\n");
 }
 
@@ -2024,4 +2045,47 @@ TEST(damage_in_a_page_that_names_no_id_is_told_of_each_channel)
     hear_page_end(false, 100);
     got(w, n, "[9] resumed/a@e-50 a:1 gap:damaged:0-0/a@e-60 a:2 (9) ");
     world_free(w);
+}
+
+/* ---- a port that is shared ----------------------------------------------- */
+
+static void listen_for_queue(struct listen_set *set)
+{
+    static char any[] = "127.0.0.1:0";
+    char *items[] = {any}, why[128];
+    struct opt_list list = {.items = items, .count = 1};
+    socklen_t len = sizeof queue.at;
+
+    CHECK(listen_open(set, &list, false, 1024, why, sizeof why) == 0);
+    CHECK(getsockname(set->at[0].fd, (struct sockaddr *)(void *)&queue.at,
+                      &len) == 0);
+}
+
+TEST(who_leaves_the_port_does_not_wait_for_the_end_of_a_queue)
+{
+    struct world *w = world();
+    struct listen_set set = {.count = 0};
+    struct siblings *table, *mine, *other;
+
+    CHECK(siblings_new(&table, 2) == 0);
+    CHECK(siblings_join(&mine, dup(siblings_table(table)),
+                        dup(siblings_bell(table)), 0) == 0);
+    CHECK(siblings_join(&other, dup(siblings_table(table)),
+                        dup(siblings_bell(table)), 1) == 0);
+    siblings_listening(other);
+    listen_for_queue(&set);
+    w->g->accepting.siblings = mine;
+    CHECK(accept_start(w->g, &set) == 0);
+    while (door_places(w->door) > CLIENTS / 8 + 1)
+        CHECK(door_enter(w->door));
+    queue.most = 4096;
+    next_of_queue();
+    turn(w);
+    EXPECT(w->g->accepting.left);
+    EXPECT(queue.came > 1 && queue.came < queue.most / 2);
+    world_free(w);
+    queue.came = queue.most = 0;
+    siblings_free(other);
+    siblings_free(mine);
+    siblings_free(table);
 }
