@@ -435,7 +435,7 @@ def test_decisions_are_numbered_without_a_hole_and_listed():
 
 def test_system_tests_that_documents_name_exist():
     from run import tests  # which imports this file
-    names = [name for name, _ in tests()]
+    names = [t.name for t in tests()]
     for path in documents():
         for words in re.findall(r"system/run\.py((?: [a-z_]+(?:\.[a-z_]+)?)+)", read(path)):
             for word in words.split():

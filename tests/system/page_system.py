@@ -444,7 +444,8 @@ def test_what_is_refused_is_told_to_the_reporter():
         b.network(True)
         b.shows("#log .refused", "Refused: ")
         b.shows("#period", "Full time")
-        equal((b.text("#home-score"), b.text("#visit-score")), ("0", "0"))
+        b.shows("#home-score", "0")
+        b.shows("#visit-score", "0")
         b.js("void document.querySelectorAll('#log .refused button')"
              ".forEach((button) => button.click())")
         b.until("!document.querySelector('#log .refused')", "dismissed")

@@ -245,7 +245,8 @@ def test_a_pattern_over_ids_without_history_is_told_of_a_restart():
         publish(w, 1, "volatile/x", "a")
         equal(s.message()["channel"], "volatile/x")
         equal([everything.message()["channel"] for _ in "12"], ["volatile/x", "a"])
-        check(t.line().startswith(b"volatile/x "), "and what follows")
+        line = t.line()
+        check(line.startswith(b"volatile/x "), f"what follows, not {line}")
         kept.tcp.quiet(0.1)
 
 

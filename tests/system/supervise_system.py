@@ -428,8 +428,8 @@ def test_it_listens_on_unix_sockets_and_takes_handed_ones():
                 w.args("touchline-http", "--instance", "7", "--set", f"http.listen=unix:{path}"),
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
             q = subprocess.Popen(
-                ["sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&%d' % handed.fileno(),
-                 "sh", *w.args("touchline-http", "--instance", "8")],
+                ["bash", "-c", 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&%d' % handed.fileno(),
+                 "bash", *w.args("touchline-http", "--instance", "8")],
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, pass_fds=[handed.fileno()])
             try:
                 line = p.stdout.readline().decode().split()
