@@ -216,11 +216,13 @@ def test_without_history_a_restart_of_the_router_is_a_gap():
         equal([m["offset"] for m in publish(w, 2, "volatile/x", "a")], [1, 1, 2, 2])
         equal([s.message()["channel"] for _ in range(4)], ["volatile/x", "a"] * 2)
         t.line(), t.line()
+        live = w.live()
         w.kill("router")
         gap = s.item()
         equal((gap["notice"], gap["why"], gap["channel"]), ("gap", "volatile", "volatile/x"))
         equal(s.item()["notice"], "snapshot")
         check(t.line().startswith(b"NOTICE gap volatile/x "), "telnet")
+        eventually(lambda: w.live() >= live, "all are back")
         equal([m["offset"] for m in publish(w, 1, "volatile/x", "a")], [1, 3])
         equal([(m["channel"], m["offset"]) for m in (s.message(), s.message())],
               [("volatile/x", 1), ("a", 3)])
@@ -236,12 +238,14 @@ def test_a_pattern_over_ids_without_history_is_told_of_a_restart():
         t.line()
         publish(w, 1, "volatile/x", "a")
         s.message(), everything.message(), everything.message(), t.line()
+        live = w.live()
         w.kill("router")
         for stream, channel in ((s, "volatile/**"), (everything, "**")):
             gap = stream.item()
             equal([gap[k] for k in ("notice", "why", "channel", "from", "to", "count")],
                   ["gap", "volatile", channel, None, None, None])
         check(t.line().startswith(b"NOTICE gap volatile/* "), "telnet")
+        eventually(lambda: w.live() >= live, "all are back")
         publish(w, 1, "volatile/x", "a")
         equal(s.message()["channel"], "volatile/x")
         equal([everything.message()["channel"] for _ in "12"], ["volatile/x", "a"])

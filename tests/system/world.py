@@ -564,6 +564,14 @@ class World:
             t.until(b"<your-name>\r\n")
         return t
 
+    def live(self):
+        """The names of the gateways whose link is whole: what is not kept
+        passes by the others. None while the router is away."""
+        p = subprocess.run([os.path.join(BIN, "router-ctl"), "--dir", self.dir, "--json",
+                            "gateways"], capture_output=True, timeout=DEADLINE)
+        rows = json.loads(p.stdout)["gateways"] if p.returncode == 0 else []
+        return {row["gateway"] for row in rows if row["state"] == "live"}
+
     def ctl(self, *args, stdin=None, code=0):
         """router-ctl; its standard output. The exit code is checked."""
         p = subprocess.run([os.path.join(BIN, "router-ctl"), "--dir", self.dir, *args],
