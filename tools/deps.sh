@@ -1,9 +1,11 @@
 #!/bin/sh
 # Is everything there that building (and testing) needs? Looks for files and
 # commands first and leaves the network alone when all are found; else installs
-# what is missing with apt-get, as root or through sudo.
+# what is missing with apt-get, as root or through sudo. The independent peers
+# that tests talk through come from npm, into build/node.
 #   deps.sh build [test]
 set -u
+cd "$(dirname "$0")/.." || exit 1
 
 # What proves that it is there | the Debian package that brings it.
 build='
@@ -27,6 +29,7 @@ telnet|telnet
 ip|iproute2
 groff|groff-base
 node|nodejs
+npm|npm
 chromium|chromium
 chromedriver|chromium-driver
 /usr/lib/python3/dist-packages/websockets|python3-websockets
@@ -49,7 +52,20 @@ for group in "$@"; do
         present "${row%%|*}" || missing="$missing ${row#*|}"
     done
 done
-[ -z "$missing" ] && exit 0
+
+# What tests/node/package.json names; done when its lock file has been copied.
+peers() {
+    case " $* " in *' test '*) ;; *) return 0 ;; esac
+    cmp -s tests/node/package-lock.json build/node/package-lock.json && return 0
+    echo 'npm ci: the test peers, into build/node' >&2
+    rm -rf build/node.new && mkdir -p build/node.new &&
+        cp tests/node/package.json tests/node/package-lock.json build/node.new &&
+        npm ci --prefix build/node.new --ignore-scripts --no-audit --no-fund \
+            --loglevel=error >&2 &&
+        rm -rf build/node && mv build/node.new build/node
+}
+
+[ -n "$missing" ] || { peers "$@"; exit; }
 
 line="apt-get install -y --no-install-recommends$missing"
 echo "missing:$missing" >&2
@@ -70,3 +86,4 @@ $run $line || { $run apt-get update && $run $line; } || {
     echo "    $line" >&2
     exit 1
 }
+peers "$@"
