@@ -4,13 +4,14 @@
 #   run.sh --unit BINARY...  each test program
 #   run.sh --fuzz SECONDS BINARY... each fuzz target
 #   run.sh --js              the browser's client
+# Programs run TOUCHLINE_TEST_JOBS (a processor each, and one more) at a time.
 # The last line is "N passed, N failed"; exit 1 when anything failed. What does
 # not say how much it passed, or fails without saying what, counts as failed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 passed=0 failed=0
 log=$(mktemp) || exit 1
-trap 'rm -f "$log" "$log.rc"' EXIT
+trap 'rm -rf "$log" "$log".*' EXIT
 trap 'exit 130' INT TERM
 
 # add NAME COMMAND...: runs it, shows its output, adds its last count.
@@ -48,6 +49,30 @@ fuzz() {
     rm -f "$log.fuzz"
 }
 
+# programs "COMMAND" PROGRAM...: runs `COMMAND PROGRAM` for each, several at a
+# time, shows the words of one together, and adds what they count.
+programs() {
+    mkdir "$log.each" || exit 1
+    command=$1
+    shift
+    printf '%s\n' "$@" | cat -n | COMMAND=$command EACH="$log.each" \
+        xargs -P "${TOUCHLINE_TEST_JOBS:-$(($(nproc) + 1))}" -L 1 sh -c '
+            $COMMAND "$1" > "$EACH/$0" 2>&1
+            echo $? > "$EACH/$0.rc"
+            exec flock "$EACH" sh -c "echo == ${1#build/}; cat \"$EACH/$0\""'
+    n=0
+    for t in "$@"; do
+        add "$t" shown $((n += 1)) > "$log.all"
+        grep "^FAIL $t: exit" "$log.all"
+    done
+}
+
+# What the program of that number left.
+shown() {
+    cat "$log.each/$1"
+    return "$(cat "$log.each/$1.rc")"
+}
+
 # The test runner of node, whose summary becomes ours.
 js() {
     set -- tests/js/*_test.js
@@ -67,17 +92,16 @@ case ${1:-} in
     shift
     T_DEADLINE=${T_DEADLINE:-60} # some wait for a lost line to be missed
     export T_DEADLINE
-    for t in "$@"; do
-        echo "== ${t#build/}"
-        add "$t" "$t"
-    done
+    programs "" "$@"
     ;;
 --fuzz)
     seconds=$2
     shift 2
-    for t in "$@"; do
-        add "$t" fuzz "$seconds" "$t"
-    done
+    programs "tests/run.sh --one-fuzz $seconds" "$@"
+    ;;
+--one-fuzz)
+    fuzz "$2" "$3"
+    exit
     ;;
 --js)
     add js js
