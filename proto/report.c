@@ -47,6 +47,15 @@ void report_bool(struct buf *b, const char *key, bool value)
     put_u8(b, value);
 }
 
+void report_sample(struct buf *b, const struct stat_sample *s)
+{
+    report_text(b, "name", slice_str(s->name));
+    report_text(b, "label", slice_str(s->label ? s->label : ""));
+    report_text(b, "help", slice_str(s->help));
+    report_bool(b, "gauge", s->kind == STAT_GAUGE);
+    report_number(b, "value", s->value);
+}
+
 /* ---- reading ------------------------------------------------------------ */
 
 static enum report_event read_field(struct cursor *c, uint8_t kind,

@@ -122,7 +122,7 @@ static void not_stored(struct router *r, struct pub *pub, int rc)
         .text = why.text,
     };
 
-    stat_add(&r->stats, STAT_REFUSED_STORE, 1);
+    tally_add(&r->refused, why.code);
     answer_all(r, pub, &f);
     commit_unused(r, pub->msg->id);
 }

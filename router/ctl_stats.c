@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "router/ctl_verb.h"
 
 /* ---- gateways, figures ------------------------------------------------- */
@@ -60,20 +61,30 @@ static void report_origin(struct buf *b, const char *gateway,
     report_number(b, "pid", pid);
 }
 
+static void report_own_row(struct buf *b, const struct stat_sample *s)
+{
+    report_row(b);
+    report_origin(b, "router", "router", (uint64_t)getpid());
+    report_sample(b, s);
+    report_row_end(b);
+}
+
 static void report_own(struct buf *b, const struct router *r)
 {
-    for (size_t i = 0; i < ROUTER_STAT_COUNT; i++) {
-        struct stat_sample s = stat_sample(&r->stats, i);
+    struct tally_label label;
+    struct log_label event;
+    struct stat_sample s;
+    size_t at = 0;
 
-        report_row(b);
-        report_origin(b, "router", "router", (uint64_t)getpid());
-        report_text(b, "name", slice_str(s.name));
-        report_text(b, "label", slice_str(s.label));
-        report_text(b, "help", slice_str(s.help));
-        report_bool(b, "gauge", s.kind == STAT_GAUGE);
-        report_number(b, "value", s.value);
-        report_row_end(b);
+    for (size_t i = 0; i < ROUTER_STAT_COUNT; i++) {
+        s = stat_sample(&r->stats, i);
+        report_own_row(b, &s);
     }
+    while (tally_next(&r->refused, &at, &s, &label))
+        report_own_row(b, &s);
+    at = 0;
+    while (log_next_count(&at, &s, &event))
+        report_own_row(b, &s);
 }
 
 static void report_field_again(struct buf *b, const struct report_field *f)

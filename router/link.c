@@ -408,6 +408,7 @@ void link_gone(struct link *l, const char *why)
 
 static void link_free(struct link *l)
 {
+    link_repairs_add(&l->router->links.mended, l->pipe);
     pipe_free(l->pipe);
     table_link_fini(&l->seats);
     buf_fini(&l->deferred);

@@ -17,6 +17,7 @@
 
 #include "proto/frame.h"
 #include "proto/rendezvous.h"
+#include "proto/repairs.h"
 #include "router/table.h"
 
 struct router;
@@ -60,6 +61,7 @@ struct links {
     struct link *by_number[TABLE_LINKS_MAX];
     struct list_node all, gone;
     uint32_t count, next;
+    struct link_repairs mended; /* what those that are gone needed */
 };
 void links_init(struct links *ls);
 

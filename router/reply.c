@@ -24,7 +24,7 @@ void reply_refused(struct link *l, uint64_t number, struct slice id,
     };
 
     if (l)
-        stat_add(&l->router->stats, STAT_REFUSED, 1);
+        tally_add(&l->router->refused, why.code);
     reply(l, &f);
 }
 

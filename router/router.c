@@ -175,6 +175,7 @@ static void end_of_turn(void *ctx)
 void router_gauges(struct router *r)
 {
     struct stats *s = &r->stats;
+    struct link_repairs mended;
 
     stat_set(s, STAT_UPTIME, (uint64_t)(clock_ns() - r->started_ns) /
                                  (uint64_t)SECOND);
@@ -183,6 +184,10 @@ void router_gauges(struct router *r)
     stat_set(s, STAT_PATTERNS, trie_count(r->table.patterns));
     stat_set(s, STAT_SEATS, r->table.seats);
     stat_set(s, STAT_CONNECTIONS, r->table.conns);
+    mended = r->links.mended;
+    LIST_FOREACH(l, &r->links.all, struct link, node)
+        link_repairs_add(&mended, l->pipe);
+    link_repairs_set(s, STAT_LINK_RESENT, &mended);
     if (r->rendezvous)
         stat_set(s, STAT_LISTENER_CURED, rendezvous_reopened(r->rendezvous));
     if (r->writer) {
@@ -207,6 +212,9 @@ static int init_tables(struct router *r)
     struct table_hooks hooks = {classify, left, deserted, dropped, r};
     int rc = stats_init(&r->stats, stat_rows, ROUTER_STAT_COUNT);
 
+    if (rc == 0)
+        rc = tally_init_codes(&r->refused, "publish_refused_total",
+                              "publications refused, by their code");
     if (rc == 0)
         rc = types_new(&r->types, &types);
     if (rc == 0)
@@ -297,6 +305,7 @@ void router_fini(struct router *r)
     table_fini(&r->table);
     types_free(r->types);
     stats_fini(&r->stats);
+    tally_fini(&r->refused);
     *r = (struct router){.loop = NULL};
 }
 

@@ -12,6 +12,7 @@
 #include "base/stat.h"
 #include "proto/config.h"
 #include "proto/position.h"
+#include "proto/tally.h"
 #include "router/link.h"
 #include "router/missing.h"
 #include "router/presence.h"
@@ -47,6 +48,7 @@ struct router {
     struct snapshots snapshots;
     struct presence presence;
     struct stats stats;
+    struct tally refused; /* publications, by code */
 
     struct writer *writer;
     struct readers *readers;

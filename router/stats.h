@@ -5,6 +5,7 @@
 
 #include "base/stat.h"
 #include "proto/limits.h"
+#include "proto/repairs.h"
 
 #define ROUTER_STATS(X)                                                       \
     X(UPTIME, GAUGE, "uptime_seconds", NULL, "age of the process")            \
@@ -29,10 +30,6 @@
       "publications taken, numbered and sent")                                \
     X(DUPLICATES, COUNTER, "publish_duplicate_total", NULL,                   \
       "publications answered as taken before")                                \
-    X(REFUSED, COUNTER, "publish_refused_total", "why=\"rule\"",              \
-      "publications refused")                                                 \
-    X(REFUSED_STORE, COUNTER, "publish_refused_total", "why=\"store\"",       \
-      "publications refused")                                                 \
     X(DELIVERS, COUNTER, "delivers_total", NULL, "messages put on links")     \
     X(REACHED, COUNTER, "reached_total", NULL,                                \
       "connections that messages were meant for")                             \
@@ -65,6 +62,7 @@
     X(EPOCHS, COUNTER, "epochs_total", NULL, "new epochs made while running") \
     X(QUERIES, COUNTER, "queries_total", NULL, "questions answered")          \
     X(SNAPSHOTS, COUNTER, "snapshots_total", NULL, "snapshots made")          \
+    LINK_REPAIR_STATS(X)                                                      \
     LIMIT_STATS(X)
 
 enum { ROUTER_STATS(STAT_AS_ENUM) ROUTER_STAT_COUNT };

@@ -66,7 +66,7 @@ static void fetch(struct start *s)
     };
 
     if (!k) {
-        conn_abort(s->conn, "nomem");
+        conn_abort(s->conn, "memory");
         return;
     }
     f.ref = (uint32_t)k->number;
@@ -77,7 +77,7 @@ static void fetch(struct start *s)
     s->fetch = k->number;
     g->fetches++;
     if (ask_send(g, k) < 0)
-        conn_abort(s->conn, "nomem");
+        conn_abort(s->conn, "memory");
 }
 
 void catchup_fetch_next(struct gateway *g)
@@ -119,7 +119,7 @@ static struct start_item *add_item(struct start *s, struct msg *m)
 
     if (!i) {
         msg_drop(m);
-        conn_abort(s->conn, "nomem");
+        conn_abort(s->conn, "memory");
         return NULL;
     }
     i->msg = m;
@@ -173,7 +173,7 @@ void catchup_hole(struct conn *c, uint64_t number, const struct frame_hole *h)
     if (!s || s->fetch != number || knows_hole(s, h))
         return;
     if (msg_new(&m, &(struct msg_parts){.id = h->id, .seq = h->seq}) < 0) {
-        conn_abort(c, "nomem");
+        conn_abort(c, "memory");
         return;
     }
     i = add_item(s, m);
@@ -237,7 +237,7 @@ static void tell_hole(struct conn *c, const struct start_item *i,
         .missed = i->from && i->to ? i->to - i->from + 1 : 0,
     };
 
-    stat_add(&c->gw->stats, STAT_GAPS, 1);
+    stat_add(&c->gw->stats, STAT_GAPS_TRIMMED + (unsigned)i->why, 1);
     tell_notice(s, &n, s->paged);
 }
 
@@ -380,7 +380,7 @@ static void tell_resumed(struct start *s)
     struct slice *ids = malloc((s->count + 1) * sizeof *ids);
 
     if (!ids) {
-        conn_abort(s->conn, "nomem");
+        conn_abort(s->conn, "memory");
         return;
     }
     for (unsigned i = 0; i < s->count; i++)

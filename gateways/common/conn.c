@@ -160,12 +160,14 @@ static void stop_deadline(struct conn *c)
 static void set_stalled(struct conn *c, bool stalled);
 
 /* The socket goes at once; the struct at the end of the turn. */
-static void die(struct conn *c)
+static void end(struct conn *c, const char *why)
 {
     struct gateway *g = c->gw;
 
     if (c->state == CONN_DEAD)
         return;
+    if (c->state == CONN_OPEN) /* else conn_close() has said why */
+        tally_add(&g->closed, slice_str(why));
     set_state(c, CONN_DEAD);
     set_stalled(c, false);
     conn_leave_all(c, true);
@@ -184,6 +186,11 @@ static void die(struct conn *c)
     loop_again(g->loop);
 }
 
+static void die(struct conn *c)
+{
+    end(c, "gone");
+}
+
 static void set_deadline(struct conn *c, int64_t wait)
 {
     struct wheel *w = &c->gw->wheel;
@@ -192,7 +199,7 @@ static void set_deadline(struct conn *c, int64_t wait)
         wheel_set(w, &c->extra->deadline,
                   wheel_in(w, (uint32_t)(wait / MILLISECOND)));
     else
-        conn_abort(c, "nomem");
+        conn_abort(c, "memory");
 }
 
 /* What is queued may wait for the socket as long as anything else may. */
@@ -208,6 +215,7 @@ void conn_close(struct conn *c, const char *why)
     if (c->state != CONN_OPEN)
         return;
     log_debug("conn.close", "conn=%s why=%s", conn_text(c), why);
+    tally_add(&c->gw->closed, slice_str(why));
     conn_leave_all(c, false);
     set_state(c, CONN_CLOSING);
     conns_want_pings(&c->gw->conns, c, false);
@@ -257,7 +265,7 @@ void conn_drop(struct conn *c)
 void conn_abort(struct conn *c, const char *why)
 {
     log_debug("conn.abort", "conn=%s why=%s", conn_text(c), why);
-    die(c);
+    end(c, why);
 }
 
 bool conn_closing(const struct conn *c)
@@ -348,7 +356,7 @@ struct buf *conn_out(struct conn *c)
     if (conn_extra(c) && !c->extra->out)
         c->extra->out = calloc(1, sizeof *c->extra->out);
     if (!out_of(c)) {
-        conn_abort(c, "nomem");
+        conn_abort(c, "memory");
         buf_reset(&nowhere);
         return &nowhere;
     }
@@ -391,7 +399,7 @@ void conn_set_lagging(struct conn *c, bool lags)
         return;
     }
     if (!conn_extra(c)) {
-        conn_abort(c, "nomem");
+        conn_abort(c, "memory");
         return;
     }
     c->extra->lagging_ns = c->extra->progress_ns = loop_now(c->gw->loop);
@@ -461,14 +469,14 @@ static void keep_rest(struct conn *c, const struct outvec *v, size_t head,
     }
     rest = conn_extra(c) ? calloc(1, sizeof *rest) : NULL;
     if (!rest) {
-        conn_abort(c, "nomem");
+        conn_abort(c, "memory");
         return;
     }
     outvec_copy(v, sent, end, rest);
     drop_out(c);
     c->extra->out = rest;
     if (rest->failed)
-        conn_abort(c, "nomem");
+        conn_abort(c, "memory");
     return;
 none:
     drop_out(c);
@@ -534,7 +542,7 @@ static enum step send_some(struct conn *c)
     ssize_t sent;
 
     if (out_of(c) && out_of(c)->failed)
-        conn_abort(c, "nomem");
+        conn_abort(c, "memory");
     if (c->state == CONN_DEAD)
         return STEP_DONE;
     if (conn_out_pending(c) != head)
@@ -653,7 +661,7 @@ static bool keep_in(struct conn *c, struct slice bytes)
         buf_add(c->extra->in, bytes);
     if (in_of(c) && !in_of(c)->failed)
         return true;
-    conn_abort(c, "nomem");
+    conn_abort(c, "memory");
     return false;
 }
 
@@ -848,7 +856,7 @@ void conns_close(struct gateway *g)
 
     for (uint32_t i = 0; i < g->conns.used; i++)
         if ((c = conns_at(&g->conns, i)))
-            die(c);
+            end(c, "drain");
     while ((c = conn_queue_take(&g->conns, &g->conns.dirty)))
         conn_free(c);
     free_dead(g);

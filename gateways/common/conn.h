@@ -62,7 +62,7 @@ size_t conn_out_pending(const struct conn *c);
 void conn_want_drained(struct conn *c);
 /* Sends what is queued, for which the peer has limits.queue_age; shuts the
  * write side, drains input at most 1 s, closes. Who has not taken it by then
- * is reset. closed() follows. `why` is a static word for counter and log. */
+ * is reset. closed() follows. `why` is a word of closes.def. */
 void conn_close(struct conn *c, const char *why);
 /* Now, without sending. closed() follows from the loop. */
 void conn_abort(struct conn *c, const char *why);

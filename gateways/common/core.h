@@ -22,10 +22,10 @@
 #include "gateways/common/wheel.h"
 #include "proto/config.h"
 #include "proto/rendezvous.h"
+#include "proto/tally.h"
 
 enum {
     READ_BUFFER = 64 * 1024,
-    GATEWAY_EVENTS = 128, /* names that gateway_count() may be told */
 };
 
 struct gateway {
@@ -76,10 +76,9 @@ struct gateway {
     uint64_t served; /* the newest stored message that has */
     struct asks asks;
     struct stats stats;
-    struct gateway_event {
-        const char *name;
-        uint64_t count;
-    } events[GATEWAY_EVENTS]; /* gateway_count() */
+    struct tally refused; /* errors told, by code */
+    struct tally closed;  /* connections ended, by the words of closes.def */
+    bool first; /* of the process's workers: tells what is the process's */
     uint32_t retry_slot;
 
     struct worker *worker; /* gateway.c's own */
@@ -130,7 +129,5 @@ MUST_USE int gateway_init(struct gateway *g, const struct config *cfg,
 void gateway_fini(struct gateway *g);
 /* The link is whole for the first time: clients are served from now on. */
 void gateway_ready(struct gateway *g);
-/* Appends the counts of gateway_count() to a report. */
-void gateway_report_events(struct gateway *g, struct buf *b);
 
 #endif

@@ -89,35 +89,20 @@ void gateway_limit(struct gateway *g, enum limit which)
     stat_add(&g->stats, STAT_LIMIT_MESSAGE + (unsigned)which, 1);
 }
 
-void gateway_count(struct gateway *g, const char *event)
-{
-    for (size_t i = 0; i < GATEWAY_EVENTS; i++) {
-        struct gateway_event *e = &g->events[i];
+static const char *const closes[] = {
+#define CLOSE(word, meaning) word,
+#include "gateways/common/closes.def"
+#undef CLOSE
+};
 
-        if (!e->name)
-            e->name = event;
-        else if (e->name != event && strcmp(e->name, event) != 0)
-            continue;
-        e->count++;
-        return;
-    }
-    log_error("gateway.events", "why=\"too many names\" event=%s", event);
+void gateway_count(struct gateway *g, unsigned stat)
+{
+    stat_add(&g->stats, stat, 1);
 }
 
-void gateway_report_events(struct gateway *g, struct buf *b)
+void gateway_refused(struct gateway *g, struct slice code)
 {
-    for (size_t i = 0; i < GATEWAY_EVENTS && g->events[i].name; i++) {
-        char label[96];
-
-        snprintf(label, sizeof label, "event=\"%s\"", g->events[i].name);
-        report_row(b);
-        report_text(b, "name", SLICE("edge_events_total"));
-        report_text(b, "label", slice_str(label));
-        report_text(b, "help", SLICE("what happened at the edge, by name"));
-        report_bool(b, "gauge", false);
-        report_number(b, "value", g->events[i].count);
-        report_row_end(b);
-    }
+    tally_add(&g->refused, code);
 }
 
 /* Clients turned away together come back one after the other. */
@@ -181,6 +166,12 @@ int gateway_init(struct gateway *g, const struct config *cfg,
     if (!g->out || !g->read_buffer)
         return ERR_NOMEM;
     if ((rc = stats_init(&g->stats, rows, ARRAY_LEN(rows))) < 0 ||
+        (rc = tally_init_codes(
+             &g->refused, "refused_total",
+             "errors told to clients, by their code")) < 0 ||
+        (rc = tally_init(&g->closed, "closed_total", "why",
+                         "clients' connections that ended", closes,
+                         ARRAY_LEN(closes))) < 0 ||
         (rc = topics_init(&g->topics)) < 0 || (rc = loop_new(&g->loop)) < 0)
         return rc;
     conns_init(&g->conns, g);
@@ -213,6 +204,8 @@ void gateway_fini(struct gateway *g)
     loop_turn_stop(&g->end_of_turn);
     pollset_free(g->sockets);
     stats_fini(&g->stats);
+    tally_fini(&g->refused);
+    tally_fini(&g->closed);
     loop_free(g->loop);
     free(g->out);
     free(g->read_buffer);
@@ -306,6 +299,7 @@ static int worker_start(struct worker *w, struct process *p, unsigned number,
 
     *why = "out of memory";
     w->process = p;
+    g->first = w == p->workers;
     g->worker = w;
     g->accepting.siblings = p->siblings;
     if (rc < 0)

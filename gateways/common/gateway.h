@@ -10,6 +10,7 @@
 #define TOUCHLINE_GATEWAYS_GATEWAY_H
 
 #include "gateways/common/edge.h"
+#include "gateways/common/stats.h"
 #include "proto/config.h"
 
 /* What main() of every edge calls: options, listeners (its own, or handed
@@ -26,9 +27,11 @@ bool gateway_linked(const struct gateway *g);
 /* Set and read by edge->start(): state of the edge, one per worker. */
 void gateway_set_edge_state(struct gateway *g, void *state);
 void *gateway_edge_state(const struct gateway *g);
-/* Names one thing that happened in this edge, for /metrics:
- * touchline_edge_events_total{event="..."}; the name is a static string. */
-void gateway_count(struct gateway *g, const char *event);
+/* One more of a row of stats.h. */
+void gateway_count(struct gateway *g, unsigned stat);
+/* A client is told an error: touchline_refused_total{code="..."}, the codes
+ * being those of proto/codes.def. Whoever writes an error calls it, once. */
+void gateway_refused(struct gateway *g, struct slice code);
 /* A limit turned something down: touchline_limit_reached_total{limit=...}. */
 void gateway_limit(struct gateway *g, enum limit which);
 /* Milliseconds that a client refused for now should wait: spread, not luck. */

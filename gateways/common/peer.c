@@ -73,7 +73,7 @@ bool conn_set_forwarded(struct conn *c, struct slice client)
     struct address a;
 
     if (!x) {
-        conn_abort(c, "nomem");
+        conn_abort(c, "memory");
         return true;
     }
     c->flags &= (uint16_t)~CONN_LOOPBACK;
@@ -111,18 +111,18 @@ static void refuse_header(struct conn *c)
 {
     log_warn("proxy.header", "conn=%s peer=%s action=close", conn_text(c),
              conn_peer_text(c));
-    gateway_count(c->gw, "proxy.bad");
+    gateway_refused(c->gw, SLICE("proxy.bad"));
     conn_close(c, "proxy_header");
 }
 
 /* Whom it names is the peer from now on. */
 static void name_client(struct conn *c, const struct address *client)
 {
-    gateway_count(c->gw, "proxy.header");
+    gateway_count(c->gw, STAT_PROXIED);
     if (!address_known(client))
         return;
     if (!conn_extra(c)) {
-        conn_abort(c, "nomem");
+        conn_abort(c, "memory");
         return;
     }
     c->extra->proxied = *client;

@@ -119,7 +119,7 @@ void pull_notice(struct conn *c, const struct ring_entry *e)
     else if (!slice_eq(e->msg->kind, SLICE("gap")) || !read_gap(&n, e->msg))
         return;
     if (n.kind == NOTICE_GAP)
-        stat_add(&g->stats, STAT_GAPS, 1);
+        stat_add(&g->stats, STAT_GAPS_TRIMMED + (unsigned)n.why, 1);
     g->edge->notice(c, &n);
 }
 

@@ -11,7 +11,7 @@ void restart_conn(struct conn *c, enum gap_why why)
     struct seat *seat;
 
     if (!s) {
-        conn_abort(c, "nomem");
+        conn_abort(c, "memory");
         return;
     }
     while ((seat = seat_next(&it))) {
@@ -55,7 +55,7 @@ static struct start *silent_start(struct conn *c, struct topic *t)
     struct start *s = start_alloc(c, 1, slice_make(NULL, 0));
 
     if (!s) {
-        conn_abort(c, "nomem");
+        conn_abort(c, "memory");
         return NULL;
     }
     start_cover(s, t, false);

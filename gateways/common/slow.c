@@ -64,7 +64,7 @@ void slow_tell(struct conn *c)
             continue;
         if (c->flow == FLOW_LIVE)
             count_missed(c, t, &n);
-        stat_add(&c->gw->stats, STAT_GAPS, 1);
+        stat_add(&c->gw->stats, STAT_GAPS_SLOW, 1);
         c->gw->edge->notice(c, &n);
     }
 }

@@ -361,7 +361,7 @@ static void decide(struct start *s)
     drop_snapshots(s);
     verdict_judge(s);
     if (split(s) < 0) {
-        conn_abort(s->conn, "nomem");
+        conn_abort(s->conn, "memory");
         return;
     }
     if (ask_snapshots(s)) {

@@ -5,6 +5,7 @@
 
 #include "base/stat.h"
 #include "proto/limits.h"
+#include "proto/repairs.h"
 
 #define GATEWAY_STATS(X)                                                      \
     X(CONNS, GAUGE, "connections", NULL, "client sockets open now")           \
@@ -45,7 +46,20 @@
       "subscriptions begun, by where they began")                             \
     X(STARTS_NOW, COUNTER, "starts_total", "from=\"now\"",                    \
       "subscriptions begun, by where they began")                             \
-    X(GAPS, COUNTER, "gaps_total", NULL, "gap notices told to clients")       \
+    X(GAPS_TRIMMED, COUNTER, "gaps_total", "why=\"trimmed\"",                 \
+      "gap notices told to clients")                                          \
+    X(GAPS_EPOCH, COUNTER, "gaps_total", "why=\"epoch\"",                     \
+      "gap notices told to clients")                                          \
+    X(GAPS_FUTURE, COUNTER, "gaps_total", "why=\"future\"",                   \
+      "gap notices told to clients")                                          \
+    X(GAPS_SLOW, COUNTER, "gaps_total", "why=\"slow\"",                       \
+      "gap notices told to clients")                                          \
+    X(GAPS_CONFLATED, COUNTER, "gaps_total", "why=\"conflated\"",             \
+      "gap notices told to clients")                                          \
+    X(GAPS_DAMAGED, COUNTER, "gaps_total", "why=\"damaged\"",                 \
+      "gap notices told to clients")                                          \
+    X(GAPS_VOLATILE, COUNTER, "gaps_total", "why=\"volatile\"",               \
+      "gap notices told to clients")                                          \
     X(CUT_QUEUE, COUNTER, "cut_total", "why=\"queue\"",                       \
       "slow readers cut: too much was waiting")                               \
     X(CUT_AGE, COUNTER, "cut_total", "why=\"age\"",                           \
@@ -61,8 +75,13 @@
     X(RING_ENTRIES, GAUGE, "ring_messages", NULL, "messages in the ring")     \
     X(TOPICS, GAUGE, "gateway_ids", NULL, "ids known in the gateway")         \
     X(LINKED, GAUGE, "linked", NULL, "1 while the router can be reached")     \
+    X(VISITS, COUNTER, "visits_total", NULL,                                  \
+      "times that somebody began to watch the current match over telnet")     \
+    X(PROXIED, COUNTER, "proxy_headers_total", NULL,                          \
+      "PROXY headers taken from trusted proxies")                             \
     X(LINK_LOST, COUNTER, "link_lost_total", NULL,                            \
       "times that the link to the router broke")                              \
+    LINK_REPAIR_STATS(X)                                                      \
     LIMIT_STATS(X)
 
 enum { GATEWAY_STATS(STAT_AS_ENUM) GATEWAY_STAT_COUNT };

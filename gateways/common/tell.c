@@ -29,7 +29,7 @@ static void tell_gap(struct start *s, const struct start_topic *st,
         .missed = st->from && st->to ? st->to - st->from + 1 : 0,
     };
 
-    stat_add(&s->conn->gw->stats, STAT_GAPS, 1);
+    stat_add(&s->conn->gw->stats, STAT_GAPS_TRIMMED + (unsigned)st->why, 1);
     tell_notice(s, &n, seq);
 }
 
@@ -63,7 +63,7 @@ void tell_start(struct start *s, uint64_t seq, bool resumed)
     unsigned nulls = 0, back = 0;
 
     if (!ids) {
-        conn_abort(s->conn, "nomem");
+        conn_abort(s->conn, "memory");
         return;
     }
     for (unsigned i = 0; i < s->count && !s->dropped; i++)

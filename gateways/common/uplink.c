@@ -736,25 +736,53 @@ void uplink_close(struct gateway *g)
     g->linked = false;
 }
 
-/* The counters, as rows of (name, label, kind, help, value). */
+static void report_row_of(struct buf *b, const struct stat_sample *s)
+{
+    report_row(b);
+    report_sample(b, s);
+    report_row_end(b);
+}
+
+static void report_tally(struct buf *b, const struct tally *t)
+{
+    struct tally_label label;
+    struct stat_sample s;
+    size_t at = 0;
+
+    while (tally_next(t, &at, &s, &label))
+        report_row_of(b, &s);
+}
+
+/* The log is the process's: its first worker speaks of it. */
+static void report_log(struct buf *b)
+{
+    struct log_label label;
+    struct stat_sample s;
+    size_t at = 0;
+
+    while (log_next_count(&at, &s, &label))
+        report_row_of(b, &s);
+}
+
+/* The counters, as rows of (name, label, help, gauge, value). */
 void uplink_stats(struct gateway *g)
 {
+    struct link_repairs mended = {.resent = 0};
     struct buf *b;
 
     if (!g->linked)
         return;
+    link_repairs_add(&mended, g->pipe);
+    link_repairs_set(&g->stats, STAT_LINK_RESENT, &mended);
     b = pipe_frame(g->pipe, FRAME_STATS);
     for (size_t i = 0; i < GATEWAY_STAT_COUNT; i++) {
         struct stat_sample s = stat_sample(&g->stats, i);
 
-        report_row(b);
-        report_text(b, "name", slice_str(s.name));
-        report_text(b, "label", slice_str(s.label ? s.label : ""));
-        report_text(b, "help", slice_str(s.help));
-        report_bool(b, "gauge", s.kind == STAT_GAUGE);
-        report_number(b, "value", s.value);
-        report_row_end(b);
+        report_row_of(b, &s);
     }
-    gateway_report_events(g, b);
+    report_tally(b, &g->refused);
+    report_tally(b, &g->closed);
+    if (g->first)
+        report_log(b);
     pipe_frame_end(g->pipe);
 }

@@ -274,6 +274,7 @@ void api_websocket(struct exchange *x, const struct call *call)
                     SLICE("WebSocket is spoken on no port here."));
         return;
     }
+    gateway_refused(conn_gateway(x->conn), SLICE("websocket.elsewhere"));
     buf_addf(&url, "ws://" SLICE_FMT ":%u%s", SLICE_ARG(host), port,
              slice_eq(call->path, SLICE("/v1/raw")) ? "/v1/raw" : "/v1/ws");
     buf_add_str(&x->fields, "Upgrade: websocket\r\nConnection: Upgrade\r\n");

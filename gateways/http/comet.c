@@ -286,7 +286,7 @@ static void say_welcome(struct conn *c, const struct comet *p)
     if (b.len)
         form_put_text(conn_out(c), p->form, buf_slice(&b));
     if (b.failed)
-        conn_abort(c, "nomem");
+        conn_abort(c, "memory");
     buf_fini(&b);
 }
 
@@ -317,7 +317,7 @@ static void become_stream(struct conn *c, struct exchange *x,
     uint8_t form = p->form;
 
     if (every_ms && !page) {
-        conn_abort(c, "nomem");
+        conn_abort(c, "memory");
         return;
     }
     if (p->pattern)
@@ -419,7 +419,7 @@ static enum put_result poll_put(struct conn *c, struct exchange *x,
     struct wire *w = form_wire(c, FORM_LINES, m);
 
     if (!w) {
-        conn_abort(c, "nomem");
+        conn_abort(c, "memory");
         return PUT_FULL;
     }
     /* Put again, because nothing at all could be sent last time. */
@@ -505,7 +505,7 @@ enum put_result comet_put(struct conn *c, struct msg *m, unsigned flags,
     if (form_is_test(h->form) && !h->page)
         h->page = calloc(1, sizeof *h->page);
     if (!w || (form_is_test(h->form) && !h->page)) {
-        conn_abort(c, "nomem");
+        conn_abort(c, "memory");
         return PUT_FULL;
     }
     if (form_is_test(h->form))
@@ -535,7 +535,7 @@ static void stream_notice(struct conn *c, const struct notice *n)
     if (b.len)
         form_put_text(conn_out(c), h->form, buf_slice(&b));
     if (b.failed)
-        conn_abort(c, "nomem");
+        conn_abort(c, "memory");
     buf_fini(&b);
 }
 

@@ -239,7 +239,7 @@ void reply(struct exchange *x, unsigned status, const char *type,
     if (type && !(x->flags & EXCHANGE_HEAD))
         buf_add(o, body);
     if (o->failed || x->fields.failed)
-        conn_abort(x->conn, "nomem");
+        conn_abort(x->conn, "memory");
     http_answered(x);
 }
 
@@ -273,6 +273,7 @@ void reply_error(struct exchange *x, unsigned status, const char *code,
 {
     struct buf b = BUF_INIT;
 
+    gateway_refused(conn_gateway(x->conn), slice_str(code));
     buf_add_str(&b, "{\"error\":");
     envelope_error(&b, slice_str(code), text);
     buf_add_str(&b, "}\n");
@@ -304,7 +305,6 @@ static const struct {
 
 static void count_fault(struct gateway *g, const struct fault *why)
 {
-    gateway_count(g, why->code);
     for (size_t i = 0; i < ARRAY_LEN(limits_by_code); i++)
         if (strcmp(limits_by_code[i].code, why->code) == 0)
             gateway_limit(g, limits_by_code[i].limit);
@@ -319,6 +319,7 @@ void reply_fault(struct exchange *x, const struct fault *why)
 
 void reply_no_memory(struct exchange *x)
 {
+    gateway_refused(conn_gateway(x->conn), SLICE("gateway.memory"));
     buf_reset(&x->body);
     reply(x, 503, "application/json",
           SLICE("{\"error\":{\"code\":\"gateway.memory\","

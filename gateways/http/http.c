@@ -81,7 +81,7 @@ static void go_on(struct conn *c)
 
     if (h->talk->unanswered == 0 && h->state == HTTP_IDLE) {
         if (h->flags & HTTP_ENDED) {
-            finish(c, "done");
+            finish(c, "client");
             return;
         }
         conn_deadline(c, HTTP_KEEP_ALIVE_MS);
@@ -167,7 +167,7 @@ static void reject(struct conn *c, const struct request *r,
     if (x)
         reply_fault(x, why);
     else
-        conn_abort(c, "nomem");
+        conn_abort(c, "memory");
 }
 
 /* ---- from the head to the handler --------------------------------------- */
@@ -245,7 +245,7 @@ static void await_body(struct exchange *x, struct arrival *a,
     if (!u || u->head.failed ||
         request_parse(&u->request, buf_slice(&u->head), &why) < 0) {
         upload_free(u);
-        conn_abort(c, "nomem");
+        conn_abort(c, "memory");
         return;
     }
     u->exchange = x;
@@ -272,7 +272,7 @@ static void begin(struct conn *c, struct arrival *a, struct slice head,
     size_t limit = limits_of(c)->requests_per_connection;
 
     if (!x) {
-        conn_abort(c, "nomem");
+        conn_abort(c, "memory");
         return;
     }
     *used += head.len;
@@ -320,7 +320,7 @@ static enum step arrive(struct conn *c, struct slice head, struct slice rest,
 
     forget_scan(h);
     if (rc == ERR_NOMEM)
-        conn_abort(c, "nomem");
+        conn_abort(c, "memory");
     else if (rc < 0)
         reject(c, &a.request, why);
     else if (h->talk->unanswered && !may_overlap(&a))
@@ -425,7 +425,7 @@ static enum step take_body(struct conn *c, struct slice in, size_t *used)
     if (rc == ERR_AGAIN)
         return STEP_WAIT;
     if (rc == ERR_NOMEM) {
-        conn_abort(c, "nomem");
+        conn_abort(c, "memory");
     } else if (rc < 0) {
         upload_fail(c, rc == ERR_TOO_BIG ? admit_too_big(u->route) : why);
     } else {
@@ -477,9 +477,9 @@ static void http_input_end(struct conn *c)
     else if (h->state == HTTP_IDLE)
         go_on(c);
     else if (h->state == HTTP_STREAM)
-        conn_close(c, "left"); /* nobody is there to hear the rest */
+        conn_close(c, "client"); /* nobody is there to hear the rest */
     else if (h->state != HTTP_CLOSING)
-        finish(c, "left");
+        finish(c, "client");
 }
 
 /* ---- time, the beginning and the end ------------------------------------ */
@@ -529,7 +529,7 @@ static void http_opened(struct conn *c)
     if (h->talk)
         conn_deadline(c, to_ms(limits_of(c)->header_wait));
     else
-        conn_abort(c, "nomem");
+        conn_abort(c, "memory");
 }
 
 static struct slice http_busy(const struct gateway *g)

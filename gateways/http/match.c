@@ -264,6 +264,7 @@ static bool old_refused(struct exchange *x, enum publish_status status,
     if (status == PUBLISHED_OK)
         return false;
     if (status == PUBLISHED_NOT_FOUND && id) {
+        gateway_refused(conn_gateway(x->conn), SLICE("match.unknown"));
         buf_addf(&b, "404 Not found: %s", id);
         reply_text(x, 404, buf_slice(&b));
         buf_fini(&b);
@@ -458,6 +459,7 @@ static void old_past_answered(struct exchange *x, enum publish_status status,
 
     UNUSED(json);
     if (status == PUBLISHED_NOT_FOUND) {
+        gateway_refused(conn_gateway(x->conn), SLICE("match.unknown"));
         buf_addf(&text, "404 Not found: %s", p->id);
         reply_text(x, 404, buf_slice(&text));
         buf_fini(&text);

@@ -102,6 +102,7 @@ static void put_published(struct buf *b, struct conn *c,
         buf_add_byte(b, '}');
         return;
     }
+    gateway_refused(conn_gateway(c), p->code);
     buf_add_str(b, "{\"error\":");
     envelope_error(b, p->code, p->text);
     buf_add_byte(b, '}');
@@ -309,6 +310,7 @@ static void batch_publish(struct exchange *x, struct batch *b)
             b->left++;
             continue;
         }
+        gateway_refused(conn_gateway(x->conn), slice_str(why.code));
         buf_add_str(&b->answers[i], "{\"error\":");
         envelope_error(&b->answers[i], slice_str(why.code),
                        slice_str(why.text));

@@ -91,6 +91,7 @@ static void print_error(struct buf *b, struct slice code, struct slice text)
 
 void tcp_refused(struct conn *c, struct slice code, struct slice text)
 {
+    gateway_refused(conn_gateway(c), code);
     print_error(conn_out(c), code, text);
 }
 
@@ -102,7 +103,6 @@ void tcp_error(struct conn *c, const char *code, const char *fmt, ...)
     va_start(args, fmt);
     buf_addv(&text, fmt, args);
     va_end(args);
-    gateway_count(conn_gateway(c), code);
     tcp_refused(c, slice_str(code), buf_slice(&text));
     buf_fini(&text);
 }

@@ -127,7 +127,7 @@ static bool match_is_over(struct conn *c)
 static void tcp_drained(struct conn *c)
 {
     if (match_is_over(c))
-        conn_close(c, "match over");
+        conn_close(c, "match_over");
     else
         session_settle(c);
 }
@@ -228,7 +228,7 @@ static void watched_status(struct conn *c, const struct notice *n)
     }
     watch_print_status(conn_out(c), n->state, clock_wall_ms());
     if (!watch_in_play(n->state))
-        conn_close(c, "match over");
+        conn_close(c, "match_over");
 }
 
 /* OK SUB says what the first notice does, unless that has a state. */

@@ -417,7 +417,7 @@ static void watch(struct conn *c, struct slice match)
 
 static void count_visit(struct conn *c, struct slice name)
 {
-    gateway_count(conn_gateway(c), "visit");
+    gateway_count(conn_gateway(c), STAT_VISITS);
     log_debug("tcp.visit", "conn=%s name=%s", conn_text(c),
               log_quote(name).text);
 }

@@ -33,7 +33,6 @@ struct command {
 /* The command itself is wrong. code: a static word, and counted. */
 static void refuse(struct call *call, const char *code, const char *text)
 {
-    gateway_count(conn_gateway(call->conn), code);
     ws_error(call->conn, call->ref, slice_str(code), slice_str(text));
 }
 

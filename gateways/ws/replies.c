@@ -48,6 +48,7 @@ void ws_error(struct conn *c, struct slice ref, struct slice code,
 {
     struct buf *b = reply_begin(c, ref);
 
+    gateway_refused(conn_gateway(c), code);
     buf_add_str(b, "\"error\":");
     envelope_error(b, code, text);
     ws_reply_end(c, b);

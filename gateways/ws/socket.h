@@ -70,6 +70,7 @@ struct ws_work {
     char *target;            /* ws_raw: where to publish; or NULL */
     unsigned close_code;     /* from ENDING on */
     const char *close_why;   /* static */
+    const char *close_word;  /* of closes.def */
 };
 
 /* Behind each connection. */
@@ -105,10 +106,12 @@ void ws_answered(struct conn *c);
  * functions. */
 void ws_settle(struct conn *c);
 
-/* The client has broken a rule, which is counted, or ends: see above. */
+/* The client has broken a rule, which is counted, or ends: see above. why: for
+ * the client; word: of closes.def. */
 void ws_violated(struct conn *c, unsigned code, const char *why);
-void ws_end(struct conn *c, unsigned code, const char *why);
+void ws_end(struct conn *c, unsigned code, const char *why, const char *word);
 /* At once, behind what has been put out already. */
-void ws_close(struct conn *c, unsigned code, const char *why);
+void ws_close(struct conn *c, unsigned code, const char *why,
+              const char *word);
 
 #endif

@@ -21,6 +21,7 @@ static void refuse(struct conn *c, const struct request *r, unsigned status,
 {
     unsigned retry_s = gateway_retry_ms(conn_gateway(c)) / 1000 + 1;
 
+    gateway_refused(conn_gateway(c), code);
     ws_become(c, WS_CLOSED);
     handshake_refuse(conn_out(c), r, status, code, text, retry_s);
     conn_close(c, "handshake");
@@ -52,7 +53,6 @@ static void refuse_fault(struct conn *c, const struct request *r,
                          const struct fault *why)
 {
     count_limit(conn_gateway(c), why);
-    gateway_count(conn_gateway(c), why->code);
     refuse(c, r, why->status, slice_str(why->code), slice_str(why->text));
 }
 
@@ -131,7 +131,6 @@ static bool know_client(struct conn *c, const struct request *r)
         return true;
     token = access_token(conn_config(c), slice_trim(slice_from(text, 7)));
     if (!token) {
-        gateway_count(conn_gateway(c), "token.unknown");
         refuse(c, r, 403, SLICE("token.unknown"),
                SLICE("this token is not known here"));
         return false;

@@ -134,13 +134,13 @@ void ws_text_end(struct conn *c)
         buf_fini(text);
 }
 
-void ws_close(struct conn *c, unsigned code, const char *why)
+void ws_close(struct conn *c, unsigned code, const char *why, const char *word)
 {
     if (conn_closing(c))
         return;
     ws_become(c, WS_CLOSED);
     wsframe_add_close(conn_out(c), code, why);
-    conn_close(c, *why ? why : "client");
+    conn_close(c, word);
 }
 
 /* ---- order ------------------------------------------------------------- */
@@ -178,7 +178,8 @@ void ws_settle(struct conn *c)
     if (conn_closing(c))
         return;
     if (s->state == WS_ENDING && s->work->unanswered == 0 && delivered(c)) {
-        ws_close(c, s->work->close_code, s->work->close_why);
+        ws_close(c, s->work->close_code, s->work->close_why,
+                 s->work->close_word);
         return;
     }
     if (s->state != WS_OPEN)
@@ -212,7 +213,7 @@ void ws_answered(struct conn *c)
     w->unanswered--;
 }
 
-void ws_end(struct conn *c, unsigned code, const char *why)
+void ws_end(struct conn *c, unsigned code, const char *why, const char *word)
 {
     struct ws_work *w;
 
@@ -224,6 +225,7 @@ void ws_end(struct conn *c, unsigned code, const char *why)
     ws_become(c, WS_ENDING);
     w->close_code = code;
     w->close_why = why;
+    w->close_word = word;
     conn_want_pings(c, false);
     conn_deadline(c, (uint32_t)(CLOSE_DRAIN_WAIT / MILLISECOND));
     conn_pause_input(c, false);
@@ -234,17 +236,17 @@ void ws_violated(struct conn *c, unsigned code, const char *why)
 {
     static const struct {
         unsigned code;
-        const char *event;
-    } events[] = {
+        const char *word;
+    } codes[] = {
         { WS_PROTOCOL, "ws.protocol" },   { WS_UNSUPPORTED, "ws.unsupported" },
         { WS_NOT_UTF8, "ws.not_utf8" },   { WS_POLICY, "ws.policy" },
         { WS_TOO_BIG, "ws.too_big" },     { WS_TRY_LATER, "ws.try_later" },
     };
 
-    for (size_t i = 0; i < ARRAY_LEN(events); i++)
-        if (events[i].code == code)
-            gateway_count(conn_gateway(c), events[i].event);
-    ws_end(c, code, why);
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++)
+        if (codes[i].code == code)
+            gateway_refused(conn_gateway(c), slice_str(codes[i].word));
+    ws_end(c, code, why, "violation");
 }
 
 /* ---- frames ------------------------------------------------------------ */
@@ -310,7 +312,7 @@ static void take_pong(struct conn *c)
 static void take_control(struct conn *c, const struct wsframe *f)
 {
     if (f->op == WS_CLOSE)
-        ws_end(c, f->code, "");
+        ws_end(c, f->code, "", "client");
     else if (floods(c))
         ws_violated(c, WS_POLICY, "too many control frames");
     else if (f->op == WS_PING)
@@ -446,9 +448,8 @@ static void no_pong(struct conn *c)
         await_pong(c);
         return;
     }
-    gateway_count(conn_gateway(c), "ws.no_pong");
     gateway_limit(conn_gateway(c), LIMIT_PING);
-    conn_abort(c, "no pong");
+    conn_abort(c, "no_pong");
 }
 
 static void ws_deadline(struct conn *c)
@@ -458,7 +459,8 @@ static void ws_deadline(struct conn *c)
     if (s->state == WS_HEAD)
         upgrade_late(c);
     else if (s->state == WS_ENDING)
-        ws_close(c, s->work->close_code, s->work->close_why);
+        ws_close(c, s->work->close_code, s->work->close_why,
+                 s->work->close_word);
     else
         no_pong(c);
 }
@@ -492,38 +494,38 @@ static void ws_closed(struct conn *c)
 }
 
 static void end_in_order(struct conn *c, unsigned code, const char *refusal,
-                         const char *text)
+                         const char *text, const char *word)
 {
     struct ws_socket *s = ws_of(c);
 
     if (s->state == WS_HEAD) {
         ws_become(c, WS_CLOSED);
-        conn_close(c, text);
+        conn_close(c, word);
     } else if (s->state == WS_LOGIN) {
         upgrade_refuse(c, 503, slice_str(refusal), slice_str(text));
     } else if (s->state == WS_OPEN) {
         if (s->kind->goodbye)
             s->kind->goodbye(c, text);
-        ws_end(c, code, text);
+        ws_end(c, code, text, word);
     }
 }
 
 static void ws_drain(struct conn *c)
 {
     end_in_order(c, WS_GOING_AWAY, "gateway.draining",
-                 "the server goes down for a moment");
+                 "the server goes down for a moment", "drain");
 }
 
 static void ws_kicked(struct conn *c)
 {
     end_in_order(c, WS_POLICY, "connection.kicked",
-                 "an operator closed this connection");
+                 "an operator closed this connection", "kick");
 }
 
 static void ws_cut(struct conn *c)
 {
     if (is_open(c))
-        ws_close(c, WS_SLOW, "too slow");
+        ws_close(c, WS_SLOW, "too slow", "slow");
 }
 
 /* ---- subscriptions ----------------------------------------------------- */

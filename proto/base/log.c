@@ -13,13 +13,12 @@
 #include "base/clock.h"
 #include "base/err.h"
 
-enum { NAME_MAX_LEN = 31, EVENTS = 128 };
+enum { NAME_MAX_LEN = 31 };
 
-/* How often an event came within the current second. Slots are found by the
- * event's hash; two that share one share its allowance, which is rare and
- * does no harm. */
-struct allowance {
-    uint32_t hash;
+/* An event: how often it came in all, and within the current second. */
+struct event {
+    const char *name;
+    uint64_t count;
     unsigned lines;
     unsigned suppressed;
     int64_t second;
@@ -31,7 +30,7 @@ static struct {
     char *path;
     int fd;
     atomic_int level;
-    struct allowance events[EVENTS];
+    struct event events[LOG_EVENTS + 1]; /* hashed by name; the last: others */
 } log_state = {
     .lock = PTHREAD_MUTEX_INITIALIZER,
     .fd = STDERR_FILENO,
@@ -110,23 +109,64 @@ static uint32_t event_hash(const char *event)
     return h;
 }
 
-/* May this line be written? *missed is how many were not before it. */
-static bool allowed(const char *event, int64_t now_ns, unsigned *missed)
+/* Never NULL. Events are few: a free place is near, or there is none. */
+static struct event *event_of(const char *name)
 {
-    uint32_t hash = event_hash(event);
-    struct allowance *a = &log_state.events[hash % EVENTS];
+    uint32_t hash = event_hash(name);
+
+    for (uint32_t i = 0; i < LOG_EVENTS; i++) {
+        struct event *e = &log_state.events[(hash + i) % LOG_EVENTS];
+
+        if (!e->name)
+            e->name = name;
+        if (e->name == name || strcmp(e->name, name) == 0)
+            return e;
+    }
+    return &log_state.events[LOG_EVENTS];
+}
+
+bool log_next_count(size_t *at, struct stat_sample *ret,
+                    struct log_label *label)
+{
+    const struct event *e = NULL;
+
+    pthread_mutex_lock(&log_state.lock);
+    while (*at <= LOG_EVENTS && !e) {
+        e = &log_state.events[(*at)++];
+        if (!e->count)
+            e = NULL;
+    }
+    if (e) {
+        snprintf(label->text, sizeof label->text, "event=\"%s\"",
+                 e->name ? e->name : "other");
+        *ret = (struct stat_sample){
+            .kind = STAT_COUNTER,
+            .name = "log_events_total",
+            .label = label->text,
+            .help = "events of the log, also those without a line",
+            .value = e->count,
+        };
+    }
+    pthread_mutex_unlock(&log_state.lock);
+    return e != NULL;
+}
+
+/* May this line be written? *missed is how many were not before it. */
+static bool allowed(struct event *e, int64_t now_ns, unsigned *missed)
+{
     int64_t second = now_ns / SECOND;
 
     *missed = 0;
-    if (a->second != second || a->hash != hash) {
-        *missed = a->hash == hash ? a->suppressed : 0;
-        *a = (struct allowance){ .hash = hash, .second = second };
+    if (e->second != second) {
+        *missed = e->suppressed;
+        e->second = second;
+        e->lines = e->suppressed = 0;
     }
-    if (a->lines == LOG_PER_SECOND) {
-        a->suppressed++;
+    if (e->lines == LOG_PER_SECOND) {
+        e->suppressed++;
         return false;
     }
-    a->lines++;
+    e->lines++;
     return true;
 }
 
@@ -187,29 +227,46 @@ static void write_all(int fd, const char *text, size_t len)
     }
 }
 
+static void write_line(enum log_level level, const char *event,
+                       unsigned missed, const char *words)
+{
+    struct line line = { .len = 0 };
+
+    put_head(&line, level, event);
+    if (missed)
+        put(&line, " suppressed=%u", missed);
+    if (words[0])
+        put(&line, " ");
+    put_escaped(&line, words);
+    line.text[line.len] = '\n'; /* put() left room for a terminator */
+    write_all(log_state.fd, line.text, line.len + 1);
+}
+
+/* Counts the event. May its line be written? */
+static bool noted(enum log_level level, const char *event, unsigned *missed)
+{
+    struct event *e;
+
+    if (level == LOG_DEBUG)
+        return true;
+    e = event_of(event);
+    e->count++;
+    return log_enabled(level) && allowed(e, clock_ns(), missed);
+}
+
 void log_line(enum log_level level, const char *event, const char *fmt, ...)
 {
     int saved_errno = errno;
     char words[LOG_LINE_MAX];
-    struct line line = { .len = 0 };
     unsigned missed = 0;
     va_list args;
 
-    if (!log_enabled(level))
-        return;
-    va_start(args, fmt);
-    vsnprintf(words, sizeof words, fmt, args);
-    va_end(args);
     pthread_mutex_lock(&log_state.lock);
-    if (level == LOG_DEBUG || allowed(event, clock_ns(), &missed)) {
-        put_head(&line, level, event);
-        if (missed)
-            put(&line, " suppressed=%u", missed);
-        if (words[0])
-            put(&line, " ");
-        put_escaped(&line, words);
-        line.text[line.len] = '\n'; /* put() left room for a terminator */
-        write_all(log_state.fd, line.text, line.len + 1);
+    if (noted(level, event, &missed)) {
+        va_start(args, fmt);
+        vsnprintf(words, sizeof words, fmt, args);
+        va_end(args);
+        write_line(level, event, missed, words);
     }
     pthread_mutex_unlock(&log_state.lock);
     errno = saved_errno;

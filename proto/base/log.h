@@ -1,10 +1,11 @@
 /* log.h - one line per event, for people and for grep.
  * Threads: any; a line is written with one write(2) under a lock.
- * Cost: a comparison below the level; else formatting and a system call.
+ * Cost: a lock; a line written also formatting and a system call. Debug lines
+ * below the level: a comparison.
  *
  *   2026-11-20T13:48:51.007Z warn http1 conn.slow conn=http1/42.7 queued=4096
  *
- * `event` is a stable name (a string literal: module.what), the rest key=value.
+ * `event` is a stable name (a string literal, module.what: it is kept), the rest key=value.
  * Control bytes are escaped as \xHH whatever the arguments hold; text from
  * strangers goes through log_quote(). Lines of more than LOG_LINE_MAX bytes
  * are cut. base and proto log at debug only: who decides is who logs. */
@@ -12,6 +13,7 @@
 #define BASE_LOG_H
 
 #include "base/slice.h"
+#include "base/stat.h"
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
@@ -33,6 +35,17 @@ MUST_USE int log_reopen(void);
 
 void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);
+
+/* How often each event above debug came, whether or not its line was written:
+ * figures named log_events_total with the label event="<name>". Walks over
+ * them: *at begins at 0, false: no more. `label` is where the sample's label is
+ * written. At most LOG_EVENTS names; those behind count as "other". */
+enum { LOG_EVENTS = 256 };
+struct log_label {
+    char text[96];
+};
+bool log_next_count(size_t *at, struct stat_sample *ret,
+                    struct log_label *label);
 
 /* An event that comes more than LOG_PER_SECOND times within a second is
  * counted, and the first line of a later second says suppressed=N. `fmt` may

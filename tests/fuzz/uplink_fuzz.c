@@ -124,6 +124,12 @@ void pipe_break(struct pipe *p, const char *why)
     link_.broken = true;
 }
 
+void pipe_figures(const struct pipe *p, struct pipe_figures *ret)
+{
+    UNUSED(p);
+    *ret = (struct pipe_figures){.resent = 0};
+}
+
 void pipe_hold(struct pipe *p, bool hold)
 {
     UNUSED(p), UNUSED(hold);

@@ -65,7 +65,7 @@ static void published(struct scene *s, uint32_t ref,
         .offset = seq,
         .reached = 3,
         .channel = SLICE("a"),
-        .code = SLICE("some.code"),
+        .code = SLICE("match.rule"),
         .text = SLICE("words"),
     };
 
@@ -117,7 +117,7 @@ TEST(each_outcome_has_its_status)
         if (cases[i].status == 200)
             EXPECT_CONTAINS(body(&s), "\"duplicate\":true");
         else
-            EXPECT_STR(body(&s), "{\"error\":{\"code\":\"some.code\","
+            EXPECT_STR(body(&s), "{\"error\":{\"code\":\"match.rule\","
                                  "\"text\":\"words\"}}\n");
         EXPECT((cases[i].status == 503 || cases[i].status == 429) ==
                !!strstr(fake_text(s.c), "Retry-After: 2\r\n"));
@@ -222,8 +222,8 @@ TEST(a_batch_is_published_in_order_and_answered_in_order)
     EXPECT_STR(fake_text(s.c), "");
     published(&s, k[1]->ref, PUBLISHED_CONFLICT, 0);
     EXPECT_INT(status(&s), 201);
-    EXPECT(strstr(body(&s), "\"seq\":1") < strstr(body(&s), "some.code"));
-    EXPECT(strstr(body(&s), "some.code") < strstr(body(&s), "\"seq\":3"));
+    EXPECT(strstr(body(&s), "\"seq\":1") < strstr(body(&s), "match.rule"));
+    EXPECT(strstr(body(&s), "match.rule") < strstr(body(&s), "\"seq\":3"));
     fake_free(s.f);
 }
 

@@ -165,6 +165,12 @@ void pipe_frame_end(struct pipe *p)
                            router.open->body.len), 0);
 }
 
+void pipe_figures(const struct pipe *p, struct pipe_figures *ret)
+{
+    UNUSED(p);
+    *ret = (struct pipe_figures){.resent = 0};
+}
+
 void pipe_hold(struct pipe *p, bool held)
 {
     UNUSED(p);

@@ -176,7 +176,7 @@ static void watch_split(struct slice line, size_t cut, bool current)
     see_the_match_out();
     EXPECT_STR(fake_text(c), STATUS GOAL STOP);
     EXPECT(fake_is_closed(c));
-    EXPECT_INT(fake_counted(f, "visit"), 1);
+    EXPECT_INT(fake_counted(f, "visits_total"), 1);
     end();
 }
 

@@ -115,7 +115,7 @@ static void published(const struct fake_call *k, uint64_t seq)
 
 static void refused(const struct fake_call *k, enum publish_status status)
 {
-    struct published p = { .status = status, .code = SLICE("some.code"),
+    struct published p = { .status = status, .code = SLICE("match.rule"),
                            .text = SLICE("some text") };
 
     ws_edge.published(c, k->ref, &p);
@@ -232,8 +232,8 @@ TEST(replies_name_what_they_answer_also_out_of_order)
     refused(one, PUBLISHED_DENIED);
     EXPECT_STR(got(),
                "{\"ref\":3.0,\"ok\":true}\n"
-               "{\"error\":{\"code\":\"some.code\",\"text\":\"some text\"}}\n"
-               "{\"ref\":1,\"error\":{\"code\":\"some.code\","
+               "{\"error\":{\"code\":\"match.rule\",\"text\":\"some text\"}}\n"
+               "{\"ref\":1,\"error\":{\"code\":\"match.rule\","
                "\"text\":\"some text\"}}");
     end();
 }
@@ -505,11 +505,11 @@ TEST(nonsense_is_an_error_and_the_socket_stays)
 TEST(what_the_gateway_refuses_at_once_is_an_error_too)
 {
     open_ws();
-    fake_refuse_next(f, PUBLISHED_TOO_BIG, "data.too_big", "too big");
+    fake_refuse_next(f, PUBLISHED_TOO_BIG, "message.big", "too big");
     command("{\"cmd\":\"publish\",\"channel\":\"a\",\"data\":1,\"ref\":1}");
     fake_refuse_next(f, PUBLISHED_BAD, "channel.bad", "no");
     command("{\"cmd\":\"subscribe\",\"channel\":\"*a\",\"ref\":2}");
-    EXPECT_STR(got(), "{\"ref\":1,\"error\":{\"code\":\"data.too_big\","
+    EXPECT_STR(got(), "{\"ref\":1,\"error\":{\"code\":\"message.big\","
                "\"text\":\"too big\"}}\n{\"ref\":2,\"error\":{\"code\":"
                "\"channel.bad\",\"text\":\"no\"}}");
     end();
@@ -639,7 +639,7 @@ TEST(raw_ends_where_a_message_is_not_taken)
         EXPECT_STR(got(), cases[i].want);
         end();
         open_raw();
-        fake_refuse_next(f, cases[i].status, "some.code", "some text");
+        fake_refuse_next(f, cases[i].status, "match.rule", "some text");
         send_frame(PEER_FIN | 1, SLICE("x"));
         EXPECT_STR(got(), cases[i].want);
         end();
@@ -855,7 +855,7 @@ TEST(who_answers_no_ping_is_dead)
     EXPECT(!fake_is_closed(c));
     fake_pass(f, 200);
     EXPECT(fake_is_closed(c));
-    EXPECT_INT(fake_counted(f, "ws.no_pong"), 1);
+    EXPECT_INT(fake_limited(f, LIMIT_PING), 1);
     end();
 }
 

@@ -94,6 +94,48 @@ TEST(a_flood_of_one_event_is_counted_not_written)
     EXPECT_CONTAINS(written(), "conn.slow n=1001\n");
 }
 
+/* How often the event came, as its figure says; 0: none. */
+static uint64_t counted(const char *event)
+{
+    struct log_label label;
+    struct stat_sample s;
+    char want[96];
+    size_t at = 0;
+
+    snprintf(want, sizeof want, "event=\"%s\"", event);
+    while (log_next_count(&at, &s, &label))
+        if (strcmp(s.label, want) == 0)
+            return s.value;
+    return 0;
+}
+
+TEST(events_are_counted_whether_or_not_their_lines_are_written)
+{
+    begin(LOG_ERROR);
+    for (int i = 0; i < 1000; i++)
+        log_error("conn.slow", "n=%d", i);
+    log_warn("proxy.header", "below=%d", 1);
+    log_debug("conn.drop", "debug=%d", 1);
+    EXPECT_INT(counted("conn.slow"), 1000);
+    EXPECT_INT(counted("proxy.header"), 1);
+    EXPECT_INT(counted("conn.drop"), 0);
+}
+
+TEST(more_events_than_places_count_as_other)
+{
+    static char names[LOG_EVENTS + 10][8];
+
+    begin(LOG_INFO);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        snprintf(names[i], sizeof names[i], "e.%zu", i);
+        log_warn(names[i], "i=%zu", i);
+        log_warn(names[i], "i=%zu", i);
+    }
+    EXPECT_INT(counted("e.0"), 2);
+    EXPECT_INT(counted("e.255"), 2);
+    EXPECT_INT(counted("other"), 20);
+}
+
 TEST(debugging_is_not_limited)
 {
     begin(LOG_DEBUG);

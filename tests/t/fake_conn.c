@@ -10,7 +10,7 @@
 #include "tests/t/t.h"
 
 enum {
-    EVENTS_MAX = 64,
+    EVENTS_MAX = 128,
     CALLS_MAX = 8192,
     CONNS_MAX = 256,
     INPUT_ROOM = 64 * 1024, /* grows when a test sends more */
@@ -45,7 +45,7 @@ struct fake {
     unsigned conn_count;
     struct fake_call calls[CALLS_MAX];
     unsigned call_count, call_seen;
-    struct { const char *name; unsigned count; } events[EVENTS_MAX];
+    struct { char name[48]; unsigned count; } events[EVENTS_MAX];
     unsigned limits[LIMIT_KINDS];
     bool refuse;
     struct refusal refusal;
@@ -189,7 +189,7 @@ static bool turn_of(struct conn *c)
     bool busy = false;
 
     if (c->out.failed)
-        conn_abort(c, "nomem");
+        conn_abort(c, "memory");
     if (c->unpaused && !c->paused && !c->closing && c->in.len) {
         c->unpaused = false;
         feed(c);
@@ -376,10 +376,27 @@ size_t conn_out_pending(const struct conn *c)
 
 void conn_want_drained(struct conn *c) { c->want_drained = true; }
 
+static bool listed(const char *word, const char *const *words, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(words[i], word) == 0)
+            return true;
+    printf("    not listed: %s\n", word);
+    fflush(stdout);
+    return false;
+}
+
+static const char *const closes[] = {
+#define CLOSE(word, meaning) word,
+#include "gateways/common/closes.def"
+#undef CLOSE
+};
+
 static void begin_close(struct conn *c, const char *why)
 {
     if (c->closing)
         return;
+    CHECK(listed(why, closes, ARRAY_LEN(closes)));
     c->closing = true;
     c->why = why;
     c->deadline_ms = c->ping_ms = 0;
@@ -638,15 +655,36 @@ void *gateway_edge_state(const struct gateway *g)
     return g->fake->edge_state;
 }
 
-void gateway_count(struct gateway *g, const char *event)
+static void count(struct fake *f, const char *event)
 {
     unsigned i = 0;
 
-    while (g->fake->events[i].name && strcmp(g->fake->events[i].name, event))
+    while (f->events[i].name[0] && strcmp(f->events[i].name, event))
         i++;
     CHECK(i < EVENTS_MAX);
-    g->fake->events[i].name = event;
-    g->fake->events[i].count++;
+    snprintf(f->events[i].name, sizeof f->events[i].name, "%s", event);
+    f->events[i].count++;
+}
+
+void gateway_count(struct gateway *g, unsigned stat)
+{
+    static const struct stat_row rows[] = { GATEWAY_STATS(STAT_AS_ROW) };
+
+    count(g->fake, rows[stat].name);
+}
+
+void gateway_refused(struct gateway *g, struct slice code)
+{
+    static const char *const codes[] = {
+#define CODE(word) word,
+#include "proto/codes.def"
+#undef CODE
+    };
+    char text[48];
+
+    snprintf(text, sizeof text, SLICE_FMT, SLICE_ARG(code));
+    CHECK(listed(text, codes, ARRAY_LEN(codes)));
+    count(g->fake, text);
 }
 
 void gateway_limit(struct gateway *g, enum limit which)
@@ -662,7 +700,7 @@ uint32_t gateway_retry_ms(struct gateway *g)
 
 unsigned fake_counted(const struct fake *f, const char *event)
 {
-    for (unsigned i = 0; i < EVENTS_MAX && f->events[i].name; i++)
+    for (unsigned i = 0; i < EVENTS_MAX && f->events[i].name[0]; i++)
         if (strcmp(f->events[i].name, event) == 0)
             return f->events[i].count;
     return 0;
