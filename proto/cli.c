@@ -25,6 +25,14 @@ struct wishes {
     bool help, version, print_config;
 };
 
+uint64_t cli_restarts(void)
+{
+    const char *text = getenv(CLI_RESTARTS);
+    uint64_t n;
+
+    return text && slice_parse_u64(slice_str(text), &n) == 0 ? n : 0;
+}
+
 int cli_usage_error(const struct cli *c, const char *fmt, ...)
 {
     va_list args;

@@ -52,6 +52,11 @@ MUST_USE int cli_parse(struct cli *c, int argc, char **argv);
 /* Frees sets and config. */
 void cli_fini(struct cli *c);
 
+/* What touchline tells the processes that it starts: how often it has started
+ * this one again, in TOUCHLINE_RESTARTS. 0: not once, or somebody else did. */
+#define CLI_RESTARTS "TOUCHLINE_RESTARTS"
+uint64_t cli_restarts(void);
+
 /* "touchline-http: <text>" and how to get help, on standard error; returns
  * EXIT_USAGE. */
 PRINTF_LIKE(2, 3)

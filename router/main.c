@@ -233,6 +233,7 @@ static int start(struct process *p)
     if (rc < 0)
         return store_failed(p->file, rc,
                             &(struct history_report){.text = ""});
+    stat_set(&p->router.stats, STAT_RESTARTS, cli_restarts());
     rc = watch_signals(p);
     return rc < 0 ? rc : open_door(p);
 }

@@ -9,6 +9,8 @@
 
 #define ROUTER_STATS(X)                                                       \
     X(UPTIME, GAUGE, "uptime_seconds", NULL, "age of the process")            \
+    X(RESTARTS, COUNTER, "restarts_total", NULL,                              \
+      "times that touchline started this process again")                      \
     X(LINKS, GAUGE, "links", NULL, "gateways and tools joined now")           \
     X(LINKS_STALE, COUNTER, "link_stale_total", NULL,                         \
       "times that a link's queue was full and it had to be repaired")         \

@@ -300,6 +300,8 @@ static int worker_start(struct worker *w, struct process *p, unsigned number,
     *why = "out of memory";
     w->process = p;
     g->first = w == p->workers;
+    if (rc == 0 && g->first)
+        stat_set(&g->stats, STAT_RESTARTS, cli_restarts());
     g->worker = w;
     g->accepting.siblings = p->siblings;
     if (rc < 0)

@@ -8,6 +8,8 @@
 #include "proto/repairs.h"
 
 #define GATEWAY_STATS(X)                                                      \
+    X(RESTARTS, COUNTER, "restarts_total", NULL,                              \
+      "times that touchline started this process again")                      \
     X(CONNS, GAUGE, "connections", NULL, "client sockets open now")           \
     X(ACCEPTED, COUNTER, "accepted_total", NULL, "client sockets accepted")   \
     X(ACCEPT_REFUSED, COUNTER, "accept_refused_total", "why=\"files\"",       \

@@ -80,8 +80,11 @@ struct slice session_name(struct conn *c)
 
 /* ---- answers ----------------------------------------------------------- */
 
-static void print_error(struct buf *b, struct slice code, struct slice text)
+/* Into b, which is for c; counted. */
+static void print_error(struct conn *c, struct buf *b, struct slice code,
+                        struct slice text)
 {
+    gateway_refused(conn_gateway(c), code);
     buf_add_str(b, "ERROR ");
     print_safe(b, code, " \n");
     buf_add_str(b, ": ");
@@ -91,8 +94,7 @@ static void print_error(struct buf *b, struct slice code, struct slice text)
 
 void tcp_refused(struct conn *c, struct slice code, struct slice text)
 {
-    gateway_refused(conn_gateway(c), code);
-    print_error(conn_out(c), code, text);
+    print_error(c, conn_out(c), code, text);
 }
 
 void tcp_error(struct conn *c, const char *code, const char *fmt, ...)
@@ -173,7 +175,7 @@ void session_published(struct conn *c, uint32_t ref,
     if (p->status == PUBLISHED_OK || p->status == PUBLISHED_DUPLICATE)
         print_published(c, a, p);
     else
-        print_error(&a->text, p->code, p->text);
+        print_error(c, &a->text, p->code, p->text);
     a->done = true;
     say_answers(c, s);
     session_settle(c);
@@ -185,7 +187,8 @@ void session_refused(struct conn *c, uint32_t ref, const struct refusal *why)
     struct session *s = tcp_of(c)->session;
     struct answer *a = find_answer(s, ref);
 
-    print_error(&a->text, slice_str(why->code), slice_str(why->text));
+    print_error(c, &a->text, slice_str(why->code),
+                slice_str(why->text));
     a->done = true;
     say_answers(c, s);
 }

@@ -443,24 +443,39 @@ def test_system_tests_that_documents_name_exist():
 
 
 def test_every_error_code_is_listed():
-    """Codes are the words with a dot that are handed to an error function."""
+    """In codes.def, of which the counters are made, and in protocol.md, there
+    perhaps as one of a group: `request.*`. Codes in the source are the words
+    with a dot that are handed to a function that tells an error."""
     text = read("docs/protocol.md").partition("## Errors")[2].partition("\n## ")[0]
-    listed = set(re.findall(r"`([a-z_]+(?:\.[a-z_*]+)?)`", text))
+    listed = set(re.findall(r"`([a-z_]+(?:\.[a-z_*0-9]+)?)`", text))
+    codes = set(re.findall(r'CODE\("([a-z_.0-9]+)"\)', read("proto/codes.def")))
     calls = (r'(?:refuse|refused|bad|deny|fail|reply_error|tcp_error|ws_error|plug_refusef?|'
-             r'refuse_fault|upgrade_refuse|url_bad|REFUSAL|X|SLICE_INIT)\([^;"]*?"([a-z]+\.[a-z_]+)"')
+             r'refuse_fault|upgrade_refuse|url_bad|REFUSAL|X|SLICE_INIT|gateway_refused)'
+             r'\([^;"]*?"([a-z]+\.[a-z_]+)"')
     found = set()
     for source in sources("gateways", "router"):
         found |= set(re.findall(calls, source))
     check(len(found) > 60, f"only {len(found)} codes found in the code")
-    missing = sorted(c for c in found
-                     if c not in listed and c.partition(".")[0] + ".*" not in listed)
-    equal(missing, [], "codes that docs/protocol.md does not list")
+    equal(sorted(found - codes), [], "codes that proto/codes.def does not list")
+    equal(sorted(c for c in codes
+                 if c not in listed and c.partition(".")[0] + ".*" not in listed), [],
+          "codes that docs/protocol.md does not list")
+    equal(sorted(c for c in listed if "*" not in c and c not in codes), [],
+          "codes of docs/protocol.md that proto/codes.def does not list")
+    equal(sorted(c for c in listed if c.endswith(".*") and
+                 not any(x.startswith(c[:-1]) for x in codes)), [], "groups without a code")
+
+
+def test_every_reason_of_an_end_is_explained():
+    text = read("docs/operations.md").partition("Why\nconnections end:")[2].partition("\n## ")[0]
+    equal(sorted(re.findall(r"^\| `(\w+)` \|", text, re.M)),
+          re.findall(r'CLOSE\("(\w+)"', read("gateways/common/closes.def")))
 
 
 def test_every_counter_is_explained():
     text = read("docs/operations.md")
     names = set()
-    for path in ("router/stats.h", "gateways/common/stats.h"):
+    for path in ("router/stats.h", "gateways/common/stats.h", "proto/repairs.h"):
         names |= set(re.findall(r'X\(\w+, (?:COUNTER|GAUGE),\s+"(\w+)"', read(path)))
     check(len(names) > 40, f"only {len(names)} counters found")
     equal(sorted(n for n in names if f"`{n}`" not in text and f"`{n}{{" not in text), [],

@@ -353,7 +353,7 @@ def test_a_broken_proxy_header_ends_the_connection():
         for header in (b"PROXY TCP9 a b c d\r\n", b"PROXY " + b"x" * 200, V2 + b"\x31\0\0\0"):
             with Http(w.address("http"), header) as c:
                 c.over()
-        eventually(lambda: w.metric("edge_events_total", event="proxy.bad") == 3, "counter")
+        eventually(lambda: w.metric("refused_total", code="proxy.bad") == 3, "counter")
         check("proxy.header" in w.log_tail(), "log")
 
 

@@ -375,7 +375,7 @@ def test_a_match_is_watched_from_status_to_stop():
             g.closed()
             check(TIME.sub(b"TIME", v2.t.all()).endswith(
                 b'TIME: stop:\n\tcomment: <<"over">>\n\r\n'), "both are closed")
-        eventually(lambda: w.metric("edge_events_total", event="visit") == 2,
+        eventually(lambda: w.metric("visits_total") == 2,
                    "two visits", 5)
 
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "proto/cli.h"
 
 enum {
     FIRST_HANDED_FD = 3, /* systemd's protocol, sd_listen_fds(3) */
@@ -128,8 +129,9 @@ static void forget_signals(void)
 
 /* In the new process: becomes the binary, or ends. It waits for the word that
  * it is on the list, so that none whom nobody can find outlives us. */
-static void become(const struct child_spec *s, int out, const int go[2])
+static void become(const struct child *c, int out, const int go[2])
 {
+    const struct child_spec *s = &c->spec;
     int lock;
     char word;
 
@@ -147,6 +149,7 @@ static void become(const struct child_spec *s, int out, const int go[2])
         set_number("LISTEN_FDS", s->fd_count);
         setenv("LISTEN_FDNAMES", s->fd_names, 1);
     }
+    set_number(CLI_RESTARTS, (long)c->restarts);
     execv(s->path, (char *const *)(uintptr_t)s->argv);
     fprintf(stderr, "touchline: cannot run %s: %s\n", s->path,
             strerror(errno));
@@ -212,7 +215,7 @@ void child_start(struct child *c)
     }
     c->pid = fork_quietly();
     if (c->pid == 0)
-        become(&c->spec, out[1], go);
+        become(c, out[1], go);
     close(out[1]);
     close(go[0]);
     if (c->pid < 0) {
