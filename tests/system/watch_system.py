@@ -6,6 +6,9 @@ import json
 import os
 import re
 import signal
+import socket
+import struct
+import urllib.parse
 
 from world import (ROOT, Failed, Http, Tcp, World, Ws, check, equal, eventually)
 
@@ -269,3 +272,193 @@ def test_every_refusal_counts_once_under_its_code():
         equal({k: (got[k], told[k]) for k in got | told if got[k] != told[k]}, {},
               "(counted, told) by edge and code")
         equal(sorted(codes() - {code for _, code in told} - ELSEWHERE), [], "never told")
+
+
+def endings(w):
+    """One connection for each way to end, and the reason it is counted under."""
+    ended = collections.Counter()
+    with w.client() as c:
+        c.ask("GET", "/healthz", Connection="close").answer()
+        c.over()
+    ended["http", "answered"] += 1
+    with w.client() as c:
+        c.ask("GET", "/healthz").answer()
+        c.sock.shutdown(socket.SHUT_WR)
+        c.over()
+    ended["http", "client"] += 1
+    reset(w.client())
+    ended["http", "gone"] += 1
+    with w.stream("/v1/stream?channel=a") as s:
+        s.item()
+        kick(w, "a")
+        while s.chunk():
+            pass
+    ended["http", "kick"] += 1
+    with w.telnet() as t:
+        t.send(b"QUIT\r\n")
+        t.all()
+    ended["tcp", "quit"] += 1
+    with w.telnet() as t:
+        t.sock.shutdown(socket.SHUT_WR)
+        t.all()
+    ended["tcp", "client"] += 1
+    reset(w.telnet())
+    ended["tcp", "gone"] += 1
+    with Http(w.address("ws"), GREETING + b"\r\n") as c:
+        c.all()
+    ended["ws", "handshake"] += 1
+    with w.ws() as s:
+        s.frame("close", b"\x03\xe8")
+        s.all()
+    ended["ws", "client"] += 1
+    with w.ws() as s:
+        s.send(FRAMES[0][0])
+        s.all()
+    ended["ws", "violation"] += 1
+    with w.ws("/v1/ws?channel=b") as s:
+        while s.item()["notice"] == "welcome":
+            pass
+        kick(w, "b")
+        s.all()
+    ended["ws", "kick"] += 1
+    return ended
+
+
+def reset(tcp):
+    """The peer is gone without a word."""
+    tcp.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    tcp.close()
+
+
+def kick(w, channel):
+    w.ctl("kick", channel)
+
+
+def test_each_connection_that_ends_counts_once_under_its_reason():
+    with World() as w:
+        wanted = endings(w) + endings(w)
+        # Reading the figures is an HTTP connection, too, which the client ends.
+        eventually(lambda: all(figures(w, "closed_total", "why")[k] >= n
+                               for k, n in wanted.items()), "figures arrive")
+        got = figures(w, "closed_total", "why")
+        for edge in ("tcp", "ws"):
+            equal({k: n for k, n in got.items() if k[0] == edge},
+                  {k: n for k, n in wanted.items() if k[0] == edge})
+        del got["http", "client"], wanted["http", "client"]
+        equal({k: n for k, n in got.items() if k[0] == "http"},
+              {k: n for k, n in wanted.items() if k[0] == "http"})
+        for edge in ("tcp", "ws"):
+            equal(sum(n for k, n in got.items() if k[0] == edge) +
+                  total(w, edge, "connections"), total(w, edge, "accepted_total"), edge)
+
+
+def total(w, edge, name):
+    line = re.compile(r'touchline_%s\{gateway="%s\d*"[^}]*\} (\d+)' % (name, edge))
+    return sum(int(n) for n in line.findall(w.http("GET", "/metrics").body.decode()))
+
+
+def test_a_process_that_was_started_again_says_how_often():
+    with World() as w:
+        equal(w.metric("restarts_total"), 0)
+        for times in (1, 2):
+            before = w.kill("tcp")
+            eventually(lambda: (pids := w.pids("tcp")) and pids != before, "a new one")
+            eventually(lambda: total(w, "tcp", "restarts_total") == times, f"{times} restarts")
+
+
+def stats(w):
+    """Of router-ctl stats: {(gateway, name, label): value}."""
+    rows = json.loads(w.ctl("--json", "stats"))["stats"]
+    return {(r["gateway"], r["name"], r["label"]): r["value"] for r in rows}
+
+
+def test_router_ctl_shows_what_metrics_shows():
+    with World() as w:
+        w.publish("a/./b", "x")
+        with w.telnet() as t:
+            t.send(b"DANCE\r\n")
+            t.line()
+
+        def shown():
+            rows = stats(w)
+            return all(sum(v for (g, n, l), v in rows.items()
+                           if g.startswith(edge) and n == "refused_total" and l == f'code="{code}"')
+                       == 1 for edge, code in (("http", "channel.bad"), ("tcp", "verb.unknown")))
+        eventually(shown, "both refusals in router-ctl stats")
+        text = w.ctl("stats")
+        check('code="verb.unknown"' in text, text)
+
+
+# ---- the log ----------------------------------------------------------------
+
+LINE = re.compile(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (?:error|warn|info|debug) [\w.-]+ '
+                  r'[a-z_]+(?:\.[a-z_]+)+(?: [a-z_]+=(?:"(?:[^"\\\x00-\x1f\x7f]|\\.)*"|[^\s"]*))*\Z')
+
+
+def log_lines(path):
+    with open(path, "rb") as f:
+        return f.read().decode("ascii").split("\n")[:-1]
+
+
+def test_a_log_file_that_was_moved_away_is_begun_anew_on_sighup():
+    """By the supervisor's signal, and by each process's own."""
+    with World(["log.file=log.txt", "log.level=debug"]) as w:
+        path = os.path.join(w.dir, "log.txt")
+        def speakers():
+            return {line.split()[2] for line in log_lines(path)} if os.path.exists(path) else set()
+
+        def speak():
+            """Each gateway has something to say."""
+            for edge in ("http", "tcp", "ws"):
+                Tcp(w.address(edge), b"x" if edge == "tcp" else b"x\r\n\r\n").close()
+            w.publish("a", "x")
+            return speakers()
+
+        eventually(lambda: {"http1", "tcp1", "ws1"} & speak(), "the first lines")
+        os.rename(path, path + ".1")
+        w.proc.send_signal(signal.SIGHUP)
+        eventually(lambda: os.path.exists(path), "a new file")
+        eventually(lambda: any(s.startswith("http") for s in speak()) and
+                   any(s.startswith("tcp") for s in speakers()) and
+                   any(s.startswith("ws") for s in speakers()), "gateways write to it")
+        with open(path + ".1", "rb") as f:
+            old = len(f.read())
+        speak()
+        with open(path + ".1", "rb") as f:
+            equal(len(f.read()), old, "the old file")
+
+
+def test_nothing_that_a_stranger_sends_can_forge_a_line_of_the_log():
+    forged = "x\n2026-01-01T00:00:00.000Z error router store.failing why=forged \" \\ \x1b[2J\x7f"
+    with World(["log.file=log.txt", "log.level=debug"]) as w:
+        for name in (forged, forged.replace("\n", "\r"), "\u2028" + forged):
+            quoted = urllib.parse.quote(name)
+            for target in (f"/v1/stream?channel={quoted}", f"/v1/poll?channel=a&name={quoted}",
+                           f"/test/{quoted}", f"/{quoted}"):
+                with w.client() as c:
+                    c.ask("GET", target).answer()
+            with w.client() as c:
+                c.send(b"GET / HTTP/1.1\r\nHost: " + name.encode() + b"\r\n\r\n")
+                c.answer()
+            with Tcp(w.address("tcp"), f"V:2:{name}\r\nPUB {name} x\r\n".encode()) as t:
+                t.sock.shutdown(socket.SHUT_WR)
+                t.all()
+            with w.ws() as s:
+                s.say(cmd="subscribe", channel=name, name=name)
+                s.say(cmd=name, ref=1).reply(1)
+        lines = log_lines(os.path.join(w.dir, "log.txt"))
+        check(len(lines) > 20, "lines")
+        equal([x for x in lines if not LINE.match(x)], [], "lines that are no event")
+        equal([x for x in lines if " store.failing " in x and "why=forged" in x
+               and not re.search(r'="[^"]*store\.failing', x)], [], "forged")
+
+
+def test_an_event_that_comes_too_often_is_counted_and_not_written():
+    with World(["tcp.trusted_proxies=127.0.0.1"]) as w:
+        for _ in range(200):
+            with Tcp(w.address("tcp"), b"PROXY nonsense\r\n") as t:
+                t.all()
+        eventually(lambda: w.metric("log_events_total", event="proxy.header") == 200, "the figure")
+        with open(w.log) as f:
+            written = f.read().count(" proxy.header ")
+        check(0 < written < 200, f"{written} of 200 lines written")
