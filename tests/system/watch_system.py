@@ -431,7 +431,7 @@ def test_a_log_file_that_was_moved_away_is_begun_anew_on_sighup():
 def test_nothing_that_a_stranger_sends_can_forge_a_line_of_the_log():
     forged = "x\n2026-01-01T00:00:00.000Z error router store.failing why=forged \" \\ \x1b[2J\x7f"
     with World(["log.file=log.txt", "log.level=debug"]) as w:
-        for name in (forged, forged.replace("\n", "\r"), "\u2028" + forged):
+        for name in (forged, forged.replace("\n", "\r"), "\u2028" + forged, 'a"b\\c'):
             quoted = urllib.parse.quote(name)
             for target in (f"/v1/stream?channel={quoted}", f"/v1/poll?channel=a&name={quoted}",
                            f"/test/{quoted}", f"/{quoted}"):
