@@ -14,6 +14,7 @@
 enum durability { DURABILITY_MEMORY, DURABILITY_PROCESS, DURABILITY_POWER };
 enum publish_by { PUBLISH_ANYONE, PUBLISH_LOOPBACK, PUBLISH_NOBODY,
                   PUBLISH_TOKEN };
+enum proxy_protocol { PROXY_AUTO, PROXY_ALWAYS, PROXY_NEVER };
 enum slow_policy { SLOW_CUT, SLOW_DROP_OLDEST, SLOW_CONFLATE };
 
 /* One edge; tcp has no origins, hosts; admin is http's. */
@@ -24,7 +25,9 @@ struct config_edge {
     struct opt_list origins;
     struct opt_list hosts;
     struct opt_list trusted_proxies; /* each is valid for net_parse() */
+    int proxy_protocol;              /* enum proxy_protocol */
     struct opt_list admin;
+    char *public_url;                /* of ws only; "" or no slash at its end */
 };
 
 struct config_limits {

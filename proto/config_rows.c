@@ -31,6 +31,18 @@ static int check_link_url(struct slice text, const char **why)
     return slice_starts(text, SLICE("ipc:///")) ? 0 : ERR_BAD;
 }
 
+/* A path is put behind it. */
+static int check_ws_url(struct slice text, const char **why)
+{
+    struct slice rest = text, scheme = slice_split(&rest, ':');
+
+    *why = "expected wss://NAME, wss://NAME:PORT, or the same with ws";
+    return (slice_eq(scheme, SLICE("ws")) || slice_eq(scheme, SLICE("wss"))) &&
+                   slice_starts(rest, SLICE("//")) && rest.len > 2 &&
+                   !slice_ends(rest, SLICE("/")) &&
+                   slice_find_byte(rest, '"') == rest.len ? 0 : ERR_BAD;
+}
+
 static int check_link_secret(struct slice text, const char **why)
 {
     *why = "a secret has at least 16 bytes";

@@ -42,33 +42,56 @@ struct address address_of(const struct sockaddr *sa)
     return (struct address){0};
 }
 
-/* Takes the port off, and the brackets. */
-static struct slice host_of(struct slice text)
+/* Nothing; or a colon and a number, or a name that hides it (RFC 7239 6.2). */
+static bool is_port(struct slice s)
+{
+    struct slice port = slice_from(s, 1);
+    uint64_t n;
+
+    if (s.len == 0)
+        return true;
+    if (s.ptr[0] != ':' || port.len == 0)
+        return false;
+    return port.ptr[0] == '_' || (port.len <= 5 &&
+                                  slice_parse_u64(port, &n) == 0 &&
+                                  n <= UINT16_MAX);
+}
+
+/* Takes port and brackets off. family: what may be left, or AF_UNSPEC.
+ * ERR_BAD. */
+static int host_of(struct slice text, struct slice *host, int *family)
 {
     size_t colon = slice_find_byte(text, ':');
     size_t close = slice_find_byte(text, ']');
+    struct slice port = slice_from(text, MIN(colon, text.len));
 
-    if (text.len && text.ptr[0] == '[' && close < text.len)
-        return slice_make(text.ptr + 1, close - 1);
-    if (colon < text.len &&
-        slice_find_byte(slice_from(text, colon + 1), ':') ==
-            text.len - colon - 1)
-        return slice_head(text, colon);
-    return text;
+    *family = AF_UNSPEC;
+    *host = text;
+    if (text.len && text.ptr[0] == '[') {
+        *family = AF_INET6;
+        *host = slice_make(text.ptr + 1, close - 1);
+        port = slice_from(text, close + 1);
+        return close < text.len && is_port(port) ? 0 : ERR_BAD;
+    }
+    if (slice_find_byte(slice_from(port, 1), ':') + 1 < port.len)
+        return 0; /* two colons: IPv6, bare, without a port */
+    *host = slice_head(text, colon);
+    return is_port(port) ? 0 : ERR_BAD;
 }
 
 int address_parse(struct slice text, struct address *ret)
 {
-    struct slice host = host_of(text);
+    struct slice host;
     char buf[ADDRESS_TEXT_MAX];
     uint8_t bytes[16];
+    int family, rc = host_of(text, &host, &family);
 
-    if (host.len == 0 || host.len >= sizeof buf ||
+    if (rc < 0 || host.len == 0 || host.len >= sizeof buf ||
         slice_find_byte(host, 0) < host.len)
         return ERR_BAD;
     memcpy(buf, host.ptr, host.len);
     buf[host.len] = '\0';
-    if (inet_pton(AF_INET, buf, bytes) == 1)
+    if (family != AF_INET6 && inet_pton(AF_INET, buf, bytes) == 1)
         *ret = address_make(AF_INET, bytes);
     else if (inet_pton(AF_INET6, buf, bytes) == 1)
         *ret = address_make(AF_INET6, bytes);

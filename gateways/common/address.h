@@ -30,7 +30,9 @@ struct address address_of(const struct sockaddr *sa);
 /* family is AF_INET or AF_INET6, bytes 4 or 16 of them. */
 struct address address_make(int family, const uint8_t *bytes);
 /* As proxies write it: 192.0.2.1, 192.0.2.1:80, 2001:db8::1,
- * [2001:db8::1], [2001:db8::1]:80. ERR_BAD. */
+ * [2001:db8::1], [2001:db8::1]:80; the port may be one of the hidden names of
+ * RFC 7239 6.2 (_abc). ERR_BAD, *ret untouched: anything else, also `unknown`,
+ * a hidden node, and an address with a zone. */
 MUST_USE int address_parse(struct slice text, struct address *ret);
 /* "192.0.2.1", "2001:db8::1"; nobody: "unknown". */
 void address_text(const struct address *a, char out[ADDRESS_TEXT_MAX]);

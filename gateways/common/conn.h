@@ -19,6 +19,7 @@
 #include "base/base.h"
 #include "base/buf.h"
 #include "base/slice.h"
+#include "gateways/common/address.h"
 #include "gateways/common/edge.h"
 #include "proto/config.h"
 
@@ -37,17 +38,20 @@ bool conn_at_loopback(const struct conn *c);
 const char *conn_local_text(const struct conn *c);
 /* Peer's address without port, for logs: borrows a static buffer. */
 const char *conn_peer_text(const struct conn *c);
-/* It came to the second address of `http.admin`, not to the main one. */
+/* It came to an address of `http.admin`; where that is empty, to a main listener
+ * on loopback without a PROXY header. */
 bool conn_at_admin(const struct conn *c);
 /* The peer is one of the edge's trusted_proxies; behind one that has sent a
  * PROXY header, the client which that names is asked about. Cost: a system
  * call. */
 bool conn_peer_is_proxy(const struct conn *c);
-/* A forwarded request: the peer is this address (with a port or without), and
- * not on loopback; what is no address names nobody. False: that address has
- * its limits.connections_per_address, and the request must be refused and the
+/* Somebody stands between: the peer is on loopback no more, whatever is said. */
+void conn_set_remote(struct conn *c);
+/* From a trusted proxy only: this request is of that client; nobody: of the
+ * peer, whoever asked before on this connection. False: that address has its
+ * limits.connections_per_address, and the request must be refused and the
  * connection closed, in the words of edge->busy(). */
-MUST_USE bool conn_set_forwarded(struct conn *c, struct slice address);
+MUST_USE bool conn_set_forwarded(struct conn *c, const struct address *client);
 /* Who it has proved to be; NULL: nobody. See access.h. */
 void conn_set_token(struct conn *c, const struct config_token *t);
 const struct config_token *conn_token(const struct conn *c);

@@ -67,20 +67,24 @@ bool conn_peer_is_proxy(const struct conn *c)
     return access_is_proxy(edge, &e.addr.any);
 }
 
-bool conn_set_forwarded(struct conn *c, struct slice client)
+void conn_set_remote(struct conn *c)
 {
-    struct conn_extra *x = conn_extra(c);
-    struct address a;
+    c->flags &= (uint16_t)~CONN_LOOPBACK;
+}
 
+bool conn_set_forwarded(struct conn *c, const struct address *client)
+{
+    struct conn_extra *x = c->extra;
+
+    if (!address_known(client) && !(x && address_known(&x->forwarded)))
+        return true;
+    x = conn_extra(c);
     if (!x) {
         conn_abort(c, "memory");
         return true;
     }
-    c->flags &= (uint16_t)~CONN_LOOPBACK;
-    if (address_parse(client, &a) < 0) /* "unknown", or a made-up name */
-        return true;
-    x->forwarded = a;
-    return move_share(c, &a);
+    x->forwarded = *client;
+    return move_share(c, address_known(client) ? client : &x->proxied);
 }
 
 const char *conn_peer_text(const struct conn *c)
@@ -107,11 +111,11 @@ const char *conn_peer_text(const struct conn *c)
 
 /* ---- the PROXY header ---------------------------------------------------- */
 
-static void refuse_header(struct conn *c)
+static void refuse_header(struct conn *c, const char *code)
 {
-    log_warn("proxy.header", "conn=%s peer=%s action=close", conn_text(c),
-             conn_peer_text(c));
-    gateway_refused(c->gw, SLICE("proxy.bad"));
+    log_warn("proxy.header", "conn=%s peer=%s code=%s action=close",
+             conn_text(c), conn_peer_text(c), code);
+    gateway_refused(c->gw, slice_str(code));
     conn_close(c, "proxy_header");
 }
 
@@ -119,6 +123,9 @@ static void refuse_header(struct conn *c)
 static void name_client(struct conn *c, const struct address *client)
 {
     gateway_count(c->gw, STAT_PROXIED);
+    conn_set_remote(c);
+    if (c->gw->edge_config->admin.count == 0)
+        c->flags &= (uint16_t)~CONN_ADMIN;
     if (!address_known(client))
         return;
     if (!conn_extra(c)) {
@@ -135,13 +142,16 @@ static void name_client(struct conn *c, const struct address *client)
 bool conn_take_header(struct conn *c, struct slice in, size_t *used)
 {
     struct proxy_header h = {.len = 0};
-    int rc = proxy_header_read(in, &h);
+    int mode = c->gw->edge_config->proxy_protocol;
+    int rc = mode == PROXY_NEVER ? ERR_NOT_FOUND : proxy_header_read(in, &h);
 
     if (rc == ERR_AGAIN)
         return false;
     c->flags &= (uint16_t)~CONN_HEADER_DUE;
     if (rc == ERR_BAD)
-        refuse_header(c);
+        refuse_header(c, "proxy.bad");
+    else if (rc == ERR_NOT_FOUND && mode == PROXY_ALWAYS)
+        refuse_header(c, "proxy.missing");
     else if (rc == 0)
         name_client(c, &h.client);
     *used = h.len;

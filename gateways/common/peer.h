@@ -1,6 +1,6 @@
 /* peer.h - who is at the other end: the socket's own address, or the client
  * that a trusted proxy names, by a PROXY header in front of everything
- * (proxy_header.h) or in each request (conn_set_forwarded).
+ * (proxy_header.h) or in each request (forwarded.h).
  *
  * Whose share of limits.connections_per_address a connection takes (door.h)
  * moves with that name; a trusted proxy itself takes none.

@@ -535,6 +535,7 @@ int request_parse(struct request *ret, struct slice head,
     if (next_line(&rest, &line) < 0)
         return fail(why, FAULT_LINE_END);
     rc = parse_line(ret, line, why);
+    ret->lines = rest;
     while (rc == 0) {
         if (next_line(&rest, &line) < 0)
             return fail(why, FAULT_LINE_END);
@@ -612,32 +613,19 @@ bool request_is_forwarded(const struct request *r)
            r->field[FIELD_X_REAL_IP].ptr;
 }
 
-static struct slice last_element(struct slice list)
+bool request_line_before(const struct request *r, enum field f,
+                         struct slice *value)
 {
-    struct slice last = list;
+    struct slice rest = r->lines, line, name, v, found = {0};
 
-    while (list.ptr)
-        last = slice_trim(slice_split(&list, ','));
-    return last;
-}
-
-struct slice request_client(const struct request *r)
-{
-    struct slice rest = last_element(r->field[FIELD_FORWARDED]);
-
-    if (r->field[FIELD_X_FORWARDED_FOR].ptr)
-        return last_element(r->field[FIELD_X_FORWARDED_FOR]);
-    while (rest.ptr) {
-        struct slice pair = slice_trim(slice_split(&rest, ';'));
-
-        if (!slice_eq_nocase(slice_head(pair, 4), SLICE("for=")))
-            continue;
-        pair = slice_from(pair, 4);
-        if (pair.len >= 2 && pair.ptr[0] == '"')
-            pair = slice_make(pair.ptr + 1, pair.len - 2);
-        return pair;
-    }
-    return SLICE("");
+    while (next_line(&rest, &line) == 0 && split_field(line, &name, &v) == 0 &&
+           v.ptr < value->ptr)
+        if (field_find(name) == f)
+            found = v;
+    if (!found.ptr)
+        return false;
+    *value = found;
+    return true;
 }
 
 /* ---- a chunked body ----------------------------------------------------- */

@@ -106,6 +106,7 @@ struct request {
     /* Slices of the head; absent: ptr is NULL. */
     struct slice authority;   /* of a target in absolute form */
     struct slice path, query; /* still encoded; path is "*" for OPTIONS * */
+    struct slice lines;       /* of all fields, as they came */
     struct slice field[FIELDS];
 };
 
@@ -121,11 +122,12 @@ MUST_USE int request_check_host(const struct request *r,
 bool request_keeps_alive(const struct request *r);
 
 /* Has a proxy passed it on? Then the peer is not who asks. Via and X-Real-IP
- * say so, too, though they name nobody here. */
+ * say so, too, though they name nobody here. Who does: forwarded.h. */
 bool request_is_forwarded(const struct request *r);
-/* Whom the nearest proxy names: the address in the last element of
- * X-Forwarded-For, or of Forwarded; empty when it names nobody. */
-struct slice request_client(const struct request *r);
+/* The line of this field in front of the one with *value, which is r->field[f]
+ * or came from here. False: that was the first. Cost: the lines in front. */
+bool request_line_before(const struct request *r, enum field f,
+                         struct slice *value);
 
 /* ---- a chunked body ----------------------------------------------------- */
 

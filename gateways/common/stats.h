@@ -81,6 +81,8 @@
       "times that somebody began to watch the current match over telnet")     \
     X(PROXIED, COUNTER, "proxy_headers_total", NULL,                          \
       "PROXY headers taken from trusted proxies")                             \
+    X(PROXY_UNNAMED, COUNTER, "proxy_unnamed_total", NULL,                    \
+      "requests whose trusted proxy named no client")                         \
     X(LINK_LOST, COUNTER, "link_lost_total", NULL,                            \
       "times that the link to the router broke")                              \
     LINK_REPAIR_STATS(X)                                                      \

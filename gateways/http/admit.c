@@ -1,6 +1,7 @@
 #include "gateways/http/admit.h"
 
 #include "gateways/common/access.h"
+#include "gateways/common/forwarded.h"
 #include "gateways/common/gateway.h"
 #include "gateways/http/api.h"
 
@@ -119,17 +120,10 @@ static bool refuses_who(struct exchange *x, const struct request *r)
 {
     struct slice text = r->field[FIELD_AUTHORIZATION];
     const struct config_token *token = NULL;
+    const struct fault *why;
 
-    /* Somebody stands between, also when it is nobody we trust: then its word
-     * on the address does not count, but loopback it is no more. */
-    if (request_is_forwarded(r) &&
-        !conn_set_forwarded(x->conn,
-                            conn_peer_is_proxy(x->conn)
-                                ? request_client(r)
-                                : slice_str(conn_peer_text(x->conn)))) {
-        x->flags &= (uint16_t)~EXCHANGE_KEEP;
-        reply_error(x, 503, "gateway.full",
-                    SLICE("This address has as many connections as it may."));
+    if (forwarded_admit(x->conn, r, &why) < 0) {
+        reply_fault(x, why);
         return true;
     }
     if (slice_eq_nocase(slice_head(text, 7), SLICE("bearer "))) {
@@ -163,8 +157,7 @@ bool admit_refuses(struct exchange *x, const struct request *r,
         x->flags &= (uint16_t)~EXCHANGE_KEEP;
     if (refuses_host(x, r) || refuses_who(x, r))
         return true;
-    if (asks_for_websocket(r) &&
-        api_port(&conn_config(x->conn)->ws.listen)) {
+    if (asks_for_websocket(r) && api_knows_websocket(conn_config(x->conn))) {
         api_websocket(x, &(struct call){.request = r, .path = r->path});
         return true;
     }

@@ -263,20 +263,37 @@ static struct slice host_asked(struct exchange *x, const struct request *r)
     return end && host.ptr[end - 1] == ':' ? slice_head(host, end - 1) : host;
 }
 
+bool api_knows_websocket(const struct config *cfg)
+{
+    return *cfg->ws.public_url || api_port(&cfg->ws.listen);
+}
+
+static void add_websocket_url(struct buf *url, struct exchange *x,
+                              const struct call *call)
+{
+    const struct config_edge *ws = &conn_config(x->conn)->ws;
+    struct slice host = host_asked(x, call->request);
+
+    if (*ws->public_url)
+        buf_add_str(url, ws->public_url);
+    else
+        buf_addf(url, "ws://" SLICE_FMT ":%u", SLICE_ARG(host),
+                 api_port(&ws->listen));
+    buf_add_str(url, slice_eq(call->path, SLICE("/v1/raw")) ? "/v1/raw"
+                                                            : "/v1/ws");
+}
+
 void api_websocket(struct exchange *x, const struct call *call)
 {
-    struct slice host = host_asked(x, call->request);
-    unsigned port = api_port(&conn_config(x->conn)->ws.listen);
     struct buf url = BUF_INIT;
 
-    if (port == 0) {
+    if (!api_knows_websocket(conn_config(x->conn))) {
         reply_error(x, 404, "path.unknown",
                     SLICE("WebSocket is spoken on no port here."));
         return;
     }
     gateway_refused(conn_gateway(x->conn), SLICE("websocket.elsewhere"));
-    buf_addf(&url, "ws://" SLICE_FMT ":%u%s", SLICE_ARG(host), port,
-             slice_eq(call->path, SLICE("/v1/raw")) ? "/v1/raw" : "/v1/ws");
+    add_websocket_url(&url, x, call);
     buf_add_str(&x->fields, "Upgrade: websocket\r\nConnection: Upgrade\r\n");
     buf_add_str(&x->body, "{\"error\":");
     envelope_error(&x->body, SLICE("websocket.elsewhere"),

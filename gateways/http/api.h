@@ -32,5 +32,7 @@ void api_query_failed(struct exchange *x, enum publish_status status,
                       struct slice text);
 /* First port listened at in a list; 0: none. */
 unsigned api_port(const struct opt_list *listen);
+/* Can api_websocket() say where it is spoken? Else it answers 404. */
+bool api_knows_websocket(const struct config *cfg);
 
 #endif

@@ -186,11 +186,14 @@ static void handle(struct exchange *x, const struct route *route,
         h->state = HTTP_CLOSING;
 }
 
-static bool is_admin(struct conn *c)
+/* A proxy on this machine does not make a guest of the world one of ours: what
+ * it passes on sees figures only where http.admin was set for them. */
+static bool is_admin(struct conn *c, const struct request *r)
 {
     const struct config_edge *cfg = gateway_edge_config(gateway_of(c));
 
-    return conn_at_admin(c) || (cfg->admin.count == 0 && conn_at_loopback(c));
+    return conn_at_admin(c) &&
+           (cfg->admin.count > 0 || !request_is_forwarded(r));
 }
 
 /* A head that is complete, on its way to be handled. */
@@ -219,8 +222,8 @@ static int arrival_read(struct arrival *a, struct conn *c, struct slice head,
         rc = target_decode(&a->path, a->request.path);
     if (rc < 0)
         return rc;
-    a->route = route_find(a->request.method, buf_slice(&a->path), is_admin(c),
-                          &a->tail, &a->allow);
+    a->route = route_find(a->request.method, buf_slice(&a->path),
+                          is_admin(c, &a->request), &a->tail, &a->allow);
     return a->path.failed || a->allow.failed ? ERR_NOMEM : 0;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "gateways/common/access.h"
+#include "gateways/common/forwarded.h"
 #include "gateways/common/gateway.h"
 #include "gateways/ws/handshake.h"
 
@@ -118,13 +119,10 @@ static bool know_client(struct conn *c, const struct request *r)
 {
     struct slice text = r->field[FIELD_AUTHORIZATION];
     const struct config_token *token;
+    const struct fault *why;
 
-    if (request_is_forwarded(r) &&
-        !conn_set_forwarded(c, conn_peer_is_proxy(c)
-                                   ? request_client(r)
-                                   : slice_str(conn_peer_text(c)))) {
-        refuse(c, r, 503, SLICE("gateway.full"),
-               SLICE("this address has as many connections as it may"));
+    if (forwarded_admit(c, r, &why) < 0) {
+        refuse_fault(c, r, why);
         return false;
     }
     if (!slice_eq_nocase(slice_head(text, 7), SLICE("bearer ")))

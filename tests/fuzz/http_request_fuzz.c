@@ -53,7 +53,6 @@ static void check_head(struct slice head)
     CHECK(r.path.len > 0);
     check_target(&r);
     (void)request_check_host(&r, &why);
-    (void)request_client(&r);
 }
 
 static int unchunk(struct slice in, size_t cut, struct buf *body)

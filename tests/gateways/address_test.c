@@ -27,6 +27,10 @@ TEST(an_address_is_read_as_proxies_write_it)
     reads("[2001:db8::1]", "2001:db8::1");
     reads("[2001:db8::1]:8000", "2001:db8::1");
     reads("::1", "::1");
+    reads("192.0.2.1:0", "192.0.2.1");
+    reads("192.0.2.1:65535", "192.0.2.1");
+    reads("192.0.2.1:_hidden", "192.0.2.1");
+    reads("[2001:db8::1]:_hidden", "2001:db8::1");
 }
 
 TEST(a_mapped_address_is_the_one_it_stands_for)
@@ -41,6 +45,14 @@ TEST(what_is_no_address_is_refused)
         SLICE_INIT(""), SLICE_INIT("unknown"), SLICE_INIT("_hidden"),
         SLICE_INIT("192.0.2"), SLICE_INIT("[192.0.2.1"), SLICE_INIT("[]"),
         SLICE_INIT("]"), SLICE_INIT(":"), SLICE_INIT("192.0.2.1\0x"),
+        SLICE_INIT("192.0.2.1:"), SLICE_INIT("192.0.2.1:http"),
+        SLICE_INIT("192.0.2.1:65536"), SLICE_INIT("192.0.2.1:-1"),
+        SLICE_INIT("[192.0.2.1]"), SLICE_INIT("[192.0.2.1]:80"),
+        SLICE_INIT("[2001:db8::1]80"), SLICE_INIT("[2001:db8::1]:"),
+        SLICE_INIT("[2001:db8::1]]"), SLICE_INIT("[2001:db8::1"),
+        SLICE_INIT("fe80::1%eth0"), SLICE_INIT("[fe80::1%eth0]:80"),
+        SLICE_INIT(" 192.0.2.1"), SLICE_INIT("192.0.2.1, 192.0.2.2"),
+        SLICE_INIT("0192.0.2.1"), SLICE_INIT("unix:"), SLICE_INIT("unknown:80"),
         SLICE_INIT("1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb"),
     };
     struct address a;

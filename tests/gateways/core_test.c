@@ -1990,6 +1990,37 @@ TEST(a_proxy_that_sends_no_header_is_served_like_anybody)
     world_free(w);
 }
 
+TEST(a_header_that_must_come_is_waited_for_and_missed)
+{
+    struct world *w = world();
+    unsigned with, without;
+
+    w->cfg->tcp.proxy_protocol = PROXY_ALWAYS;
+    with = proxied(w), without = proxied(w);
+    says(w, with, "PROXY TCP4 192.0.2.7 127.0.0.1 4000 9999\r\nhello");
+    got(w, with, "hello");
+    says(w, without, "PR");
+    EXPECT(!conn_closing(w->conn[without]));
+    says(w, without, "INT it\r\n");
+    got(w, without, "");
+    EXPECT(conn_closing(w->conn[without]));
+    world_free(w);
+}
+
+TEST(a_header_that_nobody_asked_for_is_the_edges)
+{
+    struct world *w = world();
+    unsigned n;
+
+    w->cfg->tcp.proxy_protocol = PROXY_NEVER;
+    n = proxied(w);
+    says(w, n, "PROXY TCP4 192.0.2.7 127.0.0.1 4000 9999\r\n");
+    got(w, n, "PROXY TCP4 192.0.2.7 127.0.0.1 4000 9999\r\n");
+    EXPECT_STR(conn_peer_text(w->conn[n]), "127.0.0.1");
+    EXPECT(!conn_from_loopback(w->conn[n]));
+    world_free(w);
+}
+
 TEST(a_broken_header_closes_a_proxys_connection)
 {
     struct world *w = world();
@@ -2018,19 +2049,39 @@ TEST(a_connection_takes_the_share_of_whom_its_proxy_names)
 {
     struct world *w = world();
     unsigned a = proxied(w), b = proxied(w), c = proxied(w);
+    struct address seven = address("192.0.2.7"), one = address("2001:db8::1");
 
     says(w, a, "PROXY TCP4 192.0.2.7 127.0.0.1 4000 9999\r\n");
     says(w, b, "PROXY TCP4 192.0.2.7 127.0.0.1 4001 9999\r\nhello");
     got(w, b, "busy\n");
     EXPECT(conn_closing(w->conn[b]));
     /* Request by request the share moves. */
-    EXPECT(!conn_set_forwarded(w->conn[c], SLICE("192.0.2.7:80")));
-    EXPECT(conn_set_forwarded(w->conn[c], SLICE("[2001:db8::1]:80")));
+    EXPECT(!conn_set_forwarded(w->conn[c], &seven));
+    EXPECT(conn_set_forwarded(w->conn[c], &one));
     EXPECT_STR(conn_peer_text(w->conn[c]), "2001:db8::1");
     EXPECT_INT(door_addresses(w->door), 2);
-    EXPECT(conn_set_forwarded(w->conn[c], SLICE("unknown")));
     conn_abort(w->conn[a], "test");
-    EXPECT(conn_set_forwarded(w->conn[c], SLICE("192.0.2.7")));
+    EXPECT(conn_set_forwarded(w->conn[c], &seven));
+    EXPECT_INT(door_addresses(w->door), 1);
+    world_free(w);
+}
+
+TEST(a_request_that_names_nobody_is_not_the_one_before_its)
+{
+    struct world *w = world();
+    unsigned plain = proxied(w), behind = proxied(w);
+    struct address seven = address("192.0.2.7"), nobody = {0};
+
+    EXPECT(conn_set_forwarded(w->conn[plain], &seven));
+    EXPECT_INT(door_addresses(w->door), 1);
+    EXPECT(conn_set_forwarded(w->conn[plain], &nobody));
+    EXPECT_STR(conn_peer_text(w->conn[plain]), "127.0.0.1");
+    EXPECT_INT(door_addresses(w->door), 0);
+    /* Behind a PROXY header it is whom that names. */
+    says(w, behind, "PROXY TCP4 127.0.0.9 127.0.0.1 4000 9999\r\n");
+    EXPECT(conn_set_forwarded(w->conn[behind], &seven));
+    EXPECT(conn_set_forwarded(w->conn[behind], &nobody));
+    EXPECT_STR(conn_peer_text(w->conn[behind]), "127.0.0.9");
     EXPECT_INT(door_addresses(w->door), 1);
     world_free(w);
 }

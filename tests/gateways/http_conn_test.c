@@ -504,6 +504,59 @@ TEST(websocket_is_told_where_it_is_spoken)
     fake_free(f);
 }
 
+TEST(websocket_is_found_where_the_configuration_says)
+{
+    static const char *const sets[] = {"ws.listen=unix:/tmp/ws",
+                                       "ws.public_url=wss://live.example",
+                                       NULL};
+    struct fake *f = fake_new(&http_edge, sets);
+    struct conn *c = fake_connect(f);
+
+    send_text(c, "GET /v1/raw HTTP/1.1\r\n" HOST "\r\n");
+    EXPECT_INT(status(c), 426);
+    EXPECT_CONTAINS(fake_text(c), "\"url\":\"wss://live.example/v1/raw\"");
+    fake_forget_out(c);
+    send_text(c, "GET / HTTP/1.1\r\n" HOST "Connection: Upgrade\r\n"
+                 "Upgrade: websocket\r\n\r\n");
+    EXPECT_INT(status(c), 426);
+    EXPECT_CONTAINS(fake_text(c), "\"url\":\"wss://live.example/v1/ws\"");
+    fake_free(f);
+}
+
+TEST(figures_are_not_passed_on_by_a_proxy)
+{
+    struct fake *f = fake_new(&http_edge, NULL);
+    struct conn *c = fake_connect(f);
+
+    send_text(c, "GET /metrics HTTP/1.1\r\n" HOST
+                 "X-Forwarded-For: 192.0.2.7\r\n\r\n");
+    EXPECT_INT(status(c), 404);
+    fake_forget_out(c);
+    send_text(c, "GET /v1/stats HTTP/1.1\r\n" HOST "Via: 1.1 x\r\n\r\n");
+    EXPECT_INT(status(c), 404);
+    fake_free(f);
+}
+
+TEST(a_proxy_that_names_two_clients_is_refused)
+{
+    struct fake *f = fake_new(&http_edge, NULL);
+    struct conn *c = fake_connect(f), *mine = fake_connect(f);
+
+    fake_set_side(c, FAKE_PROXY, true);
+    send_text(c, "GET /healthz HTTP/1.1\r\n" HOST
+                 "X-Forwarded-For: 192.0.2.7\r\n"
+                 "Forwarded: for=192.0.2.8\r\n\r\n");
+    EXPECT_INT(status(c), 400);
+    EXPECT_CONTAINS(fake_text(c), "\"forwarded.differs\"");
+    EXPECT(conn_closing(c));
+    /* Of anybody else neither is read. */
+    send_text(mine, "GET /healthz HTTP/1.1\r\n" HOST
+                    "X-Forwarded-For: 192.0.2.7\r\n"
+                    "Forwarded: for=192.0.2.8\r\n\r\n");
+    EXPECT_INT(status(mine), 200);
+    fake_free(f);
+}
+
 TEST(where_no_port_speaks_it_none_is_named)
 {
     static const char *const sets[] = {"ws.listen=unix:/tmp/ws",

@@ -403,6 +403,18 @@ test('the WebSocket address comes from the HTTP port', async () => {
     assert.strictEqual(w.sub.cursor, 'e-5');
 });
 
+test('a WebSocket gateway that answers itself is where we asked', async () => {
+    const world = new World();
+
+    world.routes['/v1/ws'] = () => Object.defineProperty(
+        json({error: {code: 'upgrade.required', text: 'x'}}, 426), 'url',
+        {value: 'https://live.example/v1/ws'});
+    watch(world, 'a');
+    await world.pass(0);
+    assert.strictEqual(world.sockets[0].address,
+                       'wss://live.example/v1/ws?channel=a');
+});
+
 test('more channels than a URL holds are subscribed by command', async () => {
     const world = new World();
     const many = Array.from({length: 900}, (_, i) => 'user/' + i);

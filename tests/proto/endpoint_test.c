@@ -91,6 +91,14 @@ TEST(a_network_has_the_addresses_that_share_its_bits)
     EXPECT(has("2001:db8::/33", "[2001:db8:7fff::1]:1"));
     EXPECT(!has("2001:db8::/33", "[2001:db8:8000::1]:1"));
     EXPECT(has("10.0.0.0/8", "[::ffff:10.1.1.1]:1"));
+    EXPECT(has("::/0", "[2001:db8::1]:1") && !has("::/0", "8.8.8.8:1"));
+    EXPECT(has("::1/128", "[::1]:1") && !has("::1/128", "[::2]:1"));
+    EXPECT(has("10.1.2.3/32", "10.1.2.3:1") && !has("10.1.2.3/32", "10.1.2.2:1"));
+    /* Bits behind the network's are not looked at. */
+    EXPECT(has("10.1.2.3/24", "10.1.2.9:1") && has("10.1.2.3/31", "10.1.2.2:1"));
+    EXPECT(has("2001:db8::7/127", "[2001:db8::6]:1"));
+    /* A mapped address stands for IPv4, in a network, too. */
+    EXPECT(has("::ffff:10.1.2.3", "10.1.2.3:1"));
     EXPECT(has("unix", "unix:/x"));
     EXPECT(!has("unix", "127.0.0.1:1"));
     EXPECT(!has("127.0.0.1", "unix:/x"));

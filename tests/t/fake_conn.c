@@ -20,7 +20,7 @@ struct conn {
     struct fake *fake;
     struct buf out, in;
     const struct config_token *token;
-    char forwarded[64];
+    char forwarded[ADDRESS_TEXT_MAX];
     const char *why;
     uint32_t number;
     uint64_t deadline_ms, ping_ms; /* in fake time; 0: none */
@@ -330,7 +330,10 @@ const char *conn_text(const struct conn *c)
 
 bool conn_from_loopback(const struct conn *c) { return c->loopback; }
 bool conn_at_loopback(const struct conn *c) { return c->at_loopback; }
-bool conn_at_admin(const struct conn *c) { return c->at_admin; }
+bool conn_at_admin(const struct conn *c)
+{
+    return c->at_admin || (c->at_loopback && c->fake->config->http.admin.count == 0);
+}
 bool conn_peer_is_proxy(const struct conn *c) { return c->proxy; }
 
 const char *conn_local_text(const struct conn *c)
@@ -344,11 +347,13 @@ const char *conn_peer_text(const struct conn *c)
     return c->forwarded[0] ? c->forwarded : "127.0.0.1";
 }
 
-bool conn_set_forwarded(struct conn *c, struct slice address)
+void conn_set_remote(struct conn *c) { c->loopback = false; }
+
+bool conn_set_forwarded(struct conn *c, const struct address *client)
 {
-    c->loopback = false;
-    snprintf(c->forwarded, sizeof c->forwarded, SLICE_FMT,
-             SLICE_ARG(address));
+    c->forwarded[0] = '\0';
+    if (address_known(client))
+        address_text(client, c->forwarded);
     return true;
 }
 

@@ -312,8 +312,9 @@ class SseParser {
  * is the cursor to ask for; run.memo outlives the connection. */
 const transports = {};
 
-/* The WebSocket gateway has a port of its own; the HTTP port names it in its
- * 426 answer. */
+/* The WebSocket gateway has an address of its own; the HTTP gateway names it in
+ * its 426 answer. Where a proxy has put both on one name the answer is the
+ * WebSocket gateway's, which names none: it is spoken where we asked. */
 async function ws_address(run) {
     if (run.memo.ws)
         return run.memo.ws;
@@ -326,11 +327,12 @@ async function ws_address(run) {
         throw {error: why.error, busy: why.busy, retry_after: why.retry_after};
     }
     const body = await r.json();
+    const address = body.url || (r.url || '').replace(/^http/, 'ws');
 
-    if (typeof body.url !== 'string' || !/^wss?:/.test(body.url))
+    if (typeof address !== 'string' || !/^wss?:/.test(address))
         throw {error: {code: 'ws.none', text: 'no WebSocket address'}};
-    run.memo.ws = body.url;
-    return body.url;
+    run.memo.ws = address;
+    return address;
 }
 
 function ws_commands(run) {
