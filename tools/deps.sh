@@ -33,6 +33,11 @@ npm|npm
 chromium|chromium
 chromedriver|chromium-driver
 /usr/lib/python3/dist-packages/websockets|python3-websockets
+openssl|openssl
+nginx|nginx
+/usr/lib/nginx/modules/ngx_stream_module.so|libnginx-mod-stream
+haproxy|haproxy
+caddy|caddy
 '
 
 # Headers may lie in the folder of the architecture, too.

@@ -89,9 +89,9 @@ static void allow_origin(struct exchange *x, const struct request *r)
     struct gateway *g = conn_gateway(x->conn);
     struct slice origin = r->field[FIELD_ORIGIN];
 
+    buf_add_str(&x->fields, "Vary: Origin\r\n"); /* also where none came */
     if (!origin.ptr)
         return;
-    buf_add_str(&x->fields, "Vary: Origin\r\n");
     if (!access_origin_allowed(gateway_edge_config(g), origin,
                                r->field[FIELD_HOST]))
         return;

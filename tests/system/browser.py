@@ -26,7 +26,9 @@ ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 class Browser:
     """One window with a profile of its own, in a temporary directory."""
 
-    def __init__(self, width=1280, height=900, dark=False):
+    def __init__(self, width=1280, height=900, dark=False, insecure=False):
+        """insecure: whoever has signed a certificate is believed."""
+        self.insecure = insecure
         self.profile = tempfile.mkdtemp(prefix="tl-browser-")
         self.driver = self.session = None
         self.logged = {"browser": [], "performance": []}
@@ -44,7 +46,7 @@ class Browser:
         self.port = eventually(self._start_driver, "chromedriver has a port")
         options = {"args": FLAGS + ["--user-data-dir=" + self.profile]}
         self.session = self._ask("POST", "/session", {"capabilities": {"alwaysMatch": {
-            "browserName": "chrome", "goog:chromeOptions": options,
+            "browserName": "chrome", "acceptInsecureCerts": self.insecure, "goog:chromeOptions": options,
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
         }}})["sessionId"]
 

@@ -77,6 +77,10 @@ class Lines:
         self.fd, self.recv, self.rest = fd, recv, b""
         self.ended = False
 
+    def pending(self):
+        """Bytes that recv() has ready though the file shows none."""
+        return 0
+
     def bytes(self, deadline=None):
         """What has come, or comes until the deadline; b"" at the end."""
         end = time.monotonic() + (deadline or DEADLINE)
@@ -84,7 +88,7 @@ class Lines:
             out, self.rest = self.rest, b""
             return out
         left = max(0, end - time.monotonic())
-        if not readable(self.fd, left):
+        if not self.pending() and not readable(self.fd, left):
             raise Failed("nothing came in time")
         data = self.recv(65536)
         self.ended = not data
@@ -127,14 +131,15 @@ class Lines:
         """Nothing may come for so long."""
         if self.rest:
             raise Failed(f"not quiet: {self.rest!r}")
-        if readable(self.fd, seconds):
+        if self.pending() or readable(self.fd, seconds):
             raise Failed(f"not quiet: {self.recv(65536)!r}")
 
 
 class Tcp(Lines):
-    """A plain TCP client; room: bytes that its kernel keeps for it."""
+    """A TCP client; room: bytes that its kernel keeps for it; wrap: makes its
+    socket one of TLS."""
 
-    def __init__(self, address, data=b"", room=0, source=""):
+    def __init__(self, address, data=b"", room=0, source="", wrap=None):
         self.sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
         self.sock.settimeout(DEADLINE)
         if room:
@@ -142,6 +147,9 @@ class Tcp(Lines):
         if source:
             self.sock.bind((source, 0))
         self.sock.connect(address)
+        if wrap:
+            self.sock = wrap(self.sock)
+            self.pending = self.sock.pending
         super().__init__(self.sock, self._recv)
         if data:
             self.send(data)
@@ -202,7 +210,8 @@ class Http(Tcp):
         headers = dict(line.split(": ", 1) for line in lines[1:] if line)
         body = b""
         if not head and status not in (204, 304):
-            length = int(headers.get("Content-Length", 0))
+            length = next((int(v) for k, v in headers.items()  # a proxy may change case
+                           if k.lower() == "content-length"), 0)
             while len(body) < length:
                 got = self.bytes(deadline)
                 check(got, f"cut in a body: {body!r}")
@@ -219,10 +228,10 @@ class Http(Tcp):
 class Stream(Lines):
     """An endless answer: headers read, chunks taken apart."""
 
-    def __init__(self, address, target, headers=None, room=0):
-        self.tcp = Tcp(address, room=room)
-        head = f"GET {target} HTTP/1.1\r\nHost: localhost\r\n"
-        for k, v in (headers or {}).items():
+    def __init__(self, address, target, headers=None, **tcp):
+        self.tcp = Tcp(address, **tcp)
+        head = f"GET {target} HTTP/1.1\r\n"
+        for k, v in {"Host": "localhost", **(headers or {})}.items():
             head += f"{k}: {v}\r\n"
         self.tcp.send(head.encode() + b"\r\n")
         self.head = self.tcp.until(b"\r\n\r\n").decode("latin-1")
@@ -303,9 +312,10 @@ class Ws(Tcp):
 
     OPCODES = {"text": 1, "bytes": 2, "close": 8, "ping": 9, "pong": 10}
 
-    def __init__(self, address, target="/v1/ws", room=0, wait=True, **headers):
+    def __init__(self, address, target="/v1/ws", room=0, wait=True, source="",
+                 wrap=None, **headers):
         """wait: for the answer to the handshake; else opened() does."""
-        super().__init__(address, room=room)
+        super().__init__(address, room=room, source=source, wrap=wrap)
         headers.setdefault("Host", "localhost")
         head = (f"GET {target} HTTP/1.1\r\nUpgrade: websocket\r\n"
                 "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
