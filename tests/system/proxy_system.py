@@ -91,7 +91,8 @@ COMMANDS = {
 
 class Proxy:
     """One of the samples, in front of a World; edit: (old, new) pairs of a test
-    that shows what a line is good for; text: instead of the sample."""
+    that shows what a line is good for; text: instead of the sample, with
+    %(names)s in it."""
 
     def __init__(self, sample, world, edit=(), text=None):
         self.sample, self.dir = sample, tempfile.mkdtemp(prefix="tl-proxy-")
@@ -106,10 +107,11 @@ class Proxy:
             self.close()
             raise
 
-    def _text(self, edit):
+    def _text(self, edit, names):
         with open(os.path.join(ROOT, "docs", "proxies", self.sample)) as f:
             text = f.read()
-        for old, new in edit:
+        ours = [(old, new.format(**names)) for old, new in REPLACED[self.sample].items()]
+        for old, new in [*edit, *ours]:
             check(old in text, f"{self.sample}: nothing says {old!r}")
             text = text.replace(old, new)
         return text
@@ -117,10 +119,7 @@ class Proxy:
     def _start(self, world, edit, text):
         names = {k: "%s:%d" % world.address(k) for k in ("http", "tcp", "ws")}
         names.update(dir=self.dir, tls=free_port(), telnet=free_port())
-        text = text or self._text(edit)
-        for old, new in REPLACED[self.sample].items():
-            check(old in text, f"{self.sample}: nothing says {old!r}")
-            text = text.replace(old, new.format(**names))
+        text = text % names if text else self._text(edit, names)
         conf = os.path.join(self.dir, self.sample)
         with open(conf, "w") as f:
             f.write(text)
@@ -325,3 +324,305 @@ def test_haproxy_carries_all_edges_and_names_clients():
 
 def test_caddy_carries_http_and_websocket_and_names_clients():
     through("Caddyfile", telnet=False)
+
+
+# ---- other clients -----------------------------------------------------------
+
+PEERS = os.path.join(ROOT, "build", "node", "node_modules")
+NPM_WS = """
+const fs = require("fs"), WebSocket = require("ws");
+const [url, ca] = process.argv.slice(1);
+const s = new WebSocket(url, {ca: fs.readFileSync(ca), origin: "https://live.example.org",
+    headers: {Host: "live.example.org"}, servername: "live.example.org"});
+s.on("open", () => s.send(JSON.stringify({cmd: "publish", channel: "npm", data: "hi", ref: 1})));
+s.on("message", (m) => { if (JSON.parse(m).data === "hi") { console.log("got"); s.close(1000); } });
+s.on("close", (code) => { console.log("closed", code); });
+"""
+PYTHON_WS = """
+import asyncio, json, ssl, sys, websockets
+async def main(url, ca):
+    context = ssl.create_default_context(cafile=ca)
+    async with websockets.connect(url, ssl=context, server_hostname="live.example.org",
+                                  origin="https://live.example.org", host="127.0.0.1") as s:
+        await s.send(json.dumps({"cmd": "publish", "channel": "py", "data": "hi", "ref": 1}))
+        while json.loads(await s.recv()).get("data") != "hi":
+            pass
+    print("got\\nclosed", s.close_code)
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def says(*command, **env):
+    p = subprocess.run(command, env={**os.environ, **env}, capture_output=True,
+                       timeout=2 * DEADLINE)
+    check(p.returncode == 0, p.stderr.decode())
+    return p.stdout.decode()
+
+
+def test_websocket_libraries_come_through_tls():
+    with behind() as w, Proxy("nginx.conf", w) as p:
+        ca, at = p.dir + "/pem", f":{p.tls}/v1/ws?channel="
+        equal(says("node", "-e", NPM_WS, "wss://127.0.0.1" + at + "npm", ca, NODE_PATH=PEERS),
+              "got\nclosed 1000\n")
+        equal(says("/usr/bin/python3", "-c", PYTHON_WS, f"wss://{NAME}" + at + "py", ca),
+              "got\nclosed 1000\n")
+
+
+def test_the_page_finds_websocket_behind_the_same_name():
+    with behind() as w, Proxy("nginx.conf", w) as p, Browser(insecure=True) as page:
+        page.open(f"https://127.0.0.1:{p.tls}/")
+        page.cdp("Runtime.evaluate", expression="""
+            got = []; states = [];
+            sub = Touchline.subscribe("", "room/x", {transport: "ws",
+                onmessage: (m) => got.push(m.data), onstate: (s) => states.push(s)});""")
+        page.until('window.states.some((s) => s.state === "live")', "it is live over WebSocket")
+        equal(page.js("window.states.map((s) => s.transport).filter((t) => t !== 'ws')"), [])
+        page.cdp("Runtime.evaluate", expression="""
+            answer = 0; Touchline.publish("", "room/x", "from the page")
+                .then((a) => { answer = a.offset; }, (e) => { answer = String(e); });""")
+        page.until('window.got.includes("from the page")', "the message is back")
+        equal(page.until("window.answer", "the answer"), 1)
+
+
+def test_a_crowd_streams_through_nginx():
+    with behind() as w, Proxy("nginx.conf", w) as p, contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(p.stream("/v1/stream?channel=crowd"))
+                 for _ in range(STREAMS)]
+        equal({s.item()["notice"] for s in crowd}, {"snapshot"})
+        equal(w.publish("crowd", "to all").json()["reached"], STREAMS)
+        equal({s.message()["data"] for s in crowd}, {"to all"})
+        for s in crowd:
+            s.close()
+        # Nothing is left behind on the gateway's side.
+        eventually(lambda: w.json("/v1/presence/crowd")["count"] == 0, "all have gone")
+
+
+# ---- what a line of the samples is good for ---------------------------------
+
+IGNORES = ("proxy_buffering off;", "proxy_ignore_headers X-Accel-Buffering;")
+
+
+def test_streams_ask_nginx_not_to_gather_them():
+    with behind() as w:
+        # A sample without the line still works: each stream says it itself.
+        with Proxy("nginx.conf", w, [(IGNORES[0], "")]) as p, \
+                p.stream("/v1/stream?channel=a", Accept="text/event-stream") as s:
+            equal(json.loads(s.event()["data"])["notice"], "snapshot")
+        # One that does not listen keeps the first event until more has come.
+        with Proxy("nginx.conf", w, [IGNORES]) as p, p.client() as c:
+            c.ask("GET", "/v1/stream?channel=b", Host=NAME)
+            eventually(lambda: w.json("/v1/presence/b")["count"] == 1, "the login")
+            equal(p.ask("GET", "/healthz").status, 200)  # so it is no matter of time
+            check(not c.pending() and not readable(c.fd, 0), "it has come at once")
+            while not readable(c.fd, 0):
+                w.publish("b", "x" * 4000)
+            c.until(b'"snapshot"')
+
+
+# ---- who is a proxy ----------------------------------------------------------
+
+def proxy_line(client):
+    return f"PROXY TCP4 {client} 127.0.0.1 4000 80\r\n".encode()
+
+
+def test_a_header_that_must_come_is_missed():
+    with behind("limits.connections_per_address=1") as w:
+        for direct, answer in (("127.0.0.1", b""), ("127.0.0.9", b"OK PING\r\n")):
+            with Tcp(w.address("tcp"), b"PING\r\n", source=direct) as t:
+                t.line(), t.line()
+                equal(t.all() if not answer else t.line(), answer, direct)
+        eventually(lambda: w.metric("edge_events_total", event="proxy.missing") == 1, "counter")
+        check("event=proxy.missing" in w.log_tail(), "log")
+        # Where none may come it is an error of the edge.
+        with Http(w.address("http"), proxy_line("192.0.2.1")) as c:
+            equal(c.answer().status, 400)
+        eventually(lambda: w.metric("edge_events_total", event="request.line") == 1, "counter")
+
+
+V2 = b"\r\n\r\n\0\r\nQUIT\n"
+
+
+def test_a_header_from_anybody_else_is_counted():
+    with World() as w:
+        for edge in ("http", "ws"):
+            for header in (proxy_line("192.0.2.1"), V2 + b"\x21\x11\0\x0c" + b"\1" * 12):
+                with Http(w.address(edge), header) as c:
+                    equal(c.answer().status, 400)
+                    c.over()
+        for header in (proxy_line("192.0.2.1"), V2 + b"\x21\x11\0\x0c" + b"\1" * 12):
+            with Tcp(w.address("tcp"), header) as t:
+                t.until(b"ERROR verb.unknown: ")
+        eventually(lambda: w.metric("edge_events_total", event="request.line") == 4 and
+                   w.metric("edge_events_total", event="verb.unknown") >= 1, "counters")
+
+
+def test_a_proxy_on_a_unix_socket_is_one_when_listed():
+    with tempfile.TemporaryDirectory(prefix="tl-") as d:
+        path = os.path.join(d, "http")
+        for trusted, status in (("", 201), ("unix", 403)):
+            with World(["http.listen=127.0.0.1:0, unix:" + path,
+                        "http.trusted_proxies=" + trusted,
+                        "limits.connections_per_address=1"]) as w:
+                def ask(method, target, body=None, **headers):
+                    c = Http.__new__(Http)
+                    c.sock = socket.socket(socket.AF_UNIX)
+                    c.sock.settimeout(DEADLINE)
+                    c.sock.connect(path)
+                    super(Tcp, c).__init__(c.sock, c._recv)
+                    return c, c.ask(method, target, body, **headers).answer()
+
+                c, answer = ask("POST", "/v1/publish/match/x", "{}",
+                                Content_Type="application/json")
+                # Not listed it is this machine; the type may have its own word.
+                check((answer.status == 403) == (status == 403), answer.body)
+                c.close()
+                kept = [ask("GET", "/healthz", X_Forwarded_For="192.0.2.1, unix:")
+                        for _ in range(2)]
+                equal([a.status for _, a in kept], [200, 503 if trusted else 200])
+                for c, _ in kept:
+                    c.close()
+
+
+def test_each_request_of_a_kept_connection_is_for_itself():
+    with World(["http.trusted_proxies=127.0.0.1", "limits.connections_per_address=1",
+                "http.workers=1"]) as w, contextlib.ExitStack() as stack:
+        def client():
+            return stack.enter_context(w.client())
+
+        def status(c, **headers):
+            return c.ask("GET", "/healthz", **headers).answer().status
+
+        one, two = client(), client()
+        equal(status(one, X_Forwarded_For="192.0.2.1"), 200)
+        equal(status(one), 200)  # the proxy asks for itself
+        equal(status(two, X_Forwarded_For="192.0.2.1"), 200)
+        equal(status(one, X_Forwarded_For="192.0.2.2"), 200)
+        equal(status(one, X_Forwarded_For="unknown"), 200)
+        eventually(lambda: w.metric("edge_events_total", event="proxy.unnamed") == 1, "counter")
+        equal(status(client(), X_Forwarded_For="192.0.2.2"), 200)
+        equal(status(one, X_Forwarded_For="192.0.2.9", Forwarded="for=192.0.2.9"), 200)
+        answer = one.ask("GET", "/healthz", X_Forwarded_For="192.0.2.9",
+                         Forwarded="for=192.0.2.8").answer()
+        equal((answer.status, answer.code()), (400, "forwarded.differs"))
+        one.over()
+        eventually(lambda: w.metric("edge_events_total", event="forwarded.differs") == 1,
+                   "counter")
+
+
+# ---- T29: a cache in front ---------------------------------------------------
+
+CACHE = """
+error_log %(dir)s/log;
+events { worker_connections 200; }
+http {
+    access_log off;
+    client_body_temp_path %(dir)s/body;
+    proxy_temp_path %(dir)s/temp;
+    fastcgi_temp_path %(dir)s/f;
+    uwsgi_temp_path %(dir)s/u;
+    scgi_temp_path %(dir)s/s;
+    proxy_cache_path %(dir)s/cache keys_zone=all:1m;
+    proxy_cache all;
+    proxy_cache_valid any 1h;
+    proxy_cache_revalidate on;
+    proxy_cache_key $request_uri;
+    proxy_http_version 1.1;
+    proxy_set_header Host $http_host;
+    proxy_set_header X-Forwarded-For $remote_addr;
+    proxy_set_header Connection "";
+    server {
+        listen 127.0.0.1:%(tls)d;
+        add_header X-Cache $upstream_cache_status always;
+        location / { proxy_pass http://%(http)s; }
+        location = /static { add_header X-Cache $upstream_cache_status always;
+                             proxy_pass http://127.0.0.1:%(telnet)d/; }
+    }
+    server { listen 127.0.0.1:%(telnet)d; location / { return 200 "static"; } }
+}
+"""
+# What a request carries that must be in no answer.
+CANARY = {"X_Canary": "canary1", "User_Agent": "canary2", "Referer": "http://canary3/",
+          "X_Forwarded_Host": "canary4", "Cookie": "a=canary5", "Accept_Language": "canary6",
+          "X_Original_URL": "/canary7", "X_HTTP_Method_Override": "PUT",
+          "Forwarded": "for=127.0.0.2;host=canary8"}
+PATHS = ("/v1/poll?channel=%s&wait=0", "/v1/presence/room/%s", "/v1/history/%s?last=5",
+         "/v1/channels?match=%s", "/v1/stats?%s", "/v1/matches?team=%s", "/1/matches?%s",
+         "/healthz?%s", "/readyz?%s", "/?%s", "/touchline.js?%s", "/v1/ws?%s", "/nothing/%s")
+
+
+def cache_in_front_of(world):
+    """nginx that keeps what it may keep."""
+    return Proxy("nginx.conf", world, text=CACHE)
+
+
+def plain(p, method, target, body=None, source="127.0.0.2", **headers):
+    """Asks a proxy that speaks no TLS."""
+    headers.setdefault("Host", NAME)
+    with Http(("127.0.0.1", p.tls), source=source) as c:
+        return c.ask(method, target, body, **headers).answer()
+
+
+def test_t29_a_cache_in_front_is_never_hit_across_users():
+    with behind() as w, cache_in_front_of(w) as p:
+        # The cache works: what says nothing of itself is kept.
+        equal([plain(p, "GET", "/static").headers["X-Cache"] for _ in range(2)],
+              ["MISS", "HIT"])
+        for path in PATHS:
+            answers = [plain(p, "GET", path % "a", None, source, Accept=accept, **CANARY)
+                       for source in ("127.0.0.2", "127.0.0.3")
+                       for accept in ("text/html", "*/*", "text/html")]
+            for a in answers:
+                equal(a.headers.get("X-Cache"), "MISS", path)
+                check(a.headers["Cache-Control"] in ("no-store", "no-cache"), path)
+                check("canary" not in str(a.headers).lower(), f"{path}: {a.headers}")
+                check(b"canary" not in a.body, f"{path}: {a.body[:300]}")
+        # A poll hears what came between, the same URL asked again.
+        for n in range(3):
+            equal(plain(p, "POST", "/v1/publish/b", str(n)).status, 201)
+            state = plain(p, "GET", "/v1/history/b?last=1").json()
+            equal(state["messages"][-1]["data"], str(n))
+
+
+def test_t29_a_tag_is_asked_for_each_time_and_good_until_something_came():
+    with behind() as w, Proxy("nginx.conf", w) as p, cache_in_front_of(w) as cache:
+        w.publish("a", "one")
+        first = p.ask("GET", "/v1/history/a")
+        tag = first.headers["ETag"]
+        equal(first.headers["Cache-Control"], "no-cache")
+        for source in ("127.0.0.2", "127.0.0.3"):
+            again = p.ask("GET", "/v1/history/a", None, source, If_None_Match=tag)
+            equal((again.status, again.body, again.headers["ETag"]), (304, b"", tag))
+        # nginx with a cache takes the tag off the question: the answer is whole.
+        whole = plain(cache, "GET", "/v1/history/a", If_None_Match=tag)
+        equal((whole.status, whole.body, whole.headers["ETag"]), (200, first.body, tag))
+        w.publish("a", "two")
+        for changed in (p.ask("GET", "/v1/history/a", If_None_Match=tag),
+                        plain(cache, "GET", "/v1/history/a", If_None_Match=tag)):
+            equal((changed.status, len(changed.json()["messages"])), (200, 2))
+            check(changed.headers["ETag"] != tag, "another tag")
+        # A poll has none, and what is asked with a tag is not hurt by it.
+        equal(p.ask("GET", "/v1/poll?channel=a&wait=0", If_None_Match=tag).status, 200)
+
+
+def test_t29_answers_say_what_they_depend_on():
+    with behind("http.origins=friend.example") as w, cache_in_front_of(w) as p:
+        for path, accept in (("/", True), ("/v1/history/a", False), ("/touchline.js", False)):
+            for origin in (None, "https://friend.example", "https://evil.example"):
+                a = plain(p, "GET", path, Origin=origin, Accept="text/html")
+                with w.client() as c:  # nginx joins nothing; a dict would lose lines
+                    c.ask("GET", path, Host=NAME, Origin=origin, Accept="text/html")
+                    head = c.until(b"\r\n\r\n").decode()
+                check("\r\nVary: Origin\r\n" in head, f"{path} {origin}: {head}")
+                equal("\r\nVary: Accept\r\n" in head, accept, path)
+                equal(a.headers.get("Access-Control-Allow-Origin"),
+                      origin if origin == "https://friend.example" else None)
+
+
+def test_t29_a_path_is_decoded_once():
+    with behind() as w, cache_in_front_of(w) as p:
+        for path, channel in (("a/b", "a/b"), ("a%2Fb", "a/b"), ("a%2fb", "a/b"),
+                              ("a%252Fb", "a%2Fb"), ("%61/b", "a/b"), ("a%25%32Fb", "a%2Fb")):
+            equal(plain(p, "POST", "/v1/publish/" + path, "x").json()["channel"], channel)
+        for path in ("a/../b", "a/%2e%2e/b", "a//b", "a/./b", "a/%2E/b", "a%00b", "%"):
+            a = plain(p, "POST", "/v1/publish/" + path, "x")
+            equal(a.status, 400, path)
