@@ -225,6 +225,14 @@ def carries_http(w, p):
     equal(p.ask("POST", "/v1/publish/a%252Fb", "x").json()["channel"], "a%2Fb")
 
 
+def knows_who_has_gone(w, p):
+    """At once; not with the next ping, which is far away here."""
+    with p.stream("/v1/stream?channel=g"), p.client() as poll:
+        poll.ask("GET", "/v1/poll?channel=g&since=0&wait=60", Host=NAME)
+        eventually(lambda: w.json("/v1/presence/g")["count"] == 2, "both are there")
+    eventually(lambda: w.json("/v1/presence/g")["count"] == 0, "both have gone")
+
+
 def carries_websocket(w, p):
     with p.ws("/v1/ws?channel=c", Origin=f"https://{NAME}") as ws, \
             p.ws("/v1/raw?channel=c&publish=c") as raw:
@@ -302,8 +310,9 @@ def is_never_loopback(p, telnet):
 
 
 def through(sample, telnet=True, edit=()):
-    with behind() as w, Proxy(sample, w, edit) as p:
+    with behind("limits.ping=10m") as w, Proxy(sample, w, edit) as p:
         carries_http(w, p)
+        knows_who_has_gone(w, p)
         carries_websocket(w, p)
         if telnet:
             carries_telnet(w, p)
