@@ -67,6 +67,9 @@ TEST(a_binary_header_may_name_nobody)
     names(SLICE(SIGNATURE "\x20\x11\0\x0c" TCP4), "unknown");
     names(SLICE(SIGNATURE "\x21\x00\0\0"), "unknown");
     names(SLICE(SIGNATURE "\x21\x12\0\x0c" TCP4), "unknown");
+    names(SLICE(SIGNATURE "\x21\x22\0\x24" TCP6), "unknown");
+    names(SLICE(SIGNATURE "\x21\x31\0\x03/tm"), "unknown"); /* AF_UNIX */
+    names(SLICE(SIGNATURE "\x21\x00\0\x03\x04\0\0"), "unknown");
 }
 
 TEST(what_begins_otherwise_is_none)

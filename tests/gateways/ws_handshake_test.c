@@ -295,6 +295,17 @@ TEST(who_comes_through_a_proxy_is_not_from_here)
     end();
 }
 
+TEST(a_proxy_that_names_two_clients_is_refused)
+{
+    begin();
+    fake_set_side(c, FAKE_PROXY, true);
+    send_lines(&(struct lines){ .more = "X-Forwarded-For: 9.9.9.9\r\n"
+                                        "Forwarded: for=9.9.9.8" });
+    EXPECT_CONTAINS(fake_text(c), "HTTP/1.1 400 ");
+    EXPECT_CONTAINS(fake_text(c), "\"forwarded.differs\"");
+    end();
+}
+
 TEST(the_101_of_a_url_with_channels_waits_for_the_login)
 {
     const struct fake_call *k;
