@@ -309,22 +309,30 @@ def is_never_loopback(p, telnet):
                 t.until(b"ERROR publish.denied: ")
 
 
-def through(sample, telnet=True, edit=()):
-    with behind("limits.ping=10m") as w, Proxy(sample, w, edit) as p:
+def through(sample, telnet=True):
+    with behind("limits.ping=10m") as w, Proxy(sample, w) as p:
         carries_http(w, p)
         knows_who_has_gone(w, p)
         carries_websocket(w, p)
         if telnet:
             carries_telnet(w, p)
         is_never_loopback(p, telnet)
-    with behind("limits.connections_per_address=2", "http.workers=1") as w, \
-            Proxy(sample, w, edit) as p:
+    names_clients(sample, telnet)
+
+
+def names_clients(sample, telnet=True, edit=()):
+    with behind("limits.connections_per_address=2") as w, Proxy(sample, w, edit) as p:
         has_bounds(w, p, telnet)
         w.limit_reached("connections_per_address", 10)
 
 
 def test_nginx_carries_all_edges_and_names_clients():
     through("nginx.conf")
+
+
+def test_nginx_that_appends_names_the_same_clients():
+    names_clients("nginx.conf", edit=[("X-Forwarded-For $remote_addr",
+                                       "X-Forwarded-For $proxy_add_x_forwarded_for")])
 
 
 def test_haproxy_carries_all_edges_and_names_clients():
