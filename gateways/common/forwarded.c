@@ -62,14 +62,33 @@ static int unquote(struct slice text, char out[NODE_MAX], struct slice *ret)
     return 0;
 }
 
-/* The value of `for` in by=...;for=...: its quotes are still on. A semicolon in
- * quotes is in no address. ERR_BAD: there is none, or more than one. */
+/* Takes the first pair off; semicolons within quotes separate nothing: there
+ * may be a Host that a client made up. */
+static struct slice take_pair(struct slice *element)
+{
+    struct slice all = *element;
+    bool inside = false;
+
+    for (size_t i = 0; i < all.len; i++) {
+        if (all.ptr[i] == '"' && !(inside && is_escaped(all, i)))
+            inside = !inside;
+        if (all.ptr[i] == ';' && !inside) {
+            *element = slice_from(all, i + 1);
+            return slice_head(all, i);
+        }
+    }
+    *element = (struct slice){0};
+    return all;
+}
+
+/* The value of `for` in by=...;for=...: its quotes are still on. ERR_BAD: there
+ * is none, or more than one. */
 static int find_for(struct slice element, struct slice *ret)
 {
     struct slice rest = element, found = {0};
 
     while (rest.ptr) {
-        struct slice value = slice_split(&rest, ';');
+        struct slice value = take_pair(&rest);
         struct slice name = slice_trim(slice_split(&value, '='));
 
         if (!slice_eq_nocase(name, SLICE("for")))

@@ -75,6 +75,27 @@ static bool is_line(struct slice s)
     return true;
 }
 
+/* A Host between the quotes in which a proxy repeats it changes nothing. */
+static void check_host(struct slice in)
+{
+    static const struct slice end = SLICE_INIT("\r\n");
+    struct address client, real;
+    struct buf line = BUF_INIT;
+
+    CHECK(address_parse(SLICE("192.0.2.7"), &real) == 0);
+    buf_add_str(&line, "Forwarded: for=x, for=192.0.2.7;host=\"");
+    for (size_t i = 0; i < in.len; i++) {
+        if (in.ptr[i] == '"' || in.ptr[i] == '\\')
+            buf_add_byte(&line, '\\');
+        buf_add_byte(&line, in.ptr[i]);
+    }
+    buf_add_str(&line, "\";proto=https");
+    CHECK(!line.failed);
+    if (client_of(buf_slice(&line), end, &client) == 0)
+        CHECK(address_equal(&client, &real));
+    buf_fini(&line);
+}
+
 /* Whatever stands in front, the client is whom the proxy appended. */
 static void check_prefix(struct slice in, const char *name, const char *appended)
 {
@@ -101,6 +122,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     if (client_of(in, SLICE(""), &any) == 0)
         expect_readable(&any);
     if (is_line(in)) {
+        check_host(in);
         check_prefix(in, "X-Forwarded-For", "192.0.2.7, 10.0.0.1");
         check_prefix(in, "Forwarded", "for=192.0.2.7, for=\"10.0.0.1:80\"");
     }

@@ -107,6 +107,17 @@ TEST(ports_brackets_and_quotes_are_read)
     EXPECT_STR(RFC("for=\"\\\"192.0.2.7\\\"\""), "unknown");
 }
 
+TEST(a_host_that_a_client_made_up_is_within_quotes)
+{
+    EXPECT_STR(RFC("for=192.0.2.7;host=\"a;for=192.0.2.8\";proto=https"),
+               "192.0.2.7");
+    EXPECT_STR(RFC("host=\"a;for=192.0.2.8\";for=192.0.2.7"), "192.0.2.7");
+    EXPECT_STR(RFC("for=192.0.2.7;host=\"a, for=192.0.2.8\""), "192.0.2.7");
+    EXPECT_STR(RFC("for=192.0.2.7;host=\"\\\", for=192.0.2.8;x=\\\"\""),
+               "192.0.2.7");
+    EXPECT_STR(RFC("host=\"\\\\\";for=192.0.2.7"), "192.0.2.7");
+}
+
 TEST(a_broken_element_of_a_proxy_names_nobody)
 {
     EXPECT_STR(RFC("for="), "unknown");

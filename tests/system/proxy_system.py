@@ -209,7 +209,7 @@ def carries_http(w, p):
         equal(lines.item()["notice"], "snapshot")
         body = "x" * 65536
         equal(p.ask("POST", "/v1/publish/a", body, Content_Type="text/plain",
-                    Origin="https://" + NAME).status, 201)
+                    Expect="100-continue", Origin="https://" + NAME).status, 201)
         equal(json.loads(events.event()["data"])["data"], body)
         equal(lines.message()["data"], body)
         for n in range(3):
@@ -296,10 +296,11 @@ def is_never_loopback(p, telnet):
     """match/ is loopback's: nobody outside may publish there, nor see figures."""
     for source in ("127.0.0.2", "127.0.0.1"):  # the latter is trusted itself
         for headers in NAMES_LOOPBACK:
-            answer = p.ask("POST", "/v1/publish/match/x", "{}", source, **headers)
-            equal((answer.status, answer.code()), (403, "publish.denied"), headers)
-            for path in ("/metrics", "/v1/stats", "/%6detrics"):
-                equal(p.ask("GET", path, None, source, **headers).status, 404, path)
+            with p.client(source) as c:
+                answer = c.ask("POST", "/v1/publish/match/x", "{}", Host=NAME, **headers).answer()
+                equal((answer.status, answer.code()), (403, "publish.denied"), headers)
+                for path in ("/metrics", "/v1/stats", "/%6detrics"):
+                    equal(c.ask("GET", path, Host=NAME, **headers).answer().status, 404, path)
             with p.ws(source=source, **headers) as ws:
                 ws.say(cmd="publish", channel="match/x", data={}, ref=1)
                 equal(ws.reply(1)["error"]["code"], "publish.denied", headers)
@@ -498,6 +499,18 @@ def test_a_proxy_on_a_unix_socket_is_one_when_listed():
                 equal([a.status for _, a in kept], [200, 503 if trusted else 200])
                 for c, _ in kept:
                     c.close()
+
+
+def test_nginx_over_unix_sockets_names_the_same_clients():
+    with tempfile.TemporaryDirectory(prefix="tl-") as d:
+        edit = [(f"server 127.0.0.1:{port};", f"server unix:{d}/{port}; # 127.0.0.1:{port}")
+                for port in (8000, 8001)]
+        with behind("limits.connections_per_address=2",
+                    f"http.listen=127.0.0.1:0, unix:{d}/8000", "http.trusted_proxies=unix",
+                    f"ws.listen=127.0.0.1:0, unix:{d}/8001", "ws.trusted_proxies=unix") as w, \
+                Proxy("nginx.conf", w, edit) as p:
+            is_never_loopback(p, telnet=False)
+            has_bounds(w, p, telnet=False)
 
 
 def test_each_request_of_a_kept_connection_is_for_itself():
