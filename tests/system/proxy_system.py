@@ -449,12 +449,12 @@ def test_a_header_that_must_come_is_missed():
             with Tcp(w.address("tcp"), b"PING\r\n", source=direct) as t:
                 t.line(), t.line()
                 equal(t.all() if not answer else t.line(), answer, direct)
-        eventually(lambda: w.metric("edge_events_total", event="proxy.missing") == 1, "counter")
-        check("event=proxy.missing" in w.log_tail(), "log")
+        eventually(lambda: w.metric("refused_total", code="proxy.missing") == 1, "counter")
+        check("code=proxy.missing" in w.log_tail(), "log")
         # Where none may come it is an error of the edge.
         with Http(w.address("http"), proxy_line("192.0.2.1")) as c:
             equal(c.answer().status, 400)
-        eventually(lambda: w.metric("edge_events_total", event="request.line") == 1, "counter")
+        eventually(lambda: w.metric("refused_total", code="request.line") == 1, "counter")
 
 
 V2 = b"\r\n\r\n\0\r\nQUIT\n"
@@ -470,8 +470,8 @@ def test_a_header_from_anybody_else_is_counted():
         for header in (proxy_line("192.0.2.1"), V2 + b"\x21\x11\0\x0c" + b"\1" * 12):
             with Tcp(w.address("tcp"), header) as t:
                 t.until(b"ERROR verb.unknown: ")
-        eventually(lambda: w.metric("edge_events_total", event="request.line") == 4 and
-                   w.metric("edge_events_total", event="verb.unknown") >= 1, "counters")
+        eventually(lambda: w.metric("refused_total", code="request.line") == 4 and
+                   w.metric("refused_total", code="verb.unknown") >= 1, "counters")
 
 
 def test_a_proxy_on_a_unix_socket_is_one_when_listed():
@@ -528,14 +528,14 @@ def test_each_request_of_a_kept_connection_is_for_itself():
         equal(status(two, X_Forwarded_For="192.0.2.1"), 200)
         equal(status(one, X_Forwarded_For="192.0.2.2"), 200)
         equal(status(one, X_Forwarded_For="unknown"), 200)
-        eventually(lambda: w.metric("edge_events_total", event="proxy.unnamed") == 1, "counter")
+        eventually(lambda: w.metric("proxy_unnamed_total") == 1, "counter")
         equal(status(client(), X_Forwarded_For="192.0.2.2"), 200)
         equal(status(one, X_Forwarded_For="192.0.2.9", Forwarded="for=192.0.2.9"), 200)
         answer = one.ask("GET", "/healthz", X_Forwarded_For="192.0.2.9",
                          Forwarded="for=192.0.2.8").answer()
         equal((answer.status, answer.code()), (400, "forwarded.differs"))
         one.over()
-        eventually(lambda: w.metric("edge_events_total", event="forwarded.differs") == 1,
+        eventually(lambda: w.metric("refused_total", code="forwarded.differs") == 1,
                    "counter")
 
 

@@ -151,8 +151,9 @@ FRAMES = [  # bytes that a handshaken client sends, and the code that ends it
 # other tests cause these.
 ELSEWHERE = {
     "body.slow", "busy", "channel.left", "channels.full", "connection.kicked", "connection.none",
-    "gateway.closing", "gateway.draining", "gateway.full", "gateway.memory", "handshake.slow",
-    "match.full", "match.memory", "proxy.bad", "publish.unknown", "query.bad",
+    "forwarded.differs", "gateway.closing", "gateway.draining", "gateway.full", "gateway.memory",
+    "handshake.slow",
+    "match.full", "match.memory", "proxy.bad", "proxy.missing", "publish.unknown", "query.bad",
     "query.denied", "query.failed", "query.unknown", "request.bad", "request.timeout",
     "request.too_long", "router.answer", "router.away", "router.busy", "router.memory",
     "server.memory", "slow", "store.busy", "store.damaged", "store.failed", "store.full",
