@@ -20,7 +20,7 @@ from world import (DEADLINE, ROOT, Failed, Http, Stream, Tcp, World, Ws, check, 
                    eventually, readable)
 
 NAME = "live.example.org"
-STREAMS = int(os.environ.get("TOUCHLINE_PROXY_STREAMS", "200"))
+STREAMS = int(os.environ.get("TOUCHLINE_PROXY_STREAMS", "100"))
 
 
 def free_port():
@@ -386,20 +386,28 @@ def test_websocket_libraries_come_through_tls():
               "got\nclosed 1000\n")
 
 
-def test_the_page_finds_websocket_behind_the_same_name():
+def test_the_page_works_over_every_transport():
+    """The real page and its client; WebSocket is found behind the same name,
+    streams and polls come over HTTP/2."""
     with behind() as w, Proxy("nginx.conf", w) as p, Browser(insecure=True) as page:
         page.open(f"https://127.0.0.1:{p.tls}/")
-        page.cdp("Runtime.evaluate", expression="""
-            got = []; states = [];
-            sub = Touchline.subscribe("", "room/x", {transport: "ws",
-                onmessage: (m) => got.push(m.data), onstate: (s) => states.push(s)});""")
-        page.until('window.states.some((s) => s.state === "live")', "it is live over WebSocket")
-        equal(page.js("window.states.map((s) => s.transport).filter((t) => t !== 'ws')"), [])
-        page.cdp("Runtime.evaluate", expression="""
-            answer = 0; Touchline.publish("", "room/x", "from the page")
-                .then((a) => { answer = a.offset; }, (e) => { answer = String(e); });""")
-        page.until('window.got.includes("from the page")', "the message is back")
-        equal(page.until("window.answer", "the answer"), 1)
+        for n, transport in enumerate(("ws", "sse", "poll"), 1):
+            page.cdp("Runtime.evaluate", expression="""
+                got = []; states = []; answer = 0;
+                sub = Touchline.subscribe("", "room/x", {transport: "%s",
+                    onmessage: (m) => got.push(m.data), onstate: (s) => states.push(s)});"""
+                     % transport)
+            page.until('window.states.some((s) => s.state === "live")', f"live by {transport}")
+            equal(page.js("window.states.every((s) => s.transport === arguments[0])", transport),
+                  True)
+            page.cdp("Runtime.evaluate", expression="""
+                Touchline.publish("", "room/x", "from the page, %s")
+                    .then((a) => { answer = a.offset; }, (e) => { answer = String(e); });"""
+                     % transport)
+            page.until("window.got.includes(arguments[0])", "the message is back",
+                       f"from the page, {transport}")
+            equal(page.until("window.answer", "the answer"), n)
+            page.js("sub.close()")
 
 
 def test_a_crowd_streams_through_nginx():
