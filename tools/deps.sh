@@ -91,4 +91,9 @@ $run $line || { $run apt-get update && $run $line; } || {
     echo "    $line" >&2
     exit 1
 }
+case $missing in
+*nginx*|*haproxy*|*caddy*)
+    echo 'The tests start proxies of their own. Where systemd has started those' \
+        'just installed: systemctl disable --now nginx haproxy caddy' >&2 ;;
+esac
 peers "$@"
