@@ -408,8 +408,8 @@ int json_unescape(struct buf *out, struct slice raw)
     if (string_inside(raw, &s) < 0)
         return ERR_BAD;
     /* No escape is shorter than what it stands for, but a stray byte, which
-     * becomes U+FFFD, is. */
-    room = buf_reserve(out, s.len * 3);
+     * becomes U+FFFD, is: a checked value has none. */
+    room = buf_reserve(out, utf8_valid(s) ? s.len : s.len * 3);
     if (!room)
         return ERR_NOMEM;
     while (s.len) {

@@ -50,8 +50,10 @@ struct json_iter json_iter(struct slice container);
 bool json_next(struct json_iter *it, struct slice *key, struct slice *value);
 
 /* Appends the text of a raw string, without quotes and escapes, as UTF-8;
- * half a surrogate pair becomes U+FFFD, \u0000 a zero byte. ERR_BAD: no
- * string, or malformed; out then holds what was before. */
+ * half a surrogate pair becomes U+FFFD, \u0000 a zero byte. Of a checked
+ * value it reserves no more than raw.len: who has reserved the length of the
+ * document may unescape all its strings, and what is in out stays in place.
+ * ERR_BAD: no string, or malformed; out then holds what was before. */
 MUST_USE int json_unescape(struct buf *out, struct slice raw);
 /* Is raw a string with this text? */
 bool json_is(struct slice raw, struct slice text);

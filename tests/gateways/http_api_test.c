@@ -227,6 +227,25 @@ TEST(a_batch_is_published_in_order_and_answered_in_order)
     fake_free(s.f);
 }
 
+TEST(a_long_string_of_a_batch_leaves_those_before_it_where_they_are)
+{
+    struct scene s = scene(NULL);
+    const struct fake_call *k;
+    struct buf b = BUF_INIT;
+
+    buf_add_str(&b, "[{\"channel\":\"user/an\\u0061\",\"data\":1,\"key\":\"");
+    for (unsigned i = 0; i < 200; i++)
+        buf_add_byte(&b, 'k');
+    buf_add_str(&b, "\"}]");
+    send_body(&s, "POST /v1/publish", "", buf_slice(&b));
+    k = fake_next_call(s.f);
+    EXPECT(k);
+    EXPECT_STR(k->channel, "user/ana");
+    EXPECT_INT(strlen(k->key), 200);
+    buf_fini(&b);
+    fake_free(s.f);
+}
+
 TEST(a_batch_of_which_nothing_was_taken_says_when_to_come_back)
 {
     struct scene s = scene(NULL);

@@ -218,6 +218,26 @@ TEST(a_publication_is_json_as_it_was_sent)
     end();
 }
 
+/* Several strings are unescaped into one buffer: none may move another. */
+TEST(a_long_string_leaves_those_before_it_where_they_are)
+{
+    const struct fake_call *k;
+    struct buf b = BUF_INIT;
+
+    open_ws();
+    buf_add_str(&b, "{\"cmd\":\"publish\",\"channel\":\"user/an\\u0061\","
+                "\"key\":\"");
+    for (unsigned i = 0; i < 200; i++)
+        buf_add_byte(&b, 'k');
+    buf_add_str(&b, "\",\"data\":1}");
+    command(buf_text(&b));
+    k = expect_call(FAKE_PUBLISH);
+    EXPECT_STR(k->channel, "user/ana");
+    EXPECT_INT(strlen(k->key), 200);
+    buf_fini(&b);
+    end();
+}
+
 TEST(replies_name_what_they_answer_also_out_of_order)
 {
     const struct fake_call *one, *two;

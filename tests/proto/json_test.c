@@ -300,6 +300,25 @@ static const char *written(struct buf *b, struct slice text)
     return buf_text(b);
 }
 
+TEST(unescaping_needs_no_more_room_than_the_document)
+{
+    static const char *const raws[] = { "\"\\uffff\\ud83d\\ude00\\ud800\"",
+                                        "\"\\n\\/\"", "\"plain \xc3\xa9\"" };
+
+    for (size_t i = 0; i < ARRAY_LEN(raws); i++) {
+        struct slice raw = slice_str(raws[i]);
+        struct buf b = BUF_INIT;
+        size_t room;
+
+        EXPECT(buf_reserve(&b, 4096));
+        room = b.cap;
+        b.len = room - raw.len;
+        EXPECT_OK(json_unescape(&b, raw));
+        EXPECT_INT(b.cap, room);
+        buf_fini(&b);
+    }
+}
+
 TEST(whatever_is_written_as_a_string_is_json)
 {
     struct buf b = BUF_INIT;
