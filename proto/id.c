@@ -10,21 +10,13 @@
 
 /* ---- grammar ----------------------------------------------------------- */
 
-/* Characters that turn the text around them (Unicode's Bidi_Control). */
-static bool is_bidi(uint32_t c)
-{
-    return c == 0x061c || c == 0x200e || c == 0x200f ||
-           (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
-}
-
 static const char *character_problem(uint32_t c)
 {
-    if (c < 0x21)
-        return c == ' ' ? "it contains a space"
-                        : "it contains a control character";
-    if (c >= 0x7f && c <= 0x9f)
+    if (c == ' ')
+        return "it contains a space";
+    if (utf8_is_control(c))
         return "it contains a control character";
-    if (is_bidi(c))
+    if (utf8_is_bidi(c))
         return "it contains a character that turns the direction of text";
     return NULL;
 }

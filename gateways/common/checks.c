@@ -6,11 +6,6 @@
 #include "base/utf8.h"
 #include "proto/limits.h"
 
-static bool is_control(uint32_t c)
-{
-    return c < 0x20 || (c >= 0x7f && c <= 0x9f);
-}
-
 bool check_name(struct slice name)
 {
     struct slice rest = name;
@@ -19,7 +14,7 @@ bool check_name(struct slice name)
     if (name.len == 0 || name.len > PERSON_NAME_MAX)
         return false;
     while (rest.len)
-        if (utf8_next(&rest, &c) < 0 || is_control(c) || c == ' ' || c == ':')
+        if (utf8_next(&rest, &c) < 0 || utf8_is_control(c) || c == ' ' || c == ':')
             return false;
     return true;
 }
@@ -38,7 +33,7 @@ static bool key_ok(struct slice s)
     uint32_t c;
 
     while (rest.len)
-        if (utf8_next(&rest, &c) < 0 || is_control(c))
+        if (utf8_next(&rest, &c) < 0 || utf8_is_control(c))
             return false;
     return s.len > 0 && s.len <= CONFLATION_KEY_MAX;
 }

@@ -6,23 +6,17 @@
 #include "proto/base64.h"
 #include "proto/json.h"
 
-/* Unicode's Bidi_Control. */
-static bool is_bidi(uint32_t c)
-{
-    return c == 0x061c || c == 0x200e || c == 0x200f ||
-           (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
-}
-
-static bool is_control(uint32_t c)
-{
-    return c < 0x20 || (c >= 0x7f && c <= 0x9f);
-}
-
 static bool is_safe(uint32_t c, const char *more)
 {
-    if (c >= 0x80)
-        return !is_control(c) && !is_bidi(c);
-    return !is_control(c) && !strchr(more, (int)c);
+    if (utf8_is_control(c) || utf8_is_bidi(c))
+        return false;
+    return c >= 0x80 || !strchr(more, (int)c);
+}
+
+/* Would it be taken, behind a backslash, for one of our escapes? */
+static bool ends_escape(struct slice behind)
+{
+    return behind.len && memchr("nxu", behind.ptr[0], 3);
 }
 
 static void print_escaped(struct buf *b, uint32_t c, const char *more)
@@ -35,7 +29,8 @@ static void print_escaped(struct buf *b, uint32_t c, const char *more)
         buf_addf(b, "\\u{%x}", (unsigned)c);
 }
 
-void print_safe(struct buf *b, struct slice text, const char *more)
+static void print(struct buf *b, struct slice text, const char *more,
+                  bool json)
 {
     struct slice run = slice_head(text, 0);
 
@@ -44,7 +39,8 @@ void print_safe(struct buf *b, struct slice text, const char *more)
         uint32_t c = 0;
         bool whole = utf8_next(&text, &c) == 0;
 
-        if (whole && is_safe(c, more)) {
+        if (whole && is_safe(c, more) &&
+            (json || c != '\\' || !ends_escape(text))) {
             run.len = (size_t)(text.ptr - run.ptr);
             continue;
         }
@@ -60,13 +56,17 @@ void print_safe(struct buf *b, struct slice text, const char *more)
     buf_add(b, run);
 }
 
-/* In one line, whatever the line ends between its tokens. */
-static void print_json(struct buf *b, struct slice data)
+void print_safe(struct buf *b, struct slice text, const char *more)
+{
+    print(b, text, more, false);
+}
+
+void print_json(struct buf *b, struct slice raw)
 {
     struct buf line = BUF_INIT;
 
-    json_one_line(&line, data);
-    print_safe(b, buf_slice(&line), "");
+    json_one_line(&line, raw);
+    print(b, buf_slice(&line), "", true);
     b->failed |= line.failed;
     buf_fini(&line);
 }
@@ -113,7 +113,7 @@ static void print_state(struct buf *b, struct slice state)
         if (key.len > 2)
             print_safe(b, slice_make(key.ptr + 1, key.len - 2), " =\n");
         buf_add_byte(b, '=');
-        print_safe(b, value, "\n");
+        print_json(b, value);
     }
 }
 

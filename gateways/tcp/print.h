@@ -12,8 +12,13 @@
 
 /* Text as it is; a line feed as \n, other unsafe characters and those of
  * `more` (ASCII; with "\n" in it line feeds, too) as \xHH, above U+007F as
- * \u{H}; a byte that is not UTF-8 as \xHH. */
+ * \u{H}; a byte that is not UTF-8 as \xHH. So that no text looks like another
+ * one, a backslash in front of n, x or u is \x5c; all others are themselves. */
 void print_safe(struct buf *b, struct slice text, const char *more);
+
+/* A checked value as it was sent, CR and LF as spaces, unsafe characters as
+ * \xHH and \u{H}, which are no escapes of JSON. */
+void print_json(struct buf *b, struct slice raw);
 
 /* <channel> <cursor> <from or ->: <text> CR LF. cursor: empty prints "-".
  * JSON stands in the line as it was sent, with a kind as

@@ -158,7 +158,7 @@ static void print_published(struct conn *c, struct answer *a,
                                  p->seq);
 
     buf_addf(&a->text, "OK %s ", a->verb->name);
-    print_safe(&a->text, p->channel, "\n");
+    buf_add(&a->text, p->channel);
     buf_add_byte(&a->text, ' ');
     buf_add(&a->text, slice_make(cursor, len));
     buf_addf(&a->text, " reached=%u\r\n", (unsigned)p->reached);

@@ -159,7 +159,11 @@ static void unsubscribe(const struct verb_call *call, struct slice channel,
         free(t->watch);
         t->watch = NULL;
     }
-    say(c, call->verb, shown);
+    if (shown.len) /* an id that was held: fit for a terminal as it is */
+        buf_addf(conn_out(c), "OK %s " SLICE_FMT "\r\n", call->verb->name,
+                 SLICE_ARG(shown));
+    else
+        say(c, call->verb, shown);
 }
 
 static void run_unsub(const struct verb_call *call)

@@ -57,7 +57,7 @@ static void print_string(struct buf *b, struct slice raw, const char *more)
 static void print_plain(struct buf *b, struct slice raw)
 {
     if (json_kind(raw) != JSON_STRING) {
-        print_safe(b, raw, "\n");
+        print_json(b, raw);
         return;
     }
     buf_add_str(b, "<<\"");

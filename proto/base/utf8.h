@@ -28,6 +28,19 @@ static inline bool utf8_done(const struct utf8_state *st)
  * not start with a whole valid character; then *s is as it was. */
 MUST_USE int utf8_next(struct slice *s, uint32_t *ret);
 
+/* Is it a command to a terminal: C0, DEL or C1? */
+static inline bool utf8_is_control(uint32_t c)
+{
+    return c < 0x20 || (c >= 0x7f && c <= 0x9f);
+}
+
+/* Does it turn the direction of the text around it (Unicode's Bidi_Control)? */
+static inline bool utf8_is_bidi(uint32_t c)
+{
+    return c == 0x061c || c == 0x200e || c == 0x200f ||
+           (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+
 /* Appends a character (at most U+10FFFF, no surrogate) as 1-4 bytes to out,
  * which has room for 4; returns how many. */
 size_t utf8_put(uint8_t *out, uint32_t codepoint);

@@ -74,6 +74,16 @@ TEST(text_stays_as_it_is_but_for_what_a_terminal_obeys)
     EXPECT_STR(safe(slice_make(NULL, 0), ""), "");
 }
 
+TEST(a_backslash_is_escaped_only_where_it_would_make_two_texts_look_alike)
+{
+    EXPECT_STR(safe(SLICE("a\\nb\nc"), ""), "a\\x5cnb\\nc");
+    EXPECT_STR(safe(SLICE("\\x0a \\u{a}"), ""), "\\x5cx0a \\x5cu{a}");
+    EXPECT_STR(safe(SLICE("\\\\n"), ""), "\\\\x5cn");
+    EXPECT_STR(safe(SLICE("\\\n\\\x1b\\"), ""), "\\\\n\\\\x1b\\");
+    EXPECT_STR(safe(SLICE("C:\\dir \\N ¯\\_(ツ)_/¯"), ""),
+               "C:\\dir \\N ¯\\_(ツ)_/¯");
+}
+
 TEST(more_characters_are_escaped_where_they_would_mean_something)
 {
     EXPECT_STR(safe(SLICE("a b:c\n"), " :\n"), "a\\x20b\\x3ac\\x0a");
@@ -120,6 +130,9 @@ TEST(bytes_are_base64_and_json_is_what_it_was)
     m.data = SLICE("{\"a\":\"x\\ny\", \"b\": 1.50}");
     EXPECT_STR(line(&m, SLICE("e1-1")),
                "a e1-1 -: {\"a\":\"x\\ny\", \"b\": 1.50}\r\n");
+    m.data = SLICE("[\"\x7f\\u000a\\\\n\xe2\x80\xae\"]");
+    EXPECT_STR(line(&m, SLICE("e1-1")),
+               "a e1-1 -: [\"\\x7f\\u000a\\\\n\\u{202e}\"]\r\n");
     m.data = SLICE("{\"a\":\r\n1}");
     EXPECT_STR(line(&m, SLICE("e1-1")), "a e1-1 -: {\"a\":  1}\r\n");
 }
