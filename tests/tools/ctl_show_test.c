@@ -33,6 +33,20 @@ TEST(nothing_of_a_stranger_reaches_the_terminal_raw)
     buf_fini(&out);
 }
 
+TEST(json_on_a_terminal_says_the_same_in_other_characters)
+{
+    buf_reset(&out);
+    buf_add_str(&out, "{\"a\\n\":\"\x7f\xc2\x9b" "6n\xe2\x80\xae \xe2\x80\xa8 \xc3\xa9\"}\n");
+    show_guard(&out);
+    EXPECT_STR(buf_text(&out), "{\"a\\n\":\"\\u007f\\u009b6n\\u202e "
+               "\\u2028 \xc3\xa9\"}\n");
+    buf_reset(&out);
+    buf_add_str(&out, "\033[1mours\033[0m \xff\n");
+    show_guard(&out);
+    EXPECT_STR(buf_text(&out), "\033[1mours\033[0m \xff\n");
+    buf_fini(&out);
+}
+
 static const char *message(const struct show *s, uint8_t format,
                            struct slice data)
 {

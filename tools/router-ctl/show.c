@@ -27,9 +27,8 @@ struct show show_make(bool json)
 
 static bool is_unsafe(uint32_t c)
 {
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == '\\'
-           || (c >= 0x200e && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e)
-           || (c >= 0x2066 && c <= 0x2069) || c == 0x061c || c == 0xfeff;
+    return utf8_is_control(c) || utf8_is_bidi(c) || c == '\\' || c == 0x2028
+           || c == 0x2029 || c == 0xfeff;
 }
 
 static void put_escaped(struct buf *b, uint32_t c)
@@ -492,11 +491,36 @@ struct slice show_field(struct slice report, const char *key)
     return SLICE("");
 }
 
+void show_guard(struct buf *b)
+{
+    struct slice text = buf_slice(b);
+    struct buf guarded = BUF_INIT;
+
+    while (text.len) {
+        struct slice before = text;
+        uint32_t c = 0;
+
+        if (utf8_next(&text, &c) < 0)
+            text = slice_from(text, 1);
+        if (c >= 0x7f && is_unsafe(c))
+            buf_addf(&guarded, "\\u%04x", (unsigned)c);
+        else
+            buf_add(&guarded, slice_head(before, before.len - text.len));
+    }
+    guarded.failed |= b->failed;
+    buf_fini(b);
+    *b = guarded;
+}
+
 int show_out(struct buf *b)
 {
-    bool good = !b->failed
-                && (!b->len || fwrite(b->ptr, 1, b->len, stdout) == b->len)
-                && fflush(stdout) == 0;
+    bool good;
+
+    if (isatty(STDOUT_FILENO))
+        show_guard(b);
+    good = !b->failed
+           && (!b->len || fwrite(b->ptr, 1, b->len, stdout) == b->len)
+           && fflush(stdout) == 0;
 
     buf_reset(b);
     return good ? 0 : ERR_IO;

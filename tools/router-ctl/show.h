@@ -58,7 +58,13 @@ MUST_USE int show_report(struct buf *b, const struct show *s,
 /* The value of a field of the first row that has it; empty when none has. */
 struct slice show_field(struct slice report, const char *key);
 
-/* Writes b to standard output and empties it. ERR_IO. */
+/* JSON on its way to a terminal: what a terminal obeys may stand raw in its
+ * strings, and nowhere else (DEL, C1, bidi controls, separators); it becomes
+ * \uXXXX, which is the same JSON. What show_text() has made has none of it. */
+void show_guard(struct buf *b);
+
+/* Writes b to standard output, guarded if that is a terminal, and empties it.
+ * ERR_IO. */
 MUST_USE int show_out(struct buf *b);
 
 #endif
