@@ -32,6 +32,7 @@ void form_put_html(struct buf *b, struct slice text)
         case '>': buf_add_str(b, "&gt;"); break;
         case '"': buf_add_str(b, "&quot;"); break;
         case '\'': buf_add_str(b, "&#39;"); break;
+        case '\r': buf_add_str(b, "&#13;"); break; /* HTML reads it as LF */
         default: buf_add_byte(b, text.ptr[i]);
         }
     }

@@ -35,6 +35,8 @@ struct wire *form_wire(struct conn *c, unsigned form, struct msg *m);
 void form_put_notice(struct buf *b, unsigned form, const struct notice *n);
 /* Appends text, as one chunk where the form has chunks. */
 void form_put_text(struct buf *b, unsigned form, struct slice text);
+/* Text that an HTML parser reads as it was; a CR, which it would take for a
+ * line feed, is &#13;. */
 void form_put_html(struct buf *b, struct slice text);
 
 #endif

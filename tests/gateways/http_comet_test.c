@@ -80,6 +80,9 @@ TEST(the_test_page_is_exact_to_the_byte)
     EXPECT_STR(fake_text(s.c),
                "18\r\nRecvd msg #1: 'hi'<br/>\n\r\n"
                "2f\r\nRecvd msg #2: '&lt;b&gt;&#39;&quot;&amp;'<br/>\n\r\n");
+    fake_forget_out(s.c);
+    say(&s, 7, "a\rb\n");
+    EXPECT_STR(fake_text(s.c), "1e\r\nRecvd msg #3: 'a&#13;b\n'<br/>\n\r\n");
     fake_free(s.f);
 }
 
