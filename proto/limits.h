@@ -109,6 +109,7 @@ enum limit {
 enum {
     PERSON_NAME_MAX = 64,       /* bytes of a name in a room */
     IDEMPOTENCY_KEY_MAX = 128,
+    CONFLATION_KEY_MAX = 200,
     PIPELINE_MAX = 128,         /* unanswered requests of one connection */
     HISTORY_DEFAULT = 100,
     HISTORY_MAX = 1000,

@@ -3,40 +3,7 @@
 #include <stdio.h>
 
 #include "base/err.h"
-#include "base/utf8.h"
-#include "proto/limits.h"
-
-bool check_name(struct slice name)
-{
-    struct slice rest = name;
-    uint32_t c;
-
-    if (name.len == 0 || name.len > PERSON_NAME_MAX)
-        return false;
-    while (rest.len)
-        if (utf8_next(&rest, &c) < 0 || utf8_is_control(c) || c == ' ' || c == ':')
-            return false;
-    return true;
-}
-
-static bool idempotency_ok(struct slice s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (s.ptr[i] < 0x21 || s.ptr[i] > 0x7e)
-            return false;
-    return s.len > 0 && s.len <= IDEMPOTENCY_KEY_MAX;
-}
-
-static bool key_ok(struct slice s)
-{
-    struct slice rest = s;
-    uint32_t c;
-
-    while (rest.len)
-        if (utf8_next(&rest, &c) < 0 || utf8_is_control(c))
-            return false;
-    return s.len > 0 && s.len <= CONFLATION_KEY_MAX;
-}
+#include "proto/names.h"
 
 static int bad(struct refusal *why, const char *code, const char *text)
 {
@@ -48,17 +15,13 @@ static int bad(struct refusal *why, const char *code, const char *text)
 
 int check_publish(const struct publish *p, struct refusal *why)
 {
-    if (p->from.ptr && !check_name(p->from))
-        return bad(why, "from.bad",
-                   "a name has 1 to 64 bytes of UTF-8, and no control "
-                   "character, space or colon");
-    if (p->key.ptr && !key_ok(p->key))
-        return bad(why, "key.bad",
-                   "a conflation key has 1 to 200 bytes of UTF-8 and no "
-                   "control character");
-    if (p->idempotency.ptr && !idempotency_ok(p->idempotency))
+    if (p->from.ptr && !name_valid(p->from))
+        return bad(why, "from.bad", "a name has " NAME_RULE);
+    if (p->key.ptr && !key_valid(p->key))
+        return bad(why, "key.bad", "a conflation key has " KEY_RULE);
+    if (p->idempotency.ptr && !idempotency_valid(p->idempotency))
         return bad(why, "idempotency.bad",
-                   "an idempotency key has 1 to 128 bytes, each 0x21 to 0x7e");
+                   "an idempotency key has " IDEMPOTENCY_RULE);
     return 0;
 }
 

@@ -5,12 +5,6 @@
 
 #include "gateways/common/conn.h"
 
-enum { CONFLATION_KEY_MAX = 200 };
-
-/* Is it a name for presence and `from`: 1 to 64 bytes of UTF-8 without control
- * characters, spaces and colons? */
-bool check_name(struct slice name);
-
 /* What stands beside the data of a publication: from, key, idempotency; absent
  * is a NULL ptr. 0, or ERR_BAD with *why. */
 MUST_USE int check_publish(const struct publish *p, struct refusal *why);

@@ -1,7 +1,6 @@
 #include "gateways/http/api.h"
 
 #include "base/err.h"
-#include "base/utf8.h"
 #include "gateways/common/envelope.h"
 #include "gateways/common/target.h"
 #include "gateways/http/figures.h"
@@ -11,21 +10,6 @@
 #include "proto/json.h"
 
 /* ---- what handlers share ------------------------------------------------ */
-
-bool api_name_ok(struct slice name)
-{
-    struct slice rest = name;
-    uint32_t c;
-
-    if (name.len == 0 || name.len > PERSON_NAME_MAX)
-        return false;
-    while (rest.len) {
-        if (utf8_next(&rest, &c) < 0 || c <= 0x20 || c == ':' ||
-            (c >= 0x7f && c <= 0x9f))
-            return false;
-    }
-    return true;
-}
 
 struct slice api_media_type(const struct request *r)
 {

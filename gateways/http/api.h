@@ -17,9 +17,6 @@ void api_stats(struct exchange *x, const struct call *call);
 
 /* ---- shared ---- */
 
-/* Is it a name for presence and `from`: 1 to 64 bytes of UTF-8 without control
- * characters, spaces and colons? */
-bool api_name_ok(struct slice name);
 /* Content-Type without its parameters. */
 struct slice api_media_type(const struct request *r);
 /* Has the call a JSON body? False: it has been answered. */

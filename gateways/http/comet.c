@@ -11,6 +11,7 @@
 #include "gateways/common/envelope.h"
 #include "gateways/common/target.h"
 #include "proto/id.h"
+#include "proto/names.h"
 
 enum {
     CHANNEL_PAIR_MIN = 8,  /* bytes of "channel&" */
@@ -118,10 +119,9 @@ static void subscribe(struct exchange *x, struct comet *p,
     s->ref = exchange_ref(x, 0);
     x->ops = &comet_ops;
     x->state = p;
-    if (s->name.ptr && !api_name_ok(s->name)) {
+    if (s->name.ptr && !name_valid(s->name)) {
         reply_error(x, 400, "name.bad",
-                    SLICE("A name has 1 to 64 bytes, and no control "
-                          "character, space or colon."));
+                    SLICE("A name has " NAME_RULE "."));
     } else if (read_since(q, r, s) < 0) {
         reply_error(x, 400, "cursor.bad",
                     SLICE("This is no cursor: it looks like EPOCH-SEQ, or "

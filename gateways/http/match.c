@@ -10,6 +10,7 @@
 #include "gateways/http/http.h"
 #include "gateways/http/publish.h"
 #include "proto/json.h"
+#include "proto/names.h"
 
 enum { DATE_LEN = sizeof "2011-09-13" - 1 };
 
@@ -177,10 +178,9 @@ static void act(struct exchange *x, const struct call *call, const char *verb,
     struct refusal why;
 
     x->ops = &act_ops;
-    if (from.ptr && !api_name_ok(from))
+    if (from.ptr && !name_valid(from))
         reply_error(x, 400, "from.bad",
-                    SLICE("A name has 1 to 64 bytes, and no control "
-                          "character, space or colon."));
+                    SLICE("A name has " NAME_RULE "."));
     else if (conn_act(x->conn, verb, channel, from, args, exchange_ref(x, 0),
                       &why) < 0)
         reply_refusal(x, &why);

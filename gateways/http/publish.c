@@ -5,56 +5,19 @@
 
 #include "base/err.h"
 #include "base/utf8.h"
+#include "gateways/common/checks.h"
 #include "gateways/common/envelope.h"
 #include "gateways/http/api.h"
 #include "gateways/http/http.h"
 #include "proto/json.h"
 
-enum { KEY_MAX = 200 }; /* of Touchline-Key */
-
 /* ---- what publications are made of -------------------------------------- */
-
-static bool token_ok(struct slice s, size_t max)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (s.ptr[i] < 0x21 || s.ptr[i] > 0x7e)
-            return false;
-    return s.len > 0 && s.len <= max;
-}
-
-static bool key_ok(struct slice s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (s.ptr[i] < 0x20 || s.ptr[i] == 0x7f)
-            return false;
-    return s.len > 0 && s.len <= KEY_MAX && utf8_valid(s);
-}
 
 static void bad(struct refusal *why, const char *code, const char *text)
 {
     why->status = PUBLISHED_BAD;
     why->code = code;
     snprintf(why->text, sizeof why->text, "%s", text);
-}
-
-/* What stands beside the data; absent is a NULL ptr. */
-static int check_names(const struct publish *p, struct refusal *why)
-{
-    if (p->from.ptr && !api_name_ok(p->from))
-        bad(why, "from.bad",
-            "a name has 1 to 64 bytes of UTF-8, and no control character, "
-            "space or colon");
-    else if (p->key.ptr && !key_ok(p->key))
-        bad(why, "key.bad",
-            "a conflation key has 1 to 200 bytes of UTF-8 and no control "
-            "character");
-    else if (p->idempotency.ptr &&
-             !token_ok(p->idempotency, IDEMPOTENCY_KEY_MAX))
-        bad(why, "idempotency.bad",
-            "an idempotency key has 1 to 128 bytes, each 0x21 to 0x7e");
-    else
-        return 0;
-    return ERR_BAD;
 }
 
 /* The format that a body of this type is kept in. */
@@ -131,7 +94,7 @@ static void publish_one(struct exchange *x, const struct publish *p)
     struct refusal why;
 
     x->ops = &publish_ops;
-    if (check_names(p, &why) < 0 ||
+    if (check_publish(p, &why) < 0 ||
         conn_publish(x->conn, p, exchange_ref(x, 0), &why) < 0)
         reply_refusal(x, &why);
 }
@@ -305,7 +268,7 @@ static void batch_publish(struct exchange *x, struct batch *b)
         struct publish *p = &b->items[i];
 
         p->more = i + 1 < b->count;
-        if (check_names(p, &why) == 0 &&
+        if (check_publish(p, &why) == 0 &&
             conn_publish(x->conn, p, exchange_ref(x, i), &why) == 0) {
             b->left++;
             continue;

@@ -14,6 +14,7 @@
 #include "gateways/tcp/session.h"
 #include "proto/id.h"
 #include "proto/json.h"
+#include "proto/names.h"
 #include "proto/report.h"
 
 enum { CHANNEL_ROOM = ID_MAX + 8 }; /* with a prefix in front, to be checked */
@@ -78,11 +79,10 @@ static struct slice room_channel(uint8_t room[CHANNEL_ROOM], struct slice name)
 
 static bool good_name(struct conn *c, struct slice name)
 {
-    bool good = check_name(name);
+    bool good = name_valid(name);
 
     if (!good)
-        tcp_error(c, "name.bad", "a name has 1 to %d bytes of UTF-8, and no "
-                  "control character, space or colon", PERSON_NAME_MAX);
+        tcp_error(c, "name.bad", "a name has " NAME_RULE);
     return good;
 }
 

@@ -9,6 +9,7 @@
 #include "gateways/ws/url.h"
 #include "proto/id.h"
 #include "proto/json.h"
+#include "proto/names.h"
 
 enum {
     ENVELOPE_FACTOR = 6,   /* a byte of data may be written as \u00XX */
@@ -128,9 +129,8 @@ static void run_subscribe(struct call *call)
         !cursor_field(call, "since", &s.has_since, &s.since) ||
         !text_field(call, "name", &s.name))
         return;
-    if (s.name.ptr && !check_name(s.name)) {
-        refuse(call, "name.bad", "a name has 1 to 64 bytes of UTF-8, and no "
-               "control character, space or colon");
+    if (s.name.ptr && !name_valid(s.name)) {
+        refuse(call, "name.bad", "a name has " NAME_RULE);
         return;
     }
     r = ws_reply_new(c, call->ref);

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 
 #include "base/err.h"
-#include "gateways/common/checks.h"
 #include "gateways/ws/socket.h"
 #include "proto/id.h"
+#include "proto/names.h"
 
 int url_bad(struct refusal *why, const char *code, const char *text)
 {
@@ -22,9 +22,8 @@ static int read_start(struct query *q, struct subscribe *s,
     struct slice since = query_get(q, "since");
     struct slice name = query_get(q, "name");
 
-    if (name.ptr && !check_name(name))
-        return url_bad(why, "name.bad", "a name has 1 to 64 bytes of UTF-8, "
-                       "and no control character, space or colon");
+    if (name.ptr && !name_valid(name))
+        return url_bad(why, "name.bad", "a name has " NAME_RULE);
     if (since.ptr && position_parse(since, &s->since) < 0)
         return url_bad(why, "cursor.bad", "since is no cursor");
     s->has_since = since.ptr;

@@ -171,7 +171,7 @@ TEST(what_stands_beside_the_data_is_checked)
         "123456789012345\r\n",
         "Idempotency-Key: a b\r\n", "Idempotency-Key: \r\n",
         "Idempotency-Key: \xc3\xab\r\n", "Touchline-Key: \r\n",
-        "Touchline-Key: \xff\r\n",
+        "Touchline-Key: \xff\r\n", "Touchline-Key: a\xc2\x85" "b\r\n",
     };
     struct scene s = scene(NULL);
 

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/utf8.h"
 #include "proto/json.h"
+#include "proto/names.h"
 #include "tools/router-ctl/ctl.h"
 
 static int read_format(const struct ctl *c, uint8_t *ret)
@@ -43,34 +44,15 @@ static int check_data(const struct ctl *c, struct frame_publish *f)
     return EXIT_DONE;
 }
 
-/* As gateways take them: so many bytes of these characters. */
-static bool is_key(struct slice s, uint8_t least)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (s.ptr[i] < least || s.ptr[i] > 0x7e)
-            return false;
-    return s.len >= 1 && s.len <= 128;
-}
-
-static bool is_name(struct slice s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (s.ptr[i] <= ' ' || s.ptr[i] == 0x7f || s.ptr[i] == ':')
-            return false;
-    return s.len >= 1 && s.len <= 64 && utf8_valid(s);
-}
-
+/* As gateways take them. */
 static int check_options(const struct ctl *c)
 {
-    if (c->opt.from && !is_name(slice_str(c->opt.from)))
-        return ctl_usage(c, "--from is 1 to 64 bytes without control "
-                         "characters, space or colon");
-    if (c->opt.idempotency && !is_key(slice_str(c->opt.idempotency), 0x21))
-        return ctl_usage(c, "--idempotency is 1 to 128 printable characters "
-                         "of ASCII without space");
-    if (c->opt.key && !is_key(slice_str(c->opt.key), 0x20))
-        return ctl_usage(c, "--key is 1 to 128 printable characters of "
-                         "ASCII");
+    if (c->opt.from && !name_valid(slice_str(c->opt.from)))
+        return ctl_usage(c, "--from has " NAME_RULE);
+    if (c->opt.idempotency && !idempotency_valid(slice_str(c->opt.idempotency)))
+        return ctl_usage(c, "--idempotency has " IDEMPOTENCY_RULE);
+    if (c->opt.key && !key_valid(slice_str(c->opt.key)))
+        return ctl_usage(c, "--key has " KEY_RULE);
     return EXIT_DONE;
 }
 
