@@ -2,21 +2,16 @@
 was, or is refused where it is said. The strings are those that break programs
 (conformance/naughty-strings.json), documents (json-parsing-suite.json) and
 sequences of bytes (utf8-cases.txt) which others have gathered, and ATTACKS."""
-import base64
 import concurrent.futures
 import contextlib
 import json
 import os
-import pty
 import re
-import signal
 import subprocess
-import threading
-import time
 
 from browser import Browser
-from world import (BIN, DATA, DEADLINE, ROOT, Answer, Failed, Lines, World, check, equal,
-                   eventually)
+from terminal_system import CTL, Terminal
+from world import DATA, DEADLINE, ROOT, Lines, World, check, equal, eventually
 
 END = "-- that was all --"
 NODE_READERS = os.path.join(ROOT, "tests/node/readers.mjs")
@@ -99,7 +94,7 @@ def say_from_the_shell(w, channel, texts, how):
     """One process a string, so not in order: the answers tell it."""
     def say(text):
         args, stdin = how(text)
-        p = subprocess.run([os.path.join(BIN, "router-ctl"), "--dir", w.dir, "--json",
+        p = subprocess.run([CTL, "--dir", w.dir, "--json",
                             "publish", "--", channel, *args], input=stdin,
                            capture_output=True, timeout=DEADLINE)
         equal(p.returncode, 0, f"{text!r}: {p.stderr!r}")
@@ -259,42 +254,26 @@ class Screen:
     """A program on a terminal, which shows messages as lines; nothing that it
     writes may be a command to the terminal."""
 
-    def __init__(self, channels, line, args, typed=b"", begun=b""):
+    def __init__(self, channels, line, args, typed="", begun=b""):
         """line: a message, as (channel, text) in its groups."""
         self.heard, self.line = Heard(channels), re.compile(line)
-        self.ours, theirs = pty.openpty()
-        self.proc = subprocess.Popen(args, stdin=theirs, stdout=theirs, stderr=theirs,
-                                     start_new_session=True,
-                                     env={**os.environ, "NO_COLOR": "1", "TERM": "xterm"})
-        os.close(theirs)
-        self.screen = Lines(self.ours, self.read_screen)
-        self.shown = b""
+        self.screen = Terminal(*args, NO_COLOR="1")
         if typed:
             self.screen.until(b"<your-name>")
-            os.write(self.ours, typed)
+            self.screen.type(typed)
         self.screen.until(begun)
-
-    def read_screen(self, n):
-        try:
-            got = os.read(self.ours, n)
-        except OSError:  # nobody has the other side any more
-            got = b""
-        return got
+        self.screen.line()
 
     def read(self):
-        try:
+        with self.screen as screen:
             while True:
-                line = self.screen.line()
+                line = screen.line()
                 fit_for_a_terminal(line)
                 text = line.decode().rstrip("\r\n")
                 m = self.line.fullmatch(text)
                 check(m or not text or text.startswith("-- "), f"a line of its own: {text!r}")
                 if m and self.heard.take(m[1], self.text_of(m[1], m[2])):
                     return self.heard.texts
-        finally:
-            os.killpg(self.proc.pid, signal.SIGKILL)
-            self.proc.wait()
-            os.close(self.ours)
 
     def text_of(self, channel, shown):
         return text_in(channel, self.decode(shown))
@@ -314,8 +293,7 @@ class Telnet(Screen):
     def __init__(self, w, channels):
         host, port = w.address("tcp")
         super().__init__(channels, r"(text/\S+) \S+-\d+ -: (.*)", ["telnet", host, str(port)],
-                         b"SUB text/*\n", b"OK SUB text/* ")
-        self.screen.line()
+                         "SUB text/*\n", b"OK SUB text/* ")
 
     ESCAPES = {  # in text; in JSON, whose own escapes stay as they are
         False: re.compile(r"\\(n|x([0-9a-f]{2})|u\{([0-9a-f]+)\})"),
@@ -332,9 +310,8 @@ class Tail(Screen):
 
     def __init__(self, w, channels):
         super().__init__(channels, r"\S+ \S+ (text/\S+) #\d+: (.*)",
-                         [os.path.join(BIN, "router-ctl"), "--dir", w.dir, "tail", "text/*"],
+                         [CTL, "--dir", w.dir, "tail", "text/*"],
                          begun=b"-- snapshot text/*")
-        self.screen.line()
 
 
 class TailJson(Screen):
@@ -342,9 +319,8 @@ class TailJson(Screen):
 
     def __init__(self, w, channels):
         super().__init__(channels, r'(\{"channel":)(.*)',
-                         [os.path.join(BIN, "router-ctl"), "--dir", w.dir, "--json",
+                         [CTL, "--dir", w.dir, "--json",
                           "subscribe", "text/*"], begun=b'"notice":"snapshot"')
-        self.screen.line()
         take = self.heard.take
         self.heard.take = lambda _, m: take(m["channel"], m["data"])
 
@@ -352,13 +328,16 @@ class TailJson(Screen):
         return json.loads(channel + shown)
 
 
-def fit_for_a_terminal(shown):
-    """Of all that a terminal obeys only CR and LF are there."""
-    text = shown.decode()  # so there is no IAC, and no C1 of 8 bits
-    for c in text:
-        check(c in "\r\n" or not re.match(
-            "[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]", c),
-            f"{c!r} reaches the terminal in {text!r}")
+OBEYED = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
+                    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def fit_for_a_terminal(shown, tabs=False):
+    """Of all that a terminal obeys only CR and LF are there; TAB in the frames
+    of a match."""
+    text = shown.decode()  # so there is no IAC, and no C1 in one byte
+    found = OBEYED.search(text) or (not tabs and re.search("\t", text))
+    check(not found, f"{found and found[0]!r} reaches the terminal in {text!r}")
 
 
 class Node:
@@ -489,3 +468,106 @@ def test_t09_no_text_is_changed_or_becomes_an_event_on_its_way():
     shown, wrong = matrix(said, refused, heard)
     print(shown, flush=True)
     check(not wrong, "\n".join(wrong[:40]))
+
+
+# ---- a terminal ------------------------------------------------------------
+
+# What a terminal does with these is seen by all, or sent as if it were typed:
+# clipboard, title, cursor report, settings report, the same with C1, telnet.
+COMMANDS = ["\x1b]52;c;eA==\x07", "\x1b]0;title\x07", "\x1b[6n", "\x1bP$q\x1b\\", "\x1b[c",
+            "\x9b6n", "\x9d0;title\x9c", "\x90$q\x9c", "\x05", "\x7f\b\r\x0b\x0c", "\u202egnp.exe\u2066",
+            "\xff\xfd\x01"]
+
+
+def say_commands(w):
+    """As text, in JSON, as bytes, as names and keys; where they are refused
+    nobody reads them."""
+    for command in COMMANDS:
+        for channel in ("room/x", "user/x"):
+            equal(w.publish(channel, command.encode()).status, 201)
+            equal(w.http("POST", "/v1/publish/" + channel, command.encode("latin-1", "ignore"),
+                         {"Content-Type": "application/octet-stream"}).status, 201)
+        with w.ws() as ws:
+            ws.frame("text", json.dumps({
+                "cmd": "publish", "channel": "room/x", "data": {command: command}, "ref": 1},
+                ensure_ascii=False))
+            check(ws.reply(1)["ok"], command)
+            ws.say(cmd="publish", channel="room/x", data=1, ref=2, key=command)
+            ws.reply(2)
+            ws.say(cmd="publish", channel="room/x", data=1, ref=3, **{"from": command})
+            ws.reply(3)
+            ws.say(cmd="publish", channel=command, data=1, ref=4)
+            ws.reply(4)
+    who = "ana\u202e\u2066"
+    with w.ws() as ws:
+        ws.say(cmd="subscribe", channel="room/x", name=who, ref=1)
+        check(ws.reply(1)["ok"], who)
+        check(who in [n["name"] for n in w.json("/v1/presence/room/x")["names"]], who)
+    equal(w.publish("room/x", END, Touchline_From=who.encode()).status, 201)
+
+
+TURNED = "\u202egnp.exe\u2066"  # what a match takes of COMMANDS
+
+
+def act(w, method, target, body):
+    """What has control characters is refused, what turns text is not."""
+    for command in COMMANDS[:-2]:
+        a = w.http(method, target, json.dumps(body).replace("TEXT", json.dumps(command)[1:-1]))
+        equal((a.status, a.code()), (400, "match.data" if "match" in target else "team.data"))
+    a = w.http(method, target, json.dumps(body).replace("TEXT", TURNED).encode())
+    check(a.status in (200, 201), a.body)
+    return a.json()
+
+
+def hostile_match(w):
+    """Where its events go."""
+    for team in ("elp", "tig"):
+        act(w, "PUT", f"/v1/teams/{team}", {"name": "TEXT", "division": "1"})
+    match = act(w, "POST", "/v1/matches", {
+        "home": "elp", "visit": "tig", "start_time": "2011-09-13", "stadium": "TEXT"})
+    return f"/v1/matches/{match['id']}/events"
+
+
+def play(w, events):
+    act(w, "POST", events, {"kind": "foul", "data": {"team": "elp", "comment": "TEXT"}})
+    act(w, "POST", events, {"kind": "goal", "data": {"team": "elp", "player": [7, "TEXT"]}})
+    equal(w.http("POST", events, '{"kind":"stop"}').status, 201)
+
+
+def everything_shown(w):
+    """By each verb of router-ctl that shows what others said."""
+    for verb in (["history", "room/x"], ["who", "room/x"], ["channels"], ["conns"],
+                 ["match", "list"], ["match", "show", "elp-tig-2011-09-13"], ["gateways"],
+                 ["status"], ["match", "teams"]):
+        for form in ([], ["--json"]):
+            with Terminal(CTL, "--dir", w.dir, *form, *verb, NO_COLOR="1") as t:
+                yield verb, t.all()
+
+
+def test_t10_nothing_that_a_terminal_obeys_reaches_one():
+    with World() as w:
+        events = hostile_match(w)
+        host, port = map(str, w.address("tcp"))
+        with Terminal("telnet", host, port) as telnet, Terminal("telnet", host, port) as watch, \
+                Terminal(CTL, "--dir", w.dir, "tail", "room/**", NO_COLOR="1") as tail, \
+                Terminal(CTL, "--dir", w.dir, "--json", "tail", "room/**") as as_json:
+            for t in (telnet, watch):
+                t.until(b"<your-name>")
+            telnet.type("SUB room/**\n")
+            telnet.until(b"OK SUB room/**")
+            tail.until(b"-- snapshot room/**")
+            as_json.until(b'"snapshot"')
+            w.http("POST", events, '{"kind":"start"}')
+            watch.type("V:2:ana\n")
+            begun = watch.until(b": status:")
+            play(w, events)
+            fit_for_a_terminal(begun + watch.until(b"Connection closed"), tabs=True)
+            say_commands(w)
+            shown = telnet.until(END.encode())
+            telnet.type("HISTORY room/x 100\nWHO room/x\nMATCHES\nHISTORY user/x\n")
+            fit_for_a_terminal(shown + telnet.until(b"OK HISTORY 24"))
+            for t in (tail, as_json):
+                fit_for_a_terminal(t.until(END.encode()))
+            for verb, shown in everything_shown(w):
+                check(shown, verb)
+                fit_for_a_terminal(shown)
