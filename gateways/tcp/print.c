@@ -95,7 +95,10 @@ void print_message(struct buf *b, const struct msg *m, struct slice cursor)
     buf_add_byte(b, ' ');
     buf_add(b, cursor.len ? cursor : SLICE("-"));
     buf_add_byte(b, ' ');
-    print_safe(b, m->from.len ? m->from : SLICE("-"), " :\n");
+    if (slice_eq(m->from, SLICE("-"))) /* who is called so is not nobody */
+        buf_add_str(b, "\\x2d");
+    else
+        print_safe(b, m->from.len ? m->from : SLICE("-"), " :\n");
     buf_add_str(b, ": ");
     print_data(b, m);
     buf_add_str(b, "\r\n");

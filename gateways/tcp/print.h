@@ -20,7 +20,8 @@ void print_safe(struct buf *b, struct slice text, const char *more);
  * \xHH and \u{H}, which are no escapes of JSON. */
 void print_json(struct buf *b, struct slice raw);
 
-/* <channel> <cursor> <from or ->: <text> CR LF. cursor: empty prints "-".
+/* <channel> <cursor> <from or ->: <text> CR LF. cursor: empty prints "-"; from
+ * "-" prints \x2d.
  * JSON stands in the line as it was sent, with a kind as
  * {"kind":...,"data":...}, the form that publishes it. */
 void print_message(struct buf *b, const struct msg *m, struct slice cursor);

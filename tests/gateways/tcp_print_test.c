@@ -111,6 +111,9 @@ TEST(a_message_is_one_line)
     EXPECT_STR(line(&m, SLICE("e1-7")), "room/lobby e1-7 ana: hi\\nthere\r\n");
     m.from = slice_make(NULL, 0);
     EXPECT_STR(line(&m, SLICE("-")), "room/lobby - -: hi\\nthere\r\n");
+    m.from = SLICE("-");
+    EXPECT_STR(line(&m, SLICE("e1-7")),
+               "room/lobby e1-7 \\x2d: hi\\nthere\r\n");
     m.from = SLICE("mallory: x\r\n");
     EXPECT_STR(line(&m, SLICE("e1-7")),
                "room/lobby e1-7 mallory\\x3a\\x20x\\x0d\\x0a: hi\\nthere\r\n");

@@ -37,7 +37,8 @@ def strings():
 
 
 # ---- who says it -----------------------------------------------------------
-# Each returns the strings that cannot be said there, each with the rule.
+# Each returns the strings that cannot be said there, each with the rule, and
+# brings texts into the order in which they were taken.
 
 def say_over_http(w, channel, texts):
     with w.client() as c:
@@ -105,13 +106,11 @@ def say_from_the_shell(w, channel, texts, how):
 
 
 def say_in_the_command_line(w, channel, texts):
-    of = list(texts)
     refused = {t: "an argument ends at its NUL" for t in texts if "\0" in t}
     refused["-"] = "- is standard input"
-    said = [t for t in texts if t not in refused]
-    say_from_the_shell(w, channel, said, lambda text: ([text], b""))
-    texts[:] = said
-    return {t: why for t, why in refused.items() if t in of}
+    texts[:] = [t for t in texts if t not in refused]
+    say_from_the_shell(w, channel, texts, lambda text: ([text], b""))
+    return refused
 
 
 def say_on_standard_input(w, channel, texts):
@@ -459,9 +458,10 @@ def test_t09_no_text_is_changed_or_becomes_an_event_on_its_way():
 
     def speak():
         for name, say in SPEAKERS.items():
-            said[name] = texts_for(name)
-            refused[name] = say(w, f"text/{name}", said[name])
-            said[name] = [t for t in said[name] if t not in refused[name]]
+            mine = texts_for(name)
+            told = say(w, f"text/{name}", said.setdefault(name, list(mine)))
+            refused[name] = [t for t in mine if t in told]
+            said[name] = [t for t in said[name] if t not in told]
 
     with World() as w:
         heard = heard_by_all(w, [f"text/{s}" for s in SPEAKERS], speak)
