@@ -137,7 +137,7 @@ $B/%.S.o: %.S Makefile $$(wildcard $$(dir $$*)*/*)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .PHONY: all help deps deps-build deps-test run test unit asan tsan fuzz js \
-        layers system bench docs install clean
+        layers system differential bench docs install clean
 
 all: deps-build $(BINARIES) ## build everything into build/bin
 	@echo "built: $(or $(strip $(BINARIES)),nothing yet)"
@@ -186,6 +186,9 @@ layers: ## who includes whom, and whose words the core speaks
 system: deps-build ## whole processes over real sockets
 	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES)
 	@python3 tests/system/run.py
+
+differential: all ## what we and node's HTTP server make of the same bytes
+	@python3 tests/system/http_differential.py
 
 bench: all $(BENCH) ## measure memory, latency, fan-out, store, link
 	@tests/bench/run.py $(BENCH)

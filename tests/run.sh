@@ -35,6 +35,9 @@ fuzz() {
     mkdir -p "$corpus"
     seeds="tests/fuzz/seeds/${name%_fuzz}"
     [ -d "$seeds" ] || seeds=
+    # Seeds made of data that is not part of the project.
+    make_seeds="tests/fuzz/${name%_fuzz}_seeds.py"
+    [ ! -e "$make_seeds" ] || python3 "$make_seeds" "$corpus" || return
     if "$2" -max_total_time="$1" -timeout=5 -rss_limit_mb=1024 \
         -artifact_prefix="$corpus-" -print_final_stats=1 \
         "$corpus" $seeds > "$log.fuzz" 2>&1; then

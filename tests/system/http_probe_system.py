@@ -3,12 +3,12 @@ import collections
 import contextlib
 import re
 import socket
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import http_cases
 import http_judge
 from http_cases import Talk
+from http_lax import obliging, server
 from world import Failed, World, check, equal
 
 WARNINGS = 8
@@ -68,42 +68,6 @@ def test_the_judge_of_http_1_1_finds_no_fault_in_a_live_gateway():
 
 
 # ---- the judge itself
-
-@contextlib.contextmanager
-def server(serve):
-    """A little server: serve(socket) for each connection, in a thread."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-
-    def one(sock):
-        with sock, contextlib.suppress(OSError):
-            serve(sock)
-
-    def loop():
-        while True:
-            try:
-                sock, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=one, args=(sock,), daemon=True).start()
-
-    thread = threading.Thread(target=loop, daemon=True)
-    thread.start()
-    try:
-        yield listener.getsockname()
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join()
-
-
-def obliging(sock):
-    """Answers 200 to anything, once for each "HTTP/"."""
-    while data := sock.recv(65536):
-        for _ in range(max(1, data.count(b" HTTP/"))):
-            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-        if b"Connection: close" in data:
-            return
-
 
 PATIENCE = 5 # seconds for these servers, of which none is slow to answer
 
