@@ -77,6 +77,8 @@
     X(RING_ENTRIES, GAUGE, "ring_messages", NULL, "messages in the ring")     \
     X(TOPICS, GAUGE, "gateway_ids", NULL, "ids known in the gateway")         \
     X(LINKED, GAUGE, "linked", NULL, "1 while the router can be reached")     \
+    X(REQUESTS, COUNTER, "requests_total", NULL,                              \
+      "HTTP requests, also those refused, and what was none")                 \
     X(VISITS, COUNTER, "visits_total", NULL,                                  \
       "times that somebody began to watch the current match over telnet")     \
     X(PROXIED, COUNTER, "proxy_headers_total", NULL,                          \

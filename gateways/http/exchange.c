@@ -128,6 +128,7 @@ struct exchange *exchange_new(struct conn *c, const struct request *r)
         last = &(*last)->next;
     *last = x;
     h->talk->unanswered++;
+    gateway_count(conn_gateway(c), STAT_REQUESTS);
     return x;
 }
 

@@ -105,9 +105,9 @@ class Talk:
     """One connection. Nothing here raises because of what the server does,
     but for what is no HTTP."""
 
-    def __init__(self, address, deadline=None):
+    def __init__(self, address=None, deadline=None, sock=None):
         self.deadline = deadline or DEADLINE
-        self.sock = socket.create_connection(address, self.deadline)
+        self.sock = sock or socket.create_connection(address, self.deadline)
         self.have, self.ended = b"", False
         self.interim = 0 # answers of 1xx
 

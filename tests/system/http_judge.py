@@ -6,11 +6,14 @@ said that it closes, one more request is sent, with `Connection: close`, and all
 is read until the end. One answer is that request's; none means it was closed;
 more means that the server saw requests which nobody sent. A server that says
 408 has waited as long as it wants to: that is the table's `timeout`."""
+import contextlib
+import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 
 import http_cases
 from http_cases import Malformed, Talk
+from world import equal
 
 PARALLEL = 32
 ALIVE = "COMP-BASELINE"
@@ -236,3 +239,28 @@ def table(verdicts):
         out.append(f"{group:16} {of.count('P'):4} {of.count('W'):4} "
                    f"{len(of) - of.count('P') - of.count('W'):4}")
     return out
+
+
+# ---- who must not notice
+
+@contextlib.contextmanager
+def unaffected(w):
+    """Around it a stream goes on and the gateway stays the process it was. Gives
+    a function that publishes one more message to that stream, in the midst."""
+    before, said = w.pids("http"), []
+
+    def say(text="during"):
+        equal(w.publish("canary", text).status, 201)
+        said.append(text)
+
+    with w.stream("/v1/stream?channel=canary", Accept="text/event-stream") as canary:
+        canary.event()
+        say("before")
+        yield say
+        say("after")
+        heard = []
+        while len(heard) < len(said):
+            data = json.loads(canary.event()["data"])
+            heard += [data["data"]] if "data" in data else []
+        equal(heard, said, "what the stream has heard")
+    equal(w.pids("http"), before, "the gateway's processes")
