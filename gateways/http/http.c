@@ -130,13 +130,17 @@ void http_answered(struct exchange *x)
 
 void http_release(struct exchange *x)
 {
-    struct http_conn *h = conn_edge(x->conn);
+    struct conn *c = x->conn;
+    struct http_conn *h = conn_edge(c);
 
     CHECK(h->talk->first == x && !x->next);
     (void)pop(h);
     free(h->talk);
     h->state = HTTP_STREAM;
     h->page = NULL;
+    /* What was held behind it is thrown away, and its end will be seen. */
+    h->flags &= (uint8_t)~(HTTP_WAIT_ROOM | HTTP_WAIT_ALL);
+    conn_pause_input(c, false);
 }
 
 /* The exchange that asked under this ref, NULL when nobody waits for it. */

@@ -72,7 +72,7 @@ struct http_conn {
 /* An exchange has its answer: sends what is due, goes on reading. */
 void http_answered(struct exchange *x);
 /* The exchange leaves without an answer of its own, and the talk is over: a
- * stream has begun, HTTP_STREAM. */
+ * stream has begun, HTTP_STREAM. What was sent behind it is thrown away. */
 void http_release(struct exchange *x);
 
 #endif

@@ -328,6 +328,19 @@ TEST(what_a_stream_is_sent_is_passed_over)
     fake_free(s.f);
 }
 
+TEST(what_came_with_the_request_of_a_stream_hides_no_end_behind_it)
+{
+    struct scene s = start(GET("/v1/stream?channel=a") GET("/healthz"),
+                           NOTICE_SNAPSHOT);
+    size_t before = fake_out(s.c).len;
+
+    EXPECT_INT(fake_unused(s.c), 0);
+    EXPECT_INT(fake_out(s.c).len, before);
+    fake_send_end(s.c);
+    EXPECT(fake_is_closed(s.c));
+    fake_free(s.f);
+}
+
 TEST(head_of_a_stream_does_not_listen)
 {
     struct scene s = ask("HEAD /v1/stream?channel=a HTTP/1.1\r\n" HOST "\r\n"

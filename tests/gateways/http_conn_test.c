@@ -653,3 +653,15 @@ TEST(an_unknown_token_is_refused_and_a_known_one_counts_for_its_request)
     EXPECT(!strstr(fake_text(c), "wrong"));
     fake_free(f);
 }
+
+TEST(each_request_is_counted_and_what_is_none_too)
+{
+    struct fake *f = fake_new(&http_edge, NULL);
+    struct conn *c = fake_connect(f);
+
+    send_text(c, GET("/") GET("/nothing") PUBLISH("a", "2", "hi"));
+    EXPECT_INT(fake_counted(f, "request"), 3);
+    send_text(fake_connect(f), "no request\r\n\r\n");
+    EXPECT_INT(fake_counted(f, "request"), 4);
+    fake_free(f);
+}

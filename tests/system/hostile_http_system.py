@@ -375,3 +375,16 @@ def test_t26_a_poll_holds_back_what_is_pipelined_behind_it():
         texts = [m.get("data") for m in json.loads(talk.answer().body)["messages"]]
         check("now" in texts, texts)
         equal([number_of(talk.answer()) for _ in range(2)], [1, 2])
+
+
+def test_t26_bytes_behind_a_stream_do_not_hide_that_its_client_has_left():
+    request = b"GET /v1/stream?channel=t26 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with World() as w:
+        for behind in (b"", b"G", numbered(1)):
+            talk = Talk(w.address("http"))
+            talk.send(request + behind)
+            while b"snapshot" not in talk.have:
+                check(talk.more(), "a stream")
+            equal(w.json("/v1/presence/t26")["count"], 1)
+            talk.sock.close()
+            eventually(lambda: w.json("/v1/presence/t26")["count"] == 0, f"gone: {behind}")
