@@ -29,6 +29,7 @@ telnet|telnet
 ip|iproute2
 groff|groff-base
 node|nodejs
+nginx|nginx
 npm|npm
 chromium|chromium
 chromedriver|chromium-driver

@@ -63,6 +63,7 @@ static void send_text(struct exchange *x, const struct call *call)
     struct slice rest = slice_make(try_this, sizeof try_this - 1);
     struct buf b = BUF_INIT;
 
+    x->flags |= EXCHANGE_TAGGED;
     if (!host.len)
         host = slice_str(conn_local_text(x->conn));
     while (rest.len) {

@@ -603,6 +603,9 @@ TEST(the_front_page_is_html_for_browsers_and_text_for_others)
     ask(&s, GET("/"));
     EXPECT_CONTAINS(fake_text(s.c), "Content-Type: text/plain");
     EXPECT_CONTAINS(body(&s), "http://127.0.0.1:8000/v1/stream");
+    EXPECT_CONTAINS(fake_text(s.c), "ETag: \"");
+    ask(&s, "GET / HTTP/1.1\r\n" HOST "If-None-Match: *\r\n\r\n");
+    EXPECT_INT(status(&s), 304);
     ask(&s, GET("/touchline.js"));
     EXPECT_CONTAINS(fake_text(s.c), "Content-Type: text/javascript");
     fake_free(s.f);
