@@ -660,8 +660,8 @@ TEST(each_request_is_counted_and_what_is_none_too)
     struct conn *c = fake_connect(f);
 
     send_text(c, GET("/") GET("/nothing") PUBLISH("a", "2", "hi"));
-    EXPECT_INT(fake_counted(f, "request"), 3);
+    EXPECT_INT(fake_counted(f, "requests_total"), 3);
     send_text(fake_connect(f), "no request\r\n\r\n");
-    EXPECT_INT(fake_counted(f, "request"), 4);
+    EXPECT_INT(fake_counted(f, "requests_total"), 4);
     fake_free(f);
 }

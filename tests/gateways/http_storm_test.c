@@ -117,7 +117,7 @@ static unsigned count(struct slice s, const char *word)
 static void check_answers(const struct storm *s)
 {
     unsigned answers = count(fake_out(s->c), "\r\nDate: ");
-    unsigned requests = fake_counted(s->f, "request");
+    unsigned requests = fake_counted(s->f, "requests_total");
     const char *why = fake_close_why(s->c);
 
     EXPECT(answers <= requests);
