@@ -29,7 +29,6 @@ telnet|telnet
 ip|iproute2
 groff|groff-base
 node|nodejs
-nginx|nginx
 npm|npm
 chromium|chromium
 chromedriver|chromium-driver
