@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "proto/cli.h"
+#include "proto/notify.h"
 #include "router/router.h"
 
 enum { CHECK_MS = 2000, LOCK_MS = 3000 };
@@ -26,6 +27,9 @@ struct process {
     struct loop_signal term, interrupt, hangup;
     struct loop_timer bound; /* of the orderly end */
     struct loop_turn turn;
+    struct notify notify;
+    struct heart heart;
+    struct pulse pulse;
 };
 
 /* ---- the store --------------------------------------------------------- */
@@ -152,6 +156,7 @@ static void terminate(void *ctx)
         return;
     }
     log_info("router.drain", "action=commit_and_stop");
+    notify_tell(&p->notify, "STOPPING=1");
     loop_timer_set(&p->bound, p->router.config->limits.drain_wait);
     router_drain(&p->router);
 }
@@ -234,6 +239,8 @@ static int start(struct process *p)
         return store_failed(p->file, rc,
                             &(struct history_report){.text = ""});
     stat_set(&p->router.stats, STAT_RESTARTS, cli_restarts());
+    heart_init(&p->heart, &p->notify, 1);
+    pulse_start(&p->pulse, &p->heart, p->loop);
     rc = watch_signals(p);
     return rc < 0 ? rc : open_door(p);
 }
@@ -245,6 +252,7 @@ static int serve(struct process *p)
     if (rc == 0) {
         printf("ready router %s\n", rendezvous_url(p->rendezvous));
         fflush(stdout);
+        notify_tell(&p->notify, "READY=1");
         log_info("router.ready", "url=%s ids=%zu epoch=%s seq=%" PRIu64,
                  rendezvous_url(p->rendezvous),
                  map_count(&p->router.table.topics), p->router.epoch.text,
@@ -253,6 +261,7 @@ static int serve(struct process *p)
         flush_links(p);
     }
     loop_turn_stop(&p->turn);
+    pulse_stop(&p->pulse);
     router_fini(&p->router);
     rendezvous_close(p->rendezvous);
     loop_signal_stop(&p->term);
@@ -276,6 +285,7 @@ static int open_log(const struct config *cfg)
 static int run(struct process *p)
 {
     const struct config *cfg = p->cli.config;
+    int rc;
 
     if (p->cli.arg_count > 0)
         return cli_usage_error(&p->cli, "unexpected argument: %s",
@@ -286,7 +296,12 @@ static int run(struct process *p)
         return EXIT_FAILED;
     if (p->restore)
         return restore(p);
-    return p->cli.check ? check(p) : serve(p);
+    if (p->cli.check)
+        return check(p);
+    notify_open(&p->notify);
+    rc = serve(p);
+    notify_close(&p->notify);
+    return rc;
 }
 
 int main(int argc, char **argv)

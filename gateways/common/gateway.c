@@ -17,6 +17,7 @@
 #include "gateways/common/fanout.h"
 #include "gateways/common/uplink.h"
 #include "proto/cli.h"
+#include "proto/notify.h"
 #include "proto/report.h"
 
 enum { WORKERS_MAX = 256 }; /* what the option allows */
@@ -31,6 +32,7 @@ struct worker {
     struct listen_set listen;
     struct loop_wake drain_wake;
     struct loop_timer drain_timer;
+    struct pulse pulse;
     bool ready, done;
 };
 
@@ -44,6 +46,8 @@ struct process {
     unsigned count;
     struct door *door;
     struct siblings *siblings; /* NULL: this process has the port alone */
+    struct notify notify;
+    struct heart heart;
     atomic_uint waiting; /* workers that are not ready yet */
 };
 
@@ -219,6 +223,7 @@ static void print_ready(const struct process *p)
     printf("ready %s %s%s%s\n", p->edge->name, path ? "" : p->edge->scheme,
            path ? "" : "://", a->text);
     fflush(stdout);
+    notify_tell(&p->notify, "READY=1");
 }
 
 void gateway_ready(struct gateway *g)
@@ -256,6 +261,8 @@ static void drain_worker(void *ctx)
     }
     g->draining = true;
     log_info("gateway.drain", "clients=%u", g->open);
+    if (w == w->process->workers)
+        notify_tell(&w->process->notify, "STOPPING=1");
     accept_stop(g);
     while ((c = conns_next_open(&g->conns, &i)))
         g->edge->drain(c);
@@ -307,6 +314,7 @@ static int worker_start(struct worker *w, struct process *p, unsigned number,
     if (rc < 0)
         return rc;
     loop_timer_init(&w->drain_timer, g->loop, stop_now, w);
+    pulse_start(&w->pulse, &p->heart, g->loop);
     rc = loop_wake_start(&w->drain_wake, g->loop, drain_worker, w);
     if (rc < 0)
         return rc;
@@ -322,6 +330,7 @@ static void worker_stop(struct worker *w)
     if (!w->g.loop)
         return;
     loop_timer_stop(&w->drain_timer);
+    pulse_stop(&w->pulse);
     loop_wake_stop(&w->drain_wake);
     gateway_fini(&w->g);
 }
@@ -460,6 +469,8 @@ static int run(struct process *p)
     if (!p->workers)
         return complain(p, "out of memory");
     atomic_init(&p->waiting, p->count);
+    notify_open(&p->notify);
+    heart_init(&p->heart, &p->notify, p->count);
     snprintf(name, sizeof name, "%s%u", p->edge->name,
              (unsigned)atoi(p->instance) * p->count + 1);
     if (config_log_init(p->cli.config, name) < 0)
@@ -475,6 +486,7 @@ static int run(struct process *p)
     door_free(p->door);
     siblings_free(p->siblings);
     listen_remove(&p->workers[0].listen);
+    notify_close(&p->notify);
     free(p->workers);
     return code;
 }

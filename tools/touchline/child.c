@@ -150,6 +150,10 @@ static void become(const struct child *c, int out, const int go[2])
         setenv("LISTEN_FDNAMES", s->fd_names, 1);
     }
     set_number(CLI_RESTARTS, (long)c->restarts);
+    if (s->notify_socket[0]) {
+        setenv("NOTIFY_SOCKET", s->notify_socket, 1);
+        set_number("WATCHDOG_USEC", (long)s->watchdog_usec);
+    }
     execv(s->path, (char *const *)(uintptr_t)s->argv);
     fprintf(stderr, "touchline: cannot run %s: %s\n", s->path,
             strerror(errno));
@@ -199,13 +203,19 @@ static void watch_output(struct child *c, int out)
         log_error("child.watch", "name=\"%s\"", c->spec.name);
 }
 
+static void forget_run(struct child *c)
+{
+    c->ready = c->hung = c->bowing_out = false;
+    c->heard_ns = 0;
+}
+
 void child_start(struct child *c)
 {
     int out[2], go[2];
 
     if (c->stopping || c->pid)
         return;
-    c->ready = false;
+    forget_run(c);
     c->starts++;
     if (!open_pipes(out, go)) {
         log_error("child.pipe", "name=\"%s\" error=\"%s\"", c->spec.name,
@@ -273,7 +283,7 @@ void child_exited(struct child *c, int status)
     if (!c->stopping)
         log_exit(c, status);
     c->pid = 0;
-    c->ready = false;
+    forget_run(c);
     if (c->stopping) {
         c->ops->ended(c->ctx, c, false);
         return;

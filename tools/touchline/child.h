@@ -36,6 +36,8 @@ struct child_spec {
     unsigned fd_count;
     const char *fd_names; /* LISTEN_FDNAMES */
     int lock_fd; /* stays open in the child: says that it lives */
+    const char *notify_socket; /* NOTIFY_SOCKET, watch.h; "": none */
+    int64_t watchdog_usec;     /* WATCHDOG_USEC, with notify_socket */
 };
 
 struct child {
@@ -45,6 +47,8 @@ struct child {
     struct loop *loop;
     pid_t pid; /* 0: not running */
     bool ready, stopping, gave_up;
+    int64_t heard_ns; /* its last sign of life, watch.h; 0: none yet */
+    bool hung, bowing_out; /* told to abort; it ends by itself */
     unsigned starts;  /* in a row that never became ready */
     uint64_t restarts;
     int out;          /* read end of its standard output */

@@ -1,6 +1,8 @@
 /* touchline - starts router and gateways from one configuration file, keeps
- * them running, and ends them in order. */
+ * them running, and ends them in order; says so to systemd, or whoever speaks
+ * its protocol, and may be process 1 of a container. */
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,11 +11,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "proto/notify.h"
 #include "tools/touchline/lock.h"
 #include "tools/touchline/plan.h"
+#include "tools/touchline/watch.h"
 
 enum { KILL_AFTER_MS = 2000 }; /* behind drain_wait */
 
@@ -23,6 +28,8 @@ struct supervisor {
     struct loop *loop;
     struct loop_signal term, intr, hup, chld;
     struct loop_timer kill_timer;
+    struct notify notify;
+    struct watch watch;
     int lock_fd;
     bool stopping, failed, told, router_stopping;
 };
@@ -68,10 +75,33 @@ static const char *url_of(const struct supervisor *s, const char *kind)
     return "";
 }
 
+/* One line for `systemctl status`. */
+static void tell_state(const struct supervisor *s)
+{
+    struct buf text = BUF_INIT;
+    const char *last = "";
+    bool ready = all_ready(s, NULL);
+
+    buf_add_str(&text, s->stopping ? "draining"
+                       : ready     ? "serving"
+                                   : "waiting for");
+    for (size_t i = 0; !s->stopping && i < s->plan.count; i++) {
+        const struct member *m = &s->plan.members[i];
+
+        if (ready ? i > 0 && strcmp(m->kind, last) != 0 : !m->child.ready)
+            buf_addf(&text, " %s", ready ? m->url : m->name);
+        last = m->kind;
+    }
+    if (!text.failed)
+        notify_tell(&s->notify, "STATUS=%s", buf_text(&text));
+    buf_fini(&text);
+}
+
 /* Where to look, once everything serves. */
 static void tell(struct supervisor *s)
 {
     s->told = true;
+    notify_tell(&s->notify, "READY=1");
     fprintf(stderr, "touchline: serving from %s\n", s->cli.config->dir);
     if (url_of(s, "http")[0])
         fprintf(stderr, "  open %s/ in a browser\n", url_of(s, "http"));
@@ -95,6 +125,7 @@ static void on_ready(void *ctx, struct child *c, struct slice line)
     }
     if (!s->told && all_ready(s, NULL))
         tell(s);
+    tell_state(s);
 }
 
 static void on_line(void *ctx, struct child *c, struct slice line)
@@ -132,6 +163,17 @@ static void stop_next(struct supervisor *s)
         loop_stop(s->loop);
 }
 
+/* Gateways, then the router, have their time; systemd's may be less. */
+static void tell_stopping(const struct supervisor *s)
+{
+    int64_t most = 2 * (s->cli.config->limits.drain_wait +
+                        KILL_AFTER_MS * MILLISECOND) + SECOND;
+
+    notify_tell(&s->notify, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRId64,
+                most / MICROSECOND);
+    tell_state(s);
+}
+
 /* Patience is over with those whose turn it is to end. The router's comes when
  * no gateway is left: whatever these do, it closes its store in order. */
 static void hurry(void *ctx)
@@ -158,6 +200,7 @@ static void stop_all(struct supervisor *s)
     log_info("touchline.stop", "children=%zu", s->plan.count);
     for (size_t i = 1; i < s->plan.count; i++)
         child_stop(&s->plan.members[i].child);
+    tell_stopping(s);
     set_patience(s);
     stop_next(s);
 }
@@ -188,14 +231,22 @@ static void on_term(void *ctx)
     stop_all(ctx);
 }
 
+/* Between RELOADING and READY systemd calls it reloading; before the first
+ * READY, and behind STOPPING, it is neither. */
 static void on_hup(void *ctx)
 {
     struct supervisor *s = ctx;
+    bool told = s->told && !s->stopping;
 
+    if (told)
+        notify_tell(&s->notify, "RELOADING=1\nMONOTONIC_USEC=%" PRId64,
+                    clock_ns() / MICROSECOND);
     for (size_t i = 0; i < s->plan.count; i++)
         child_signal(&s->plan.members[i].child, SIGHUP);
     if (log_reopen() < 0)
         log_error("log.reopen", "action=keep_old_file");
+    if (told)
+        notify_tell(&s->notify, "READY=1");
 }
 
 /* Its siblings count on it no more. */
@@ -206,6 +257,7 @@ static void on_gone(struct member *m, int status)
     child_exited(&m->child, status);
 }
 
+/* Orphans, too: process 1 of a container inherits those of all others. */
 static void on_chld(void *ctx)
 {
     struct supervisor *s = ctx;
@@ -218,8 +270,18 @@ static void on_chld(void *ctx)
                 on_gone(&s->plan.members[i], status);
                 break;
             }
-    if (!s->stopping)
+    if (!s->stopping) {
         write_lock(s);
+        tell_state(s);
+    }
+}
+
+/* Our loop turns, and no child hangs. */
+static void on_well(void *ctx)
+{
+    struct supervisor *s = ctx;
+
+    notify_tell(&s->notify, "WATCHDOG=1");
 }
 
 static int catch_signals(struct supervisor *s)
@@ -232,6 +294,20 @@ static int catch_signals(struct supervisor *s)
         (rc = loop_signal_start(&s->hup, s->loop, SIGHUP, on_hup, s)) < 0)
         return rc;
     return loop_signal_start(&s->chld, s->loop, SIGCHLD, on_chld, s);
+}
+
+/* Process 1 does not get a signal that it has no handler for, unless it is
+ * blocked meanwhile: a SIGTERM that comes while it starts is not lost. */
+static void hold_signals(int how)
+{
+    sigset_t held;
+
+    sigemptyset(&held);
+    sigaddset(&held, SIGTERM);
+    sigaddset(&held, SIGINT);
+    sigaddset(&held, SIGHUP);
+    sigaddset(&held, SIGCHLD);
+    (void)sigprocmask(how, &held, NULL);
 }
 
 /* ---- the whole --------------------------------------------------------- */
@@ -254,6 +330,8 @@ static int supervise(struct supervisor *s)
             .fd_count = m->fd_count,
             .fd_names = buf_text(&m->fd_names),
             .lock_fd = s->lock_fd,
+            .notify_socket = s->watch.address,
+            .watchdog_usec = watch_child_usec(&s->watch),
         };
 
         child_init(&m->child, s->loop, &spec, &child_ops, s);
@@ -269,6 +347,7 @@ static void end(struct supervisor *s)
     for (size_t i = 0; i < s->plan.count; i++)
         child_fini(&s->plan.members[i].child);
     loop_timer_stop(&s->kill_timer);
+    watch_stop(&s->watch);
     loop_signal_stop(&s->term);
     loop_signal_stop(&s->intr);
     loop_signal_stop(&s->hup);
@@ -298,9 +377,11 @@ static int check_router(struct supervisor *s)
 static int check(struct supervisor *s)
 {
     char why[256];
-    int code = plan_make(&s->plan, &s->cli, why, sizeof why) < 0
-                   ? complain(why) : check_router(s);
+    int code;
 
+    hold_signals(SIG_UNBLOCK);
+    code = plan_make(&s->plan, &s->cli, why, sizeof why) < 0
+               ? complain(why) : check_router(s);
     plan_fini(&s->plan);
     return code;
 }
@@ -313,10 +394,13 @@ static int serve(struct supervisor *s)
 
     if (plan_make(&s->plan, &s->cli, why, sizeof why) < 0)
         code = complain(why);
-    else if (loop_new(&s->loop) < 0 || catch_signals(s) < 0)
+    else if (loop_new(&s->loop) < 0 || catch_signals(s) < 0 ||
+             watch_start(&s->watch, &s->plan, s->loop, s->notify.watchdog_ns,
+                         on_well, s) < 0)
         code = complain("the event loop cannot be made");
     if (code == EXIT_DONE) {
         loop_timer_init(&s->kill_timer, s->loop, hurry, s);
+        hold_signals(SIG_UNBLOCK);
         code = supervise(s);
         end(s);
     }
@@ -334,6 +418,7 @@ static int run(struct supervisor *s)
 
     if (s->cli.check)
         return check(s);
+    notify_open(&s->notify);
     if (mkdir(cfg->dir, 0700) < 0 && errno != EEXIST) {
         fprintf(stderr, "touchline: cannot make %s: %s\n", cfg->dir,
                 strerror(errno));
@@ -359,6 +444,9 @@ int main(int argc, char **argv)
 
     if (!s)
         return complain("out of memory");
+    if (getpid() == 1)
+        hold_signals(SIG_BLOCK);
+    s->notify.fd = -1;
     s->cli = (struct cli){
         .binary = "touchline",
         .about = "starts the router and its gateways, and keeps them running",
@@ -366,6 +454,7 @@ int main(int argc, char **argv)
     code = cli_parse(&s->cli, argc, argv);
     if (code < 0)
         code = run(s);
+    notify_close(&s->notify);
     cli_fini(&s->cli);
     free(s);
     return code;
