@@ -130,14 +130,15 @@ $B/%.S.o: %.S Makefile $$(wildcard $$(dir $$*)*/*)
 	@mkdir -p $(@D) && echo '  as   $<'
 	$(Q)$(CC) -I. -c -o $@ $<
 
--include $(shell find $B -name '*.d' 2>/dev/null)
+-include $(shell find $B -name '*.d' -type f 2>/dev/null)
 
 # --- targets ---------------------------------------------------------------
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .PHONY: all help deps deps-build deps-test run test unit asan tsan fuzz js \
-        layers system differential bench docs install clean
+        layers system differential bench docs install install-only deb \
+        deb-test deps-package clean
 
 all: deps-build $(BINARIES) ## build everything into build/bin
 	@echo "built: $(or $(strip $(BINARIES)),nothing yet)"
@@ -200,23 +201,39 @@ docs: $B/print-options ## docs/options.md from proto/options.def
 $B/print-options: $B/tools/print-options.c.o $(call libs,proto base)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-DOCDIR := $(DESTDIR)$(PREFIX)/share/doc/touchline
-UNITDIR := $(DESTDIR)$(PREFIX)/lib/systemd/system
-install: all ## binaries, manuals, completion, unit; honours DESTDIR, PREFIX
-	install -d $(DESTDIR)$(PREFIX)/bin $(DOCDIR)/docs/decisions $(UNITDIR)
-	install -m 755 $(BINARIES) $(DESTDIR)$(PREFIX)/bin
+# What an installation consists of; everything lies below DESTDIR and PREFIX.
+ROOT    := $(DESTDIR)$(PREFIX)
+DOCDIR  := $(ROOT)/share/doc/touchline
+UNITDIR ?= $(ROOT)/lib/systemd/system
+install: all install-only ## binaries, manuals, completion, units, configuration; honours DESTDIR, PREFIX
+
+install-only: $B/print-options
+	install -d $(ROOT)/bin $(DOCDIR)/docs/decisions $(ROOT)/share/touchline
+	install -m 755 $(BINARIES) $(ROOT)/bin
 	install -m 644 LICENSE README.md $(DOCDIR)
 	install -m 644 $(wildcard docs/*.md docs/*.png) $(DOCDIR)/docs
 	install -m 644 $(wildcard docs/decisions/*.md) $(DOCDIR)/docs/decisions
 	$(foreach s,1 5 8,$(if $(wildcard docs/man/*.$s),\
-	    install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$s \
+	    install -D -m 644 -t $(ROOT)/share/man/man$s \
 	        $(wildcard docs/man/*.$s) &&)) true
-	$(if $(wildcard tools/router-ctl/completion.bash),\
-	    install -D -m 644 tools/router-ctl/completion.bash \
-	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/router-ctl)
-	sed 's|/usr/local|$(PREFIX)|' tools/touchline.service \
-	    > $(UNITDIR)/touchline.service
-	chmod 644 $(UNITDIR)/touchline.service
+	install -D -m 644 tools/router-ctl/completion.bash \
+	    $(ROOT)/share/bash-completion/completions/router-ctl
+	tools/packaging/systemd/make-units.sh $(PREFIX)/bin $(UNITDIR)
+	install -D -m 644 tools/packaging/touchline.sysusers \
+	    $(ROOT)/lib/sysusers.d/touchline.conf
+	install -D -m 644 tools/packaging/touchline.tmpfiles \
+	    $(ROOT)/lib/tmpfiles.d/touchline.conf
+	$B/print-options --sample > $(ROOT)/share/touchline/touchline.conf
+	chmod 644 $(ROOT)/share/touchline/touchline.conf
+
+deb: all $B/print-options deps-package ## a Debian package, into build/
+	@tools/packaging/make-deb.sh $(VERSION)
+
+deb-test: deb ## install, run, upgrade, purge it in a bare Debian (debootstrap)
+	@TOUCHLINE_DEBOOTSTRAP=1 python3 tests/system/run.py package.bare
+
+deps-package: ## what `make deb` needs on top
+	@tools/deps.sh build package
 
 clean: ## remove build/
 	rm -rf build

@@ -440,7 +440,8 @@ static int serve(struct process *p)
     }
     if (rc == 0)
         rc = run_worker(&p->workers[0]);
-    drain_all(p);
+    if (rc < 0)
+        drain_all(p); /* else they drain already: not to be hurried */
     for (unsigned i = 1; i < running; i++)
         pthread_join(p->workers[i].thread, NULL);
     loop_signal_stop(&p->term);
