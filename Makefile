@@ -34,7 +34,7 @@ endif
 CPPFLAGS := -D_GNU_SOURCE -DTOUCHLINE_VERSION='"$(VERSION)"' \
             -iquote . -iquote proto
 CFLAGS   := -std=c11 -g $(MODE) $(WARN) -pthread
-LDFLAGS  := $(MODE) -pthread -rdynamic -Wl,--as-needed
+LDFLAGS  := $(MODE) -pthread -rdynamic -Wl,--as-needed -Wl,-z,relro,-z,now
 LDLIBS   := -levent_core -lnng -lsqlite3 -lcjson -lxxhash -lz
 
 # `make V=1` shows the commands.
@@ -140,7 +140,7 @@ $B/%.S.o: %.S Makefile $$(wildcard $$(dir $$*)*/*)
         layers system differential bench docs install install-only deb \
         deb-test deps-package clean
 
-all: deps-build $(BINARIES) ## build everything into build/bin
+all: deps-build $(BINARIES) $B/print-options ## build everything into build/bin
 	@echo "built: $(or $(strip $(BINARIES)),nothing yet)"
 
 help: ## this list
@@ -150,7 +150,7 @@ deps: deps-build deps-test
 deps-build: ## look for what building needs; install what is missing
 	@tools/deps.sh build
 deps-test: ## the same for what testing needs on top
-	@tools/deps.sh build test
+	@tools/deps.sh build test package
 
 run: deps-build ## start everything in build/demo, with a match to watch
 	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES)
@@ -185,7 +185,7 @@ layers: ## who includes whom, and whose words the core speaks
 	@tools/check-layers.sh
 
 system: deps-build ## whole processes over real sockets
-	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES)
+	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES) $B/print-options
 	@python3 tests/system/run.py
 
 differential: all ## what we and node's HTTP server make of the same bytes
@@ -207,6 +207,7 @@ DOCDIR  := $(ROOT)/share/doc/touchline
 UNITDIR ?= $(ROOT)/lib/systemd/system
 install: all install-only ## binaries, manuals, completion, units, configuration; honours DESTDIR, PREFIX
 
+# Of what is built.
 install-only: $B/print-options
 	install -d $(ROOT)/bin $(DOCDIR)/docs/decisions $(ROOT)/share/touchline
 	install -m 755 $(BINARIES) $(ROOT)/bin
@@ -226,7 +227,7 @@ install-only: $B/print-options
 	$B/print-options --sample > $(ROOT)/share/touchline/touchline.conf
 	chmod 644 $(ROOT)/share/touchline/touchline.conf
 
-deb: all $B/print-options deps-package ## a Debian package, into build/
+deb: all deps-package ## a Debian package, into build/
 	@tools/packaging/make-deb.sh $(VERSION)
 
 deb-test: deb ## install, run, upgrade, purge it in a bare Debian (debootstrap)

@@ -133,4 +133,8 @@ void config_print(struct buf *out, const struct config *cfg);
 /* Appends the manual of all options, in Markdown. */
 void config_print_manual(struct buf *out);
 
+/* Appends a file to begin with: every key as a comment, with its meaning and
+ * its default; shipped is a configuration nobody has changed. */
+void config_print_sample(struct buf *out, const struct config *shipped);
+
 #endif

@@ -38,6 +38,12 @@ static void put_meaning(struct buf *out, const struct opt_row *row)
     buf_fini(&text);
 }
 
+static void put_line(struct buf *out, const char *mark, const char *key,
+                     const char *value)
+{
+    buf_addf(out, "%s%s =%s%s\n", mark, key, value[0] ? " " : "", value);
+}
+
 static void put_key(struct buf *out, const struct opt_row *row,
                     const void *base)
 {
@@ -47,13 +53,13 @@ static void put_key(struct buf *out, const struct opt_row *row,
     if (row->type == OPT_SECRET)
         buf_addf(out, "# %s is not shown\n", row->key);
     else
-        buf_addf(out, "%s =%s%s\n", row->key, value.len ? " " : "",
-                 buf_text(&value));
+        put_line(out, "", row->key, buf_text(&value));
     out->failed = out->failed || value.failed;
     buf_fini(&value);
 }
 
-/* Keys with their meanings, a heading wherever the section changes. */
+/* Keys with their meanings, a heading wherever the section changes; without
+ * cfg their defaults, as comments. */
 static void put_plain_sections(struct buf *out, const struct config *cfg)
 {
     const char *section = "";
@@ -67,7 +73,10 @@ static void put_plain_sections(struct buf *out, const struct config *cfg)
             buf_addf(out, "%s[%s]\n", i ? "\n" : "", row->section);
         section = row->section;
         put_meaning(out, row);
-        put_key(out, row, cfg);
+        if (cfg)
+            put_key(out, row, cfg);
+        else
+            put_line(out, "#", row->key, row->def);
     }
 }
 
@@ -109,14 +118,25 @@ static void put_token(struct buf *out, const struct config_token *t)
     buf_fini(&keys);
 }
 
-void config_print(struct buf *out, const struct config *cfg)
+static void put_namespace_heading(struct buf *out)
 {
-    buf_addf(out, "# touchline.conf, as in force with --dir %s\n\n", cfg->dir);
-    put_plain_sections(out, cfg);
     buf_add_str(out, "\n# Rules by the beginning of an id: [namespace PREFIX]; "
                      "the longest prefix counts,\n# and takes from the next "
                      "shorter what it does not say.\n");
     put_meanings(out, "namespace");
+}
+
+static void put_token_heading(struct buf *out)
+{
+    buf_add_str(out, "\n# Who may publish more than others: [token NAME].\n");
+    put_meanings(out, "token");
+}
+
+void config_print(struct buf *out, const struct config *cfg)
+{
+    buf_addf(out, "# touchline.conf, as in force with --dir %s\n\n", cfg->dir);
+    put_plain_sections(out, cfg);
+    put_namespace_heading(out);
     for (size_t i = 0; i < cfg->namespace_count; i++) {
         const struct config_namespace *n = &cfg->namespaces[i];
 
@@ -124,10 +144,43 @@ void config_print(struct buf *out, const struct config *cfg)
                  n->prefix);
         put_keys(out, "namespace", n);
     }
-    buf_add_str(out, "\n# Who may publish more than others: [token NAME].\n");
-    put_meanings(out, "token");
+    put_token_heading(out);
     for (size_t i = 0; i < cfg->token_count; i++)
         put_token(out, &cfg->tokens[i]);
+}
+
+/* --- the file to begin with --- */
+
+/* The shipped ones, which are in every configuration. */
+static void put_namespace_sample(struct buf *out,
+                                 const struct config_namespace *n)
+{
+    buf_addf(out, "\n[namespace%s%s]\n", n->prefix[0] ? " " : "", n->prefix);
+    for (size_t i = 0; i < config_row_count; i++) {
+        struct buf value = BUF_INIT;
+
+        if (!config_is_section(&config_rows[i], "namespace"))
+            continue;
+        opt_print(&value, &config_rows[i], n);
+        put_line(out, "#", config_rows[i].key, buf_text(&value));
+        out->failed = out->failed || value.failed;
+        buf_fini(&value);
+    }
+}
+
+void config_print_sample(struct buf *out, const struct config *shipped)
+{
+    buf_add_str(out, "# touchline.conf: all keys, each behind its meaning and "
+                     "with its default, which\n# counts as long as the key is "
+                     "a comment. Read at the start; whether it is right\n# "
+                     "says `touchline --config FILE --check`. "
+                     "touchline.conf(5) has more.\n\n");
+    put_plain_sections(out, NULL);
+    put_namespace_heading(out);
+    for (size_t i = 0; i < shipped->namespace_count; i++)
+        put_namespace_sample(out, &shipped->namespaces[i]);
+    put_token_heading(out);
+    buf_add_str(out, "#[token NAME]\n#secret =\n#publish =\n");
 }
 
 /* --- the manual --- */

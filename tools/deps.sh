@@ -3,7 +3,7 @@
 # commands first and leaves the network alone when all are found; else installs
 # what is missing with apt-get, as root or through sudo. The independent peers
 # that tests talk through come from npm, into build/node.
-#   deps.sh build [test]
+#   deps.sh build [test] [package]
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -27,6 +27,7 @@ python3|python3
 curl|curl
 telnet|telnet
 ip|iproute2
+strace|strace
 groff|groff-base
 node|nodejs
 npm|npm
@@ -39,7 +40,12 @@ nginx|nginx
 haproxy|haproxy
 caddy|caddy
 '
-
+package='
+dpkg-buildpackage|dpkg-dev
+dh|debhelper
+fakeroot|fakeroot
+lintian|lintian
+'
 # Headers may lie in the folder of the architecture, too.
 present() {
     case $1 in

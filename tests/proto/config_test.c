@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "proto/config_rows.h"
 #include "tests/t/t.h"
 
 static struct config *cfg;
@@ -226,6 +227,49 @@ TEST(the_printed_configuration_has_every_key_with_its_meaning)
     EXPECT_CONTAINS(buf_text(&manual), "| `queue_total` | `25%` | 1M or more");
     buf_fini(&out);
     buf_fini(&manual);
+    config_free(cfg);
+}
+
+/* The sample with every key in force: "#key = value" without its mark. */
+static void uncomment(struct buf *out, struct slice sample)
+{
+    for (struct slice line; sample.ptr;) {
+        line = slice_split(&sample, '\n');
+        if (slice_starts(line, SLICE("#[token")))
+            break;
+        if (line.len > 1 && line.ptr[0] == '#' && line.ptr[1] != ' ')
+            line = slice_from(line, 1);
+        buf_add(out, line);
+        buf_add_byte(out, '\n');
+    }
+}
+
+TEST(the_sample_changes_nothing_and_has_every_key_with_its_default)
+{
+    struct buf wanted = BUF_INIT, got = BUF_INIT, sample = BUF_INIT;
+    struct buf active = BUF_INIT;
+
+    EXPECT_OK(load(NULL, NULL));
+    config_print_sample(&sample, cfg);
+    EXPECT(!sample.failed);
+    printed(&wanted);
+    EXPECT_OK(load(buf_text(&sample), NULL));
+    EXPECT_SLICE(printed(&got), buf_slice(&wanted));
+    uncomment(&active, buf_slice(&sample));
+    EXPECT_CONTAINS(buf_text(&active), "\nqueue_total = 25%\n");
+    EXPECT_OK(load(buf_text(&active), NULL));
+    EXPECT_SLICE(printed(&got), buf_slice(&wanted));
+    for (size_t i = 0; i < config_row_count; i++) {
+        struct buf key = BUF_INIT;
+
+        buf_addf(&key, "\n#%s =", config_rows[i].key);
+        EXPECT_CONTAINS(buf_text(&sample), buf_text(&key));
+        buf_fini(&key);
+    }
+    buf_fini(&wanted);
+    buf_fini(&got);
+    buf_fini(&sample);
+    buf_fini(&active);
     config_free(cfg);
 }
 

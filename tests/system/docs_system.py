@@ -216,7 +216,7 @@ class Place:
             ("127.0.0.1:9999", f"{host}:{port}"),
             ("build/demo/var", world.dir),
             ("/var/lib/touchline", world.dir),
-            ("/etc/touchline.conf", self.conf),
+            ("/etc/touchline/touchline.conf", self.conf),
             ("/backup/", self.cwd + "/"),
             ("build/bin/", BIN + "/"),
         ]
@@ -247,7 +247,7 @@ class Place:
 
     def config(self, block):
         """A configuration that the binaries understand; the last one shown is
-        the /etc/touchline.conf of the lines that follow."""
+        the /etc/touchline/touchline.conf of the lines that follow."""
         with open(self.conf, "w") as f:
             f.write(block.text())
         p = subprocess.run([os.path.join(BIN, "touchline"), "--config", self.conf,

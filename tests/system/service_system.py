@@ -4,7 +4,6 @@ is needed: a socket plays the one, a pid namespace the other."""
 import contextlib
 import os
 import re
-import select
 import signal
 import socket
 import struct
@@ -303,22 +302,29 @@ def test_process_1_hears_a_signal_that_comes_while_it_starts():
         for _ in range(5):
             p = w.proc = subprocess.Popen(w.args("touchline"), stdout=subprocess.PIPE, stderr=log,
                                           stdin=subprocess.DEVNULL)
-            eventually(lambda: children_of(p.pid) and
-                       os.readlink(f"/proc/{w.first()}/exe").endswith("/touchline"), "it is there")
+            reading = eventually(lambda: writer_of(fifo), "it waits for its configuration")
             os.kill(w.first(), signal.SIGTERM)
+            os.close(reading)
             # Its children read the same file: there is one writer for all.
             equal(feed_until_it_ends(p, fifo), 0)
             p.stdout.close()
             w.proc = None
 
 
+def writer_of(fifo):
+    """Of a pipe that somebody reads, or is about to; else None."""
+    with contextlib.suppress(OSError):
+        return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+
+
 def feed_until_it_ends(p, fifo):
-    end = time.monotonic() + DEADLINE
-    while p.poll() is None and time.monotonic() < end:
-        with contextlib.suppress(OSError):
-            os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
-        select.select([], [], [], 0.01)
-    return p.poll()
+    def ended():
+        if (fd := writer_of(fifo)) is not None:
+            os.close(fd)
+        return p.poll() is not None
+
+    eventually(ended, "it ends")
+    return p.returncode
 
 
 def test_process_1_reaps_the_orphans_of_others():
