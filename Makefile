@@ -230,8 +230,9 @@ install-only: $B/print-options
 deb: all deps-package ## a Debian package, into build/
 	@tools/packaging/make-deb.sh $(VERSION)
 
-deb-test: deb ## install, run, upgrade, purge it in a bare Debian (debootstrap)
-	@TOUCHLINE_DEBOOTSTRAP=1 python3 tests/system/run.py package.bare
+deb-test: deb ## package and container in a bare Debian (debootstrap, root)
+	@TOUCHLINE_DEBOOTSTRAP=$${TOUCHLINE_DEBOOTSTRAP:-1} \
+	    TOUCHLINE_TEST_LIMIT=3600 python3 tests/system/run.py package.bare
 
 deps-package: ## what `make deb` needs on top
 	@tools/deps.sh build package

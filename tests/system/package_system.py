@@ -3,6 +3,7 @@
 The package is installed into a copy of this machine that is thrown away; `make
 deb-test` does the same in a bare Debian (TOUCHLINE_DEBOOTSTRAP=1, or the folder
 of one that is there)."""
+import contextlib
 import glob
 import os
 import re
@@ -14,7 +15,9 @@ import tempfile
 from world import BIN, DEADLINE, ROOT, World, check, equal, unshare
 
 PACKAGING = os.path.join(ROOT, "tools/packaging")
-STEPS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "package_steps.sh")
+HERE = os.path.dirname(os.path.abspath(__file__))
+STEPS, CONTAINER = HERE + "/package_steps.sh", HERE + "/container_steps.py"
+BARE = os.environ.get("TOUCHLINE_DEBOOTSTRAP")
 ONE_AT_A_TIME = True  # build/deb is one
 
 
@@ -74,18 +77,6 @@ def lives_and_goes(lower):
 
 def test_the_package_lives_and_goes_without_a_trace():
     lives_and_goes("/")
-
-
-def test_bare_debian_takes_the_package_and_is_bare_again():
-    lower = os.environ.get("TOUCHLINE_DEBOOTSTRAP")
-    if not lower:
-        print("     skipped: `make deb-test` asks for it, it takes minutes")
-        return
-    with tempfile.TemporaryDirectory(prefix="tl-") as folder:
-        if lower == "1":
-            lower = folder
-            subprocess.run(["debootstrap", "--variant=minbase", "bookworm", lower], check=True)
-        lives_and_goes(lower)
 
 
 def test_lintian_has_nothing_to_say():
@@ -236,3 +227,30 @@ def test_the_containers_libraries_are_those_that_the_binaries_want():
     install = " ".join(rest for word, rest in instructions() if word == "RUN")
     for name in wanted:
         check(name in install.split(), f"{name} is not installed in the container")
+
+
+# ---- a bare Debian: minutes, so only when it is asked for --------------------
+
+@contextlib.contextmanager
+def bare_debian():
+    """The root of one, which is not to be written."""
+    if BARE != "1":
+        yield BARE
+        return
+    with tempfile.TemporaryDirectory(prefix="tl-") as folder:
+        subprocess.run(["debootstrap", "--variant=minbase", "bookworm", folder], check=True,
+                       stdout=subprocess.DEVNULL)
+        yield folder
+
+
+if BARE:
+    def test_bare_debian_takes_the_package_and_is_bare_again():
+        with bare_debian() as lower:
+            lives_and_goes(lower)
+
+    def test_bare_debian_builds_and_runs_the_container():
+        with bare_debian() as lower:
+            p = subprocess.run(["unshare", "--mount", "--pid", "--fork", "--kill-child",
+                                "--mount-proc", "python3", CONTAINER, lower],
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            check(p.returncode == 0, p.stdout.decode(errors="replace")[-3000:])
