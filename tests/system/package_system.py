@@ -16,7 +16,8 @@ from world import BIN, DEADLINE, ROOT, World, check, equal, unshare
 
 PACKAGING = os.path.join(ROOT, "tools/packaging")
 HERE = os.path.dirname(os.path.abspath(__file__))
-STEPS, CONTAINER = HERE + "/package_steps.sh", HERE + "/container_steps.py"
+STEPS, SYSTEMD, CONTAINER = (f"{HERE}/{name}" for name in (
+    "package_steps.sh", "systemd_steps.sh", "container_steps.py"))
 BARE = os.environ.get("TOUCHLINE_DEBOOTSTRAP")
 ONE_AT_A_TIME = True  # build/deb is one
 
@@ -62,17 +63,22 @@ def next_version(deb, folder):
     return out
 
 
+def in_namespace(*command):
+    """Mounts and processes of the command are gone with it."""
+    p = subprocess.run(["unshare", "--mount", "--pid", "--fork", "--kill-child",
+                        "--mount-proc", *command],
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    text = p.stdout.decode(errors="replace")
+    check(p.returncode == 0 and text.rsplit("\n", 2)[-2].startswith("== "), text[-3000:])
+
+
 def lives_and_goes(lower):
     if os.geteuid() or not unshare("--mount"):
         print("     skipped: only root may install, in a mount namespace of his own")
         return
     with tempfile.TemporaryDirectory(prefix="tl-") as folder:
         deb = package()
-        p = subprocess.run(["unshare", "--mount", "--pid", "--fork", "--kill-child",
-                            "--mount-proc", STEPS, lower, deb, next_version(deb, folder)],
-                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        text = p.stdout.decode(errors="replace")
-        check(p.returncode == 0 and text.endswith("== nothing is left\n"), text[-3000:])
+        in_namespace(STEPS, lower, deb, next_version(deb, folder))
 
 
 def test_the_package_lives_and_goes_without_a_trace():
@@ -105,6 +111,9 @@ def test_units_are_right_and_well_shut():
             text = read(path)
             check("@HARDENING@" not in text and "@BINDIR@" not in text, name)
             command = re.search("^ExecStart=(.*)$", text, re.M)[1].replace("%i", "0")
+            for program in re.findall(r"^Exec\w+=(\S+)", text, re.M):
+                check(program.startswith(BIN + "/") or program == "/bin/sh",
+                      f"{name}: {program} need not be there")
             options = [w for w in shlex.split(command)[1:] if w.startswith("--")]
             p = subprocess.run([shlex.split(command)[0], "--help"], capture_output=True)
             for option in options:
@@ -248,9 +257,10 @@ if BARE:
         with bare_debian() as lower:
             lives_and_goes(lower)
 
+    def test_bare_debian_with_systemd_runs_the_units():
+        with bare_debian() as lower:
+            in_namespace(SYSTEMD, lower, package())
+
     def test_bare_debian_builds_and_runs_the_container():
         with bare_debian() as lower:
-            p = subprocess.run(["unshare", "--mount", "--pid", "--fork", "--kill-child",
-                                "--mount-proc", "python3", CONTAINER, lower],
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-            check(p.returncode == 0, p.stdout.decode(errors="replace")[-3000:])
+            in_namespace(CONTAINER, lower)
