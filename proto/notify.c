@@ -1,5 +1,7 @@
 #include "proto/notify.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -10,6 +12,7 @@
 #include <unistd.h>
 
 enum { TEXT_MAX = 1024 };
+#define BEAT "WATCHDOG=1"
 
 /* ---- saying ------------------------------------------------------------- */
 
@@ -73,6 +76,19 @@ void notify_close(struct notify *n)
     *n = (struct notify){.fd = -1};
 }
 
+/* False: there is no room. */
+static bool send_now(const struct notify *n, const char *text, size_t len)
+{
+    return send(n->fd, text, len, MSG_NOSIGNAL) >= 0 || errno != EAGAIN;
+}
+
+static bool wait_for_room(const struct notify *n)
+{
+    struct pollfd pfd = {.fd = n->fd, .events = POLLOUT};
+
+    return poll(&pfd, 1, NOTIFY_WAIT_MS) > 0;
+}
+
 void notify_tell(const struct notify *n, const char *fmt, ...)
 {
     char text[TEXT_MAX];
@@ -84,9 +100,9 @@ void notify_tell(const struct notify *n, const char *fmt, ...)
     va_start(args, fmt);
     len = vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    if (len > 0)
-        (void)!send(n->fd, text, MIN((size_t)len, sizeof text - 1),
-                    MSG_NOSIGNAL);
+    if (len > 0 && !send_now(n, text, MIN((size_t)len, sizeof text - 1)) &&
+        wait_for_room(n))
+        (void)send_now(n, text, MIN((size_t)len, sizeof text - 1));
 }
 
 /* ---- being alive -------------------------------------------------------- */
@@ -111,7 +127,7 @@ static void beat(void *ctx)
     p->round++;
     if (atomic_fetch_sub(&h->missing, 1) > 1)
         return;
-    notify_tell(h->notify, "WATCHDOG=1");
+    (void)send_now(h->notify, BEAT, sizeof BEAT - 1);
     atomic_store(&h->missing, h->loops);
     atomic_fetch_add(&h->round, 1);
 }

@@ -29,8 +29,10 @@ struct notify {
 void notify_open(struct notify *n);
 void notify_close(struct notify *n);
 
-/* Sends text; never waits. What the listener has no room for is lost: state is
- * said again with its next change, life with the next beat. */
+/* Sends text. A listener that has no room (the kernel's queue is some ten
+ * datagrams) is waited for, at most NOTIFY_WAIT_MS: a READY=1 that got lost would
+ * end in a start that never was. Beats do not wait; the next one is soon. */
+enum { NOTIFY_WAIT_MS = 2000 };
 PRINTF_LIKE(2, 3) void notify_tell(const struct notify *n, const char *fmt, ...);
 
 struct heart {

@@ -1,10 +1,12 @@
 #include "proto/notify.h"
 
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -110,13 +112,44 @@ TEST(the_watchdogs_time_is_that_of_this_process)
     EXPECT_INT(notify_of(NULL, "9223372036854775807", NULL).watchdog_ns, 0);
 }
 
-TEST(a_listener_that_does_not_read_holds_nobody_up)
+/* As much as the listener's queue holds. */
+static void fill(const struct notify *n)
+{
+    while (send(n->fd, "x", 1, 0) == 1)
+        ;
+}
+
+TEST(a_state_waits_until_the_listener_has_room)
+{
+    int fd = listener(test_path("notify")), status;
+    struct notify n = notify_of(test_path("notify"), NULL, NULL);
+    pid_t reader;
+
+    fill(&n);
+    reader = fork();
+    if (reader == 0) {
+        const char *text;
+
+        (void)fcntl(fd, F_SETFL, 0);
+        alarm(10);
+        while (strcmp(text = heard(fd), "READY=1") != 0)
+            ;
+        _exit(0);
+    }
+    notify_tell(&n, "READY=1");
+    CHECK(waitpid(reader, &status, 0) == reader);
+    EXPECT_INT(status, 0);
+    notify_close(&n);
+    close(fd);
+}
+
+TEST(a_listener_that_never_reads_is_given_up)
 {
     int fd = listener(test_path("notify"));
     struct notify n = notify_of(test_path("notify"), NULL, NULL);
 
-    for (int i = 0; i < 100000; i++)
-        notify_tell(&n, "WATCHDOG=1");
+    fill(&n);
+    notify_tell(&n, "READY=1");
     notify_close(&n);
     close(fd);
 }
@@ -206,5 +239,20 @@ TEST(without_a_watchdog_nothing_beats)
         turn(&l, i % LOOPS);
     }
     EXPECT_STR(heard(l.fd), "");
+    life_fini(&l);
+}
+
+TEST(a_beat_does_not_wait)
+{
+    struct life l;
+    int64_t began;
+
+    life_init(&l, "5000000");
+    fill(&l.n);
+    clock_real();
+    began = clock_ns();
+    for (unsigned i = 0; i < LOOPS; i++)
+        turn(&l, i);
+    EXPECT(clock_ns() - began < NOTIFY_WAIT_MS * MILLISECOND);
     life_fini(&l);
 }

@@ -147,9 +147,10 @@ def test_each_binary_alone_tells_systemd_as_well():
             procs[1].send_signal(signal.SIGCONT)
         finally:
             for p in reversed(procs):
+                m.drain()
                 p.terminate()
+                m.until("STOPPING=1")
                 equal(p.wait(DEADLINE), 0)
-        m.drain()
         equal(m.texts().count("STOPPING=1"), 4, m.texts())
 
 
