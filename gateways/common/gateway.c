@@ -270,7 +270,8 @@ static void drain_worker(void *ctx)
     loop_again(g->loop);
 }
 
-/* Draining ends when the last client has gone. */
+/* Draining ends when the last client has gone. The link ends with it, or the
+ * router would miss one that waits for its siblings in silence. */
 static int run_worker(struct worker *w)
 {
     struct gateway *g = &w->g;
@@ -278,6 +279,7 @@ static int run_worker(struct worker *w)
 
     while (rc == 0 && !(g->draining && g->open == 0) && !w->done)
         rc = loop_step(g->loop, -1);
+    uplink_close(g);
     return rc;
 }
 
