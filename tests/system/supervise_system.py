@@ -10,7 +10,8 @@ import stat
 import subprocess
 import time
 
-from world import BIN, DEADLINE, EDGES, Http, Lines, World, check, equal, eventually, unshare
+from world import (BIN, DEADLINE, EDGES, Http, Lines, World, check, equal, eventually, readable,
+                   unshare)
 
 BINARIES = ("touchline", "touchline-router", "touchline-http", "touchline-tcp",
             "touchline-ws", "router-ctl")
@@ -305,18 +306,23 @@ def test_a_worker_that_has_drained_does_not_hurry_the_others():
         w.sets += ["http.workers=2", "limits.body_rate=0", "limits.drain_wait=60s",
                    "http.listen=127.0.0.1:0, " + ", ".join("unix:" + p for p in paths)]
         w.start()
-        with socket.socket(socket.AF_UNIX) as s:
+        clients = [socket.socket(socket.AF_UNIX) for _ in paths]
+        for s, path in zip(clients, paths):
             s.settimeout(DEADLINE)
-            s.connect(paths[1])
+            s.connect(path)
             s.sendall(b"POST /v1/publish/a HTTP/1.1\r\nHost: localhost\r\n"
                       b"Content-Length: 4\r\n\r\nha")
-            eventually(lambda: w.metric("connections", gateway="http2") >= 1, "it is there")
-            w.kill("http", signal.SIGTERM)
-            # The first has ended, and the router was told so.
-            eventually(lambda: re.search(r"link.gone link=http1 .*has left", w.log_tail(20000)),
-                       "the first has ended")
+        eventually(lambda: w.metric("connections") >= 3, "they are there, and who asks")
+        w.kill("http", signal.SIGTERM)
+        eventually(lambda: w.log_tail(20000).count("gateway.drain clients=1") == 2, "both drain")
+        for n, s in enumerate(clients):
+            if n:  # the first has ended, and the router was told so
+                eventually(lambda: re.search(r"link.gone link=http1 .*has left",
+                                             w.log_tail(20000)), "the first has ended")
+                check(not readable(s.fileno(), 1.5), "the second is cut")
             s.sendall(b"lf")
-            check(s.recv(1000).startswith(b"HTTP/1.1 201 "), "the second is not hurried")
+            check(s.recv(1000).startswith(b"HTTP/1.1 201 "), f"client {n} is not hurried")
+            s.close()
         check("gateway.hurried" not in w.log_tail(20000), "nobody was hurried")
 
 
