@@ -86,8 +86,12 @@ static void go_on(struct conn *c)
         }
         conn_deadline(c, HTTP_KEEP_ALIVE_MS);
     }
-    if (!waits || conn_out_pending(c) > HTTP_OUT_MAX)
+    if (!waits)
         return;
+    if (conn_out_pending(c) > HTTP_OUT_MAX) {
+        conn_want_drained(c);
+        return;
+    }
     if (h->talk->unanswered == 0 ||
         (waits == HTTP_WAIT_ROOM && h->talk->unanswered <= PIPELINE_MAX / 2)) {
         h->flags &= (uint8_t)~(HTTP_WAIT_ROOM | HTTP_WAIT_ALL);

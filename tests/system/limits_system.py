@@ -166,6 +166,16 @@ def test_who_pipelines_is_held_back_and_answered_in_order():
 
 # ---- telnet ----------------------------------------------------------------
 
+def test_what_is_pipelined_behind_a_long_answer_is_answered():
+    batch = json.dumps([{"channel": "long", "data": "x" * 4000}] * 50)
+    with World() as w, w.client() as c:
+        equal(w.http("POST", "/v1/publish", batch).status, 201)
+        for _ in range(8):
+            c.ask("GET", "/v1/history/long?last=50")
+        for _ in range(8):
+            equal(len(c.answer().json()["messages"]), 50)
+
+
 def test_a_line_that_is_too_long_is_dropped_and_the_connection_stays():
     with World() as w, w.telnet() as t:
         t.send(b"PUB a " + b"x" * 5000 + b"\r\nPING\r\n")
