@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -38,6 +39,7 @@ enum {
 #define CLOSER_NAP   (5 * MILLISECOND)
 #define DROP_PATIENCE (1 * SECOND)
 #define STUCK_NS     (5 * SECOND)
+#define GUEST_IDLE   (1 * SECOND) /* who was silent for so long makes way */
 
 /* What NNG's threads leave for the loop. Everybody who gets mail embeds one;
  * the node is on bus->mail, or on bus->closing when it is of no more use. */
@@ -65,6 +67,7 @@ struct bus {
     unsigned destroying; /* taken from closing, and not gone yet: 0 or 1 */
     int64_t destroying_since;
     bool waiting, over;
+    uint64_t refused[BUS_REFUSALS];
 };
 
 /* ---- mail ---------------------------------------------------------------- */
@@ -322,6 +325,16 @@ bool bus_is_stuck(struct bus *b)
     return stuck;
 }
 
+uint64_t bus_refused(struct bus *b, enum bus_refusal why)
+{
+    uint64_t n;
+
+    lock(b);
+    n = b->refused[why];
+    unlock(b);
+    return n;
+}
+
 /* What NNG never lets go of is left to it, and the memory with it. */
 void bus_drop(struct bus *b)
 {
@@ -359,6 +372,18 @@ static int from_nng(int rv)
     }
 }
 
+/* NNG's thread. Who connects to a socket file must be the user that we are, or
+ * root: where the directory does not keep others away, this does. NNG knows no
+ * user of a tcp connection. */
+static bool is_stranger(nng_pipe pipe)
+{
+    uint64_t uid = 0;
+    int rv = nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_UID, &uid);
+
+    return rv != NNG_ENOTSUP &&
+           (rv != 0 || (uid != 0 && uid != (uint64_t)geteuid()));
+}
+
 /* ---- line ---------------------------------------------------------------- */
 
 struct slot {
@@ -371,7 +396,7 @@ struct slot {
 struct half {
     struct bus_line *line;
     nng_socket sock;
-    bool open;
+    bool open, listens;
     unsigned port;
     int peer;       /* lock; NNG's pipe: the first one is the only one */
     bool met, lost; /* lock */
@@ -403,10 +428,8 @@ static struct bus_line *line_of(struct post *p)
 }
 
 /* Lock held. Nobody but the first peer is listened to. */
-static bool is_peer(struct half *h, int pipe)
+static bool is_peer(const struct half *h, int pipe)
 {
-    if (h->peer == 0)
-        h->peer = pipe;
     return h->peer == pipe;
 }
 
@@ -477,8 +500,14 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
     struct half *h = arg;
     struct bus_line *l = h->line;
     struct bus *b = l->post.bus;
+    bool stranger = ev == NNG_PIPE_EV_ADD_PRE && h->listens &&
+                    is_stranger(pipe);
 
     lock(b);
+    if (stranger)
+        b->refused[BUS_REFUSED_USER]++;
+    else if (ev == NNG_PIPE_EV_ADD_PRE && h->peer == 0)
+        h->peer = nng_pipe_id(pipe);
     if (is_peer(h, nng_pipe_id(pipe))) {
         h->met |= ev == NNG_PIPE_EV_ADD_POST;
         h->lost |= ev == NNG_PIPE_EV_REM_POST;
@@ -486,6 +515,8 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
     l->post.gone = l->in.lost && l->out.lost;
     put_mail(&l->post);
     unlock(b);
+    if (stranger)
+        (void)nng_pipe_close(pipe);
 }
 
 enum news { NEWS_NONE, NEWS_MET, NEWS_LOST, NEWS_ROOM, NEWS_MESSAGE };
@@ -745,6 +776,7 @@ static int half_listen(struct half *h, const char *url, int which)
     nng_listener ignored;
     int rv = half_url(url, which, at);
 
+    h->listens = true;
     return rv == 0 ? start_listener(h->sock, at, &ignored, &h->port) : rv;
 }
 
@@ -926,6 +958,12 @@ struct answerer {
     nng_msg *request; /* lock: waits for the loop */
 };
 
+/* Somebody who is connected. */
+struct guest {
+    int pipe;         /* NNG's; 0: nobody */
+    int64_t heard_ns; /* when it came, or asked last */
+};
+
 struct bus_server {
     struct post post;
     nng_socket sock;
@@ -936,7 +974,78 @@ struct bus_server {
     bus_server_fn *fn;
     void *ctx;
     struct answerer answerers[SERVER_CONTEXTS];
+    struct guest guests[BUS_GUESTS_MAX]; /* lock */
 };
+
+/* Lock held. The guest with this pipe, 0: a free place; else NULL. */
+static struct guest *guest_of(struct bus_server *s, int pipe)
+{
+    for (size_t i = 0; i < BUS_GUESTS_MAX; i++)
+        if (s->guests[i].pipe == pipe)
+            return &s->guests[i];
+    return NULL;
+}
+
+/* Lock held. The one who has been silent longest, if that is long. */
+static struct guest *idle_guest(struct bus_server *s, int64_t now)
+{
+    struct guest *g = &s->guests[0];
+
+    for (size_t i = 1; i < BUS_GUESTS_MAX; i++)
+        if (s->guests[i].heard_ns < g->heard_ns)
+            g = &s->guests[i];
+    return now - g->heard_ns >= GUEST_IDLE ? g : NULL;
+}
+
+/* Lock held. Lets a pipe in; the pipe that has to go for it, or 0. */
+static int seat_guest(struct bus_server *s, int pipe, int64_t now)
+{
+    struct guest *g = guest_of(s, 0);
+    int out = 0;
+
+    if (!g) {
+        s->post.bus->refused[BUS_REFUSED_CROWD]++;
+        g = idle_guest(s, now);
+        if (!g)
+            return pipe;
+        out = g->pipe;
+    }
+    *g = (struct guest){ pipe, now };
+    return out;
+}
+
+/* NNG's thread: somebody comes, before anything is read of it, or goes. */
+static void on_guest(nng_pipe pipe, nng_pipe_ev ev, void *arg)
+{
+    struct bus_server *s = arg;
+    struct bus *b = s->post.bus;
+    int id = nng_pipe_id(pipe), out = 0;
+    bool comes = ev == NNG_PIPE_EV_ADD_PRE;
+    bool stranger = comes && is_stranger(pipe);
+    struct guest *g;
+
+    lock(b);
+    if (stranger) {
+        b->refused[BUS_REFUSED_USER]++;
+        out = id;
+    } else if (comes) {
+        out = seat_guest(s, id, clock_ns());
+    } else if ((g = guest_of(s, id))) {
+        *g = (struct guest){ .pipe = 0 };
+    }
+    unlock(b);
+    if (out)
+        (void)nng_pipe_close((nng_pipe){ .id = (uint32_t)out });
+}
+
+/* Lock held. */
+static void note_request(struct bus_server *s, nng_msg *request)
+{
+    struct guest *g = guest_of(s, nng_pipe_id(nng_msg_get_pipe(request)));
+
+    if (g)
+        g->heard_ns = clock_ns();
+}
 
 /* NNG's thread: a request has come, or an answer has gone. */
 static void on_answerer(void *arg)
@@ -952,6 +1061,7 @@ static void on_answerer(void *arg)
     if (rv == 0 && !a->answering) {
         lock(s->post.bus);
         a->request = nng_aio_get_msg(a->aio);
+        note_request(s, a->request);
         put_mail(&s->post);
         unlock(s->post.bus);
         return;
@@ -1051,6 +1161,10 @@ int bus_server_open(struct bus_server **ret, struct bus *b, const char *url,
     s->open = rv == 0;
     if (rv == 0)
         rv = nng_socket_set_size(s->sock, NNG_OPT_RECVMAXSZ, largest);
+    if (rv == 0)
+        rv = nng_pipe_notify(s->sock, NNG_PIPE_EV_ADD_PRE, on_guest, s);
+    if (rv == 0)
+        rv = nng_pipe_notify(s->sock, NNG_PIPE_EV_REM_POST, on_guest, s);
     for (size_t i = 0; i < SERVER_CONTEXTS && rv == 0; i++)
         rv = answerer_init(&s->answerers[i], s);
     if (rv == 0)

@@ -26,7 +26,16 @@
 
 enum {
     BUS_WINDOW = 2,   /* messages under way per line, each direction */
-    BUS_URL_MAX = 128 /* an address with its NUL */
+    BUS_URL_MAX = 128, /* an address with its NUL */
+    BUS_GUESTS_MAX = 256 /* connections to a server at a time */
+};
+
+/* Why somebody who connected was turned away. */
+enum bus_refusal {
+    BUS_REFUSED_USER,  /* at a socket file: another user, and not root */
+    BUS_REFUSED_CROWD, /* a server was full: the one who had been silent
+                          longest went, or who came last */
+    BUS_REFUSALS
 };
 
 /* The mailbox of one loop. Lines, servers and asks hold it. */
@@ -37,6 +46,8 @@ struct bus *bus_hold(struct bus *b);
  * most. NULL is fine. */
 void bus_drop(struct bus *b);
 struct loop *bus_loop(const struct bus *b);
+/* How many so far, by all lines and servers. */
+uint64_t bus_refused(struct bus *b, enum bus_refusal why);
 /* NNG has not come back from closing something for 5 s, and will not: from
  * here on lost lines are noticed by their silence only, and each costs two
  * descriptors for good. A process that can be restarted had better be. */
@@ -96,7 +107,9 @@ struct bus_server;
 typedef void bus_server_fn(void *ctx, struct slice request,
                            struct buf *reply);
 
-/* Requests of more than `largest` bytes are dropped with their connection.
+/* Requests of more than `largest` bytes are dropped with their connection. Of
+ * more than BUS_GUESTS_MAX connections those go that have asked nothing for a
+ * second, longest silence first; while there is none of these, nobody comes in.
  * A socket file gets mode 0600; a stale one is replaced. Errors as above. */
 MUST_USE int bus_server_open(struct bus_server **ret, struct bus *b,
                              const char *url, size_t largest,

@@ -592,6 +592,11 @@ uint64_t rendezvous_reopened(const struct rendezvous *r)
     return r->reopened;
 }
 
+uint64_t rendezvous_refused(const struct rendezvous *r, enum bus_refusal why)
+{
+    return bus_refused(r->bus, why);
+}
+
 bool rendezvous_is_stuck(const struct rendezvous *r)
 {
     return bus_is_stuck(r->bus);

@@ -17,6 +17,7 @@
 #define TOUCHLINE_PROTO_RENDEZVOUS_H
 
 #include "base/loop.h"
+#include "proto/bus.h"
 #include "proto/pipe.h"
 
 enum { PEER_NAME_MAX = 31 };
@@ -58,6 +59,8 @@ MUST_USE int rendezvous_open(struct rendezvous **ret, struct loop *loop,
                              const char **why);
 const char *rendezvous_url(const struct rendezvous *r);
 uint64_t rendezvous_reopened(const struct rendezvous *r); /* listener cures */
+/* Connections turned away, as of bus_refused(). */
+uint64_t rendezvous_refused(const struct rendezvous *r, enum bus_refusal why);
 /* As of bus_is_stuck(): a router had better start anew; no client notices. */
 bool rendezvous_is_stuck(const struct rendezvous *r);
 /* Free the pipes first. NULL is fine. */

@@ -188,8 +188,13 @@ void router_gauges(struct router *r)
     LIST_FOREACH(l, &r->links.all, struct link, node)
         link_repairs_add(&mended, l->pipe);
     link_repairs_set(s, STAT_LINK_RESENT, &mended);
-    if (r->rendezvous)
+    if (r->rendezvous) {
         stat_set(s, STAT_LISTENER_CURED, rendezvous_reopened(r->rendezvous));
+        stat_set(s, STAT_STRANGERS,
+                 rendezvous_refused(r->rendezvous, BUS_REFUSED_USER));
+        stat_set(s, STAT_CROWD,
+                 rendezvous_refused(r->rendezvous, BUS_REFUSED_CROWD));
+    }
     if (r->writer) {
         struct writer_figures w;
 

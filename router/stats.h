@@ -20,6 +20,10 @@
       "links ended because the peer broke the protocol")                      \
     X(LISTENER_CURED, COUNTER, "listener_reopened_total", NULL,               \
       "times that the rendezvous had stopped answering")                      \
+    X(STRANGERS, COUNTER, "link_refused_total", "why=\"user\"",               \
+      "connections to the router's sockets that were turned away")            \
+    X(CROWD, COUNTER, "link_refused_total", "why=\"crowd\"",                  \
+      "connections to the router's sockets that were turned away")            \
     X(IDS, GAUGE, "ids", NULL, "ids and patterns known")                      \
     X(PATTERNS, GAUGE, "patterns", NULL, "patterns subscribed to")            \
     X(SEATS, GAUGE, "seats", NULL, "pairs of id and connection")              \

@@ -1,9 +1,12 @@
 #include "proto/bus.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -443,5 +446,125 @@ TEST(a_closed_server_gives_its_address_back)
         EXPECT_OK(bus_server_reopen(s, url(1)));
         bus_server_close(s);
     }
+    world_close(&w);
+}
+
+/* A connection that says who it is, as NNG does, and then nothing. */
+static int idle_connection(unsigned port)
+{
+    static const uint8_t req0[] = {0, 'S', 'P', 0, 0, 0x30, 0, 0};
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    EXPECT(fd >= 0);
+    EXPECT_INT(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    EXPECT_INT(write(fd, req0, sizeof req0), sizeof req0);
+    return fd;
+}
+
+static unsigned closed_among(const int *fds, size_t count)
+{
+    unsigned n = 0;
+    char bytes[64];
+
+    for (size_t i = 0; i < count; i++)
+        while (1) {
+            ssize_t got = recv(fds[i], bytes, sizeof bytes, MSG_DONTWAIT);
+
+            n += got == 0 || (got < 0 && errno == ECONNRESET);
+            if (got <= 0)
+                break;
+        }
+    return n;
+}
+
+TEST(a_crowd_that_asks_nothing_makes_way)
+{
+    enum { EXTRA = 20, CROWD = BUS_GUESTS_MAX + EXTRA };
+    struct world w;
+    struct bus_server *s;
+    struct heard h = {.rc = 0};
+    unsigned asked = 0;
+    int fds[CROWD];
+    char at[64];
+
+    world_open(&w);
+    EXPECT_OK(bus_server_open(&s, w.bus, "tcp://127.0.0.1:0", 1000, shout,
+                              &asked));
+    for (size_t i = 0; i < CROWD; i++)
+        fds[i] = idle_connection(bus_server_port(s));
+    EXPECT_SOON(closed_among(fds, CROWD) >= EXTRA, step(&w));
+    EXPECT(bus_refused(w.bus, BUS_REFUSED_CROWD) >= EXTRA);
+    snprintf(at, sizeof at, "tcp://127.0.0.1:%u", bus_server_port(s));
+    EXPECT_OK(bus_ask_open(&h.ask, w.bus, at, SLICE("ho"), 8000, on_heard,
+                           &h));
+    EXPECT_SOON(h.times == 2, step(&w));
+    for (size_t i = 0; i < CROWD; i++)
+        close(fds[i]);
+    buf_fini(&h.text);
+    bus_ask_close(h.ask);
+    bus_server_close(s);
+    world_close(&w);
+}
+
+/* In a process of its own, begun before NNG is: as nobody, at these paths,
+ * when a byte has come. Its exit code says how many let it in and kept it. */
+static pid_t nobody_connects(int when, const char *const *paths, size_t count)
+{
+    pid_t pid = fork();
+    int kept = 0;
+    char c;
+
+    if (pid)
+        return pid;
+    if (setgid(65534) < 0 || setuid(65534) < 0 || read(when, &c, 1) != 1)
+        _exit(100);
+    for (size_t i = 0; i < count; i++) {
+        struct sockaddr_un to = {.sun_family = AF_UNIX};
+        struct timeval most = {.tv_sec = 10};
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        static const uint8_t sp[] = {0, 'S', 'P', 0, 0, 0x30, 0, 0};
+        char greeting[8];
+
+        snprintf(to.sun_path, sizeof to.sun_path, "%.100s", paths[i]);
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most);
+        if (connect(fd, (struct sockaddr *)&to, sizeof to) < 0)
+            _exit(101);
+        (void)!write(fd, sp, sizeof sp);
+        while (recv(fd, greeting, sizeof greeting, 0) > 0)
+            ;
+        kept += errno == EAGAIN || errno == EWOULDBLOCK;
+    }
+    _exit(kept);
+}
+
+TEST(another_user_is_turned_away_though_the_socket_lets_him_in)
+{
+    const char *paths[] = {test_path("server")};
+    struct world w;
+    struct bus_server *s;
+    unsigned asked = 0;
+    int when[2], status = -1;
+    char at[BUS_URL_MAX];
+    pid_t child;
+
+    if (geteuid() != 0) {
+        printf("     skipped: only root can become another user\n");
+        return;
+    }
+    EXPECT_INT(pipe(when), 0);
+    child = nobody_connects(when[0], paths, 1);
+    world_open(&w);
+    snprintf(at, sizeof at, "ipc://%.100s", paths[0]);
+    EXPECT_OK(bus_server_open(&s, w.bus, at, 1000, shout, &asked));
+    EXPECT_INT(chmod(paths[0], 0666), 0);
+    EXPECT_INT(chmod(test_dir(), 0711), 0);
+    EXPECT_INT(write(when[1], "!", 1), 1);
+    EXPECT_SOON(waitpid(child, &status, WNOHANG) == child, step(&w));
+    EXPECT_INT(status, 0);
+    EXPECT_INT(bus_refused(w.bus, BUS_REFUSED_USER), 1);
+    EXPECT_INT(asked, 0);
+    bus_server_close(s);
     world_close(&w);
 }

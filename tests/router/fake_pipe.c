@@ -138,3 +138,10 @@ uint64_t rendezvous_reopened(const struct rendezvous *r)
     UNUSED(r);
     return 0;
 }
+
+uint64_t rendezvous_refused(const struct rendezvous *r, enum bus_refusal why)
+{
+    UNUSED(r);
+    UNUSED(why);
+    return 0;
+}
