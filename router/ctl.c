@@ -89,6 +89,7 @@ struct ctl_question *ctl_question_new(struct link *l, uint32_t ref,
     q->pattern = slice_make(q->text, a.len);
     q->after = slice_make(q->text + a.len, b.len);
     list_init(&q->node);
+    list_init(&q->turn);
     list_add_tail(&l->queries, &q->node);
     return q;
 }
@@ -96,6 +97,7 @@ struct ctl_question *ctl_question_new(struct link *l, uint32_t ref,
 void ctl_question_drop(struct ctl_question *q)
 {
     list_remove(&q->node);
+    list_remove(&q->turn);
     free(q);
 }
 
@@ -226,12 +228,24 @@ static void ctl_backup(struct link *l, uint32_t ref, struct slice args)
 static const struct verb {
     const char *name;
     ctl_verb *run;
+    bool looks; /* at much: in its turn */
 } verbs[] = {
-    {"status", ctl_status},     {"presence", ctl_presence},
-    {"channels", ctl_channels}, {"conns", ctl_conns},
-    {"gateways", ctl_gateways}, {"stats", ctl_stats},
-    {"kick", ctl_kick},         {"backup", ctl_backup},
+    {"status", ctl_status, false},    {"presence", ctl_presence, true},
+    {"channels", ctl_channels, true}, {"conns", ctl_conns, false},
+    {"gateways", ctl_gateways, false}, {"stats", ctl_stats, false},
+    {"kick", ctl_kick, false},        {"backup", ctl_backup, false},
 };
+
+static void run_verb(struct link *l, const struct verb *v,
+                     const struct frame_query *f)
+{
+    struct ctl_turn turn = {v->run, f->args, f->ref};
+
+    if (v->looks && l->who.kind != PEER_CTL)
+        ctl_take_turn(l, &turn);
+    else
+        v->run(l, f->ref, f->args);
+}
 
 static void query_type(struct link *l, const struct frame_query *f)
 {
@@ -259,33 +273,8 @@ void ctl_query(struct link *l, const struct frame_query *f)
 {
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
         if (slice_eq(f->verb, slice_str(verbs[i].name))) {
-            verbs[i].run(l, f->ref, f->args);
+            run_verb(l, &verbs[i], f);
             return;
         }
     query_type(l, f);
-}
-
-void ctl_link_gone(struct link *l)
-{
-    struct list_node *n;
-
-    while ((n = list_pop(&l->queries))) {
-        struct ctl_question *q = CONTAINER_OF(n, struct ctl_question, node);
-
-        if (q->job) {
-            reader_cancel(l->router->readers, q->job);
-            free(q);
-        } else {
-            q->link = NULL;
-            list_add_tail(&l->router->orphans, n);
-        }
-    }
-}
-
-void ctl_fini(struct router *r)
-{
-    struct list_node *n;
-
-    while ((n = list_first(&r->orphans)))
-        ctl_question_drop(CONTAINER_OF(n, struct ctl_question, node));
 }

@@ -17,6 +17,11 @@
  *   kick CONNECTION|ID         kicked {count}
  *   backup FILE                backup {file}, once the copy is whole
  *
+ * presence and channels look at every seat of an id, or every id, for an answer
+ * that may be short. When gateways ask, what is looked at pays a toll
+ * (base/toll.h); a question that comes when it is used up waits for its turn,
+ * and is refused with router.busy when very many wait.
+ *
  * A verb with a dot is a type's (type.h): its arguments and its answer are
  * passed through unread.
  * Threads: the router's loop. */
@@ -28,9 +33,12 @@
 struct link;
 struct router;
 
+/* On a zeroed router; fini comes after the store has ended. */
+void ctl_init(struct router *r);
+void ctl_fini(struct router *r);
+
 /* The answer goes to l as ANSWER, now or later. */
 void ctl_query(struct link *l, const struct frame_query *f);
 void ctl_link_gone(struct link *l); /* nobody waits for its answers */
-void ctl_fini(struct router *r);    /* after the store has ended */
 
 #endif

@@ -77,6 +77,7 @@ static void scan_unstored(struct router *r, const struct ctl_question *q,
 
     if (map_count(&r->table.topics) > SCAN_MAX)
         return;
+    ctl_charge(q->link, map_count(&r->table.topics));
     while (map_next(&it, &n)) {
         const struct topic *t = CONTAINER_OF(n, struct topic, by_id);
 

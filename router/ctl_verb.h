@@ -9,6 +9,9 @@
 
 enum { CTL_LIST_DEFAULT = 100, CTL_LIST_MAX = 1000 };
 
+/* What looking at one seat or one id stands for, in the toll of questions. */
+#define CTL_LOOK_NS 50
+
 /* A verb: reads its words, and answers now or keeps a ctl_question. */
 typedef void ctl_verb(struct link *l, uint32_t ref, struct slice args);
 ctl_verb ctl_status, ctl_gateways, ctl_stats, ctl_presence, ctl_conns,
@@ -26,11 +29,14 @@ struct slice ctl_word(struct slice *args);
 
 /* A question whose answer comes later. */
 struct ctl_question {
-    struct list_node node; /* link->queries; router.orphans without a link */
+    struct list_node node; /* link->queries; questions.orphans without one */
     struct link *link;     /* NULL: nobody waits any more */
     struct read_job *job;
+    struct list_node turn; /* router.questions.waiting; else unlinked */
+    ctl_verb *run;         /* of who waits for its turn */
     uint32_t ref;
-    struct slice pattern, after; /* of channels; of backup: the file, none */
+    struct slice pattern, after; /* of channels; of backup: the file, none;
+                                    of who waits: the verb's words, none */
     size_t limit;
     uint8_t text[];
 };
@@ -39,5 +45,15 @@ struct ctl_question *ctl_question_new(struct link *l, uint32_t ref,
                                       struct slice pattern,
                                       struct slice after);
 void ctl_question_drop(struct ctl_question *q);
+
+/* Runs a verb's question in its turn: now, or when the toll allows. */
+struct ctl_turn {
+    ctl_verb *run;
+    struct slice args;
+    uint32_t ref;
+};
+void ctl_take_turn(struct link *l, const struct ctl_turn *t);
+/* So many seats or ids have been looked at for l. */
+void ctl_charge(struct link *l, size_t looked);
 
 #endif

@@ -46,15 +46,19 @@ static void names_add(struct names *n, struct slice name)
     }
 }
 
-static void count_names(struct topic *t, struct names *n)
+/* How many seats were looked at. */
+static size_t count_names(struct topic *t, struct names *n)
 {
+    size_t looked = 0;
+
     for (struct leaf *l = topic_leaves(t); l; l = leaf_next(l)) {
         struct seat_iter it = seats_of_topic(&l->seats);
         struct seat *s;
 
-        while ((s = seat_next(&it)))
+        for (; (s = seat_next(&it)); looked++)
             names_add(n, seat_name(s));
     }
+    return looked;
 }
 
 static int by_count(const void *a, const void *b)
@@ -66,14 +70,14 @@ static int by_count(const void *a, const void *b)
     return slice_cmp(x->name, y->name);
 }
 
-static void report_names(struct buf *b, struct topic *t)
+static void report_names(struct buf *b, struct link *l, struct topic *t)
 {
     struct names *n = t ? calloc(1, sizeof *n) : NULL;
 
     report_part(b, "names");
     if (!n)
         return;
-    count_names(t, n);
+    ctl_charge(l, count_names(t, n));
     qsort(n->list, n->count, sizeof n->list[0], by_count);
     for (size_t i = 0; i < n->count; i++) {
         report_row(b);
@@ -101,7 +105,7 @@ void ctl_presence(struct link *l, uint32_t ref, struct slice args)
     report_text(&b, "channel", id);
     report_number(&b, "count", t ? table_reached(&t, 1) : 0);
     report_row_end(&b);
-    report_names(&b, t);
+    report_names(&b, l, t);
     ctl_answer_report(l, ref, &b);
 }
 

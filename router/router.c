@@ -202,6 +202,8 @@ void router_gauges(struct router *r)
         stat_set(s, STAT_SYNCS, w.syncs);
         stat_set(s, STAT_UNTRIMMED, w.untrimmed);
     }
+    if (r->readers)
+        stat_set(s, STAT_SEARCH_RESTS, readers_held(r->readers));
 }
 
 /* ---- life -------------------------------------------------------------- */
@@ -265,7 +267,7 @@ int router_init(struct router *r, struct loop *loop,
         .started_ns = clock_ns(),
         .started_ms = clock_wall_ms(),
     };
-    list_init(&r->orphans);
+    ctl_init(r);
     links_init(&r->links);
     missing_init(&r->missing);
     publish_init(&r->publish, keep);

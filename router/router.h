@@ -10,6 +10,7 @@
 
 #include "base/loop.h"
 #include "base/stat.h"
+#include "base/toll.h"
 #include "proto/config.h"
 #include "proto/position.h"
 #include "proto/tally.h"
@@ -27,6 +28,15 @@
 #include "store/writer.h"
 
 #define ROUTER_SERVER "touchline " TOUCHLINE_VERSION
+
+/* ctl.c: questions that look at much, and what they have taken of the time. */
+struct questions {
+    struct toll toll;
+    struct list_node waiting; /* for their turn, oldest first */
+    size_t count;             /* of these */
+    struct loop_timer turn;
+    struct list_node orphans; /* of all kinds, without a link */
+};
 
 struct router {
     struct loop *loop;
@@ -54,7 +64,7 @@ struct router {
     struct readers *readers;
     struct key_finder *keys;
     struct rendezvous *rendezvous; /* borrowed, for its figures; may be NULL */
-    struct list_node orphans;      /* ctl.c: questions without a link */
+    struct questions questions;
     struct loop_turn end_of_turn;
     bool draining, epoch_under_way;
 };

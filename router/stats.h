@@ -67,6 +67,12 @@
       "ids forgotten after seven days without use")                           \
     X(EPOCHS, COUNTER, "epochs_total", NULL, "new epochs made while running") \
     X(QUERIES, COUNTER, "queries_total", NULL, "questions answered")          \
+    X(QUESTIONS_WAITED, COUNTER, "questions_waited_total", NULL,              \
+      "questions that waited, because those before had looked at much")       \
+    X(QUESTIONS_REFUSED, COUNTER, "questions_refused_total", NULL,            \
+      "questions refused, because too many waited")                           \
+    X(SEARCH_RESTS, COUNTER, "store_search_rests_total", NULL,                \
+      "times that searches by pattern rested, having looked at much")         \
     X(SNAPSHOTS, COUNTER, "snapshots_total", NULL, "snapshots made")          \
     LINK_REPAIR_STATS(X)                                                      \
     LIMIT_STATS(X)

@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "store/arena.h"
 #include "store/readjob.h"
@@ -16,7 +17,8 @@ struct list_job {
     struct list_box *box;
     id_list_done *done;
     void *arg;
-    struct slice pattern, after; /* in the box's arena; after moves on */
+    struct slice pattern; /* in the box's arena */
+    struct buf after;     /* the last id looked at */
     size_t limit, room;
     bool end;
 };
@@ -38,10 +40,21 @@ struct slice pattern_prefix(struct slice pattern)
     return slice_head(pattern, slice_find_byte(pattern, '*'));
 }
 
+struct slice names_from(struct slice pattern, struct slice seen)
+{
+    struct slice prefix = pattern_prefix(pattern);
+
+    return slice_cmp(seen, prefix) > 0 ? seen : prefix;
+}
+
 static int add(struct list_job *l, const struct id_record *r)
 {
     struct id_list *list = &l->box->list;
+    struct slice id;
+    int rc = arena_copy(&l->box->arena, r->id, &id);
 
+    if (rc < 0)
+        return rc;
     if (list->count == l->room) {
         size_t room = l->room ? 2 * l->room : LIST_STEP;
         struct id_record *more = realloc(list->ids, room * sizeof *more);
@@ -52,49 +65,72 @@ static int add(struct list_job *l, const struct id_record *r)
         l->room = room;
     }
     list->ids[list->count] = *r;
-    list->ids[list->count].id = l->after;
+    list->ids[list->count].id = id;
     list->count++;
     return 0;
 }
 
-static int take(struct list_job *l, sqlite3_stmt *s)
+/* The record of an id; not of one that is damaged. */
+static int find_record(struct list_job *l, struct read_conn *c, int64_t idn)
 {
-    struct id_list *list = &l->box->list;
+    sqlite3_stmt *s = c->st[RD_ID_OF];
     struct id_record r;
     int64_t unused;
-    int rc, skip = ids_read(s, &r, &unused, &unused);
+    int rc;
 
-    if (!slice_starts(r.id, pattern_prefix(l->pattern))) {
-        l->end = true;
+    db_bind_i64(s, 1, idn);
+    rc = db_step(s);
+    if (rc > 0)
+        rc = ids_read(s, &r, &unused, &unused) == 0 &&
+                     slice_eq(r.id, buf_slice(&l->after))
+                 ? add(l, &r) : 0;
+    sqlite3_reset(s);
+    return rc;
+}
+
+/* s stands on the next name. */
+static int take(struct list_job *l, struct read_conn *c, sqlite3_stmt *s)
+{
+    struct id_list *list = &l->box->list;
+    struct slice id = db_bytes(s, 1);
+    bool wanted = !l->pattern.len || l->job.match(l->pattern, id);
+
+    if (slice_eq(id, buf_slice(&l->after)))
         return 0;
-    }
-    if (l->pattern.len && !l->job.match(l->pattern, r.id))
-        skip = ERR_NOT_FOUND;
-    else if (list->count == l->limit)
+    if (!slice_starts(id, pattern_prefix(l->pattern)))
+        l->end = true;
+    else if (wanted && list->count == l->limit)
         l->end = list->more = true;
     if (l->end)
         return 0;
-    rc = arena_copy(&l->box->arena, r.id, &l->after);
-    return rc == 0 && skip == 0 ? add(l, &r) : rc;
+    buf_reset(&l->after);
+    buf_add(&l->after, id);
+    if (l->after.failed)
+        return ERR_NOMEM;
+    return wanted ? find_record(l, c, db_i64(s, 0)) : 0;
 }
 
 static int slice(struct read_job *j, struct read_conn *c)
 {
     struct list_job *l = CONTAINER_OF(j, struct list_job, job);
     sqlite3_stmt *s = c->st[RD_IDS];
-    int found = 0, rc;
+    size_t before = l->box->list.count;
+    bool spent = false;
+    unsigned seen = 0;
+    int rc;
 
-    db_bind_text(s, 1, l->after);
-    db_bind_text(s, 2, pattern_prefix(l->pattern));
-    db_bind_i64(s, 3, LIST_STEP);
-    for (rc = db_step(s); rc > 0 && !l->end; rc = db_step(s)) {
-        rc = take(l, s);
+    db_bind_text(s, 1, names_from(l->pattern, buf_slice(&l->after)));
+    db_bind_i64(s, 2, -1);
+    while (!spent && (rc = db_step(s)) > 0 && !l->end) {
+        rc = take(l, c, s);
         if (rc < 0)
             break;
-        found++;
+        spent = ++seen % NAMES_A_LOOKUP == 0 &&
+                read_conn_spent(c, COST_LOOKUP);
     }
+    c->found += (unsigned)(l->box->list.count - before);
     sqlite3_reset(s);
-    return rc < 0 ? rc : !l->end && found == LIST_STEP;
+    return rc < 0 ? rc : spent && !l->end;
 }
 
 static void failed(struct read_job *j, int rc)
@@ -120,6 +156,7 @@ static void destroy(struct read_job *j)
 
     if (l->box)
         id_list_free(&l->box->list);
+    buf_fini(&l->after);
     free(l);
 }
 
@@ -136,12 +173,14 @@ int list_job_new(struct read_job **ret, struct slice pattern,
         .destroy = destroy,
     };
     list_init(&l->job.node);
+    l->job.searches = pattern.len > 0;
     l->limit = limit;
     l->done = done;
     l->arg = arg;
+    buf_add(&l->after, after);
     l->box = calloc(1, sizeof *l->box);
-    if (!l->box || arena_copy(&l->box->arena, pattern, &l->pattern) < 0
-        || arena_copy(&l->box->arena, after, &l->after) < 0) {
+    if (!l->box || l->after.failed
+        || arena_copy(&l->box->arena, pattern, &l->pattern) < 0) {
         destroy(&l->job);
         return ERR_NOMEM;
     }

@@ -5,10 +5,13 @@
  *
  * choose goes through the index, id by id, and keeps the first so many seqs of
  * all; fetch reads those rows. scan reads the log from one seq to the other and
- * takes what is wanted: cheaper when that stretch is short for so many ids, or
- * when nobody knows yet which ids match a pattern. walk finds out. */
+ * takes what is wanted: cheaper when that stretch is short for so many ids.
+ * walk finds out which ids match the patterns, unless the stretch is short or
+ * these turn out to be very many: then scan tries them row by row, and a page's
+ * memory is bounded whatever is asked for. */
 #include <stdlib.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/map.h"
 #include "store/arena.h"
@@ -17,8 +20,8 @@
 enum {
     MERGE_ALWAYS = 64,   /* so few ids are never looked for by a scan */
     SCAN_PER_ID = 8,     /* log rows that cost as much as one id's index */
-    SCAN_LAZY = 1 << 16, /* stretch in which patterns are tried row by row */
     WALK_STEP = 64,
+    WANTED_MAX = 1 << 14, /* ids that are remembered for a pattern's sake */
     COST_SKIPPED = 2,
 };
 
@@ -60,7 +63,9 @@ struct page_job {
     struct page_request q; /* slices in the box's arena */
     enum phase phase;
     size_t next;           /* place within the phase */
-    struct slice walked;   /* last id that walk has seen */
+    struct buf walked;     /* last id that walk has seen */
+    uint64_t names_walked;
+    bool unscannable;      /* a page of the log could not be read */
     struct map by_idn;
     struct wanted *first, **last, *at;
     size_t wanted_count;
@@ -161,6 +166,7 @@ static int wanted_of(struct page_job *p, struct read_conn *c, int64_t idn,
 {
     sqlite3_stmt *s = c->st[RD_ID_OF];
     struct slice id;
+    bool yes;
     int rc;
 
     *ret = wanted_find(p, idn);
@@ -171,7 +177,9 @@ static int wanted_of(struct page_job *p, struct read_conn *c, int64_t idn,
     if (rc <= 0)
         return rc;
     id = db_bytes(s, 1);
-    rc = wanted_add(p, idn, id, matches(p, id), ret);
+    yes = matches(p, id);
+    rc = yes || map_count(&p->by_idn) < WANTED_MAX
+             ? wanted_add(p, idn, id, yes, ret) : 0;
     sqlite3_reset(s);
     return rc;
 }
@@ -282,14 +290,20 @@ static int add_row(struct page_job *p, struct read_conn *c, sqlite3_stmt *s,
         return rc;
     p->bytes += bytes;
     p->row_count++;
+    c->found++;
     return 1;
 }
 
 /* --- phase: names --- */
 
+static uint64_t stretch_of(const struct page_job *p)
+{
+    return p->q.upto_seq - p->q.after_seq;
+}
+
 static enum phase way_to_rows(const struct page_job *p)
 {
-    uint64_t stretch = p->q.upto_seq - p->q.after_seq;
+    uint64_t stretch = stretch_of(p);
 
     if (p->wanted_count == 0)
         return INFOS;
@@ -333,7 +347,7 @@ static int phase_names(struct page_job *p, struct read_conn *c)
     if (p->q.pattern_count == 0)
         go(p, way_to_rows(p));
     else
-        go(p, p->q.upto_seq - p->q.after_seq <= SCAN_LAZY ? SCAN : WALK);
+        go(p, stretch_of(p) <= WALK_STEP ? SCAN : WALK);
     return 0;
 }
 
@@ -351,7 +365,12 @@ static int walk_some(struct page_job *p, struct slice pattern,
         if (!slice_starts(id, prefix))
             break;
         found++;
-        rc = arena_copy(&p->box->arena, id, &p->walked);
+        if (slice_eq(id, buf_slice(&p->walked)))
+            continue;
+        p->names_walked++;
+        buf_reset(&p->walked);
+        buf_add(&p->walked, id);
+        rc = p->walked.failed ? ERR_NOMEM : 0;
         if (rc == 0 && p->job.match(pattern, id))
             rc = wanted_add(p, db_i64(s, 0), id, true, &w);
         if (rc < 0)
@@ -359,6 +378,15 @@ static int walk_some(struct page_job *p, struct slice pattern,
     }
     *end = found < WALK_STEP;
     return MIN(rc, 0);
+}
+
+/* The stretch of the log is shorter than the list of names, or than what may
+ * be remembered of these. */
+static bool too_far(const struct page_job *p)
+{
+    return !p->unscannable &&
+           (p->names_walked > stretch_of(p) ||
+            p->wanted_count > p->q.id_count + WANTED_MAX);
 }
 
 static int phase_walk(struct page_job *p, struct read_conn *c)
@@ -370,18 +398,21 @@ static int phase_walk(struct page_job *p, struct read_conn *c)
         struct slice pattern = p->q.patterns[p->next];
         int rc;
 
-        db_bind_text(s, 1, p->walked);
-        db_bind_text(s, 2, pattern_prefix(pattern));
-        db_bind_i64(s, 3, WALK_STEP);
+        db_bind_text(s, 1, names_from(pattern, buf_slice(&p->walked)));
+        db_bind_i64(s, 2, WALK_STEP);
         rc = walk_some(p, pattern, s, &end);
         sqlite3_reset(s);
         if (rc < 0)
             return rc;
+        if (too_far(p)) {
+            go(p, SCAN);
+            return 1;
+        }
         if (end) {
-            p->walked = slice_make(NULL, 0);
+            buf_reset(&p->walked);
             p->next++;
         }
-        if (read_conn_spent(c, WALK_STEP * COST_LOOKUP))
+        if (read_conn_spent(c, WALK_STEP / NAMES_A_LOOKUP * COST_LOOKUP))
             return 1;
     }
     go(p, way_to_rows(p));
@@ -587,6 +618,8 @@ static int scan_give_up(struct page_job *p)
     p->bytes = 0;
     p->after = p->q.after_seq;
     p->upto = p->q.upto_seq;
+    p->unscannable = true;
+    buf_reset(&p->walked);
     go(p, p->q.pattern_count ? WALK : CHOOSE);
     return 0;
 }
@@ -828,6 +861,7 @@ static void destroy(struct read_job *j)
     free(p->heap);
     free(p->rows);
     free(p->damaged);
+    buf_fini(&p->walked);
     free(p);
 }
 
@@ -880,6 +914,7 @@ int page_job_new(struct read_job **ret, const struct page_request *q,
         .destroy = destroy,
     };
     list_init(&p->job.node);
+    p->job.searches = q->pattern_count > 0;
     map_init(&p->by_idn);
     p->last = &p->first;
     p->q = *q;

@@ -2,12 +2,17 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/err.h"
+#include "base/toll.h"
 #include "store/readjob.h"
 
 enum { THREADS_MAX = 4, BUSY_MS = 2000, CLOCK_EVERY = 4 * COST_ROW };
+enum { SEARCH_PART = 4 };
+#define SEARCH_SAVED (1 * SECOND)
 #define SLICE_NS (5 * MILLISECOND)
+#define FOUND_NS (100 * MICROSECOND) /* what one that was wanted may take */
 
 #define AS_READER_SQL(name, sql) sql,
 static const char *const statements[] = { READER_STATEMENTS(AS_READER_SQL) };
@@ -22,8 +27,13 @@ struct reader {
 struct readers {
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    struct list_node queue, done; /* under the lock */
-    bool stop;                    /* likewise */
+    /* under the lock: */
+    struct list_node queue, searches, done;
+    struct toll toll;  /* what searches spend on what is not wanted */
+    bool searched;     /* the last job taken was one */
+    uint64_t held;
+    bool stop;
+
     struct loop_wake ready;
     reader_match *match;
     unsigned count;
@@ -68,6 +78,7 @@ static int run_slice(struct read_conn *c, struct read_job *j)
     c->until_ns = db_work_ns() + SLICE_NS;
     c->left = COST_SLICE;
     c->unclocked = 0;
+    c->found = 0;
     rc = j->slice(j, c);
     db_rollback(c->conn); /* it only read */
     return rc;
@@ -75,18 +86,50 @@ static int run_slice(struct read_conn *c, struct read_job *j)
 
 /* --- reader threads --- */
 
+/* Lock held. Of two kinds in turn; how long to wait before a search may go on
+ * while there is nothing else. */
+static struct read_job *take_next(struct readers *r, int64_t *wait_ns)
+{
+    bool search = !list_empty(&r->searches);
+    struct list_node *from;
+
+    *wait_ns = search ? toll_wait(&r->toll, db_work_ns()) : 0;
+    search = search && *wait_ns == 0;
+    from = search && (!r->searched || list_empty(&r->queue)) ? &r->searches
+                                                             : &r->queue;
+    r->searched = from == &r->searches;
+    return list_empty(from) ? NULL
+                            : CONTAINER_OF(list_pop(from), struct read_job,
+                                           node);
+}
+
+/* Lock held. */
+static void rest(struct readers *r, int64_t wait_ns)
+{
+    int64_t at = db_work_ns() + wait_ns;
+    struct timespec t = { .tv_sec = (time_t)(at / SECOND),
+                          .tv_nsec = (long)(at % SECOND) };
+
+    if (wait_ns == 0) {
+        pthread_cond_wait(&r->wake, &r->lock);
+        return;
+    }
+    r->held++;
+    (void)pthread_cond_timedwait(&r->wake, &r->lock, &t);
+}
+
 /* Returns with the lock held and a job, or NULL at the end. */
 static struct read_job *next(struct readers *r)
 {
-    struct read_job *j;
+    while (!r->stop) {
+        int64_t wait_ns;
+        struct read_job *j = take_next(r, &wait_ns);
 
-    while (!r->stop && list_empty(&r->queue))
-        pthread_cond_wait(&r->wake, &r->lock);
-    if (r->stop)
-        return NULL;
-    j = CONTAINER_OF(r->queue.next, struct read_job, node);
-    list_remove(&j->node);
-    return j;
+        if (j)
+            return j;
+        rest(r, wait_ns);
+    }
+    return NULL;
 }
 
 static int work_on(struct reader *t, struct read_job *j)
@@ -100,6 +143,12 @@ static int work_on(struct reader *t, struct read_job *j)
     return rc;
 }
 
+/* Where it waits. */
+static struct list_node *queue_of(struct readers *r, const struct read_job *j)
+{
+    return j->searches ? &r->searches : &r->queue;
+}
+
 static void *work(void *arg)
 {
     struct reader *t = arg;
@@ -108,12 +157,16 @@ static void *work(void *arg)
 
     pthread_mutex_lock(&r->lock);
     while ((j = next(r))) {
+        int64_t took = -db_work_ns();
         int rc;
 
         pthread_mutex_unlock(&r->lock);
         rc = work_on(t, j);
         pthread_mutex_lock(&r->lock);
-        list_add_tail(rc > 0 ? &r->queue : &r->done, &j->node);
+        took += db_work_ns();
+        if (j->searches)
+            toll_charge(&r->toll, MAX(took - t->conn.found * FOUND_NS, 0));
+        list_add_tail(rc > 0 ? queue_of(r, j) : &r->done, &j->node);
         if (rc <= 0)
             loop_wake_post(&r->ready);
     }
@@ -153,7 +206,7 @@ static void submit(struct readers *r, struct read_job *j,
 {
     j->match = r->match;
     pthread_mutex_lock(&r->lock);
-    list_add_tail(&r->queue, &j->node);
+    list_add_tail(queue_of(r, j), &j->node);
     pthread_cond_signal(&r->wake);
     pthread_mutex_unlock(&r->lock);
     if (ret)
@@ -183,6 +236,16 @@ int reader_ids(struct readers *r, struct slice pattern, struct slice after,
     return rc;
 }
 
+uint64_t readers_held(struct readers *r)
+{
+    uint64_t n;
+
+    pthread_mutex_lock(&r->lock);
+    n = r->held;
+    pthread_mutex_unlock(&r->lock);
+    return n;
+}
+
 void reader_cancel(struct readers *r, struct read_job *job)
 {
     UNUSED(r);
@@ -206,6 +269,17 @@ static int start_threads(struct readers *r, const char *path)
     return rc;
 }
 
+static void init_sync(struct readers *r)
+{
+    pthread_condattr_t monotonic;
+
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&r->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
 int readers_new(struct readers **ret, const char *path, struct loop *loop,
                 unsigned threads, reader_match *match)
 {
@@ -214,9 +288,10 @@ int readers_new(struct readers **ret, const char *path, struct loop *loop,
 
     if (!r)
         return ERR_NOMEM;
-    pthread_mutex_init(&r->lock, NULL);
-    pthread_cond_init(&r->wake, NULL);
+    init_sync(r);
     list_init(&r->queue);
+    list_init(&r->searches);
+    toll_init(&r->toll, db_work_ns(), SEARCH_PART, SEARCH_SAVED);
     list_init(&r->done);
     r->match = match;
     r->count = MAX(1, MIN(threads, THREADS_MAX));
@@ -260,6 +335,7 @@ void readers_free(struct readers *r)
         return;
     stop_threads(r);
     destroy_all(&r->queue);
+    destroy_all(&r->searches);
     destroy_all(&r->done);
     if (r->count)
         loop_wake_stop(&r->ready);

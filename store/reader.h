@@ -6,6 +6,9 @@
  * threads, each with a read-only connection. A job runs in slices of at most
  * 50 messages or 5 ms and then goes to the end of the queue, so a long one
  * delays nobody and holds no read transaction that the checkpoint waits for.
+ * What jobs with patterns spend on messages and ids that nobody wants pays a
+ * toll (base/toll.h): a pattern that finds nothing is a long way for a short
+ * question.
  *
  * Every row's checksum is verified. A damaged row is never given out; the page
  * names it. Threads: all functions belong to the loop thread, and done() runs
@@ -94,6 +97,9 @@ typedef void id_list_done(void *arg, struct id_list *list);
 MUST_USE int reader_ids(struct readers *r, struct slice pattern,
                         struct slice after, size_t limit, id_list_done *done,
                         void *arg, struct read_job **ret);
+
+/* Times that a thread rested because searches had used up their share. */
+uint64_t readers_held(struct readers *r);
 
 /* done() will not be called any more. */
 void reader_cancel(struct readers *r, struct read_job *job);

@@ -14,8 +14,7 @@
     X(BEGIN, "BEGIN") \
     X(ID, "SELECT " ID_COLUMNS " FROM ids WHERE id = ?1") \
     X(ID_OF, "SELECT " ID_COLUMNS " FROM ids WHERE idn = ?1") \
-    X(IDS, "SELECT " ID_COLUMNS " FROM ids WHERE id > ?1 AND id >= ?2 " \
-           "ORDER BY id LIMIT ?3") \
+    X(IDS, "SELECT idn, id FROM ids WHERE id >= ?1 ORDER BY id LIMIT ?2") \
     X(SEQS, "SELECT seq FROM log WHERE idn = ?1 AND seq > ?2 " \
             "AND seq <= ?3 ORDER BY seq LIMIT ?4") \
     X(SEQS_BACK, "SELECT seq FROM log WHERE idn = ?1 AND seq > ?2 " \
@@ -30,8 +29,15 @@
 #define AS_READER_STATEMENT(name, sql) RD_##name,
 enum reader_statement { READER_STATEMENTS(AS_READER_STATEMENT) RD_COUNT };
 
-/* What things cost, and how much of it is a slice: 50 messages, or 5 ms. */
-enum { COST_LOOKUP = 1, COST_ROW = 16, COST_SLICE = 50 * COST_ROW };
+/* What things cost, and how much of it is a slice: 50 messages, or 5 ms. Of
+ * names that are read one after the other, out of the index alone, several are
+ * a look-up. */
+enum {
+    COST_LOOKUP = 1,
+    COST_ROW = 16,
+    COST_SLICE = 50 * COST_ROW,
+    NAMES_A_LOOKUP = 8,
+};
 
 /* A reader thread's connection, and how far its present slice may go. */
 struct read_conn {
@@ -39,6 +45,7 @@ struct read_conn {
     sqlite3_stmt *st[RD_COUNT];
     int64_t until_ns;
     unsigned left, unclocked;
+    unsigned found; /* messages and ids of this slice that were wanted */
 };
 
 /* Counts the cost. True: the slice is used up, return as soon as you can. */
@@ -54,6 +61,7 @@ struct read_job {
     void (*deliver)(struct read_job *j); /* loop: gives the answer away */
     void (*destroy)(struct read_job *j); /* any thread */
     reader_match *match;
+    bool searches; /* by a pattern: may look at much and find little */
 };
 
 /* Makes the job of a page. ERR_USAGE, ERR_NOMEM. */
@@ -68,5 +76,9 @@ MUST_USE int list_job_new(struct read_job **ret, struct slice pattern,
 
 /* The part of a pattern that every match begins with. */
 struct slice pattern_prefix(struct slice pattern);
+/* Where names are read from: the prefix, or the last one that was seen, which
+ * then comes again. One bound and not two: SQLite would use the first only,
+ * and pass over all names up to the other. */
+struct slice names_from(struct slice pattern, struct slice seen);
 
 #endif

@@ -265,6 +265,7 @@ static int accept_next(struct hearing *h)
     match_event_write(&h->event, &ctx->data);
     if (rc == 0)
         rc = ctx->data.failed ? ERR_NOMEM
+             : h->next->events >= MATCH_EVENTS_MAX ? ERR_FULL
              : match_log_append(&m->log, h->next, h->event.kind, h->ts_ms,
                                 buf_slice(&ctx->data));
     if (rc == 0 && !h->match)

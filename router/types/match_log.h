@@ -16,7 +16,8 @@
 
 enum {
     MATCH_LOG_VERSION = 1,
-    MATCH_LOG_MAX = 1024 * 1024 /* bytes: some 10,000 events */
+    MATCH_LOG_MAX = 1024 * 1024, /* bytes */
+    MATCH_EVENTS_MAX = 5000 /* taken; a retract folds all of them again */
 };
 
 struct match_log {

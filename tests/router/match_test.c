@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "base/err.h"
+#include "router/types/match_log.h"
 #include "proto/json.h"
 #include "stage.h"
 
@@ -896,6 +897,23 @@ TEST(a_match_does_not_grow_for_ever)
     EXPECT_STR(s->refusal.code, "match.full");
     EXPECT(s->record.len <= 1024 * 1024);
     buf_fini(&b);
+    stage_free(s);
+}
+
+/* However short they are: a retract reads all of them again. */
+TEST(a_match_has_a_bound_of_events)
+{
+    struct stage *s = with_match();
+    int rc = 0, taken = 1; /* its creation */
+
+    for (; rc == 0 && taken <= MATCH_EVENTS_MAX; taken += rc == 0) {
+        rc = stage_judge(s, M, "{\"kind\":\"status\",\"data\":{}}");
+        if (rc == 0)
+            stage_commit_all(s);
+    }
+    EXPECT_INT(taken, MATCH_EVENTS_MAX);
+    EXPECT_ERR(rc, ERR_CONFLICT);
+    EXPECT_STR(s->refusal.code, "match.full");
     stage_free(s);
 }
 

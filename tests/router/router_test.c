@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "proto/report.h"
+#include "router/ctl_verb.h"
 #include "tests/router/world.h"
 #include "proto/frame_io.h"
 
@@ -1021,4 +1022,65 @@ TEST(an_id_without_history_counts_while_somebody_may_notice)
     EXPECT_INT(w->router.stored_seq, 0);
     peer_free(p);
     world_free(w);
+}
+
+/* ---- questions that look at much ----------------------------------------- */
+
+TEST(every_seat_that_a_question_looks_at_is_charged)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "http1");
+
+    for (uint32_t i = 0; i < 1000; i++)
+        peer_login(p, i, "room/full");
+    peer_query(p, 1, "presence", "room/full");
+    EXPECT_INT(peer_answered(p).status, PUBLISHED_OK);
+    EXPECT(w->router.questions.toll.saved_ns <=
+           w->router.questions.toll.most_ns - 1000 * CTL_LOOK_NS);
+    peer_query(p, 2, "channels", "nothing/*");
+    EXPECT_INT(peer_answered(p).status, PUBLISHED_OK);
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(who_asks_when_the_toll_is_used_up_waits_and_operators_do_not)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "http1"), *gone = peer_join(w, "http2");
+    struct peer *tool = peer_join_as(w, "ctl", PEER_CTL);
+
+    toll_charge(&w->router.questions.toll, 400 * MILLISECOND);
+    peer_query(gone, 1, "presence", "room/a");
+    peer_query(p, 2, "presence", "room/a");
+    world_turn(w);
+    EXPECT_INT(stat_get(&w->router.stats, STAT_QUESTIONS_WAITED), 2);
+    peer_break(gone);
+    peer_query(tool, 3, "presence", "room/a");
+    EXPECT_INT(peer_answered(tool).ref, 3);
+    EXPECT_INT(w->router.questions.count, 2);
+    EXPECT_INT(peer_answered(p).ref, 2);
+    EXPECT_INT(w->router.questions.count, 0);
+    peer_free(tool);
+    peer_free(gone);
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(questions_that_would_wait_behind_very_many_are_refused)
+{
+    enum { MOST = 4096 };
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "http1");
+    struct frame_answer a;
+
+    toll_charge(&w->router.questions.toll, MINUTE);
+    for (uint32_t i = 0; i <= MOST; i++)
+        peer_query(p, i, "channels", "");
+    a = peer_answered(p);
+    EXPECT_INT(a.ref, MOST);
+    EXPECT_INT(a.status, PUBLISHED_UNAVAILABLE);
+    EXPECT_CONTAINS(text_of(p, a.body), "router.busy: ");
+    EXPECT_INT(stat_get(&w->router.stats, STAT_QUESTIONS_REFUSED), 1);
+    peer_free(p);
+    world_free(w); /* those who wait go with it */
 }

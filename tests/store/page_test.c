@@ -291,6 +291,91 @@ TEST(a_cancelled_job_is_not_answered)
     shelf_close(&s);
 }
 
+enum { CROWD_IDS = 20000, CROWD_ROWS = 70000, CROWD_BATCH = 2500 };
+
+static struct shelf crowded_store(void)
+{
+    static struct entry e[CROWD_BATCH];
+    static char ids[CROWD_BATCH][24];
+    struct shelf s = shelf_init("db");
+
+    shelf_open(&s);
+    for (int n = 0; n < CROWD_ROWS; n += CROWD_BATCH) {
+        for (int i = 0; i < CROWD_BATCH; i++) {
+            snprintf(ids[i], sizeof *ids, "crowd/%d", (n + i) % CROWD_IDS);
+            e[i] = shelf_entry(ids[i], "");
+        }
+        EXPECT_OK(shelf_submit(&s, e, CROWD_BATCH));
+    }
+    return s;
+}
+
+/* Reads all that is there, and takes nothing. */
+static bool match_nothing(struct slice pattern, struct slice id)
+{
+    UNUSED(pattern);
+    UNUSED(id);
+    return false;
+}
+
+TEST(who_looks_at_much_and_finds_nothing_rests)
+{
+    struct shelf s = crowded_store();
+    struct slice all = SLICE("*"), known = SLICE("crowd/1");
+    struct page_request in_vain = {
+        .patterns = &all, .pattern_count = 1, .upto_seq = CROWD_ROWS,
+        .max_count = 100, .max_bytes = 1 << 20,
+    };
+    struct page_request quick = {
+        .ids = &known, .id_count = 1, .upto_seq = CROWD_ROWS,
+        .max_count = 100, .max_bytes = 1 << 20,
+    };
+    struct test_soon soon = test_soon();
+    struct page *p;
+
+    readers_free(s.readers);
+    EXPECT_OK(readers_new(&s.readers, s.opt.path, s.loop, 1, match_nothing));
+    while (readers_held(s.readers) == 0 && !test_soon_over(&soon)) {
+        p = shelf_page(&s, &in_vain);
+        EXPECT_INT(p->count, 0);
+        page_free(p);
+    }
+    EXPECT(readers_held(s.readers) > 0);
+    EXPECT_OK(reader_page(s.readers, &in_vain, never, NULL, NULL));
+    p = shelf_page(&s, &quick); /* who knows what he wants does not */
+    EXPECT(p->count > 0);
+    page_free(p);
+    readers_free(s.readers);
+    s.readers = NULL;
+    shelf_close(&s);
+}
+
+TEST(a_pattern_of_very_many_ids_over_a_long_stretch_is_complete)
+{
+    struct slice all = SLICE("crowd/*");
+    struct page_request q = {
+        .patterns = &all, .pattern_count = 1, .upto_seq = CROWD_ROWS,
+        .max_count = 500, .max_bytes = 1 << 20,
+    };
+    struct shelf s = crowded_store();
+
+    for (int newest = 0; newest < 2; newest++) {
+        uint64_t first = newest ? CROWD_ROWS - 499 : 1;
+        struct page *p;
+
+        q.newest = newest;
+        p = shelf_page(&s, &q);
+        EXPECT_OK(p->rc);
+        EXPECT_INT(p->count, 500);
+        EXPECT_INT(p->damaged_count, 0);
+        EXPECT(p->more);
+        for (size_t i = 0; i < p->count; i++)
+            EXPECT_INT(p->records[i].seq, first + i);
+        page_free(p);
+    }
+    shelf_close(&s);
+}
+
 TEST(requests_out_of_bounds_are_refused)
 {
     struct shelf s = shelf_init("db");

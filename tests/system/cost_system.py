@@ -10,7 +10,7 @@ import json
 import os
 import time
 
-from world import EDGES, World, check, equal, eventually
+from world import EDGES, World, check, equal, eventually, readable
 
 BOUND = 100
 LOUD = os.environ.get("TOUCHLINE_COST")
