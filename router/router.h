@@ -10,7 +10,6 @@
 
 #include "base/loop.h"
 #include "base/stat.h"
-#include "base/toll.h"
 #include "proto/config.h"
 #include "proto/position.h"
 #include "proto/tally.h"
@@ -25,6 +24,7 @@
 #include "router/table.h"
 #include "router/type.h"
 #include "store/reader.h"
+#include "store/toll.h"
 #include "store/writer.h"
 
 #define ROUTER_SERVER "touchline " TOUCHLINE_VERSION

@@ -5,8 +5,8 @@
 #include <time.h>
 
 #include "base/err.h"
-#include "base/toll.h"
 #include "store/readjob.h"
+#include "store/toll.h"
 
 enum { THREADS_MAX = 4, BUSY_MS = 2000, CLOCK_EVERY = 4 * COST_ROW };
 enum { SEARCH_PART = 4 };

@@ -291,7 +291,7 @@ TEST(a_cancelled_job_is_not_answered)
     shelf_close(&s);
 }
 
-enum { CROWD_IDS = 20000, CROWD_ROWS = 70000, CROWD_BATCH = 2500 };
+enum { CROWD_IDS = 20000, CROWD_ROWS = 22500, CROWD_BATCH = 2500 };
 
 static struct shelf crowded_store(void)
 {

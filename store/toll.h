@@ -5,8 +5,8 @@
  * of that up: a person's question is answered at once, and however many are
  * asked, the rest of the time is left for everything else.
  * Threads: one at a time. */
-#ifndef BASE_TOLL_H
-#define BASE_TOLL_H
+#ifndef TOUCHLINE_STORE_TOLL_H
+#define TOUCHLINE_STORE_TOLL_H
 
 #include "base/base.h"
 

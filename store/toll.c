@@ -1,4 +1,4 @@
-#include "base/toll.h"
+#include "store/toll.h"
 
 void toll_init(struct toll *t, int64_t now_ns, int part, int64_t most_ns)
 {

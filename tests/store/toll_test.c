@@ -1,4 +1,4 @@
-#include "base/toll.h"
+#include "store/toll.h"
 
 #include "tests/t/t.h"
 
