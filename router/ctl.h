@@ -19,7 +19,6 @@
  *
  * presence and channels look at every seat of an id, or every id, for an answer
  * that may be short. When gateways ask, what is looked at pays a toll
- * (store/toll.h); a question that comes when it is used up waits for its turn,
  * and is refused with router.busy when very many wait.
  *
  * A verb with a dot is a type's (type.h): its arguments and its answer are

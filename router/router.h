@@ -8,6 +8,7 @@
 #ifndef TOUCHLINE_ROUTER_ROUTER_H
 #define TOUCHLINE_ROUTER_ROUTER_H
 
+#include "base/clock.h"
 #include "base/loop.h"
 #include "base/stat.h"
 #include "proto/config.h"
@@ -24,7 +25,6 @@
 #include "router/table.h"
 #include "router/type.h"
 #include "store/reader.h"
-#include "store/toll.h"
 #include "store/writer.h"
 
 #define ROUTER_SERVER "touchline " TOUCHLINE_VERSION

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "store/readjob.h"
-#include "store/toll.h"
 
 enum { THREADS_MAX = 4, BUSY_MS = 2000, CLOCK_EVERY = 4 * COST_ROW };
 enum { SEARCH_PART = 4 };

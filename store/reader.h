@@ -7,7 +7,6 @@
  * 50 messages or 5 ms and then goes to the end of the queue, so a long one
  * delays nobody and holds no read transaction that the checkpoint waits for.
  * What jobs with patterns spend on messages and ids that nobody wants pays a
- * toll (store/toll.h): a pattern that finds nothing is a long way for a short
  * question.
  *
  * Every row's checksum is verified. A damaged row is never given out; the page
