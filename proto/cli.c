@@ -22,7 +22,7 @@ static const struct cli_option common[] = {
 
 /* What parsing has found besides the results. */
 struct wishes {
-    bool help, version, print_config;
+    bool help, version, print_config, no_memory;
 };
 
 uint64_t cli_restarts(void)
@@ -88,7 +88,25 @@ static const struct cli_option *find_option(const struct cli *c,
     return NULL;
 }
 
-static void take_common(struct cli *c, enum common which, const char *value,
+/* The argument is kept here. What is secret of it does not stay where ps(1)
+ * shows it to everybody; who starts others gives it to them, and they do the
+ * same. */
+static void keep_set(struct cli *c, char *given, struct wishes *w)
+{
+    static const char secret[] = ".secret";
+    size_t key = strcspn(given, "="), tail = sizeof secret - 1;
+    char *copy = strdup(given);
+
+    if (!copy) {
+        w->no_memory = true;
+        return;
+    }
+    c->sets[c->set_count++] = copy;
+    if (given[key] && key > tail && !memcmp(given + key - tail, secret, tail))
+        memset(given + key + 1, '*', strlen(given + key + 1));
+}
+
+static void take_common(struct cli *c, enum common which, char *value,
                         struct wishes *w)
 {
     switch (which) {
@@ -108,7 +126,7 @@ static void take_common(struct cli *c, enum common which, const char *value,
         w->print_config = true;
         break;
     case SET:
-        c->sets[c->set_count++] = value;
+        keep_set(c, value, w);
         break;
     case DIR:
         c->dir = value;
@@ -117,7 +135,7 @@ static void take_common(struct cli *c, enum common which, const char *value,
 }
 
 static void take_option(struct cli *c, const struct cli_option *o,
-                        const char *value, struct wishes *w)
+                        char *value, struct wishes *w)
 {
     if (o >= common && o < common + ARRAY_LEN(common))
         take_common(c, (enum common)(o - common), value, w);
@@ -131,7 +149,7 @@ static void take_option(struct cli *c, const struct cli_option *o,
 static int parse_option(struct cli *c, int argc, char **argv, int *i,
                         struct wishes *w)
 {
-    const char *given = argv[*i] + 2, *value = NULL;
+    char *given = argv[*i] + 2, *value = NULL;
     struct slice rest = slice_str(given), name = slice_split(&rest, '=');
     const struct cli_option *o = find_option(c, name);
 
@@ -224,6 +242,8 @@ int cli_parse(struct cli *c, int argc, char **argv)
     if (!c->sets)
         return EXIT_FAILED;
     rc = parse_all(c, argc, argv, &w);
+    if (w.no_memory)
+        return EXIT_FAILED;
     if (rc == 0 && w.help) {
         print_help(c);
         return EXIT_DONE;
@@ -245,6 +265,9 @@ void cli_fini(struct cli *c)
 {
     config_free(c->config);
     c->config = NULL;
+    for (size_t i = 0; i < c->set_count; i++)
+        free((char *)(uintptr_t)c->sets[i]);
     free(c->sets);
     c->sets = NULL;
+    c->set_count = 0;
 }

@@ -46,7 +46,8 @@ struct cli {
  * --set SECTION.KEY=VALUE, --dir DIR and the binary's own, as --name VALUE or
  * --name=VALUE, before and behind other arguments; `--` ends the options.
  * Prints what is to be printed and returns the code to exit with; or returns
- * -1: go on, with the results filled in. Moves the elements of argv. */
+ * -1: go on, with the results filled in. Moves the elements of argv, and puts
+ * stars over the secrets in it. */
 MUST_USE int cli_parse(struct cli *c, int argc, char **argv);
 
 /* Frees sets and config. */

@@ -144,3 +144,19 @@ TEST(print_config_prints_what_is_in_force)
     EXPECT(cli.check);
     cli_fini(&cli);
 }
+
+TEST(a_secret_does_not_stay_on_the_command_line)
+{
+    char one[] = "token gate.secret=0123456789abcdef";
+    char other[] = "--set=link.secret=fedcba9876543210";
+    char plain[] = "limits.line=8K";
+
+    if (PARSE("--set", one, other, "--set", plain) != -1)
+        test_fail(__FILE__, __LINE__, "%s", said());
+    EXPECT_STR(one, "token gate.secret=****************");
+    EXPECT_STR(other, "--set=link.secret=****************");
+    EXPECT_STR(plain, "limits.line=8K");
+    EXPECT_STR(cli.config->link.secret, "fedcba9876543210");
+    EXPECT_STR(cli.sets[0], "token gate.secret=0123456789abcdef");
+    cli_fini(&cli);
+}
