@@ -501,10 +501,11 @@ int gateway_main(int argc, char **argv, const struct edge *edge)
         {"instance", "N", "number among the instances of this edge, from 0",
          NULL, &p.instance},
     };
-    char binary[32];
+    static char binary[32]; /* a crash is reported under it */
     int code;
 
     snprintf(binary, sizeof binary, "touchline-%s", edge->name);
+    check_report_signals(binary);
     p.cli = (struct cli){
         .binary = binary,
         .about = "a gateway of Touchline: serves clients, talks to the "

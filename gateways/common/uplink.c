@@ -691,6 +691,16 @@ static void on_refused(void *ctx, const char *why)
     log_error("link.refused", "why=\"%s\" action=try_again", why);
 }
 
+/* NULL: the directory says where it is; so does a router that took any port. */
+static const char *router_of(const struct config *cfg)
+{
+    const char *url = cfg->link.url[0] ? cfg->link.url : cfg->router.url;
+    size_t len = strlen(url);
+
+    return len && !slice_eq(slice_from(slice_str(url), len - 2), SLICE(":0"))
+               ? url : NULL;
+}
+
 int uplink_open(struct gateway *g, const char **why)
 {
     static const struct joiner_ops ops = {
@@ -704,9 +714,7 @@ int uplink_open(struct gateway *g, const char **why)
     };
     const struct config *cfg = g->config;
     struct joiner_options o = {
-        .url = cfg->link.url[0]     ? cfg->link.url
-               : cfg->router.url[0] ? cfg->router.url
-                                    : NULL,
+        .url = router_of(cfg),
         .dir = cfg->dir,
         .secret = cfg->link.secret[0] ? cfg->link.secret : NULL,
         .limits = {.batch = cfg->limits.link_batch,

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -447,6 +448,7 @@ int main(int argc, char **argv)
     if (getpid() == 1)
         hold_signals(SIG_BLOCK);
     s->notify.fd = -1;
+    check_report_signals("touchline");
     s->cli = (struct cli){
         .binary = "touchline",
         .about = "starts the router and its gateways, and keeps them running",
