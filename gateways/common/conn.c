@@ -591,7 +591,7 @@ static void flushed(struct conn *c)
         return;
     }
     note_lag(c);
-    if (c->flags & CONN_READABLE)
+    if ((c->flags & CONN_READABLE) && !(c->flags & CONN_PAUSED))
         conn_dirty(c);
     if (c->flags & CONN_WANT_DRAINED) {
         c->flags &= (uint16_t)~CONN_WANT_DRAINED;
