@@ -10,7 +10,7 @@
 enum { CTL_LIST_DEFAULT = 100, CTL_LIST_MAX = 1000 };
 
 /* What looking at one seat or one id stands for, in the toll of questions. */
-#define CTL_LOOK_NS 50
+#define CTL_LOOK_NS 100
 
 /* A verb: reads its words, and answers now or keeps a ctl_question. */
 typedef void ctl_verb(struct link *l, uint32_t ref, struct slice args);
