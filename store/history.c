@@ -297,6 +297,21 @@ static int use_wal(struct history *h)
     return rc;
 }
 
+/* Our statements fit the tables that schema_check() has let pass, unless what
+ * the file says of these is damaged. */
+static int say_unprepared(struct history *h, struct history_report *report,
+                          int rc)
+{
+    char text[256];
+
+    if ((sqlite3_errcode(h->conn) & 0xff) == SQLITE_ERROR)
+        rc = ERR_DAMAGED;
+    snprintf(text, sizeof text, "%s%.200s",
+             rc == ERR_DAMAGED ? "the database is damaged: " : "",
+             sqlite3_errmsg(h->conn));
+    return say(report, rc, text);
+}
+
 /* The last life may have ended behind a sync that failed: after a clean close
  * there is no WAL to write again. */
 static int prepare_first(struct history *h, struct history_report *report)
@@ -312,7 +327,7 @@ static int prepare_first(struct history *h, struct history_report *report)
         rc = schema_migrate(h->conn, report->text);
     if (rc == 0)
         rc = prepare(h);
-    return rc < 0 ? say(report, rc, sqlite3_errmsg(h->conn)) : 0;
+    return rc < 0 ? say_unprepared(h, report, rc) : 0;
 }
 
 /* What a start finds, before it decides. */
