@@ -308,6 +308,17 @@ TEST(an_index_of_ids_that_cannot_be_read_does_not_stop_the_start)
     shelf_close(&s);
 }
 
+TEST(tables_that_are_not_what_they_were_are_refused_as_damaged)
+{
+    struct shelf s = mixed_store();
+
+    shelf_sql(&s, "PRAGMA writable_schema = ON; "
+                  "UPDATE sqlite_schema SET sql = replace(sql, 'oldest_ms', "
+                  "'oldest_mr') WHERE name = 'ids'");
+    EXPECT_ERR(shelf_try_open(&s), ERR_DAMAGED);
+    EXPECT_CONTAINS(s.report.text, "the database is damaged: ");
+}
+
 /* --- bits --- */
 
 static void flip_bit(const char *path, uint64_t bit)
