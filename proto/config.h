@@ -28,6 +28,7 @@ struct config_edge {
     int proxy_protocol;              /* enum proxy_protocol */
     struct opt_list admin;
     char *public_url;                /* of ws only; "" or no slash at its end */
+    bool deflate;                    /* of ws alone */
 };
 
 struct config_limits {

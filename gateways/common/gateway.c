@@ -88,6 +88,11 @@ void *gateway_edge_state(const struct gateway *g)
     return g->edge_state;
 }
 
+void gateway_add(struct gateway *g, unsigned stat, uint64_t n)
+{
+    stat_add(&g->stats, stat, n);
+}
+
 void gateway_limit(struct gateway *g, enum limit which)
 {
     stat_add(&g->stats, STAT_LIMIT_MESSAGE + (unsigned)which, 1);

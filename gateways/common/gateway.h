@@ -27,8 +27,9 @@ bool gateway_linked(const struct gateway *g);
 /* Set and read by edge->start(): state of the edge, one per worker. */
 void gateway_set_edge_state(struct gateway *g, void *state);
 void *gateway_edge_state(const struct gateway *g);
-/* One more of a row of stats.h. */
+/* One more, or n more, of a row of stats.h. */
 void gateway_count(struct gateway *g, unsigned stat);
+void gateway_add(struct gateway *g, unsigned stat, uint64_t n);
 /* A client is told an error: touchline_refused_total{code="..."}, the codes
  * being those of proto/codes.def. Whoever writes an error calls it, once. */
 void gateway_refused(struct gateway *g, struct slice code);

@@ -72,6 +72,7 @@ const char *method_text(enum method m);
     X(TOUCHLINE_KEY, "touchline-key", ONCE)                  \
     X(TRANSFER_ENCODING, "transfer-encoding", ONCE)          \
     X(UPGRADE, "upgrade", TOKENS)                            \
+    X(SEC_WEBSOCKET_EXTENSIONS, "sec-websocket-extensions", LAST) \
     X(SEC_WEBSOCKET_KEY, "sec-websocket-key", ONCE)          \
     X(SEC_WEBSOCKET_VERSION, "sec-websocket-version", ONCE)  \
     X(VIA, "via", LAST)                                      \

@@ -76,6 +76,22 @@
       "memory that the ring of recent messages stands for")                   \
     X(RING_ENTRIES, GAUGE, "ring_messages", NULL, "messages in the ring")     \
     X(TOPICS, GAUGE, "gateway_ids", NULL, "ids known in the gateway")         \
+    X(DEFLATED, COUNTER, "deflate_total", "result=\"compressed\"",            \
+      "messages for WebSockets with compression, each made once")             \
+    X(DEFLATE_PLAIN, COUNTER, "deflate_total", "result=\"plain\"",            \
+      "messages for WebSockets with compression, each made once")             \
+    X(DEFLATE_BEFORE, COUNTER, "deflate_bytes_total", "way=\"before\"",       \
+      "bytes of the compressed ones, before and after")                       \
+    X(DEFLATE_AFTER, COUNTER, "deflate_bytes_total", "way=\"after\"",         \
+      "bytes of the compressed ones, before and after")                       \
+    X(INFLATED, COUNTER, "inflate_total", NULL,                               \
+      "compressed messages taken from clients")                               \
+    X(INFLATE_TOO_BIG, COUNTER, "inflate_refused_total", "why=\"size\"",      \
+      "compressed messages of clients that were refused")                     \
+    X(INFLATE_TOO_MUCH, COUNTER, "inflate_refused_total", "why=\"ratio\"",    \
+      "compressed messages of clients that were refused")                     \
+    X(INFLATE_BROKEN, COUNTER, "inflate_refused_total", "why=\"broken\"",     \
+      "compressed messages of clients that were refused")                     \
     X(LINKED, GAUGE, "linked", NULL, "1 while the router can be reached")     \
     X(REQUESTS, COUNTER, "requests_total", NULL,                              \
       "HTTP requests, also those refused, and what was none")                 \

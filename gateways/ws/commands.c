@@ -15,7 +15,6 @@ enum {
     ENVELOPE_FACTOR = 6,   /* a byte of data may be written as \u00XX */
     ENVELOPE_EXTRA = 4096, /* all the other fields */
 };
-enum { FORM_LIVE, FORM_REPLAY };
 
 /* A command as it has come. */
 struct call {
@@ -424,7 +423,7 @@ const struct ws_kind ws_commands = {
     .opened = commands_opened,
     .message = commands_message,
     .encode = commands_encode,
-    .form = FORM_LIVE,
+    .form = FORM_MESSAGE,
     .replay_form = FORM_REPLAY,
     .goodbye = commands_goodbye,
     .free = replies_free,

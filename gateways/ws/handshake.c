@@ -21,6 +21,8 @@ enum { KEY_CHARS = 24, KEY_BYTES = 16 };
       "Version 13 of the WebSocket protocol is spoken here.")                 \
     X(KEY, 400, "handshake.key",                                              \
       "Sec-WebSocket-Key must be 16 bytes in base64.")                        \
+    X(EXTENSIONS, 400, "handshake.extensions",                                \
+      "Sec-WebSocket-Extensions is no list of extensions.")                   \
     X(BODY, 400, "handshake.body", "A WebSocket handshake has no body.")      \
     X(ORIGIN, 403, "origin.denied",                                           \
       "Pages of this origin may not connect here; ws.origins would list its " \
@@ -128,7 +130,7 @@ int handshake_check(const struct request *r, const struct config_edge *cfg,
 {
     struct slice origin = r->field[FIELD_ORIGIN];
     struct slice key = r->field[FIELD_SEC_WEBSOCKET_KEY];
-    struct handshake h;
+    struct handshake h = { .deflate = { .window = 0 } };
     int rc = check_host(r, cfg, at_loopback, why);
 
     if (rc == 0)
@@ -144,6 +146,10 @@ int handshake_check(const struct request *r, const struct config_edge *cfg,
     if (origin.ptr &&
         !access_origin_allowed(cfg, origin, r->field[FIELD_HOST]))
         return fail(why, FAULT_ORIGIN);
+    if (cfg->deflate &&
+        extension_choose(r->field[FIELD_SEC_WEBSOCKET_EXTENSIONS],
+                         &h.deflate) < 0)
+        return fail(why, FAULT_EXTENSIONS);
     rc = make_accept(key, h.accept);
     if (rc < 0)
         return rc;
@@ -153,11 +159,14 @@ int handshake_check(const struct request *r, const struct config_edge *cfg,
 
 /* ---- answering --------------------------------------------------------- */
 
-void handshake_accept(struct buf *out, const char *accept)
+void handshake_accept(struct buf *out, const char *accept,
+                      const struct deflate_terms *deflate)
 {
     buf_addf(out, "HTTP/1.1 101 Switching Protocols\r\n"
              "Upgrade: websocket\r\nConnection: Upgrade\r\n"
-             "Sec-WebSocket-Accept: %s\r\n\r\n", accept);
+             "Sec-WebSocket-Accept: %s\r\n", accept);
+    extension_answer(out, deflate);
+    buf_add_str(out, "\r\n");
 }
 
 static const char *status_text(unsigned status)

@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "gateways/common/request.h"
+#include "gateways/ws/extension.h"
 #include "proto/config.h"
 
 enum { HANDSHAKE_ACCEPT = 28 }; /* characters of Sec-WebSocket-Accept */
@@ -15,6 +16,7 @@ enum handshake_path { HANDSHAKE_WS, HANDSHAKE_RAW };
 struct handshake {
     enum handshake_path path;
     char accept[HANDSHAKE_ACCEPT + 1];
+    struct deflate_terms deflate; /* window 0: none was offered, or wanted */
 };
 
 /* Is it a handshake that this listener takes? 0, ERR_NOMEM, or ERR_BAD with
@@ -24,7 +26,8 @@ MUST_USE int handshake_check(const struct request *r,
                              struct handshake *ret, const struct fault **why);
 
 /* Appends 101. */
-void handshake_accept(struct buf *out, const char *accept);
+void handshake_accept(struct buf *out, const char *accept,
+                      const struct deflate_terms *deflate);
 
 /* Appends a whole answer in JSON, after which the connection closes. r: what
  * has been read of the request, or NULL. retry_s: of 429 and 503. */

@@ -14,8 +14,6 @@
 #include "proto/id.h"
 #include "proto/json.h"
 
-enum { FORM_RAW = 2 };
-
 static size_t raw_message_limit(const struct config *cfg)
 {
     return cfg->limits.message;

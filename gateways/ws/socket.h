@@ -27,6 +27,10 @@ enum ws_state {
 
 struct query;
 
+/* Encodings of a message; each has a compressed one, WS_FORMS further on. */
+enum ws_form { FORM_MESSAGE, FORM_REPLAY, FORM_RAW, WS_FORMS };
+_Static_assert(2 * WS_FORMS <= MSG_FORMS, "a message has room for them");
+
 /* What a path of the URL makes of a WebSocket. Members that can have no cause
  * are NULL. */
 struct ws_kind {
@@ -40,7 +44,7 @@ struct ws_kind {
     /* A message on its way out: its opcode; its payload is appended to b. */
     enum ws_opcode (*encode)(struct conn *c, const struct msg *m,
                              unsigned flags, struct buf *b);
-    int form, replay_form; /* of msg.forms */
+    enum ws_form form, replay_form;
     /* The server ends it, text says why; the close frame follows. */
     void (*goodbye)(struct conn *c, const char *text);
     void (*free)(struct conn *c); /* the socket is gone */
@@ -78,6 +82,7 @@ struct ws_socket {
     uint8_t state;              /* enum ws_state */
     bool patterns : 1;          /* it has subscribed to one */
     bool pinged : 1;            /* and its pong has not come */
+    uint8_t window : 4;         /* struct deflate_terms; 0: no compression */
     uint16_t controls;          /* control frames within control_s */
     uint32_t control_s;
     const struct ws_kind *kind; /* from LOGIN on */

@@ -12,6 +12,7 @@
 struct upgrade {
     struct head_scan scan;
     char accept[HANDSHAKE_ACCEPT + 1];
+    struct deflate_terms deflate;
 };
 
 /* ---- refusing ---------------------------------------------------------- */
@@ -105,7 +106,9 @@ void upgrade_open(struct conn *c)
     struct ws_socket *s = ws_of(c);
 
     ws_become(c, WS_OPEN);
-    handshake_accept(conn_out(c), s->work->upgrade->accept);
+    handshake_accept(conn_out(c), s->work->upgrade->accept,
+                     &s->work->upgrade->deflate);
+    s->window = s->work->upgrade->deflate.window & 15u;
     free(s->work->upgrade);
     s->work->upgrade = NULL;
     conn_want_pings(c, true);
@@ -178,6 +181,7 @@ static void take_head(struct conn *c, struct slice head)
         refuse_memory(c);
     } else if (know_client(c, &r)) {
         memcpy(ws_of(c)->work->upgrade->accept, h.accept, sizeof h.accept);
+        ws_of(c)->work->upgrade->deflate = h.deflate;
         ws_of(c)->kind = h.path == HANDSHAKE_RAW ? &ws_raw : &ws_commands;
         begin(c, &r);
     }

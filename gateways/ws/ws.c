@@ -6,8 +6,10 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "gateways/common/gateway.h"
+#include "gateways/common/stats.h"
 #include "gateways/ws/handshake.h"
 #include "gateways/ws/upgrade.h"
+#include "gateways/ws/wsdeflate.h"
 
 enum {
     OUT_ENOUGH = 64 * 1024, /* output that waits; then input waits, too */
@@ -20,6 +22,8 @@ struct ws_worker {
     uint32_t last_ref;
     struct wsreader *spare; /* for whoever begins a message next */
     struct buf text, payload, busy;
+    struct wsdeflate *deflate; /* or NULL: ws.deflate is off */
+    struct buf packed, unpacked;
 };
 
 static struct ws_worker *worker_of(struct conn *c)
@@ -34,6 +38,8 @@ static int ws_start(struct gateway *g)
     if (!w)
         return ERR_NOMEM;
     gateway_set_edge_state(g, w);
+    if (gateway_edge_config(g)->deflate && !(w->deflate = wsdeflate_new()))
+        return ERR_NOMEM;
     return 0;
 }
 
@@ -54,6 +60,9 @@ static void ws_stop(struct gateway *g)
     buf_fini(&w->text);
     buf_fini(&w->payload);
     buf_fini(&w->busy);
+    buf_fini(&w->packed);
+    buf_fini(&w->unpacked);
+    wsdeflate_free(w->deflate);
     free(w);
 }
 
@@ -114,6 +123,13 @@ static void work_free(struct conn *c)
 
 /* ---- out --------------------------------------------------------------- */
 
+/* A buf of the worker's is kept for the next message, unless it is big. */
+static void spare(struct buf *b)
+{
+    if (b->cap > SPARE_MAX)
+        buf_fini(b);
+}
+
 struct buf *ws_text_begin(struct conn *c)
 {
     struct buf *text = &worker_of(c)->text;
@@ -130,8 +146,7 @@ void ws_text_end(struct conn *c)
         conn_abort(c, "memory");
     else
         wsframe_add(conn_out(c), WS_TEXT, buf_slice(text));
-    if (text->cap > SPARE_MAX)
-        buf_fini(text);
+    spare(text);
 }
 
 void ws_close(struct conn *c, unsigned code, const char *why, const char *word)
@@ -232,6 +247,13 @@ void ws_end(struct conn *c, unsigned code, const char *why, const char *word)
     ws_settle(c);
 }
 
+static void violated(struct conn *c, unsigned code, const char *word,
+                     const char *why)
+{
+    gateway_refused(conn_gateway(c), slice_str(word));
+    ws_end(c, code, why, "violation");
+}
+
 void ws_violated(struct conn *c, unsigned code, const char *why)
 {
     static const struct {
@@ -242,11 +264,12 @@ void ws_violated(struct conn *c, unsigned code, const char *why)
         { WS_NOT_UTF8, "ws.not_utf8" },   { WS_POLICY, "ws.policy" },
         { WS_TOO_BIG, "ws.too_big" },     { WS_TRY_LATER, "ws.try_later" },
     };
+    size_t i = 0;
 
-    for (size_t i = 0; i < ARRAY_LEN(codes); i++)
-        if (codes[i].code == code)
-            gateway_refused(conn_gateway(c), slice_str(codes[i].word));
-    ws_end(c, code, why, "violation");
+    while (i < ARRAY_LEN(codes) && codes[i].code != code)
+        i++;
+    if (!NEVER(i == ARRAY_LEN(codes)))
+        violated(c, code, codes[i].word, why);
 }
 
 /* ---- frames ------------------------------------------------------------ */
@@ -330,9 +353,63 @@ static void take_failure(struct conn *c, const struct wsframe *f)
     ws_violated(c, f->code, f->why);
 }
 
+/* ---- compressed messages of clients ------------------------------------ */
+
+/* What such a message is refused with. A broken one is data that does not fit
+ * its type: 1007 (RFC 6455 7.4.1). */
+static void refuse_packed(struct conn *c, enum unpacked what)
+{
+    static const struct {
+        unsigned stat, code;
+        const char *why;
+    } refusals[] = {
+        [UNPACKED_BROKEN] = { STAT_INFLATE_BROKEN, WS_NOT_UTF8,
+                              "the compressed message is broken" },
+        [UNPACKED_TOO_BIG] = { STAT_INFLATE_TOO_BIG, WS_TOO_BIG,
+                               "the message is too big" },
+        [UNPACKED_TOO_MUCH] = { STAT_INFLATE_TOO_MUCH, WS_TOO_BIG,
+                                "the message grows too much" },
+    };
+
+    if (what == UNPACKED_NO_MEMORY) {
+        ws_violated(c, WS_TRY_LATER, "the server is out of memory");
+        return;
+    }
+    gateway_count(conn_gateway(c), refusals[what].stat);
+    if (what == UNPACKED_TOO_BIG)
+        gateway_limit(conn_gateway(c), LIMIT_MESSAGE);
+    if (what == UNPACKED_BROKEN)
+        violated(c, refusals[what].code, "ws.broken", refusals[what].why);
+    else
+        ws_violated(c, refusals[what].code, refusals[what].why);
+}
+
+static void take_packed(struct conn *c, const struct wsframe *f)
+{
+    const struct ws_kind *kind = ws_of(c)->kind;
+    struct ws_worker *w = worker_of(c);
+    struct buf *b = &w->unpacked;
+    enum unpacked what;
+
+    buf_reset(b);
+    what = wsdeflate_unpack(w->deflate, f->payload,
+                            kind->message_limit(conn_config(c)), b);
+    if (what != UNPACKED) {
+        refuse_packed(c, what);
+    } else if (f->op == WS_TEXT && !utf8_valid(buf_slice(b))) {
+        ws_violated(c, WS_NOT_UTF8, "the text is not UTF-8");
+    } else {
+        gateway_count(conn_gateway(c), STAT_INFLATED);
+        kind->message(c, f->op, buf_slice(b));
+    }
+    spare(b);
+}
+
 static void take_frame(struct conn *c, const struct wsframe *f)
 {
-    if (f->event == WS_MESSAGE)
+    if (f->event == WS_MESSAGE && f->compressed)
+        take_packed(c, f);
+    else if (f->event == WS_MESSAGE)
         ws_of(c)->kind->message(c, f->op, f->payload);
     else if (f->event == WS_CONTROL)
         take_control(c, f);
@@ -372,13 +449,21 @@ static void give_reader(struct conn *c)
     w->spare = r;
 }
 
-static size_t input_frames(struct conn *c, struct slice bytes)
+static struct wsframe_limits limits_of(struct conn *c)
 {
     const struct config *cfg = conn_config(c);
-    struct wsframe_limits limits = {
-        .message = ws_of(c)->kind->message_limit(cfg),
+    size_t most = ws_of(c)->kind->message_limit(cfg);
+
+    return (struct wsframe_limits){
+        .message = most,
+        .compressed = ws_of(c)->window ? wsdeflate_most(most) : 0,
         .fragments = (uint32_t)cfg->limits.fragments,
     };
+}
+
+static size_t input_frames(struct conn *c, struct slice bytes)
+{
+    struct wsframe_limits limits = limits_of(c);
     struct slice in = bytes;
 
     while (in.len && ready(c)) {
@@ -560,37 +645,110 @@ static void ws_notice(struct conn *c, const struct notice *n)
         ws_of(c)->kind->notice(c, n);
 }
 
-static struct wire *make_form(struct conn *c, const struct msg *m,
-                              unsigned flags)
-{
-    struct buf *payload = &worker_of(c)->payload;
-    uint8_t header[WS_HEADER_MAX];
-    enum ws_opcode op;
-    struct wire *w;
-    size_t n;
+/* ---- messages: a frame for all who take it in the same form ------------ */
 
-    buf_reset(payload);
-    op = ws_of(c)->kind->encode(c, m, flags, payload);
-    n = wsframe_header(header, op, payload->len);
-    w = payload->failed ? NULL : wire_new(n + payload->len);
+/* rsv: 0 or WS_COMPRESSED. NULL: no memory. */
+static struct wire *make_frame(enum ws_opcode op, uint8_t rsv,
+                               struct slice payload)
+{
+    uint8_t header[WS_HEADER_MAX];
+    size_t n = wsframe_header(header, op, payload.len);
+    struct wire *w = wire_new(n + payload.len);
+
     if (!w)
         return NULL;
     memcpy(w->bytes, header, n);
-    if (payload->len)
-        memcpy(w->bytes + n, payload->ptr, payload->len);
+    w->bytes[0] |= rsv;
+    if (payload.len)
+        memcpy(w->bytes + n, payload.ptr, payload.len);
     return w;
+}
+
+/* Into the worker's payload. False: no memory. */
+static bool encode(struct conn *c, const struct msg *m, unsigned flags,
+                   enum ws_opcode *op)
+{
+    struct buf *payload = &worker_of(c)->payload;
+
+    buf_reset(payload);
+    *op = ws_of(c)->kind->encode(c, m, flags, payload);
+    return !payload->failed;
+}
+
+static const struct wire *plain_form(struct conn *c, struct msg *m,
+                                     unsigned flags, enum ws_form form)
+{
+    struct wire **at = &m->forms[form];
+    enum ws_opcode op;
+
+    if (!*at && encode(c, m, flags, &op))
+        *at = make_frame(op, 0, buf_slice(&worker_of(c)->payload));
+    return *at;
+}
+
+/* The worker's payload, compressed. NULL: it is not worth it, or there is no
+ * memory. */
+static struct wire *pack(struct conn *c, enum ws_opcode op)
+{
+    struct ws_worker *k = worker_of(c);
+    struct wire *w = NULL;
+
+    buf_reset(&k->packed);
+    if (wsdeflate_pack(k->deflate, buf_slice(&k->payload), &k->packed))
+        w = make_frame(op, WS_COMPRESSED, buf_slice(&k->packed));
+    gateway_count(conn_gateway(c), w ? STAT_DEFLATED : STAT_DEFLATE_PLAIN);
+    if (w) {
+        gateway_add(conn_gateway(c), STAT_DEFLATE_BEFORE, k->payload.len);
+        gateway_add(conn_gateway(c), STAT_DEFLATE_AFTER, k->packed.len);
+    }
+    spare(&k->packed);
+    return w;
+}
+
+/* The compressed form of a message that does not shrink is the plain one. */
+static const struct wire *packed_form(struct conn *c, struct msg *m,
+                                      unsigned flags, enum ws_form form)
+{
+    struct wire **at = &m->forms[WS_FORMS + form], **plain = &m->forms[form];
+    enum ws_opcode op;
+
+    if (*at || !encode(c, m, flags, &op))
+        return *at;
+    *at = pack(c, op);
+    if (!*at && !*plain)
+        *plain = make_frame(op, 0, buf_slice(&worker_of(c)->payload));
+    if (!*at && *plain)
+        *at = wire_hold(*plain);
+    return *at;
+}
+
+/* Does a window that is narrower than ours hold all of the message? No
+ * distance in it is longer than the message; the header is on the safe side. */
+static bool fits_window(struct conn *c, struct msg *m, unsigned flags,
+                        enum ws_form form)
+{
+    unsigned window = ws_of(c)->window;
+    const struct wire *plain;
+
+    if (window >= PACK_WINDOW)
+        return true;
+    plain = plain_form(c, m, flags, form);
+    return plain && plain->len <= (size_t)1 << window;
 }
 
 static enum put_result ws_put(struct conn *c, struct msg *m, unsigned flags,
                               struct outvec *v)
 {
     const struct ws_kind *kind = ws_of(c)->kind;
-    int form = flags & PUT_REPLAY ? kind->replay_form : kind->form;
+    enum ws_form form = flags & PUT_REPLAY ? kind->replay_form : kind->form;
+    const struct wire *w;
 
-    if (!m->forms[form])
-        m->forms[form] = make_form(c, m, flags);
-    if (m->forms[form])
-        outvec_wire(v, m->forms[form]);
+    if (ws_of(c)->window && fits_window(c, m, flags, form))
+        w = packed_form(c, m, flags, form);
+    else
+        w = plain_form(c, m, flags, form);
+    if (w)
+        outvec_wire(v, w);
     else
         conn_abort(c, "memory");
     return PUT_OK;

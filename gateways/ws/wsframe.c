@@ -79,11 +79,16 @@ static uint64_t get_big_endian(const uint8_t *in, unsigned bytes)
 }
 
 /* False, and *f says why, when a frame must not begin with this byte now. */
-static bool first_byte(const struct wsreader *r, struct wsframe *f)
+static bool first_byte(const struct wsreader *r,
+                       const struct wsframe_limits *limits, struct wsframe *f)
 {
     unsigned op = r->head[0] & OPCODE;
+    unsigned rsv = r->head[0] & RSV;
 
-    if (r->head[0] & RSV)
+    if (rsv == WS_COMPRESSED && limits->compressed &&
+        (op == WS_TEXT || op == WS_BINARY))
+        rsv = 0;
+    if (rsv)
         return failed(f, WS_PROTOCOL, "a reserved bit is set");
     if ((op > WS_BINARY && op < WS_CLOSE) || op > WS_PONG)
         return failed(f, WS_PROTOCOL, "a reserved opcode");
@@ -118,6 +123,8 @@ static bool check_length(struct wsreader *r,
                          struct wsframe *f)
 {
     unsigned bytes = (unsigned)r->head_need - 2 - MASK_BYTES;
+    size_t most = r->compressed || r->head[0] & WS_COMPRESSED
+                      ? limits->compressed : limits->message;
 
     r->len = bytes ? get_big_endian(r->head + 2, bytes)
                    : r->head[1] & LENGTH;
@@ -128,7 +135,7 @@ static bool check_length(struct wsreader *r,
         return failed(f, WS_PROTOCOL, "a length is negative");
     if (is_control(r))
         return true;
-    if (r->len > limits->message - r->message.len)
+    if (r->len > most - r->message.len)
         return failed(f, WS_TOO_BIG, "the message is too big");
     if (r->fragments >= limits->fragments)
         return failed(f, WS_POLICY, "the message has too many fragments");
@@ -144,8 +151,10 @@ static void begin_payload(struct wsreader *r)
     if (is_control(r))
         return;
     r->fragments++;
-    if (op != WS_CONTINUATION)
-        r->message_op = (uint8_t)op;
+    if (op == WS_CONTINUATION)
+        return;
+    r->message_op = (uint8_t)op;
+    r->compressed = r->head[0] & WS_COMPRESSED;
 }
 
 /* One byte of a header; what it shows is looked at as soon as it is there. */
@@ -156,7 +165,7 @@ static bool take_head(struct wsreader *r, uint8_t byte,
         r->head_need = 2 + MASK_BYTES;
     r->head[r->head_len++] = byte;
     if (r->head_len == 1)
-        return first_byte(r, f);
+        return first_byte(r, limits, f);
     if (r->head_len == 2 && !second_byte(r, f))
         return false;
     if (r->head_len == r->head_need - MASK_BYTES &&
@@ -202,6 +211,11 @@ static void take_masked(struct wsreader *r, struct slice *in, size_t n,
     r->taken += n;
 }
 
+static bool is_plain_text(const struct wsreader *r)
+{
+    return r->message_op == WS_TEXT && !r->compressed;
+}
+
 static bool take_payload(struct wsreader *r, struct slice *in,
                          struct wsframe *f)
 {
@@ -219,7 +233,7 @@ static bool take_payload(struct wsreader *r, struct slice *in,
         return failed(f, WS_TRY_LATER, "the server is out of memory");
     take_masked(r, in, n, to);
     r->message.len += n;
-    if (r->message_op == WS_TEXT && !utf8_feed(&r->utf8, slice_make(to, n)))
+    if (is_plain_text(r) && !utf8_feed(&r->utf8, slice_make(to, n)))
         return failed(f, WS_NOT_UTF8, "the text is not UTF-8");
     return true;
 }
@@ -258,10 +272,11 @@ static bool frame_end(struct wsreader *r, struct wsframe *f)
     }
     if (!(r->head[0] & FIN))
         return true;
-    if (r->message_op == WS_TEXT && !utf8_done(&r->utf8))
+    if (is_plain_text(r) && !utf8_done(&r->utf8))
         return failed(f, WS_NOT_UTF8, "the text ends within a character");
     f->event = WS_MESSAGE;
     f->op = r->message_op;
+    f->compressed = r->compressed;
     f->payload = buf_slice(&r->message);
     r->returned = true;
     return true;
@@ -271,6 +286,7 @@ static void forget_message(struct wsreader *r)
 {
     buf_reset(&r->message);
     r->message_op = 0;
+    r->compressed = false;
     r->fragments = 0;
     r->utf8 = (struct utf8_state){ .need = 0 };
     r->returned = false;

@@ -3,7 +3,8 @@
  *
  * The reader takes bytes in any pieces and fails as soon as what came cannot
  * become valid any more: a header that must not be, a length over the limit
- * (before the payload comes), text that is not UTF-8 (within the frame).
+ * (before the payload comes), text that is not UTF-8 (within the frame). What
+ * is compressed comes out as it came in, and is not looked into.
  *
  * Threads: one at a time. Cost: each payload byte is copied once, unmasked.
  * Memory: as much as has arrived of a message, at most twice the limit. */
@@ -33,10 +34,12 @@ enum ws_code {
 
 enum {
     WS_HEADER_MAX = 10,  /* of a server's frame */
-    WS_CONTROL_MAX = 125 /* payload of a control frame */
+    WS_CONTROL_MAX = 125, /* payload of a control frame */
+    WS_COMPRESSED = 0x40, /* RSV1 in the first byte: RFC 7692 6 */
 };
 
-/* Writes the header of a whole unmasked message; returns its length. */
+/* Writes the header of a whole unmasked message; returns its length. The
+ * first byte may get WS_COMPRESSED. */
 size_t wsframe_header(uint8_t out[WS_HEADER_MAX], enum ws_opcode op,
                       size_t len);
 /* Appends header and payload. */
@@ -46,6 +49,7 @@ void wsframe_add_close(struct buf *b, unsigned code, const char *reason);
 
 struct wsframe_limits {
     size_t message;     /* bytes of one message */
+    size_t compressed;  /* of one as it comes; 0: none may come */
     uint32_t fragments; /* frames of one message */
 };
 
@@ -59,6 +63,7 @@ struct wsreader {
     uint8_t head_len;    /* bytes in head */
     uint8_t head_need;   /* bytes that the header has, as far as known */
     uint8_t message_op;  /* of the message under way, 0: none */
+    bool compressed;     /* the message under way is */
     bool returned;       /* the message was given out: forget it */
     uint8_t control[WS_CONTROL_MAX];
 };
@@ -72,6 +77,7 @@ enum ws_event {
 struct wsframe {
     enum ws_event event;
     enum ws_opcode op;
+    bool compressed;      /* of WS_MESSAGE */
     struct slice payload; /* of WS_CLOSE: the reason; borrows the reader */
     unsigned code;        /* of WS_CLOSE and WS_FAILED */
     const char *why;      /* of WS_FAILED: a static text for the client */

@@ -24,7 +24,8 @@ static int scan(struct slice in, size_t step, size_t *len,
 
 static void answer(struct slice head)
 {
-    static const struct config_edge edge = { .workers = 1 };
+    static const struct config_edge edge = { .workers = 1,
+                                              .deflate = true };
     const struct fault *why = NULL;
     struct request r;
     struct handshake h;
@@ -34,7 +35,7 @@ static void answer(struct slice head)
     if (rc == 0)
         rc = handshake_check(&r, &edge, true, &h, &why);
     if (rc == 0)
-        handshake_accept(&out, h.accept);
+        handshake_accept(&out, h.accept, &h.deflate);
     else
         handshake_refuse(&out, &r, why->status, slice_str(why->code),
                          slice_str(why->text), 1);

@@ -4,12 +4,19 @@
 
 static const uint8_t mask[4] = { 0x37, 0xfa, 0x21, 0x3d };
 
+bool peer_unpacks;
+
 void peer_handshake(struct buf *b, const char *target)
+{
+    peer_handshake_with(b, target, "User-Agent: peer");
+}
+
+void peer_handshake_with(struct buf *b, const char *target, const char *line)
 {
     buf_addf(b, "GET %s HTTP/1.1\r\nHost: localhost:8001\r\n"
              "Upgrade: websocket\r\nConnection: Upgrade\r\n"
              "Sec-WebSocket-Key: " PEER_KEY "\r\n"
-             "Sec-WebSocket-Version: 13\r\n\r\n", target);
+             "Sec-WebSocket-Version: 13\r\n%s\r\n\r\n", target, line);
 }
 
 static void add_number(struct buf *b, unsigned bytes, uint64_t v)
@@ -72,7 +79,7 @@ bool peer_next(struct slice *in, struct peer_in *ret)
 
     if (in->len < 2)
         return false;
-    EXPECT((in->ptr[0] & 0x70) == 0);
+    EXPECT((in->ptr[0] & (peer_unpacks ? 0x30 : 0x70)) == 0);
     EXPECT((in->ptr[1] & 0x80) == 0);
     len = in->ptr[1];
     more = len == 127 ? 8 : len == 126 ? 2 : 0;
@@ -86,6 +93,8 @@ bool peer_next(struct slice *in, struct peer_in *ret)
         return false;
     ret->op = in->ptr[0] & 15;
     ret->fin = in->ptr[0] & 0x80;
+    ret->compressed = in->ptr[0] & 0x40;
+    EXPECT(!ret->compressed || ret->op == 1 || ret->op == 2);
     ret->payload = slice_make(in->ptr + 2 + more, (size_t)len);
     *in = slice_from(*in, 2 + more + (size_t)len);
     return true;

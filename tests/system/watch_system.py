@@ -124,6 +124,7 @@ COMMANDS = [
 HANDSHAKES = [
     ("/v1/raw", {}), ("/v1/raw?channel=a&channel=b", {}), ("/v1/raw?channel=a&since=0", {}),
     ("/v1/none", {}), ("/v1/ws?channel=a%20b", {}), ("/v1/ws", {"Origin": "http://elsewhere.example"}),
+    ("/v1/ws", {"Sec_WebSocket_Extensions": ";"}),
     ("/v1/ws", {"Authorization": "Bearer none"}), ("/v1/ws", {"Host": "example.org"}),
 ]
 
@@ -159,7 +160,8 @@ ELSEWHERE = {
     "server.memory", "slow", "store.busy", "store.damaged", "store.failed", "store.full",
     "ws.try_later",
 }
-SETS = ["namespace secret/.publish=nobody", "limits.channels_per_connection=20"]
+SETS = ["namespace secret/.publish=nobody", "limits.channels_per_connection=20",
+        "ws.deflate=on"]
 
 
 def codes():
@@ -252,6 +254,12 @@ def say_over_websocket(w, told):
                 pass
             equal(got[1], wanted)
             told["ws", "ws." + words[wanted]] += 1
+    with w.ws(Sec_WebSocket_Extensions="permessage-deflate") as s:
+        s.send(b"\xc1\x82\0\0\0\0hi")
+        while (got := s.read())[0] != "close":
+            pass
+        equal(got[1], 1007)
+        told["ws", "ws.broken"] += 1
     with w.ws() as s:
         s.frame("bytes", b"x")
         while (got := s.read())[0] != "close":

@@ -270,7 +270,7 @@ def test_all_cases_pass_through_gateway_router_and_gateway():
         equal({kind: sorted(w.pids(kind)) for kind in before}, before, "processes")
         equal([line for line in w.log_tail(1 << 20).split("\n")
                if " error " in line or " child.exited " in line], [])
-        eventually(lambda: w.metric("edge_events_total", event="ws.not_utf8") >= 75,
+        eventually(lambda: w.metric("refused_total", code="ws.not_utf8") >= 75,
                    "each text that is no UTF-8 is counted")
 
 

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "gateways/common/outvec.h"
+#include "gateways/common/stats.h"
 #include "tests/t/t.h"
 
 enum {
@@ -47,6 +48,7 @@ struct fake {
     unsigned call_count, call_seen;
     struct { char name[48]; unsigned count; } events[EVENTS_MAX];
     unsigned limits[LIMIT_KINDS];
+    uint64_t stats[GATEWAY_STAT_COUNT];
     bool refuse;
     struct refusal refusal;
     struct outvec vec;
@@ -676,6 +678,7 @@ void gateway_count(struct gateway *g, unsigned stat)
     static const struct stat_row rows[] = { GATEWAY_STATS(STAT_AS_ROW) };
 
     count(g->fake, rows[stat].name);
+    g->fake->stats[stat]++;
 }
 
 void gateway_refused(struct gateway *g, struct slice code)
@@ -690,6 +693,11 @@ void gateway_refused(struct gateway *g, struct slice code)
     snprintf(text, sizeof text, SLICE_FMT, SLICE_ARG(code));
     CHECK(listed(text, codes, ARRAY_LEN(codes)));
     count(g->fake, text);
+}
+
+void gateway_add(struct gateway *g, unsigned stat, uint64_t n)
+{
+    g->fake->stats[stat] += n;
 }
 
 void gateway_limit(struct gateway *g, enum limit which)
@@ -714,6 +722,11 @@ unsigned fake_counted(const struct fake *f, const char *event)
 unsigned fake_limited(const struct fake *f, enum limit which)
 {
     return f->limits[which];
+}
+
+uint64_t fake_stat(const struct fake *f, unsigned which)
+{
+    return f->stats[which];
 }
 
 /* ---- messages ----------------------------------------------------------- */

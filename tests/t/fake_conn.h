@@ -77,6 +77,7 @@ void fake_refuse_next(struct fake *f, enum publish_status status,
 /* Events counted by the edge, and limits that were hit. */
 unsigned fake_counted(const struct fake *f, const char *event);
 unsigned fake_limited(const struct fake *f, enum limit which);
+uint64_t fake_stat(const struct fake *f, unsigned which); /* of stats.h */
 
 /* One visit: each message is put, what fits is written; `taken` bytes of it
  * at most reach the client (SIZE_MAX: all), and messages of which nothing was
