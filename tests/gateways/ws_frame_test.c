@@ -199,6 +199,69 @@ TEST(text_that_cannot_become_utf8_fails_within_its_frame)
     expect("bin:\xff\xfe ");
 }
 
+/* ---- the conformance cases, as text frames ------------------------------ */
+
+static size_t from_hex(struct slice hex, uint8_t *out)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i + 1 < hex.len; i += hex.ptr[i] == ' ' ? 1 : 2) {
+        char pair[3] = { (char)hex.ptr[i], (char)hex.ptr[i + 1], 0 };
+
+        if (pair[0] != ' ')
+            out[n++] = (uint8_t)strtoul(pair, NULL, 16);
+    }
+    return n;
+}
+
+/* Whole, in two fragments cut anywhere, and each way a byte at a time. */
+static void expect_text(struct slice text, bool valid)
+{
+    for (size_t cut = 0; cut <= text.len; cut++) {
+        const char *want = "fail:1007 ";
+        struct buf good = BUF_INIT;
+
+        buf_addf(&good, "text:" SLICE_FMT " ", SLICE_ARG(text));
+        if (valid)
+            want = buf_text(&good);
+        begin();
+        peer_frame(&in, 0x01, slice_head(text, cut));
+        peer_frame(&in, 0x80, slice_from(text, cut));
+        EXPECT_STR(read_in(buf_slice(&in), in.len), want);
+        EXPECT_STR(read_in(buf_slice(&in), 1), want);
+        begin();
+        peer_frame(&in, 0x81, text);
+        EXPECT_STR(read_in(buf_slice(&in), in.len), want);
+        EXPECT_STR(read_in(buf_slice(&in), cut + 1), want);
+        buf_fini(&good);
+    }
+}
+
+/* num:valid:ASCII, num:valid hex:BYTES or num:invalid hex:BYTES:more. */
+TEST(the_utf8_cases_get_their_verdicts_however_they_are_cut)
+{
+    size_t len, cases = 0;
+    char *file = test_data("conformance/utf8-cases.txt", &len);
+    struct slice left = slice_make(file, len);
+
+    while (left.ptr) {
+        struct slice line = slice_trim(slice_split(&left, '\n'));
+        struct slice name = slice_split(&line, ':');
+        struct slice kind = slice_trim(slice_split(&line, ':'));
+        struct slice data = slice_split(&line, ':');
+        uint8_t bytes[4096];
+
+        if (!name.len || name.ptr[0] == '#')
+            continue;
+        if (slice_ends(kind, SLICE(" hex")))
+            data = slice_make(bytes, from_hex(data, bytes));
+        expect_text(data, slice_starts(kind, SLICE("valid")));
+        cases++;
+    }
+    EXPECT(cases >= 216);
+    free(file);
+}
+
 TEST(close_codes_are_those_that_may_be_sent)
 {
     static const unsigned good[] = { 1000, 1001, 1002, 1003, 1007, 1008, 1009,
