@@ -90,6 +90,8 @@
       "compressed messages of clients that were refused")                     \
     X(INFLATE_TOO_MUCH, COUNTER, "inflate_refused_total", "why=\"ratio\"",    \
       "compressed messages of clients that were refused")                     \
+    X(INFLATE_BLOCKS, COUNTER, "inflate_refused_total", "why=\"blocks\"",     \
+      "compressed messages of clients that were refused")                     \
     X(INFLATE_BROKEN, COUNTER, "inflate_refused_total", "why=\"broken\"",     \
       "compressed messages of clients that were refused")                     \
     X(LINKED, GAUGE, "linked", NULL, "1 while the router can be reached")     \

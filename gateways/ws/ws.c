@@ -369,6 +369,8 @@ static void refuse_packed(struct conn *c, enum unpacked what)
                                "the message is too big" },
         [UNPACKED_TOO_MUCH] = { STAT_INFLATE_TOO_MUCH, WS_TOO_BIG,
                                 "the message grows too much" },
+        [UNPACKED_BLOCKS] = { STAT_INFLATE_BLOCKS, WS_POLICY,
+                              "the compressed message has too many blocks" },
     };
 
     if (what == UNPACKED_NO_MEMORY) {

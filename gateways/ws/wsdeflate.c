@@ -79,32 +79,43 @@ size_t wsdeflate_most(size_t message)
     return message + message / 8 + message / 64 + 1024;
 }
 
-/* The zlib stream ends between two blocks, at a byte's end. */
+/* What inflate() says of its place in z->data_type. */
+enum { UNUSED_BITS = 7, LAST_BLOCK = 64, BEHIND_BLOCK = 128 };
+
+static bool behind_block(const z_stream *z)
+{
+    return z->data_type & BEHIND_BLOCK;
+}
+
+/* The stream's end has been read, and is said by the next call. */
+static bool at_end(const z_stream *z)
+{
+    return behind_block(z) && z->data_type & LAST_BLOCK;
+}
+
 static bool at_boundary(const z_stream *z)
 {
-    return (z->data_type & 128) && (z->data_type & 7) == 0;
+    return behind_block(z) && (z->data_type & UNUSED_BITS) == 0;
 }
 
 struct unpacking {
     z_stream *z;
     struct buf *out;
-    size_t most;      /* bytes of out */
-    unsigned streams; /* that have ended */
-    bool ended;       /* with the last byte */
+    size_t most;   /* bytes of out */
+    size_t blocks; /* that may come yet */
+    bool ended;    /* a stream, with the last byte */
 };
 
 /* What follows the end of a stream begins another. */
 static enum unpacked end_stream(struct unpacking *u)
 {
     u->ended = u->z->avail_in == 0;
-    if (++u->streams > UNPACK_STREAMS)
-        return UNPACKED_BROKEN;
     if (!u->ended && inflateReset(u->z) != Z_OK)
         return UNPACKED_BROKEN;
     return UNPACKED;
 }
 
-/* As much as one step takes and gives. */
+/* As much as one step takes and gives: a block, or a part of it. */
 static enum unpacked unpack_step(struct unpacking *u)
 {
     z_stream *z = u->z;
@@ -116,7 +127,7 @@ static enum unpacked unpack_step(struct unpacking *u)
         return UNPACKED_NO_MEMORY;
     z->next_out = to;
     z->avail_out = (uInt)room;
-    rc = inflate(z, Z_SYNC_FLUSH);
+    rc = inflate(z, Z_BLOCK);
     u->out->len += room - z->avail_out;
     if (rc == Z_MEM_ERROR)
         return UNPACKED_NO_MEMORY;
@@ -124,18 +135,21 @@ static enum unpacked unpack_step(struct unpacking *u)
         return UNPACKED_BROKEN;
     if (u->out->len > u->most)
         return UNPACKED_TOO_BIG;
+    if (behind_block(z) && u->blocks-- == 0)
+        return UNPACKED_BLOCKS;
     return rc == Z_STREAM_END ? end_stream(u) : UNPACKED;
 }
 
 static enum unpacked unpack_bytes(struct unpacking *u, struct slice bytes)
 {
-    enum unpacked rc = UNPACKED;
+    enum unpacked rc;
 
     u->z->next_in = (Bytef *)(uintptr_t)bytes.ptr;
     u->z->avail_in = (uInt)bytes.len;
-    while (rc == UNPACKED && !u->ended &&
-           (u->z->avail_in || u->z->avail_out == 0))
+    do
         rc = unpack_step(u);
+    while (rc == UNPACKED && !u->ended &&
+           (u->z->avail_in || u->z->avail_out == 0 || at_end(u->z)));
     return rc;
 }
 
@@ -145,7 +159,9 @@ enum unpacked wsdeflate_unpack(struct wsdeflate *d, struct slice payload,
     size_t cap = MIN(most, MAX((size_t)UNPACK_FREE,
                                payload.len * UNPACK_RATIO));
     struct unpacking u = { .z = &d->unpack, .out = out,
-                           .most = out->len + cap };
+                           .most = out->len + cap,
+                           .blocks = UNPACK_BLOCKS +
+                                     payload.len / UNPACK_BLOCK };
     enum unpacked rc;
 
     if (payload.len == 0) /* a flush of nothing */

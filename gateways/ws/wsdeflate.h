@@ -16,7 +16,8 @@ enum {
     PACK_LEAST = 128, /* bytes: shorter messages go plain */
     UNPACK_RATIO = 100, /* a message may grow so many times, or ... */
     UNPACK_FREE = 64 * KIB, /* ... to this size, whatever it came as */
-    UNPACK_STREAMS = 1024, /* ends (BFINAL) within one message */
+    UNPACK_BLOCKS = 2048, /* DEFLATE blocks of a message, and ... */
+    UNPACK_BLOCK = 64, /* ... one more for so many bytes: each costs 1.5 us */
 };
 
 struct wsdeflate;
@@ -39,6 +40,7 @@ enum unpacked {
     UNPACKED_BROKEN,   /* not DEFLATE, or not all of it */
     UNPACKED_TOO_BIG,  /* more than `most` bytes */
     UNPACKED_TOO_MUCH, /* over UNPACK_RATIO, and over UNPACK_FREE */
+    UNPACKED_BLOCKS,   /* too many, for nothing but our time */
     UNPACKED_NO_MEMORY,
 };
 /* Appends the payload of a message as it was. Unless UNPACKED, what has been

@@ -206,12 +206,59 @@ TEST(a_stream_that_has_ended_may_be_all_or_be_followed_by_another)
     expect_unpacked(SLICE("\xf3\x48\xcd\xc9\xc9\x07\x00"
                           "\xf2\x48\xcd\xc9\xc9\x07\x00"), "HelloHello");
     expect_unpacked(SLICE(""), "");
+    end();
+}
+
+/* Empty ones, which say nothing and take their time: stored, and streams. */
+TEST(blocks_are_counted)
+{
+    enum { STORED = 5, MOST = UNPACK_BLOCKS * UNPACK_BLOCK /
+                              (UNPACK_BLOCK - STORED) };
+
+    begin();
     buf_reset(&in);
-    for (int i = 0; i < UNPACK_STREAMS + 1; i++)
+    for (int i = 0; i < MOST - 1; i++)
+        buf_add(&in, SLICE("\x00\x00\x00\xff\xff"));
+    buf_add(&in, SLICE("\x00"));
+    EXPECT_INT(unpack(buf_slice(&in), 10), UNPACKED);
+    buf_truncate(&in, in.len - 1);
+    for (int i = 0; i < 3; i++)
+        buf_add(&in, SLICE("\x00\x00\x00\xff\xff"));
+    buf_add(&in, SLICE("\x00"));
+    EXPECT_INT(unpack(buf_slice(&in), 10), UNPACKED_BLOCKS);
+    buf_reset(&in);
+    for (int i = 0; i < UNPACK_BLOCKS * 2; i++)
         buf_add(&in, SLICE("\x03\x00"));
-    EXPECT_INT(unpack(slice_head(buf_slice(&in), 2 * UNPACK_STREAMS), 10),
+    EXPECT_INT(unpack(slice_head(buf_slice(&in), 2 * UNPACK_BLOCKS), 10),
                UNPACKED);
-    EXPECT_INT(unpack(buf_slice(&in), 10), UNPACKED_BROKEN);
+    EXPECT_INT(unpack(buf_slice(&in), 10), UNPACKED_BLOCKS);
+    EXPECT_INT(out.len, 0);
+    end();
+}
+
+/* The smallest blocks that zlib makes, and a flush every few bytes. */
+TEST(no_compressor_makes_too_many_blocks)
+{
+    z_stream z = { .next_in = NULL };
+    size_t at = 0;
+
+    begin();
+    make_text(65536);
+    EXPECT_INT(deflateInit2(&z, 9, Z_DEFLATED, -9, 1, 0), Z_OK);
+    z.next_out = buf_reserve(&packed, 200000);
+    z.avail_out = 200000;
+    while (at < in.len) {
+        size_t n = MIN(in.len - at, (size_t)70);
+
+        z.next_in = in.ptr + at;
+        z.avail_in = (uInt)n;
+        EXPECT_INT(deflate(&z, Z_SYNC_FLUSH), Z_OK);
+        at += n;
+    }
+    packed.len = 200000 - z.avail_out - 4;
+    deflateEnd(&z);
+    EXPECT_INT(unpack(buf_slice(&packed), 65536), UNPACKED);
+    EXPECT_SLICE(buf_slice(&out), buf_slice(&in));
     end();
 }
 

@@ -199,9 +199,12 @@ def test_t07_a_compression_bomb_is_1009_and_costs_nothing():
         with Bomber(w, "/v1/ws") as c:
             c.item()
             equal(c.throw(small, 0xc1), ("close", 1009))
+        with Bomber(w) as c:  # blocks of nothing, to keep us busy
+            equal(c.throw(b"\0\0\0\xff\xff" * 15000), ("close", 1008))
         check(rss(w) - memory < 2 * MIB, f"{rss(w) - memory} bytes more")
         eventually(lambda: w.metric("inflate_refused_total", why="size") == times + 1
-                   and w.metric("inflate_refused_total", why="ratio") == 1, "counted")
+                   and w.metric("inflate_refused_total", why="ratio") == 1
+                   and w.metric("inflate_refused_total", why="blocks") == 1, "counted")
         unharmed(w, pids)
 
 
