@@ -361,15 +361,15 @@ static void refuse_packed(struct conn *c, enum unpacked what)
 {
     static const struct {
         unsigned stat, code;
-        const char *why;
+        const char *word, *why;
     } refusals[] = {
-        [UNPACKED_BROKEN] = { STAT_INFLATE_BROKEN, WS_NOT_UTF8,
+        [UNPACKED_BROKEN] = { STAT_INFLATE_BROKEN, WS_NOT_UTF8, "ws.broken",
                               "the compressed message is broken" },
-        [UNPACKED_TOO_BIG] = { STAT_INFLATE_TOO_BIG, WS_TOO_BIG,
+        [UNPACKED_TOO_BIG] = { STAT_INFLATE_TOO_BIG, WS_TOO_BIG, "ws.too_big",
                                "the message is too big" },
         [UNPACKED_TOO_MUCH] = { STAT_INFLATE_TOO_MUCH, WS_TOO_BIG,
-                                "the message grows too much" },
-        [UNPACKED_BLOCKS] = { STAT_INFLATE_BLOCKS, WS_POLICY,
+                                "ws.too_big", "the message grows too much" },
+        [UNPACKED_BLOCKS] = { STAT_INFLATE_BLOCKS, WS_POLICY, "ws.policy",
                               "the compressed message has too many blocks" },
     };
 
@@ -380,10 +380,7 @@ static void refuse_packed(struct conn *c, enum unpacked what)
     gateway_count(conn_gateway(c), refusals[what].stat);
     if (what == UNPACKED_TOO_BIG)
         gateway_limit(conn_gateway(c), LIMIT_MESSAGE);
-    if (what == UNPACKED_BROKEN)
-        violated(c, refusals[what].code, "ws.broken", refusals[what].why);
-    else
-        ws_violated(c, refusals[what].code, refusals[what].why);
+    violated(c, refusals[what].code, refusals[what].word, refusals[what].why);
 }
 
 static void take_packed(struct conn *c, const struct wsframe *f)

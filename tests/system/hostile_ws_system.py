@@ -117,7 +117,7 @@ def test_t05_frames_that_no_client_may_send_are_1002():
         pids = sorted(w.pids("ws"))
         codes = asyncio.run(besides(w.address("ws"), each_end(w.address("ws"), starts)))
         equal(codes, [1002] * len(starts))
-        eventually(lambda: w.metric("edge_events_total", event="ws.protocol") == len(starts),
+        eventually(lambda: w.metric("refused_total", code="ws.protocol") == len(starts),
                    "each is counted")
         unharmed(w, pids)
 
