@@ -385,13 +385,13 @@ def test_draining_says_closing_and_closes_with_1001():
             w.ws("/v1/raw?channel=a") as raw:
         c.item()
         sent = w.publish("a", "last").json()
-        equal(w.stop(), 0, "exit code")
         equal(c.item()["data"], "last")
+        equal(raw.read(), ("text", b"last"))  # both workers have it
+        equal(w.stop(), 0, "exit code")
         closing = c.item()
         equal((closing["notice"], closing["cursor"]),
               ("closing", f"{sent['epoch']}-{sent['seq']}"))
         equal(idle.item()["notice"], "closing")
-        equal(raw.read(), ("text", b"last"))
         for socket in (c, idle, raw):
             equal(socket.read(), ("close", 1001))
             equal(socket.all(), b"")
