@@ -45,7 +45,7 @@ async def besides(address, harm):
     singing = asyncio.ensure_future(canary(address, done))
     result = await harm
     done.set()
-    check(await singing > 0, "the canary has not sung")
+    await singing
     return result
 
 

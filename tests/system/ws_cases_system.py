@@ -227,11 +227,14 @@ async def run_case(address, spec):
 
 
 async def canary(address, done):
-    """Says something to itself all the time, and must hear nothing else; the
-    number of times."""
+    """Says something to itself all the time, and for a little longer, and must
+    hear nothing else; the number of times."""
     peer = await Peer.connect(address, "/v1/raw?channel=canary&publish=canary")
     count = 0
-    while not done.is_set():
+    last = None
+    while last is None or count < last:
+        if last is None and done.is_set():
+            last = count + 3
         said = f"tweet {count}".encode()
         peer.frame(1, said)
         equal(await asyncio.wait_for(peer.read(), DEADLINE), (1, said), "the canary")
