@@ -137,8 +137,8 @@ $B/%.S.o: %.S Makefile $$(wildcard $$(dir $$*)*/*)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .PHONY: all help deps deps-build deps-test run test unit asan tsan fuzz js \
-        layers system differential bench docs install install-only deb \
-        deb-test deps-package clean
+        layers system hostile differential bench docs install install-only \
+        deb deb-test deps-package clean
 
 all: deps-build $(BINARIES) $B/print-options ## build everything into build/bin
 	@echo "built: $(or $(strip $(BINARIES)),nothing yet)"
@@ -190,6 +190,13 @@ system: deps-build ## whole processes over real sockets
 
 differential: all ## what we and node's HTTP server make of the same bytes
 	@python3 tests/system/http_differential.py
+
+hostile: deps-test ## what strangers may try, in full size; T=T7: one threat
+	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES)
+	@MAKE="$(MAKE)" python3 tests/hostile/run.py $(T)
+
+hostile-%:
+	@$(MAKE) --no-print-directory hostile T=$*
 
 bench: all $(BENCH) ## measure memory, latency, fan-out, store, link
 	@tests/bench/run.py $(BENCH)

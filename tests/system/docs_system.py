@@ -3,6 +3,7 @@ and lists that have a source in the code are held against it.
 
 docs/testing.md says how blocks are written. What cannot be run here says why
 in the document, and its reasons are printed."""
+import importlib.util
 import os
 import re
 import select
@@ -440,6 +441,39 @@ def test_system_tests_that_documents_name_exist():
         for words in re.findall(r"system/run\.py((?: [a-z_]+(?:\.[a-z_]+)?)+)", read(path)):
             for word in words.split():
                 check(any(word in name for name in names), f"{path}: no test is named {word}")
+
+
+def hostile():
+    """tests/hostile/run.py, which is no module of this folder."""
+    path = os.path.join(ROOT, "tests", "hostile", "run.py")
+    spec = importlib.util.spec_from_file_location("hostile", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def names_of_units(program):
+    """The tests of a unit test program."""
+    return re.findall(r"^TEST\((\w+)\)", read(f"tests/{program}.c"), re.M)
+
+
+def test_every_threat_is_written_down_and_its_tests_exist():
+    from run import tests  # which imports this file
+    system = [t.name for t in tests()]
+    described = re.findall(r"^### (T\d+)\. ", read("docs/threats.md"), re.M)
+    equal(described, [f"T{n}" for n in range(1, 31)], "headings of docs/threats.md")
+    table = hostile().rows()
+    equal(sorted(set(described) - set(table)), [], "threats without a line in threats.txt")
+    equal(sorted(set(table) - set(described)), [], "lines of threats that are none")
+    for threat, entries in table.items():
+        for kind, words in entries:
+            names = system
+            if kind == "none":
+                continue
+            if kind == "unit":
+                names, words = names_of_units(words[0]), words[1:]
+            for word in words:
+                check(any(word in n for n in names), f"{threat}: no test is named {word}")
 
 
 def test_every_error_code_is_listed():

@@ -31,6 +31,18 @@ def check(condition, text):
         raise Failed(text)
 
 
+def full_size():
+    """`make hostile` wants the numbers of its table, `make test` an answer
+    soon."""
+    return os.environ.get("TOUCHLINE_HOSTILE") == "full"
+
+
+def figure(text):
+    """What was measured, for whoever reads the output; no verdict hangs on
+    it."""
+    print(f"     figure: {text}", flush=True)
+
+
 def short(value):
     text = repr(value)
     return text if len(text) < 600 else text[:300] + " ... " + text[-300:]
