@@ -196,6 +196,23 @@ static int step(struct line *l, struct slice *in, uint32_t limit,
     return extend(l, plain, limit, event);
 }
 
+/* A TLS record with a hello (RFC 8446 5.1) begins with 22, a STUN request
+ * (RFC 8489 5) with 0. */
+static bool is_foreign(uint8_t first)
+{
+    return first == 22 || first == 0;
+}
+
+bool line_is_http(struct slice line)
+{
+    static const size_t version = sizeof " HTTP/1.1" - 1;
+    struct slice l = slice_trim(line);
+
+    return slice_eq_nocase(slice_head(l, 5), SLICE("host:")) ||
+           (l.len > version &&
+            slice_starts(slice_from(l, l.len - version), SLICE(" HTTP/")));
+}
+
 int line_next(struct line *l, struct slice *in, uint32_t limit,
               enum line_event *event, struct slice *ret)
 {
@@ -205,6 +222,13 @@ int line_next(struct line *l, struct slice *in, uint32_t limit,
         forget(l);
     *event = LINE_MORE;
     *ret = slice_make(NULL, 0);
+    if (!l->begun && in->len) {
+        l->begun = true;
+        if (is_foreign(in->ptr[0])) {
+            *event = LINE_FOREIGN;
+            return 0;
+        }
+    }
     while (rc == 0 && *event == LINE_MORE && in->len)
         rc = step(l, in, limit, event, ret);
     return rc;

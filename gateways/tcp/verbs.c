@@ -663,6 +663,14 @@ static void say_not_understood(const struct verb_call *call)
                   "shows what there is");
 }
 
+/* What follows was not typed here: none of it may be obeyed. */
+static void refuse_foreign(struct conn *c)
+{
+    tcp_error(c, "line.foreign", "this port speaks telnet; HTTP and WebSocket "
+              "have ports of their own");
+    conn_close(c, "foreign");
+}
+
 void verbs_take(struct conn *c, enum line_event event, struct slice line)
 {
     struct verb_call call = { .conn = c };
@@ -672,7 +680,9 @@ void verbs_take(struct conn *c, enum line_event event, struct slice line)
         return;
     if (!(good && call.verb->pipelined) && session_hold(c, event, line))
         return;
-    if (event == LINE_LONG) {
+    if (event == LINE_FOREIGN || (!good && line_is_http(line))) {
+        refuse_foreign(c);
+    } else if (event == LINE_LONG) {
         gateway_limit(conn_gateway(c), LIMIT_LINE);
         tcp_error(c, "line.long", "a line has at most %zu bytes; this one "
                   "was dropped", conn_config(c)->limits.line);

@@ -729,6 +729,53 @@ TEST(a_line_too_long_waits_for_the_answers_in_front_of_it)
     end();
 }
 
+/* A page can make a browser speak to this port, from loopback. */
+TEST(nothing_behind_a_line_of_http_is_obeyed)
+{
+    static const char *const heads[] = {
+        "POST / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /?PUB HTTP/1.0\r\n",
+        "OPTIONS * HTTP/1.1\r\n",
+        "\r\nhost: 127.0.0.1:9999\r\n", /* behind a line that was too long */
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
+        begin();
+        type(heads[i]);
+        type("PUB a x\r\n");
+        expect_out("ERROR line.foreign: this port speaks telnet; HTTP and "
+                   "WebSocket have ports of their own\r\n");
+        EXPECT(fake_is_closed(c));
+        EXPECT_INT(fake_counted(f, "line.foreign"), 1);
+        end();
+    }
+}
+
+TEST(what_begins_as_no_text_is_not_searched_for_lines)
+{
+    static const char *const starts[] = { "\x16\x03\x01", "\0\x03\0\x08" };
+
+    for (size_t i = 0; i < ARRAY_LEN(starts); i++) {
+        begin();
+        fake_send(c, slice_make(starts[i], 3));
+        type("\nPUB a x\r\n");
+        expect_out("ERROR line.foreign: this port speaks telnet; HTTP and "
+                   "WebSocket have ports of their own\r\n");
+        EXPECT(fake_is_closed(c));
+        end();
+    }
+}
+
+TEST(text_may_speak_of_http_and_hold_any_byte)
+{
+    begin();
+    type("PUB a GET / HTTP/1.1\r\n");
+    fake_send(c, SLICE("PUB a \x16\0\r\n"));
+    EXPECT(!fake_is_closed(c));
+    EXPECT_INT(fake_counted(f, "line.foreign"), 0);
+    end();
+}
+
 TEST(an_error_keeps_the_connection_and_is_counted)
 {
     begin();
