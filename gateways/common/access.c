@@ -86,7 +86,9 @@ bool access_origin_allowed(const struct config_edge *cfg, struct slice origin,
     struct slice from = origin_host(origin);
     struct slice name = host_name(from);
 
-    if (name.len && slice_eq_nocase(name, host_name(host)))
+    if (name.len == 0)
+        return false;
+    if (slice_eq_nocase(name, host_name(host)))
         return true;
     return listed(&cfg->origins, origin, name);
 }
@@ -108,6 +110,13 @@ bool access_host_allowed(const struct config_edge *cfg, struct slice host)
     return n > 0 && endpoint_parse(slice_make(text, (size_t)n), &e,
                                    &why) == 0 && name.ptr[0] != '*' &&
            e.addr.any.sa_family != AF_UNIX;
+}
+
+void access_asked_by_name(struct conn *c, const struct config_edge *cfg,
+                          struct slice host)
+{
+    if (host.ptr && conn_from_loopback(c) && !access_host_allowed(cfg, host))
+        conn_set_remote(c);
 }
 
 bool access_is_proxy(const struct config_edge *cfg,

@@ -45,7 +45,8 @@ bool conn_at_admin(const struct conn *c);
  * PROXY header, the client which that names is asked about. Cost: a system
  * call. */
 bool conn_peer_is_proxy(const struct conn *c);
-/* Somebody stands between: the peer is on loopback no more, whatever is said. */
+/* Somebody stands between, or may: the peer is on loopback no more, whatever is
+ * said. */
 void conn_set_remote(struct conn *c);
 /* From a trusted proxy only: this request is of that client; nobody: of the
  * peer, whoever asked before on this connection. False: that address has its

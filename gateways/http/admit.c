@@ -122,6 +122,8 @@ static bool refuses_who(struct exchange *x, const struct request *r)
     const struct config_token *token = NULL;
     const struct fault *why;
 
+    access_asked_by_name(x->conn, gateway_edge_config(conn_gateway(x->conn)),
+                         r->field[FIELD_HOST]);
     if (forwarded_admit(x->conn, r, &why) < 0) {
         reply_fault(x, why);
         return true;

@@ -124,6 +124,8 @@ static bool know_client(struct conn *c, const struct request *r)
     const struct config_token *token;
     const struct fault *why;
 
+    access_asked_by_name(c, gateway_edge_config(conn_gateway(c)),
+                         r->field[FIELD_HOST]);
     if (forwarded_admit(c, r, &why) < 0) {
         refuse_fault(c, r, why);
         return false;

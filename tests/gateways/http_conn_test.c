@@ -453,6 +453,52 @@ TEST(a_strange_host_is_turned_away_at_loopback_only)
     fake_free(f);
 }
 
+/* On an open listener any name will do to read, but not to be from here. */
+TEST(who_asks_by_another_name_is_not_on_loopback)
+{
+    static const char *const sets[] = {"http.hosts=touch.example", NULL};
+    static const struct {
+        const char *host;
+        bool local;
+    } cases[] = {
+        {"touch.example", true}, {"localhost:80", true}, {"10.0.0.1", true},
+        {"evil.example", false}, {"localhost.evil.example", false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct fake *f = fake_new(&http_edge, sets);
+        struct conn *c = fake_connect(f);
+        struct buf text = BUF_INIT;
+
+        fake_set_side(c, FAKE_AT_LOOPBACK, false);
+        buf_addf(&text, "GET /healthz HTTP/1.1\r\nHost: %s\r\n\r\n",
+                 cases[i].host);
+        fake_send(c, buf_slice(&text));
+        EXPECT_INT(status(c), 200);
+        EXPECT_INT(conn_from_loopback(c), cases[i].local);
+        buf_fini(&text);
+        fake_free(f);
+    }
+}
+
+TEST(no_page_without_an_origin_of_its_own_may_write)
+{
+    static const char *const sets[] = {"http.origins=*, null", NULL};
+    struct fake *f = fake_new(&http_edge, sets);
+    struct conn *c = fake_connect(f);
+
+    send_text(c, "POST /v1/publish/a HTTP/1.1\r\n" HOST
+                 "Origin: null\r\nContent-Length: 0\r\n\r\n");
+    EXPECT_INT(status(c), 403);
+    EXPECT(!fake_next_call(f));
+    fake_forget_out(c);
+    c = fake_connect(f);
+    send_text(c, "POST /v1/publish/a HTTP/1.1\r\n" HOST
+                 "Origin: http://any.example\r\nContent-Length: 0\r\n\r\n");
+    EXPECT(fake_next_call(f));
+    fake_free(f);
+}
+
 TEST(pages_of_other_origins_may_not_write)
 {
     struct fake *f = fake_new(&http_edge, NULL);

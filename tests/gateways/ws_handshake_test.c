@@ -213,6 +213,12 @@ TEST(on_loopback_a_strange_name_is_misdirected)
     fake_set_side(c, FAKE_AT_LOOPBACK, false);
     send_lines(&(struct lines){ .host = "Host: matches.example" });
     EXPECT_CONTAINS(fake_text(c), "HTTP/1.1 101 ");
+    EXPECT(!conn_from_loopback(c)); /* it may be a page's name, pointed here */
+    end();
+    begin();
+    fake_set_side(c, FAKE_AT_LOOPBACK, false);
+    send_lines(&(struct lines){ .host = "Host: localhost" });
+    EXPECT(conn_from_loopback(c));
     end();
 }
 

@@ -17,18 +17,18 @@ from world import DEADLINE, Failed, Lines, check, eventually
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
          "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync",
-         "--disable-dev-shm-usage", "--hide-scrollbars",
-         # Nothing but this machine has a name.
-         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+         "--disable-dev-shm-usage", "--hide-scrollbars"]
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
 
 class Browser:
     """One window with a profile of its own, in a temporary directory."""
 
-    def __init__(self, width=1280, height=900, dark=False, insecure=False):
-        """insecure: whoever has signed a certificate is believed."""
-        self.insecure = insecure
+    def __init__(self, width=1280, height=900, dark=False, insecure=False,
+                 names=()):
+        """insecure: whoever has signed a certificate is believed; names: of
+        hosts, which are this machine."""
+        self.insecure, self.names = insecure, names
         self.profile = tempfile.mkdtemp(prefix="tl-browser-")
         self.driver = self.session = None
         self.logged = {"browser": [], "performance": []}
@@ -44,7 +44,11 @@ class Browser:
 
     def _begin(self):
         self.port = eventually(self._start_driver, "chromedriver has a port")
-        options = {"args": FLAGS + ["--user-data-dir=" + self.profile]}
+        # Nothing but this machine has a name.
+        rules = [f"MAP {name} 127.0.0.1" for name in self.names]
+        rules += ["MAP * ~NOTFOUND", "EXCLUDE 127.0.0.1"]
+        options = {"args": FLAGS + ["--user-data-dir=" + self.profile,
+                                    "--host-resolver-rules=" + ", ".join(rules)]}
         self.session = self._ask("POST", "/session", {"capabilities": {"alwaysMatch": {
             "browserName": "chrome", "acceptInsecureCerts": self.insecure, "goog:chromeOptions": options,
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
