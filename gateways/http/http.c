@@ -1,5 +1,6 @@
 #include "gateways/http/http.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -545,15 +546,20 @@ static void http_opened(struct conn *c)
 
 static struct slice http_busy(const struct gateway *g)
 {
-    UNUSED(g);
-    return SLICE("HTTP/1.1 503 Service Unavailable\r\n"
-                 "Connection: close\r\n"
-                 "Retry-After: 5\r\n"
-                 "Content-Type: application/json\r\n"
-                 "Content-Length: 76\r\n"
-                 "\r\n"
-                 "{\"error\":{\"code\":\"gateway.full\","
-                 "\"text\":\"No room for one more connection.\"}}\n");
+    static _Thread_local char text[256];
+    unsigned retry_ms = gateway_retry_ms((struct gateway *)(uintptr_t)g);
+
+    snprintf(text, sizeof text,
+             "HTTP/1.1 503 Service Unavailable\r\n"
+             "Connection: close\r\n"
+             "Retry-After: %u\r\n"
+             "Content-Type: application/json\r\n"
+             "Content-Length: 76\r\n"
+             "\r\n"
+             "{\"error\":{\"code\":\"gateway.full\","
+             "\"text\":\"No room for one more connection.\"}}\n",
+             retry_ms / 1000 + 1);
+    return slice_str(text);
 }
 
 static void http_drained(struct conn *c)

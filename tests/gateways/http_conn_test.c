@@ -512,6 +512,7 @@ TEST(pages_of_other_origins_may_not_write)
                  "Origin: null\r\nContent-Length: 0\r\n\r\n");
     EXPECT_INT(status(c), 403);
     EXPECT(!fake_next_call(f));
+    EXPECT_INT(fake_counted(f, "origin.denied"), 2);
     send_text(c, "POST /v1/publish/a HTTP/1.1\r\n" HOST
                  "Origin: http://127.0.0.1\r\nContent-Length: 0\r\n\r\n");
     EXPECT(fake_next_call(f));
@@ -663,6 +664,19 @@ TEST(draining_answers_what_was_asked_and_closes)
     fake_turn(f);
     EXPECT_INT(count(fake_text(busy), "201 Created"), 2);
     EXPECT(fake_is_closed(busy));
+    fake_free(f);
+}
+
+/* The gateway spreads those times, or all would come back together. */
+TEST(who_finds_no_room_is_told_when_to_come_back)
+{
+    struct fake *f = fake_new(&http_edge, NULL);
+    struct slice s = http_edge.busy(fake_gateway(f));
+    char text[512];
+
+    snprintf(text, sizeof text, SLICE_FMT, SLICE_ARG(s));
+    EXPECT_INT(atoi(strstr(text, "Retry-After: ") + 13),
+               gateway_retry_ms(fake_gateway(f)) / 1000 + 1);
     fake_free(f);
 }
 
