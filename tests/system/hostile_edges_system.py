@@ -9,6 +9,7 @@ import http.server
 import json
 import multiprocessing
 import os
+import re
 import select
 import socket
 import subprocess
@@ -280,8 +281,8 @@ def refused_everywhere(w, match, connect, **headers):
             status = upgrade(s, target + query, **headers)
             equal(status, 403 if channel else 101, target)
             if not channel:
-                masked(s, json.dumps({"cmd": "publish", "channel": "match/" + match,
-                                      "data": json.loads(GOAL), "ref": 1}))
+                s.send(frame(json.dumps({"cmd": "publish", "channel": "match/" + match,
+                                      "data": json.loads(GOAL), "ref": 1})))
                 s.until(b'"publish.denied"')
 
 
@@ -293,12 +294,12 @@ def upgrade(s, target, **headers):
     return int(s.until(b"\r\n\r\n").split()[1])
 
 
-def masked(s, text):
-    """A text frame, masked with zeroes."""
+def frame(text):
+    """A text frame of a WebSocket client, masked with zeroes."""
     data = text.encode()
     head = bytes([0x81]) + (bytes([0x80 | len(data)]) if len(data) < 126 else
                             bytes([0xfe]) + len(data).to_bytes(2, "big"))
-    s.send(head + b"\0\0\0\0" + data)
+    return head + b"\0\0\0\0" + data
 
 
 def test_a_strangers_goal_is_refused_at_all_three_edges():
@@ -530,7 +531,7 @@ def test_half_a_line_costs_its_bytes_and_no_more():
     with World(ONE_WORKER) as w:
         pid, = w.pids("tcp")
         before = rss(pid)
-        with Crowd(w.address("tcp"), n, b"PUB a " + b"x" * room) as crowd:
+        with Crowd(w.address("tcp"), n, b"PING " + b"x" * room) as crowd:
             eventually(lambda: w.metric("client_bytes_total", way="in", gateway="tcp1")
                        >= n * room, "all have come")
             grown = rss(pid) - before
@@ -540,8 +541,8 @@ def test_half_a_line_costs_its_bytes_and_no_more():
                 crowd.send(b"y")
             equal(len(crowd), n, "who is there")
             crowd.send(b"\r\n")
-            eventually(lambda: crowd.step(0.1) or all(b"OK PUB a " in s
-                                                      for s in crowd.said.values()), "taken")
+            eventually(lambda: crowd.step(0.1) or all(
+                b"ERROR line.bad: " in s for s in crowd.said.values()), "read to its end")
         figure(f"{n} half lines of {room} bytes: {grown / n:.0f} bytes of memory each")
 
 
@@ -643,10 +644,7 @@ def again(w, kind, inside, served):
     ping = {"http": b"POST /v1/publish/a HTTP/1.1\r\nHost: localhost\r\n"
                     b"Content-Length: 1\r\n\r\nx",
             "tcp": b"PUB a x\r\n",
-            "ws": b"\x81\xa6\0\0\0\0" + b'{"cmd":"publish","channel":"a","data":1}'[:38]}[kind]
-    if kind == "ws":
-        text = b'{"cmd":"publish","channel":"a","data":1}'
-        ping = bytes([0x81, 0x80 | len(text)]) + b"\0\0\0\0" + text
+            "ws": frame('{"cmd":"publish","channel":"a","data":1}')}[kind]
     wanted = {"http": b" 201 ", "tcp": b"OK PUB a ", "ws": b'"ok":true'}[kind]
     inside.send(ping)
     eventually(lambda: inside.step(0.1) or all(wanted in s for s in inside.said.values()),
@@ -658,7 +656,8 @@ def test_more_clients_than_descriptors_at_every_edge():
         for kind in EDGES:
             overrun(w, kind)
         for kind in EDGES:
-            check(w.metric("accept_refused_total", why="files", gateway=kind + "1") > 0, kind)
+            eventually(lambda kind=kind: w.metric("accept_refused_total", why="files",
+                                                  gateway=kind + "1") > 0, f"{kind} counts them")
 
 
 def test_more_clients_than_descriptors_at_a_unix_socket():
@@ -667,3 +666,289 @@ def test_more_clients_than_descriptors_at_a_unix_socket():
         w.sets += ONE_WORKER + [f"http.listen=unix:{path}", "http.admin=127.0.0.1:0"]
         w.start()
         overrun(w, "http", path)
+
+
+# ---- readers that do not read ------------------------------------------------------
+
+LISTENERS = {
+    "stream": ("http", b"GET /v1/stream?channel=hot HTTP/1.1\r\nHost: localhost\r\n\r\n",
+               b'"snapshot"'),
+    "events": ("http", b"GET /v1/stream?channel=hot HTTP/1.1\r\nHost: localhost\r\n"
+               b"Accept: text/event-stream\r\n\r\n", b'"snapshot"'),
+    "telnet": ("tcp", b"SUB hot\r\n", b"OK SUB hot "),
+    "websocket": ("ws", b"GET /v1/ws?channel=hot HTTP/1.1\r\nHost: localhost\r\n"
+                  b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                  b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", b'"snapshot"'),
+}
+
+
+def stalled(w, n):
+    """n readers who listen to `hot`, an equal part of each kind, and read no
+    more; with little room in their sockets."""
+    socks = []
+    for kind, first, mark in LISTENERS.values():
+        for _ in range(n // len(LISTENERS)):
+            t = Tcp(w.address(kind), first, room=4096)
+            t.until(mark)
+            socks.append(t)
+    return socks
+
+
+class Reader(threading.Thread):
+    """Reads `hot` as fast as it can: the numbers it was sent, in order."""
+
+    def __init__(self, w, name):
+        super().__init__(daemon=True)
+        kind, first, mark = LISTENERS[name]
+        self.name, self.got, self.wrong = name, 0, ""
+        self.tcp = Tcp(w.address(kind), first)
+        self.tcp.until(mark)
+        self.start()
+
+    def run(self):
+        rest = b""
+        with contextlib.suppress(Failed, OSError):
+            while data := self.tcp.bytes(10 * DEADLINE):
+                rest += data
+                found = NUMBER.findall(rest)
+                for number in found:
+                    if int(number) != self.got and not self.wrong:
+                        self.wrong = f"{self.name}: {int(number)} came behind {self.got - 1}"
+                    self.got = int(number) + 1
+                if found:
+                    rest = rest[rest.rfind(b"<" + found[-1]) + len(found[-1]):]
+
+    def stop(self):
+        with contextlib.suppress(OSError):
+            self.tcp.sock.shutdown(socket.SHUT_RDWR)
+        self.join(DEADLINE)
+        self.tcp.close()
+
+
+NUMBER = re.compile(rb"<(\d+)>")
+BLOCK = "b" * 60000
+
+
+def pour(c, first, count):
+    """Publishes so many numbered blocks; seconds for each."""
+    times = []
+    for n in range(first, first + count):
+        begin = time.monotonic()
+        equal(c.ask("POST", "/v1/publish/hot", f"<{n}>{BLOCK}").answer().status, 201)
+        times.append(time.monotonic() - begin)
+    return sorted(times)
+
+
+def test_readers_that_do_not_read_cost_bounded_memory_and_nobody_else():
+    n, blocks = size(80, 1000), size(150, 1700)
+    ring, queue, total = 16 << 20, 256 << 10, 32 << 20
+    with World(ONE_WORKER + [f"limits.ring_total={ring}", f"limits.queue={queue}",
+                             f"limits.queue_total={total}"]) as w, w.client() as c:
+        readers = [Reader(w, name) for name in LISTENERS]
+        with Canary(w) as canary:
+            alone = pour(c, 0, blocks // 2)
+            without = canary.times()
+        before = {kind: rss(w.pids(kind)[0]) for kind in EDGES}
+        socks = stalled(w, n)
+        with Canary(w) as canary:
+            beside = pour(c, blocks // 2, blocks)
+            compared(f"{n} readers who do not read, {blocks * len(BLOCK) / 1e6:.0f} MB published",
+                     without, canary.times())
+        figure(f"a block of 60 KB is taken in p50 {share(alone, .5) * 1e3:.2f} ms without them, "
+               f"{share(beside, .5) * 1e3:.2f} ms beside them")
+        for reader in readers:
+            eventually(lambda r=reader: r.wrong or r.got == blocks // 2 + blocks,
+                       f"{reader.name} has all", 3 * DEADLINE)
+            equal(reader.wrong, "", "who reads loses nothing")
+        for kind in EDGES:
+            grown = rss(w.pids(kind)[0]) - before[kind]
+            bound = ring + total + n * 8192 + (16 << 20)
+            check(grown < bound, f"{kind} grew by {grown} bytes, the bound is {bound}")
+            figure(f"{kind}: grew by {grown / 1e6:.1f} MB, the bound is {bound / 1e6:.0f} MB")
+        eventually(lambda: sum(w.metric("cut_total", why=why) for why in
+                               ("queue", "age", "queue_total")) >= n // len(LISTENERS)
+                   * len(LISTENERS), "all were cut, and counted", 3 * DEADLINE)
+        for reader in readers:
+            reader.stop()
+        for s in socks:
+            s.close()
+
+
+# ---- everybody comes back at once ----------------------------------------------------
+
+class Fan:
+    """A listener that counts, and comes back with its cursor."""
+
+    __slots__ = ("cursor", "seen", "rest", "asked")
+
+    def __init__(self):
+        self.cursor, self.seen, self.rest, self.asked = None, 0, b"", False
+
+
+EVENT = re.compile(rb"id: (\S+)\n|data: (.*)\n")
+
+
+class Fans:
+    """Many of them on one channel, looked after together."""
+
+    def __init__(self, address, n):
+        self.address, self.poll, self.by_fd, self.dialed = address, select.epoll(), {}, 0
+        for _ in range(n):
+            self.dial(Fan())
+
+    def dial(self, fan):
+        s = socket.socket()
+        s.setblocking(False)
+        s.connect_ex(self.address)
+        fan.rest, fan.asked = b"", False
+        self.by_fd[s.fileno()] = (s, fan)
+        self.poll.register(s, select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP)
+        self.dialed += 1
+
+    def ask(self, s, fan):
+        since = f"Last-Event-ID: {fan.cursor}\r\n" if fan.cursor else ""
+        s.send(f"GET /v1/stream?channel=hot HTTP/1.1\r\nHost: localhost\r\n"
+               f"Accept: text/event-stream\r\n{since}\r\n".encode())
+        fan.asked = True
+        self.poll.modify(s, select.EPOLLIN | select.EPOLLRDHUP)
+
+    def read(self, s, fan):
+        data = s.recv(65536)
+        fan.rest += data
+        *lines, fan.rest = fan.rest.split(b"\n")
+        for line in lines:
+            if line.startswith(b"id: "):
+                fan.cursor = line[4:].decode()
+            elif line.startswith(b"data: {\"channel\"") and b'"offset":' in line:
+                offset = json.loads(line[6:])["offset"]
+                equal(offset, fan.seen + 1, "offset")
+                fan.seen = offset
+            elif b'"gap"' in line:
+                raise Failed(f"a gap: {line!r}")
+        return bool(data)
+
+    def step(self, seconds=0.1):
+        for fd, what in self.poll.poll(seconds):
+            s, fan = self.by_fd[fd]
+            try:
+                if what & select.EPOLLOUT and not fan.asked and not what & select.EPOLLERR:
+                    self.ask(s, fan)
+                alive = self.read(s, fan) if what & (select.EPOLLIN | select.EPOLLRDHUP) \
+                    else not what & (select.EPOLLERR | select.EPOLLHUP)
+            except BlockingIOError:
+                continue
+            except OSError:
+                alive = False
+            if not alive:
+                self.poll.unregister(fd)
+                self.by_fd.pop(fd)
+                s.close()
+                self.dial(fan)
+
+    def all(self, offset):
+        return all(fan.cursor and fan.seen >= offset for _, fan in self.by_fd.values())
+
+    def close(self):
+        for s, _ in self.by_fd.values():
+            s.close()
+        self.poll.close()
+
+
+def test_when_a_gateway_dies_all_come_back_at_once_and_lose_nothing():
+    n = size(800, 10000)
+    with World(ONE_WORKER) as w, w.telnet() as t:
+        def say(count):
+            for _ in range(count):
+                t.send(b"PUB hot x\r\n")
+                check(t.line().startswith(b"OK PUB hot "), "taken")
+
+        fans = Fans(w.address("http"), n)
+        eventually(lambda: fans.step() or all(f.cursor for _, f in fans.by_fd.values()),
+                   "all listen", 6 * DEADLINE)
+        say(3)
+        eventually(lambda: fans.step() or fans.all(3), "all have heard", 6 * DEADLINE)
+        idle, dialed = idle_other(w), fans.dialed
+        w.kill("http")
+        begin = time.monotonic()
+        say(5)
+        slowest = []
+        eventually(lambda: fans.step() or slowest.append(ping(t)) or fans.all(8),
+                   "all are back and have what they missed", 6 * DEADLINE)
+        took = time.monotonic() - begin
+        say(2)
+        eventually(lambda: fans.step() or fans.all(10), "and hear on", 6 * DEADLINE)
+        equal(len(fans.by_fd), n)
+        figure(f"{n} clients of a gateway that was killed: all back, with what they missed, after "
+               f"{took:.1f} s, in {fans.dialed - dialed} attempts; at another gateway PING p50 "
+               f"{share(idle, .5) * 1e3:.2f} -> {share(sorted(slowest), .5) * 1e3:.2f} ms")
+        fans.close()
+
+
+def ping(t):
+    begin = time.monotonic()
+    t.send(b"PING\r\n")
+    equal(t.line(), b"OK PING\r\n")
+    return time.monotonic() - begin
+
+
+def idle_other(w):
+    with w.telnet() as t:
+        return sorted(ping(t) for _ in range(200))
+
+
+def test_who_is_to_come_back_is_told_different_times():
+    with World(["limits.connections_per_address=40", *ONE_WORKER]) as w, \
+            contextlib.ExitStack() as stack:
+        retries = set()
+        for _ in range(40):
+            s = stack.enter_context(w.stream("/v1/stream?channel=a", Accept="text/event-stream"))
+            while not s.text.startswith(b"retry: "):
+                s.text = s.chunk()
+            retries.add(int(s.text.split()[1]))
+        check(len(retries) >= 30 and min(retries) >= 1000, sorted(retries))
+        after = set()
+        for _ in range(40):
+            with w.client() as c:
+                after.add(int(c.answer().headers["Retry-After"]))
+        check(len(after) >= 4 and min(after) >= 1, f"Retry-After: {after}")
+
+
+# ---- what is said a thousand times ----------------------------------------------------
+
+def test_a_key_is_one_message_however_often_and_wherever_it_is_said():
+    """The text of telnet has no key; what JSON says is the same at both others."""
+    times = size(240, 1000)
+    with World() as w:
+        def publish(data):
+            return w.publish("a", json.dumps(data), Idempotency_Key="k",
+                             Content_Type="application/json")
+
+        def batch(data):
+            a = w.http("POST", "/v1/publish", json.dumps(
+                [{"channel": "a", "data": data, "idempotency": "k"}] * 4))
+            rows = {json.dumps(row) for row in a.json()}
+            equal(len(rows), 1, "four times the same")
+            return json.loads(rows.pop())
+
+        def websocket(data):
+            with w.ws() as ws:
+                ws.say(cmd="publish", channel="a", data=data, idempotency="k", ref=1)
+                return ws.reply(1)
+
+        first = publish("once").json()
+        equal(first.get("duplicate"), None)
+        for n in range(times // 6):
+            if n == times // 12:
+                for kind in ("router", "ws", "http"):
+                    w.kill(kind)
+                eventually(lambda: alive(w) and w.live() >= {"http1", "ws1"}, "all are back")
+            for row in (publish("once").json(), batch("once"), websocket("once")):
+                equal({k: row[k] for k in ("epoch", "seq", "offset", "duplicate")},
+                      {**{k: first[k] for k in ("epoch", "seq", "offset")}, "duplicate": True})
+        equal((publish("other").status, publish("other").code()), (409, "idempotency.conflict"))
+        equal(batch("other")["error"]["code"], "idempotency.conflict")
+        equal(websocket("other")["error"]["code"], "idempotency.conflict")
+        equal([m["data"] for m in w.json("/v1/history/a?last=50")["messages"]], ["once"])
+        check(w.metric("publish_duplicate_total") > 0, "counted")
+        figure(f"one key, {times // 6 * 6} times over HTTP, in batches and over WebSocket, all "
+               "killed half way: one message")
