@@ -917,7 +917,7 @@ def test_who_is_to_come_back_is_told_different_times():
 
 def test_a_key_is_one_message_however_often_and_wherever_it_is_said():
     """The text of telnet has no key; what JSON says is the same at both others."""
-    times = size(240, 1000)
+    times = size(240, 1002)
     with World() as w:
         def publish(data):
             return w.publish("a", json.dumps(data), Idempotency_Key="k",

@@ -486,7 +486,7 @@ class World:
             fd = os.pidfd_open(pid)
             os.kill(pid, signo)
             if signo == signal.SIGKILL:
-                check(select.select([fd], [], [], DEADLINE)[0], f"{pid} does not die")
+                check(readable(fd, DEADLINE), f"{pid} does not die")
             os.close(fd)
         return pids
 
