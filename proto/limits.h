@@ -64,6 +64,9 @@
     F(X, CONNECTIONS_PER_ADDRESS, connections_per_address, COUNT, "0", 0,     \
       OPT_ALL, "http tcp ws",                                                 \
       "most connections from one address to one gateway process")             \
+    F(X, PUBLISH_RATE, publish_rate, COUNT, "0", 0, 1000000,                  \
+      "http tcp ws",                                                          \
+      "most publications a second from one address to one gateway process")   \
     F(X, QUEUE, queue, SIZE, "1M", 4 * KIB, 1 * GIB, "http tcp ws",           \
       "most bytes that may wait for one slow reader")                         \
     F(X, QUEUE_AGE, queue_age, DURATION, "10s", 0, 1 * DAY, "http tcp ws",    \

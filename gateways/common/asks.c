@@ -9,6 +9,7 @@
 #include "gateways/common/access.h"
 #include "gateways/common/catchup.h"
 #include "gateways/common/core.h"
+#include "gateways/common/peer.h"
 #include "proto/frame_io.h"
 
 void asks_init(struct asks *a)
@@ -223,6 +224,25 @@ static int count_refused(struct conn *c, int rc)
     return rc;
 }
 
+/* By where it goes, and by how often its address publishes. */
+static int check_door(struct conn *c, struct slice channel,
+                      struct refusal *why)
+{
+    struct gateway *g = c->gw;
+    struct address who;
+    int rc = access_may_publish(c, channel, why);
+
+    if (rc < 0 || !g->config->limits.publish_rate)
+        return rc;
+    who = conn_peer_address(c);
+    if (door_may_publish(g->door, &who, clock_ns()))
+        return 0;
+    gateway_limit(g, LIMIT_PUBLISH_RATE);
+    return refuse(why, PUBLISHED_TOO_MANY, "publish.rate",
+                  "your address publishes more often than limits.publish_rate "
+                  "allows; try again in a second");
+}
+
 static int check_publish(struct conn *c, const struct publish *p,
                          struct refusal *why)
 {
@@ -235,7 +255,7 @@ static int check_publish(struct conn *c, const struct publish *p,
         return refuse(why, PUBLISHED_TOO_BIG, "message.big",
                       "the message is longer than limits.message allows");
     }
-    return access_may_publish(c, p->channel, why);
+    return check_door(c, p->channel, why);
 }
 
 void conn_group(struct conn *c, bool begins)
@@ -283,7 +303,7 @@ int conn_act(struct conn *c, const char *verb, struct slice channel,
         .args = args,
     };
     struct ask *k;
-    int rc = count_refused(c, access_may_publish(c, channel, why));
+    int rc = count_refused(c, check_door(c, channel, why));
 
     if (rc < 0)
         return rc;

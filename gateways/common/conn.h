@@ -130,7 +130,7 @@ void conn_group(struct conn *c, bool begins);
 MUST_USE int conn_publish(struct conn *c, const struct publish *p,
                           uint32_t ref, struct refusal *why);
 /* args: JSON; verbs as of the router's types: "match.new" ... ; checked
- * against the publish policy of `channel` first. */
+ * against the publish policy of `channel` first; one is a publication. */
 MUST_USE int conn_act(struct conn *c, const char *verb, struct slice channel,
                       struct slice from, struct slice args, uint32_t ref,
                       struct refusal *why);

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "base/map.h"
+#include "gateways/common/rate.h"
 
 struct share {
     struct map_node node;
@@ -21,6 +22,7 @@ struct door {
     atomic_uint inside;
     pthread_mutex_t lock; /* of shares */
     struct map shares;
+    struct rate publishing;
 };
 
 int door_new(struct door **ret, uint32_t room, size_t per_address)
@@ -30,6 +32,11 @@ int door_new(struct door **ret, uint32_t room, size_t per_address)
     if (!d)
         return ERR_NOMEM;
     if (pthread_mutex_init(&d->lock, NULL)) {
+        free(d);
+        return ERR_NOMEM;
+    }
+    if (rate_init(&d->publishing, 0) < 0) {
+        pthread_mutex_destroy(&d->lock);
         free(d);
         return ERR_NOMEM;
     }
@@ -54,6 +61,7 @@ void door_free(struct door *d)
         free(CONTAINER_OF(n, struct share, node));
     }
     map_fini(&d->shares);
+    rate_fini(&d->publishing);
     pthread_mutex_destroy(&d->lock);
     free(d);
 }
@@ -61,6 +69,16 @@ void door_free(struct door *d)
 uint32_t door_room(const struct door *d)
 {
     return d->room;
+}
+
+void door_set_publish_rate(struct door *d, size_t per_second)
+{
+    rate_set(&d->publishing, per_second);
+}
+
+bool door_may_publish(struct door *d, const struct address *a, int64_t now_ns)
+{
+    return rate_take(&d->publishing, a, now_ns);
 }
 
 bool door_enter(struct door *d)

@@ -1,5 +1,6 @@
 /* door.h - how many clients may be in at a time: all together, and from one
- * address (limits.connections_per_address).
+ * address (limits.connections_per_address); and how often an address may
+ * publish (limits.publish_rate).
  *
  * One for all workers of a process: the kernel spreads clients over them by
  * chance, so a count of each worker's own would be exact for nobody. Processes
@@ -17,6 +18,13 @@ struct door;
 MUST_USE int door_new(struct door **ret, uint32_t room, size_t per_address);
 void door_free(struct door *d); /* NULL is fine */
 uint32_t door_room(const struct door *d);
+
+/* An address may publish so often a second from now on; 0: as often as it
+ * likes, as after door_new(). Before others see d. */
+void door_set_publish_rate(struct door *d, size_t per_second);
+/* Counts a publication; false: too many. As rate_take() (rate.h). */
+bool door_may_publish(struct door *d, const struct address *a,
+                      int64_t now_ns);
 
 /* Counts one more; false: all are in that may be. */
 bool door_enter(struct door *d);

@@ -434,6 +434,7 @@ static int serve(struct process *p)
 
     if (rc < 0)
         return complain(p, why);
+    door_set_publish_rate(p->door, p->cli.config->limits.publish_rate);
     if (join_siblings(p) < 0)
         return complain(p, "cannot share the port with other instances");
     for (unsigned i = 0; i < p->count; i++)

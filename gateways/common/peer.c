@@ -87,6 +87,20 @@ bool conn_set_forwarded(struct conn *c, const struct address *client)
     return move_share(c, address_known(client) ? client : &x->proxied);
 }
 
+struct address conn_peer_address(const struct conn *c)
+{
+    const struct conn_extra *x = c->extra;
+    struct endpoint e;
+
+    if (x && address_known(&x->forwarded))
+        return x->forwarded;
+    if (x && address_known(&x->proxied))
+        return x->proxied;
+    if (!socket_peer(c, &e) || access_is_proxy(c->gw->edge_config, &e.addr.any))
+        return (struct address){0};
+    return address_of(&e.addr.any);
+}
+
 const char *conn_peer_text(const struct conn *c)
 {
     static _Thread_local char text[ADDRESS_TEXT_MAX];

@@ -19,6 +19,9 @@ struct conn;
 MUST_USE int conn_peer_opened(struct conn *c, const struct address *share);
 /* Gives back whose share it has by now. */
 void conn_peer_closed(struct conn *c);
+/* Who is there, or whom its proxy named last; a unix socket, and a trusted proxy
+ * that names nobody, are nobody. Cost: a system call, where nobody is named. */
+struct address conn_peer_address(const struct conn *c);
 /* in: all input so far, which may begin with a PROXY header. True: the edge's
  * input begins behind *used bytes. False: more is needed, or it closes. */
 bool conn_take_header(struct conn *c, struct slice in, size_t *used);

@@ -2086,6 +2086,53 @@ TEST(a_request_that_names_nobody_is_not_the_one_before_its)
     world_free(w);
 }
 
+/* How many of `tries` publications are let through; the others are told why. */
+static unsigned lets_publish(struct world *w, unsigned n, unsigned tries)
+{
+    struct publish p = {.channel = SLICE("a"), .data = SLICE("x")};
+    struct refusal why;
+    unsigned passed = 0;
+
+    for (unsigned i = 0; i < tries; i++) {
+        if (conn_publish(w->conn[n], &p, i, &why) == 0) {
+            passed++;
+            continue;
+        }
+        EXPECT_STR(why.code, "publish.rate");
+        EXPECT_INT(why.status, PUBLISHED_TOO_MANY);
+    }
+    return passed;
+}
+
+TEST(an_address_publishes_no_oftener_than_it_may_over_all_its_connections)
+{
+    struct world *w = world();
+    unsigned a = proxied(w), b = proxied(w), proxy = proxied(w), here = client(w);
+    struct address neighbour;
+    struct refusal why;
+
+    CHECK(address_parse(SLICE("192.0.2.8"), &neighbour) == 0);
+    clock_fake(5 * SECOND, 0);
+    w->cfg->limits.publish_rate = 3;
+    door_set_publish_rate(w->door, 3);
+    says(w, a, "PROXY TCP4 192.0.2.7 127.0.0.1 4000 9999\r\n");
+    EXPECT(conn_set_forwarded(w->conn[b], &neighbour));
+    EXPECT_INT(lets_publish(w, a, 2), 2);
+    EXPECT(conn_act(w->conn[a], "match.new", SLICE("a"), SLICE(""),
+                    SLICE("{}"), 1, &why) == 0);
+    EXPECT_INT(lets_publish(w, a, 5), 0);
+    EXPECT(conn_act(w->conn[a], "match.new", SLICE("a"), SLICE(""),
+                    SLICE("{}"), 1, &why) < 0);
+    EXPECT_STR(why.code, "publish.rate");
+    EXPECT_INT(lets_publish(w, b, 5), 3);
+    /* Nobody's addresses: a proxy that names none, a unix socket. */
+    EXPECT_INT(lets_publish(w, proxy, 9), 9);
+    EXPECT_INT(lets_publish(w, here, 9), 9);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_LIMIT_PUBLISH_RATE), 8);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_PUBLISH_REFUSED), 8);
+    world_free(w);
+}
+
 TEST(damage_in_a_page_that_names_no_id_is_told_of_each_channel)
 {
     struct world *w = world();

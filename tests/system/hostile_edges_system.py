@@ -360,7 +360,8 @@ def round_trips(w, channel, done):
         while len(out) < 200 or not done():
             begin = time.monotonic()
             c.ask("POST", "/v1/publish/" + channel, str(len(out)))
-            equal(c.answer().status, 201)
+            answer = c.answer()
+            equal(answer.status, 201, answer.body)
             equal(s.message()["data"], str(len(out)))
             out.append(time.monotonic() - begin)
     return sorted(out)
@@ -952,3 +953,86 @@ def test_a_key_is_one_message_however_often_and_wherever_it_is_said():
         check(w.metric("publish_duplicate_total") > 0, "counted")
         figure(f"one key, {times // 6 * 6} times over HTTP, in batches and over WebSocket, all "
                "killed half way: one message")
+
+
+# ---- publishing without end ------------------------------------------------------------
+
+def test_an_address_publishes_no_oftener_than_it_may_at_every_edge():
+    with World(ONE_WORKER + ["limits.publish_rate=5"]) as w, w.telnet() as t, w.ws() as ws:
+        # What passes at each edge is five and what has come back meanwhile.
+        said, begin = [], time.monotonic()
+        for _ in range(10):
+            with w.client() as c:  # a new connection each time is no way out
+                said.append(c.ask("POST", "/v1/publish/a", "x").answer())
+        most = 5 * (2 + time.monotonic() - begin)
+        refused = [a for a in said if a.status != 201]
+        check(5 <= len(said) - len(refused) < most and refused, [a.status for a in said])
+        for a in refused:
+            equal((a.status, a.code()), (429, "publish.rate"))
+            check(int(a.headers["Retry-After"]) > 0, "Retry-After")
+        rows = w.http("POST", "/v1/publish",
+                      json.dumps([{"channel": "a", "data": n} for n in range(200)])).json()
+        wrong = [r for r in rows if "error" in r]
+        check(len(wrong) > 100, f"{len(wrong)} of a batch were refused")
+        equal({r["error"]["code"] for r in wrong}, {"publish.rate"})
+
+        t.send(b"PUB a x\r\n" * 200)
+        lines = [t.line() for _ in range(200)]
+        check(sum(s.startswith(b"ERROR publish.rate: ") for s in lines) > 100, "telnet")
+        check(lines[0].startswith(b"OK PUB a "), "but not the first")
+        for n in range(200):
+            ws.say(cmd="publish", channel="a", data="x", ref=n)
+        replies = [ws.item() for _ in range(200)]  # a refusal may overtake an answer
+        check(sum(r.get("error", {}).get("code") == "publish.rate" for r in replies) > 100, "ws")
+        check(any(r["ref"] == 0 and r.get("ok") for r in replies), "but not the first")
+        with w.ws("/v1/raw?channel=b&publish=a") as raw:
+            for _ in range(100):
+                with contextlib.suppress(OSError):
+                    raw.frame("text", "x")
+            name, code = raw.read()
+            equal((name, code), ("close", 1013))
+        equal(w.http("GET", "/v1/history/a").status, 200, "reading goes on")
+        with Http(w.address("http"), source="127.0.0.9") as c:
+            equal(c.ask("POST", "/v1/publish/a", "x").answer().status, 201, "another address")
+        w.limit_reached("publish_rate", 300)
+
+
+def test_a_flood_on_a_channel_with_many_listeners_leaves_the_others_in_peace():
+    n, flood, kinds = size(200, 4000), size(2000, 20000), list(LISTENERS)
+    with World(ONE_WORKER) as w, contextlib.ExitStack() as stack:
+        idle = idle_times(w)
+        crowds = []
+        for kind, first, mark in LISTENERS.values():
+            crowd = stack.enter_context(Crowd(w.address(kind), n // len(kinds), first))
+            eventually(lambda crowd=crowd, mark=mark: crowd.step(0.1) or all(
+                mark in s for s in crowd.said.values()), "all listen")
+            crowd.keep = 0
+            crowds.append(crowd)
+        router = rss(w.pids("router")[0])
+        with Canary(w) as canary:
+            taken, took = pour_lines(w, flood, crowds)
+            compared(f"{taken} of {flood} publications to {n} listeners, as fast as they are "
+                     f"taken: {taken / took:.0f} a second", idle, canary.times())
+        grown = rss(w.pids("router")[0]) - router
+        check(grown < 64 << 20, f"the router grew by {grown} bytes")
+        equal(taken, flood, "taken")
+        newest = w.json("/v1/history/hot?last=1")["messages"][0]
+        equal((newest["offset"], newest["data"]), (flood, "x" * 100), "and kept")
+
+
+def pour_lines(w, count, crowds):
+    """One telnet connection says so many lines, as fast as it can; the crowds go
+    on reading. How many were taken, and in how many seconds."""
+    line = b"PUB hot " + b"x" * 100 + b"\r\n"
+    left, answers, begin = line * count, b"", time.monotonic()
+    with w.telnet() as t:
+        t.sock.setblocking(False)
+        while answers.count(b"\n") < count:
+            check(time.monotonic() < begin + 6 * DEADLINE, "the answers do not come")
+            with contextlib.suppress(BlockingIOError):
+                left = left[t.sock.send(left[:65536]):]
+            with contextlib.suppress(BlockingIOError):
+                answers += t.sock.recv(65536)
+            for crowd in crowds:
+                crowd.step(0)
+    return answers.count(b"OK PUB hot "), time.monotonic() - begin
