@@ -22,7 +22,7 @@
 
 enum {
     READS_PER_EVENT = 4,   /* then others get their turn */
-    SENDS_PER_FLUSH = 8,   /* the same, for who has much to be sent */
+    SENDS_PER_FLUSH = 2,   /* the same, for who has much to be sent */
 };
 
 /* ---- names ------------------------------------------------------------- */
@@ -375,13 +375,24 @@ void conn_want_drained(struct conn *c)
     conn_dirty(c);
 }
 
-void conn_dirty(struct conn *c)
+static void enqueue(struct conn *c, struct conn_queue *q)
 {
     if ((c->flags & CONN_DIRTY) || c->state == CONN_DEAD)
         return;
     c->flags |= CONN_DIRTY;
-    conn_queue_put(&c->gw->conns.dirty, c);
+    conn_queue_put(q, c);
     loop_again(c->gw->loop);
+}
+
+void conn_dirty(struct conn *c)
+{
+    enqueue(c, &c->gw->conns.dirty);
+}
+
+/* It has had its visit, and there is more. */
+static void come_again(struct conn *c)
+{
+    enqueue(c, &c->gw->conns.behind);
 }
 
 bool conn_lags(const struct conn *c)
@@ -437,8 +448,10 @@ static ssize_t push(struct conn *c, const struct outvec *v)
     stat_add(&c->gw->stats, STAT_SENDS, 1);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
         n = 0;
-    if (n > 0)
+    if (n > 0) {
+        c->gw->sent += (size_t)n;
         stat_add(&c->gw->stats, STAT_BYTES_OUT, (uint64_t)n);
+    }
     return n;
 }
 
@@ -623,7 +636,7 @@ static void flush(struct conn *c)
         }
     }
     note_lag(c);
-    conn_dirty(c);
+    come_again(c);
 }
 
 void conn_flush(struct conn *c)
@@ -810,7 +823,7 @@ void conn_socket_event(void *ctx, uint64_t data, uint32_t events)
     }
     if ((events & POLLSET_OUT) && (c->flags & CONN_STALLED)) {
         set_stalled(c, false);
-        conn_flush(c);
+        come_again(c);
     }
 }
 
@@ -827,6 +840,27 @@ static void turn_of(struct conn *c)
         conn_flush(c);
 }
 
+static void take_turn(struct conn *c)
+{
+    if (c->state == CONN_DEAD)
+        conn_free(c);
+    else
+        turn_of(c);
+}
+
+/* However many they are, and however far: so much a turn, in a round. */
+static void serve_who_is_behind(struct gateway *g)
+{
+    struct conn_queue mine = conn_queue_all(&g->conns.behind);
+    size_t before = g->sent;
+    struct conn *c;
+
+    while (g->sent - before < TURN_BYTES &&
+           (c = conn_queue_take(&g->conns, &mine)))
+        take_turn(c);
+    conn_queue_join(&g->conns, &g->conns.behind, mine);
+}
+
 static void free_dead(struct gateway *g)
 {
     struct conn *c;
@@ -841,12 +875,11 @@ void conns_end_of_turn(struct gateway *g)
     struct conn *c;
 
     while ((c = conn_queue_take(&g->conns, &mine)))
-        if (c->state == CONN_DEAD)
-            conn_free(c);
-        else
-            turn_of(c);
+        take_turn(c);
+    serve_who_is_behind(g);
     free_dead(g);
-    if (!conn_queue_empty(&g->conns.dirty))
+    if (!conn_queue_empty(&g->conns.dirty) ||
+        !conn_queue_empty(&g->conns.behind))
         loop_again(g->loop);
 }
 
@@ -857,7 +890,8 @@ void conns_close(struct gateway *g)
     for (uint32_t i = 0; i < g->conns.used; i++)
         if ((c = conns_at(&g->conns, i)))
             end(c, "drain");
-    while ((c = conn_queue_take(&g->conns, &g->conns.dirty)))
+    while ((c = conn_queue_take(&g->conns, &g->conns.dirty)) ||
+           (c = conn_queue_take(&g->conns, &g->conns.behind)))
         conn_free(c);
     free_dead(g);
     conns_fini(&g->conns);

@@ -129,6 +129,18 @@ struct conn_queue conn_queue_all(struct conn_queue *q)
     return all;
 }
 
+void conn_queue_join(struct conns *cs, struct conn_queue *q,
+                     struct conn_queue first)
+{
+    if (conn_queue_empty(&first))
+        return;
+    if (!conn_queue_empty(q)) {
+        slot(cs, first.last)->turn = q->first;
+        first.last = q->last;
+    }
+    *q = first;
+}
+
 /* ---- pings ------------------------------------------------------------- */
 
 static int64_t period(const struct conns *cs)
@@ -221,7 +233,7 @@ void conns_init(struct conns *cs, struct gateway *g)
     static const struct conn_queue empty = {NOBODY, NOBODY};
 
     *cs = (struct conns){.gw = g, .free = NOBODY, .dirty = empty,
-                         .dead = empty,
+                         .behind = empty, .dead = empty,
                          .first_gen = (uint32_t)(random_u64() >> 33) + 1};
     loop_timer_init(&cs->ping, g->loop, ping_due, cs);
     cs->stride = (sizeof(struct conn) + g->edge->conn_bytes + 7) & ~(size_t)7;

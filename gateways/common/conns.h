@@ -35,7 +35,7 @@ enum conn_state {
 enum conn_flow { FLOW_NONE, FLOW_STARTING, FLOW_PAGING, FLOW_LIVE };
 
 enum conn_flag {
-    CONN_DIRTY = 1u << 0,       /* on the list to be flushed this turn */
+    CONN_DIRTY = 1u << 0,       /* queued to be flushed, this turn or soon */
     CONN_STALLED = 1u << 1,     /* the socket takes no more */
     CONN_WANT_DRAINED = 1u << 2,
     CONN_PAUSED = 1u << 3,      /* input is not read */
@@ -116,6 +116,7 @@ struct conns {
     uint32_t used; /* slots that ever had a connection */
     uint32_t free; /* the slot given back last, which knows the next */
     struct conn_queue dirty, dead;
+    struct conn_queue behind; /* have more to be sent than a visit sends */
     uint32_t pinged; /* how many want pings */
     uint32_t ping_step; /* everybody due up to here has been pinged */
     uint32_t ping_next; /* and so many of those due with the next step */
@@ -140,6 +141,9 @@ struct conn *conn_queue_take(struct conns *cs, struct conn_queue *q);
 bool conn_queue_empty(const struct conn_queue *q);
 /* Leaves it empty. */
 struct conn_queue conn_queue_all(struct conn_queue *q);
+/* All of `first` in front of those in q. */
+void conn_queue_join(struct conns *cs, struct conn_queue *q,
+                     struct conn_queue first);
 
 /* edge->ping() every limits.ping, spread over the period by number; the first
  * one at least a period from now. One timer for all; a bounded number is

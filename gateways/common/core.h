@@ -26,6 +26,8 @@
 
 enum {
     READ_BUFFER = 64 * 1024,
+    TURN_BYTES = 512 * 1024, /* sent in a turn by broadcasts, and as much to who
+                                is behind; then others follow */
 };
 
 struct gateway {
@@ -45,6 +47,8 @@ struct gateway {
     struct conns conns;
     uint32_t open;
     struct list_node lagging; /* live, but not at the end of the ring */
+    size_t unchecked; /* of these, by slow.c, since the second began */
+    size_t sent;      /* bytes, by this worker ever; wraps */
     struct loop_turn end_of_turn;
     struct wheel wheel;
     struct loop_timer second; /* housekeeping, each second */
@@ -115,8 +119,10 @@ bool conn_lags(const struct conn *c);
 void conn_set_lagging(struct conn *c, bool lags);
 
 /* ---- slow.c ---- */
-/* Each second: who lags too far. */
+/* Each second: who lags too far is looked for from now on. */
 void slow_check(struct gateway *g);
+/* Each turn: among a bounded number of them. */
+void slow_turn(struct gateway *g);
 /* One gap notice for each channel of c that has something it has not got. */
 void slow_tell(struct conn *c);
 

@@ -63,39 +63,58 @@ static void finish(struct gateway *g, struct fanout *f)
     topic_maybe_release(g, t);
 }
 
-/* Visits up to max seats; the number visited. Seats may go meanwhile (a long
- * poll is answered), a topic under way may not. */
-static unsigned walk(struct gateway *g, struct fanout *f, unsigned max)
+/* Visits up to max seats, as long as no more than so many bytes have been sent;
+ * the number visited. The rest is behind all others then. Seats may go meanwhile
+ * (a long poll is answered), a topic under way may not. */
+static unsigned walk(struct gateway *g, struct fanout *f, unsigned max,
+                     size_t bytes)
 {
+    size_t before = g->sent;
     struct seat *s;
     unsigned n;
 
-    for (n = 0; n < max && (s = seat_next(&f->seats)); n++)
+    for (n = 0; n < max && g->sent - before < bytes &&
+                (s = seat_next(&f->seats)); n++)
         conn_flush(conn_of_seat(s));
-    if (!f->seats.left || !f->topic->seats.count)
+    if (!f->seats.left || !f->topic->seats.count) {
         finish(g, f);
+    } else {
+        list_remove(&f->node);
+        list_add_tail(&g->fanouts, &f->node);
+    }
     return n;
 }
 
-/* Topics with few seats, whole; they never wait behind a broadcast. */
+/* Topics with few seats, whole, unless they have much to say; they never wait
+ * behind a broadcast. */
 static void walk_small(struct gateway *g)
 {
-    LIST_FOREACH_SAFE(f, next, &g->fanouts, struct fanout, node)
+    size_t before = g->sent;
+
+    LIST_FOREACH_SAFE(f, next, &g->fanouts, struct fanout, node) {
+        size_t sent = g->sent - before;
+
+        if (sent >= TURN_BYTES)
+            return;
         if (f->topic->seats.count <= FANOUT_SMALL)
-            walk(g, f, FANOUT_SMALL + 1);
+            walk(g, f, FANOUT_SMALL + 1, TURN_BYTES - sent);
+    }
 }
 
 void fanout_turn(struct gateway *g)
 {
     unsigned left = FANOUT_SLICE;
+    size_t before;
 
     if (list_empty(&g->fanouts))
         return;
     walk_small(g);
-    while (left && !list_empty(&g->fanouts)) {
+    before = g->sent;
+    while (left && g->sent - before < TURN_BYTES &&
+           !list_empty(&g->fanouts)) {
         struct fanout *f = CONTAINER_OF(list_first(&g->fanouts),
                                         struct fanout, node);
-        unsigned n = walk(g, f, left);
+        unsigned n = walk(g, f, left, TURN_BYTES - (g->sent - before));
 
         left -= MIN(left, MAX(n, 1u));
     }

@@ -1,8 +1,9 @@
 /* fanout.h - visits under way: who has something new to be told.
  *
  * A topic with news is on the gateway's list once, however many messages
- * came. Each turn visits a bounded number of connections: topics with few go
- * first and whole, big ones a slice at a time, in rotation. News that come
+ * came. Each turn visits a bounded number of connections and sends a bounded
+ * number of bytes: topics with few connections go first and, if they have no
+ * more to say than that, whole; big ones a slice at a time, in rotation. News that come
  * while a topic's seats are being walked make it walk once more; who was
  * visited after they came has them already and costs a comparison.
  * Threads: the gateway's loop. */
@@ -29,7 +30,7 @@ struct fanout {
 
 /* Something new has come for this topic: visit its connections. */
 void fanout_wake(struct gateway *g, struct topic *t);
-/* A bounded number of visits, small topics first. */
+/* A bounded number of visits and bytes, small topics first. */
 void fanout_turn(struct gateway *g);
 void fanout_stop(struct topic *t);
 /* Every live connection has everything up to this tick. */

@@ -129,6 +129,7 @@ static void end_of_turn(void *ctx)
     struct gateway *g = ctx;
 
     start_turn(g);
+    slow_turn(g);
     fanout_turn(g);
     deliver_expire(g);
     conns_end_of_turn(g);

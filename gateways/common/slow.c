@@ -1,6 +1,6 @@
 /* slow.c - who reads too slowly is told and cut, and delays nobody.
  *
- * Only connections that lag are looked at, once a second: those whose socket
+ * Only connections that lag are looked at, once a second, some each turn: those whose socket
  * did not take what was due. What waits for them waits in the ring, once for
  * all; their own memory is the rest of a message that was begun, and pages
  * of the store that were read for them. One that was cut keeps that rest and
@@ -11,7 +11,10 @@
 #include "gateways/common/core.h"
 #include "gateways/common/pull.h"
 
-enum { DEBTORS_A_SECOND = 64 }; /* each is looked for among all who lag */
+enum {
+    DEBTORS_A_SECOND = 64, /* each is looked for among all who lag */
+    CHECKS_A_TURN = 32,    /* each counts what may wait, message by message */
+};
 
 /* The offsets of a topic that are due and not begun, from the ring. */
 static void count_missed(struct conn *c, const struct topic *t,
@@ -162,12 +165,28 @@ static void check_total(struct gateway *g)
 
 void slow_check(struct gateway *g)
 {
-    int64_t now = loop_now(g->loop);
-    struct list_node *head = &g->lagging, *next;
+    g->unchecked = 0;
+    LIST_FOREACH(x, &g->lagging, struct conn_extra, lagging)
+        g->unchecked++;
+    check_total(g);
+    loop_again(g->loop);
+}
 
-    for (struct list_node *n = head->next; n != head; n = next) {
-        next = n->next;
+/* Who has been looked at goes to the end of the list, as whoever joins it
+ * does. */
+void slow_turn(struct gateway *g)
+{
+    int64_t now = loop_now(g->loop);
+    unsigned left = CHECKS_A_TURN;
+    struct list_node *n;
+
+    while (g->unchecked && left-- && (n = list_pop(&g->lagging))) {
+        g->unchecked--;
+        list_add_tail(&g->lagging, n);
         check(CONTAINER_OF(n, struct conn_extra, lagging)->conn, now);
     }
-    check_total(g);
+    if (list_empty(&g->lagging))
+        g->unchecked = 0;
+    if (g->unchecked)
+        loop_again(g->loop);
 }

@@ -925,6 +925,72 @@ TEST(a_burst_longer_than_a_flush_reaches_who_holds_a_pattern)
     world_free(w);
 }
 
+/* What follows must have its turn: the link's heartbeats, who asks. */
+TEST(a_turn_sends_so_much_to_the_many_and_others_are_served_beside_it)
+{
+    static char text[8000];
+    enum { MANY = 60, MESSAGES = 25, MOST = 2 * (TURN_BYTES + 2 * OUTVEC_BYTES) };
+    struct world *w = world();
+    unsigned other = client(w);
+    const struct id_says b = {.id = "b"};
+    char seen[4096] = "";
+    size_t all = 0, before;
+
+    subscribe(w, other, "b", NULL, 1);
+    hear_logged_in(w->g->seq, 0, &b, 1);
+    drain(w, other);
+    for (unsigned i = 0; i < MANY; i++)
+        drain(w, watcher(w));
+    memset(text, 'x', sizeof text - 1);
+    for (unsigned i = 1; i <= MESSAGES; i++)
+        hear_message("a", 100 + i, text);
+    hear_message("b", 101 + MESSAGES, "here");
+    for (unsigned steps = 0; steps < 2; steps++) {
+        before = w->g->sent;
+        EXPECT_INT(loop_step(w->g->loop, 0), 0);
+        EXPECT(w->g->sent - before <= MOST);
+        all += w->g->sent - before;
+    }
+    EXPECT(read(w->fd[other], seen, sizeof seen - 1) > 0);
+    EXPECT_STR(seen, "b:here ");
+    EXPECT(all < (size_t)MANY * MESSAGES * sizeof text / 2);
+    while (w->g->sent > before) {
+        before = w->g->sent;
+        turn(w);
+    }
+    for (unsigned i = 1; i <= MANY; i++)
+        EXPECT_INT(w->conn[i]->tick, w->conn[1]->tick);
+    world_free(w);
+}
+
+/* Each is looked at once a second, but not all in one turn. */
+TEST(of_many_who_lag_some_are_looked_at_each_turn)
+{
+    static char big[60000];
+    enum { MANY = 60 };
+    struct world *w;
+    unsigned steps = 0;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    for (unsigned i = 0; i < MANY; i++)
+        (void)watcher(w);
+    memset(big, 'x', sizeof big - 1);
+    for (uint64_t seq = 101; seq <= 140; seq++)
+        hear_message("a", seq, big);
+    for (unsigned i = 0; i < 20; i++)
+        turn(w);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_STALLED), MANY);
+    clock_fake_advance(2 * SECOND);
+    EXPECT_INT(loop_step(w->g->loop, 0), 0);
+    EXPECT(stat_get(&w->g->stats, STAT_CUT_QUEUE) > 0);
+    EXPECT(stat_get(&w->g->stats, STAT_CUT_QUEUE) < MANY);
+    while (stat_get(&w->g->stats, STAT_CUT_QUEUE) < MANY && steps++ < 100)
+        EXPECT_INT(loop_step(w->g->loop, 0), 0);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_CUT_QUEUE), MANY);
+    world_free(w);
+}
+
 TEST(a_burst_bigger_than_the_ring_reaches_who_reads)
 {
     static char big[4000];
