@@ -517,12 +517,14 @@ def test_who_trickles_is_let_go_however_many_they_are():
     with World(ONE_WORKER + waits) as w:
         idle = idle_times(w)
         for name, (kind, first, byte, told) in TRICKLES.items():
+            if name == "chunks" and not full_size():
+                continue
             with Canary(w) as canary:
                 coming, took = trickle(w, kind, n, first, byte, told)
                 compared(f"{n} clients, {name} at 1 byte/s: there after {coming:.1f} s, the last "
                          f"gone {took:.1f} s later", idle, canary.times())
         equal(w.json("/v1/history/a")["messages"], [])
-        for limit, times in (("header_wait", n), ("body_rate", 2 * n), ("handshake_wait", n)):
+        for limit, times in (("header_wait", n), ("body_rate", n), ("handshake_wait", n)):
             w.limit_reached(limit, times)
 
 
@@ -1036,3 +1038,102 @@ def pour_lines(w, count, crowds):
             for crowd in crowds:
                 crowd.step(0)
     return answers.count(b"OK PUB hot "), time.monotonic() - begin
+
+
+# ---- guessing channels, abusing patterns -------------------------------------------------
+
+POLICIES = """[namespace news/]
+publish = nobody
+[namespace paid/]
+publish = token
+[token desk]
+secret = 0123456789abcdef-desk
+publish = paid/
+"""
+
+
+def test_where_publishing_is_forbidden_nobody_learns_what_is_there():
+    n = size(200, 5000)
+    with World(config=POLICIES) as w, w.client() as c, w.telnet() as t:
+        w.ctl("publish", "news/here", "x")
+        w.ctl("publish", "paid/here", "x")
+        match = play(w)
+        away = {"X_Forwarded_For": "192.0.2.1"}
+        for here, missing in (("news/here", "news/gone"), ("paid/here", "paid/gone"),
+                              ("match/" + match, "match/elp-tig-2020-01-01")):
+            answers = [c.ask("POST", "/v1/publish/" + name, "{}", **away).answer()
+                       for name in (here, missing)]
+            equal(*[(a.status, a.body) for a in answers])
+            t.send(f"PUB {here} x\r\nPUB {missing} x\r\n".encode())
+            if not here.startswith("match"):
+                equal(t.line(), t.line(), "telnet")
+            else:
+                t.line(), t.line()  # from here it may
+        for method, target in (("POST", "/v1/matches/%s/events"), ("DELETE", "/v1/matches/%s")):
+            answers = [c.ask(method, target % name, GOAL if method == "POST" else None,
+                             **away).answer() for name in (match, "elp-tig-2020-01-01")]
+            equal(*[(a.status, a.body) for a in answers])
+        times = {"news/here": [], "news/gone": []}
+        for k in range(n):
+            for name in sorted(times, reverse=bool(k % 2)):
+                begin = time.monotonic()
+                equal(c.ask("POST", "/v1/publish/" + name, "x").answer().status, 403)
+                times[name].append(time.monotonic() - begin)
+        here, gone = (share(sorted(times[k]), .5) for k in ("news/here", "news/gone"))
+        figure(f"{n} refusals each: p50 {here * 1e6:.0f} us where there is a channel, "
+               f"{gone * 1e6:.0f} us where there is none ({gone / here:.2f} times)")
+
+
+def test_names_and_patterns_have_their_bounds_at_every_edge():
+    deep = "/".join("a" * 100)  # 199 bytes
+    with World() as w, w.telnet() as t, w.ws() as ws:
+        for name, good in ((deep, True), (deep + "bb", False), (deep + "/b/c", False),
+                           ("a" * 201, False), ("a//b", False), ("../a", False)):
+            equal(w.publish(name, "x").status, 201 if good else 400, name[:20])
+            t.send(f"PUB {name} x\r\n".encode())
+            check(t.line().startswith(b"OK PUB" if good else b"ERROR channel.bad: "), name[:20])
+            ws.say(cmd="subscribe", channel=name, ref=1)
+            equal("error" in ws.reply(1), not good, name[:20])
+        for pattern in ("a/**/b", "**/a", "a*", "***", "a/" * 150 + "*"):
+            equal(w.http("GET", "/v1/channels?match=" + pattern).status, 400, pattern[:20])
+            equal(w.http("GET", "/v1/poll?channel=" + pattern).status, 400, pattern[:20])
+        many = "&".join(f"channel=p{k}/**" for k in range(17))
+        answer = w.http("GET", "/v1/stream?" + many)
+        equal((answer.status, answer.code()), (429, "patterns.many"))
+
+
+def test_patterns_of_many_and_questions_about_all_channels_hold_nobody_up():
+    n, channels = size(60, 1000), size(2000, 50000)
+    with World(ONE_WORKER) as w, w.client() as c, contextlib.ExitStack() as stack:
+        for k in range(0, channels, 250):
+            c.ask("POST", "/v1/publish", json.dumps(
+                [{"channel": f"x/{k + i}", "data": 0} for i in range(250)]))
+            equal(c.answer().status, 201)
+        idle = idle_times(w)
+        patterns = "&".join(["channel=**"] + [f"channel=*/**&channel=x/*&channel=hot{k}/**"
+                                              for k in range(5)])
+        crowd = stack.enter_context(Crowd(
+            w.address("http"), n, f"GET /v1/stream?{patterns} HTTP/1.1\r\n"
+            f"Host: localhost\r\n\r\n".encode(), keep=1 << 20))
+        eventually(lambda: crowd.step(0.1) or all(b'"snapshot"' in s
+                                                  for s in crowd.said.values()), "all listen")
+        for fd in crowd.said:
+            crowd.said[fd] = b""
+        with Canary(w) as canary, w.client() as asks:
+            begin, asked = time.monotonic(), 0
+            while asked < size(20, 50):
+                asks.ask("GET", "/v1/channels?match=*/gone/*")
+                equal(asks.answer(deadline=3 * DEADLINE).status, 200)
+                crowd.step(0)
+                asked += 1
+            took = time.monotonic() - begin
+            compared(f"{n} connections with {patterns.count('channel')} patterns each, "
+                     f"{asked} questions in {took:.1f} s about {channels} channels", idle,
+                     canary.times())
+        for fd in crowd.said:
+            crowd.said[fd] = b""
+        for text in ("<once>", "<end>"):
+            equal(w.publish("x/1", text).status, 201)
+        eventually(lambda: crowd.step(0.1) or all(b"<end>" in s for s in crowd.said.values()),
+                   "all have it")
+        equal({s.count(b"<once>") for s in crowd.said.values()}, {1}, "once each")
