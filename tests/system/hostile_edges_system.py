@@ -100,7 +100,7 @@ def test_no_write_passes_from_a_page_of_another_origin():
             equal(answer.headers["Access-Control-Allow-Origin"], origin)
             check("Access-Control-Allow-Credentials" not in answer.headers, "credentials")
         untouched(w, match)
-        eventually(lambda: w.metric("edge_events_total", event="origin.denied")
+        eventually(lambda: w.metric("refused_total", code="origin.denied")
                    == len(ORIGINS) * (len(writes(match)) + 1), "each is counted")
 
 
@@ -228,7 +228,7 @@ def test_a_page_of_another_origin_does_nothing_from_a_browser_on_this_machine():
             equal(said[name], "refused", name)
         untouched(w, match)
         equal(w.json("/v1/history/a")["messages"], [])
-        eventually(lambda: w.metric("edge_events_total", event="line.foreign") >= 3, "counted")
+        eventually(lambda: w.metric("refused_total", code="line.foreign") >= 3, "counted")
         figure(f"a page of another origin tried {len(said)} ways, none wrote")
 
 

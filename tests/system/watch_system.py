@@ -154,7 +154,8 @@ ELSEWHERE = {
     "body.slow", "busy", "channel.left", "channels.full", "connection.kicked", "connection.none",
     "forwarded.differs", "gateway.closing", "gateway.draining", "gateway.full", "gateway.memory",
     "handshake.slow",
-    "match.full", "match.memory", "proxy.bad", "proxy.missing", "publish.unknown", "query.bad",
+    "match.full", "match.memory", "proxy.bad", "proxy.missing", "publish.rate",
+    "publish.unknown", "query.bad",
     "query.denied", "query.failed", "query.unknown", "request.bad", "request.timeout",
     "request.too_long", "router.answer", "router.away", "router.busy", "router.memory",
     "server.memory", "slow", "store.busy", "store.damaged", "store.failed", "store.full",
@@ -228,6 +229,9 @@ def say_over_telnet(w, told):
             while (answer := t.line().decode()) != "OK PING\r\n":
                 if answer.startswith("ERROR "):
                     told["tcp", answer.split()[1].rstrip(":")] += 1
+    with w.telnet() as t:
+        t.send(b"GET / HTTP/1.1\r\n")
+        told["tcp", t.all().split()[1].rstrip(b":").decode()] += 1
 
 
 def say_over_websocket(w, told):
@@ -311,6 +315,10 @@ def endings(w):
         t.sock.shutdown(socket.SHUT_WR)
         t.all()
     ended["tcp", "client"] += 1
+    with w.telnet() as t:
+        t.send(b"GET / HTTP/1.1\r\n")
+        t.all()
+    ended["tcp", "foreign"] += 1
     reset(w.telnet())
     ended["tcp", "gone"] += 1
     with Http(w.address("ws"), GREETING + b"\r\n") as c:
