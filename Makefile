@@ -35,7 +35,7 @@ CPPFLAGS := -D_GNU_SOURCE -DTOUCHLINE_VERSION='"$(VERSION)"' \
             -iquote . -iquote proto
 CFLAGS   := -std=c11 -g $(MODE) $(WARN) -pthread
 LDFLAGS  := $(MODE) -pthread -rdynamic -Wl,--as-needed -Wl,-z,relro,-z,now
-LDLIBS   := -levent_core -lnng -lsqlite3 -lcjson -lxxhash -lz
+LDLIBS   := -levent_core -lnng -lsqlite3 -lcjson -lxxhash -lz -lseccomp
 
 # `make V=1` shows the commands.
 Q := $(if $V,,@)

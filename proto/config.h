@@ -15,6 +15,7 @@ enum durability { DURABILITY_MEMORY, DURABILITY_PROCESS, DURABILITY_POWER };
 enum publish_by { PUBLISH_ANYONE, PUBLISH_LOOPBACK, PUBLISH_NOBODY,
                   PUBLISH_TOKEN };
 enum proxy_protocol { PROXY_AUTO, PROXY_ALWAYS, PROXY_NEVER };
+enum sandbox { SANDBOX_AUTO, SANDBOX_ON, SANDBOX_OFF };
 enum slow_policy { SLOW_CUT, SLOW_DROP_OLDEST, SLOW_CONFLATE };
 
 /* One edge; tcp has no origins, hosts; admin is http's. */
@@ -76,7 +77,12 @@ struct config {
         char *file; /* for config_path() */
         size_t readers;
         size_t ballast;
+        char *backup_dir; /* absolute, or "" */
     } store;
+    struct {
+        char *user;  /* a name, a number, or "" */
+        int sandbox; /* enum sandbox */
+    } process;
     struct {
         int level;  /* enum log_level */
         char *file; /* for config_path(), or "" for standard error */

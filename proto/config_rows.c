@@ -57,6 +57,12 @@ static int check_token_secret(struct slice text, const char **why)
                : ERR_BAD;
 }
 
+static int check_absolute(struct slice text, const char **why)
+{
+    *why = "expected a path from / on";
+    return slice_starts(text, SLICE("/")) ? 0 : ERR_BAD;
+}
+
 const struct opt_row config_rows[] = {
 #define NUMBER(section, key, type, of, member, def, least, most, users, help) \
     { section, key, OPT_##type, offsetof(struct of, member), def, NULL, least, \

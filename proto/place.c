@@ -117,19 +117,34 @@ static int take_lock(struct place *p, char why[PLACE_WHY_MAX])
 
 /* ---- the sockets' directory ----------------------------------------------- */
 
+bool place_is_long(const char *dir)
+{
+    return strlen(dir) + strlen("/link") > LINKS_MAX;
+}
+
+void place_make_links(const char *dir)
+{
+    char path[PATH_MAX];
+
+    if (path_in(path, dir, "link") == 0 && make_dirs(dir) == 0)
+        (void)mkdir(path, 0700);
+}
+
 static int links_in_dir(struct place *p)
 {
     char path[PATH_MAX];
     int rc = path_in(path, p->dir, "link");
 
-    if (rc < 0 || strlen(path) > LINKS_MAX)
+    if (rc < 0)
         return ERR_TOO_BIG;
     if (mkdir(path, 0700) < 0 && errno != EEXIST)
         return err_from_errno(errno);
     (void)chmod(path, 0700); /* is_private() looks whether it helped */
     if (!is_private(path))
         return ERR_DENIED;
-    snprintf(p->links, sizeof p->links, "%s", path);
+    if (place_is_long(p->dir))
+        return ERR_TOO_BIG;
+    snprintf(p->links, sizeof p->links, "%.*s", (int)LINKS_MAX, path);
     return 0;
 }
 
@@ -150,18 +165,27 @@ static int links_of_before(struct place *p)
     return 0;
 }
 
+const char *const *place_bases(void)
+{
+    static const char *bases[4];
+    const char *own = getenv("XDG_RUNTIME_DIR");
+    size_t n = 0;
+
+    if (own && own[0] == '/')
+        bases[n++] = own;
+    bases[n++] = "/run";
+    bases[n++] = "/tmp";
+    bases[n] = NULL;
+    return bases;
+}
+
 static int links_elsewhere(struct place *p)
 {
-    const char *const bases[] = {getenv("XDG_RUNTIME_DIR"), "/run", "/tmp"};
-
     if (links_of_before(p) == 0)
         return 0;
-    for (size_t i = 0; i < ARRAY_LEN(bases); i++) {
+    for (const char *const *base = place_bases(); *base; base++) {
         char path[LINKS_MAX + 1];
-        int n = bases[i] && bases[i][0] == '/'
-                    ? snprintf(path, sizeof path, "%s/touchline-XXXXXX",
-                               bases[i])
-                    : -1;
+        int n = snprintf(path, sizeof path, "%s/touchline-XXXXXX", *base);
 
         if (n < 0 || (size_t)n >= sizeof path || !mkdtemp(path))
             continue;
@@ -226,28 +250,50 @@ static int write_new(const char *path, const char *text)
     return close(fd) == 0 && written ? 0 : ERR_IO;
 }
 
+/* A new link, whatever somebody has put there before. */
+static int link_new(const char *path, const char *to)
+{
+    (void)unlink(path);
+    return symlink(to, path) < 0 ? ERR_IO : 0;
+}
+
+/* All of `name` or nothing: `fresh` is made first, then takes its place. */
+static int put(const struct place *p, const char *name, const char *fresh,
+               const char *text, int (*make)(const char *, const char *))
+{
+    char path[PATH_MAX], first[PATH_MAX];
+
+    if (path_in(path, p->dir, name) < 0 || path_in(first, p->dir, fresh) < 0 ||
+        make(first, text) < 0)
+        return ERR_IO;
+    return rename(first, path) < 0 ? ERR_IO : 0;
+}
+
 int place_announce(const struct place *p, const char *url)
 {
-    char path[PATH_MAX], fresh[PATH_MAX], line[BUS_URL_MAX + 1];
+    char line[BUS_URL_MAX + 1];
+    int rc;
 
     snprintf(line, sizeof line, "%s\n", url);
-    if (path_in(path, p->dir, "router.url") < 0 ||
-        path_in(fresh, p->dir, "router.url.new") < 0 ||
-        write_new(fresh, line) < 0)
-        return ERR_IO;
-    return rename(fresh, path) < 0 ? ERR_IO : 0;
+    rc = put(p, "link/router.url", "link/router.url.new", line, write_new);
+    return rc < 0 ? rc
+                  : put(p, "router.url", "router.url.new", "link/router.url",
+                        link_new);
 }
 
 void place_close(struct place *p)
 {
+    static const char *const names[] = {"router.url", "link/router.url"};
     char path[PATH_MAX];
 
     if (!p->dir)
         return;
-    if (path_in(path, p->dir, "router.url") == 0)
-        (void)unlink(path);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (path_in(path, p->dir, names[i]) == 0)
+            (void)unlink(path);
     empty_links(p->links);
-    (void)rmdir(p->links);
+    if (place_is_long(p->dir)) /* gateways keep to the one in DIR */
+        (void)rmdir(p->links);
     close(p->lock);
     free(p->dir);
     *p = (struct place){.lock = -1};

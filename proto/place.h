@@ -1,6 +1,9 @@
 /* place.h - where a router lives on disk: the lock that makes it the only one
  * in its directory, the private directory of its sockets, and router.url.
  *
+ * router.url lies in DIR/link, and DIR/router.url is a link to it: a gateway
+ * can be held to that one directory, in which nothing else is to be read.
+ *
  * Sockets live in DIR/link, which only the owner can enter: the directory is
  * what keeps strangers away, whatever the moment between bind and chmod. When
  * DIR is too long for the 108 bytes of a socket's address, they live in
@@ -32,6 +35,15 @@ MUST_USE int place_announce(const struct place *p, const char *url);
 /* Removes what place_announce() wrote, and the sockets' directory; gives the
  * lock back. A zeroed place is fine. */
 void place_close(struct place *p);
+
+/* Is DIR too long for a socket's address? */
+bool place_is_long(const char *dir);
+/* Where those live that do not fit, in the order in which they are tried; ends
+ * with NULL. Until the next call. */
+const char *const *place_bases(void);
+/* Makes DIR and DIR/link, if they are not there: for a gateway, which will
+ * later be able to read only what it could name in time. As well as it goes. */
+void place_make_links(const char *dir);
 
 /* What DIR/router.url says. ERR_NOT_FOUND, ERR_BAD, ERR_IO. */
 MUST_USE int place_read_url(const char *dir, char ret[BUS_URL_MAX]);

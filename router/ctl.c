@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "router/ctl_verb.h"
 #include "proto/frame_io.h"
 
@@ -181,11 +182,37 @@ void ctl_status(struct link *l, uint32_t ref, struct slice args)
 
 /* ---- backup ------------------------------------------------------------ */
 
+static void backup_done(void *arg, int rc);
+
+static int backup(struct router *r, struct ctl_question *q, struct slice to)
+{
+    char *file = slice_dup(to);
+    int rc = file ? writer_backup(r->writer, file, backup_done, q)
+                  : ERR_NOMEM;
+
+    free(file);
+    return rc;
+}
+
+/* Where the router may not write, whoever asks may: the copy is made beside the
+ * database, and the answer says so. */
+static int backup_beside(struct ctl_question *q)
+{
+    q->pattern = q->after;
+    q->after = slice_make(NULL, 0);
+    return backup(q->link->router, q, q->pattern);
+}
+
 static void backup_done(void *arg, int rc)
 {
     struct ctl_question *q = arg;
     struct buf b = BUF_INIT;
 
+    if (rc == ERR_DENIED && q->link && q->after.len) {
+        rc = backup_beside(q);
+        if (rc == 0)
+            return;
+    }
     log_info("ctl.backup", "file=%s result=%s", log_quote(q->pattern).text,
              rc < 0 ? err_name(rc) : "OK");
     if (q->link && rc < 0) {
@@ -202,20 +229,26 @@ static void backup_done(void *arg, int rc)
 
 static void ctl_backup(struct link *l, uint32_t ref, struct slice args)
 {
-    struct ctl_question *q;
-    char *file;
-    int rc;
+    const struct config *cfg = l->router->config;
+    struct ctl_question *q = NULL;
+    struct buf beside = BUF_INIT;
+    char *db;
+    int rc = ERR_NOMEM;
 
     if (args.len == 0 || args.ptr[0] != '/') {
         ctl_refuse(l, ref, PUBLISHED_BAD, "request.bad",
                    SLICE("backup FILE, an absolute path"));
         return;
     }
-    q = ctl_question_new(l, ref, args, SLICE(""));
-    file = slice_dup(args);
-    rc = q && file ? writer_backup(l->router->writer, file, backup_done, q)
-                   : ERR_NOMEM;
-    free(file);
+    db = config_path(cfg, cfg->store.file);
+    if (db)
+        buf_addf(&beside, "%s-backup-%08x", db, (unsigned)random_u64());
+    if (db && !beside.failed)
+        q = ctl_question_new(l, ref, args, buf_slice(&beside));
+    if (q)
+        rc = backup(l->router, q, q->pattern);
+    buf_fini(&beside);
+    free(db);
     if (rc == 0)
         return;
     if (q)

@@ -35,8 +35,9 @@ struct ctl_question {
     struct list_node turn; /* router.questions.waiting; else unlinked */
     ctl_verb *run;         /* of who waits for its turn */
     uint32_t ref;
-    struct slice pattern, after; /* of channels; of backup: the file, none;
-                                    of who waits: the verb's words, none */
+    struct slice pattern, after; /* of channels; of backup: the file, and the
+                                    one beside the database; of who waits:
+                                    the verb's words, none */
     size_t limit;
     uint8_t text[];
 };

@@ -1,5 +1,6 @@
 /* main.c - touchline-router: options, signals, the order of start and end. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,8 +12,10 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "proto/cage.h"
 #include "proto/cli.h"
 #include "proto/notify.h"
+#include "proto/user.h"
 #include "router/router.h"
 
 enum { CHECK_MS = 2000, LOCK_MS = 3000 };
@@ -24,6 +27,8 @@ struct process {
     struct loop *loop;
     struct router router;
     struct rendezvous *rendezvous;
+    struct user user;
+    struct cage cage;
     struct loop_signal term, interrupt, hangup;
     struct loop_timer bound; /* of the orderly end */
     struct loop_turn turn;
@@ -89,12 +94,74 @@ static int open_store(const struct process *p, struct history **ret)
     return 0;
 }
 
+/* That the directory is there is on the disk, too: once in the cage, the one
+ * above it cannot be opened. */
+static void sync_above(const char *dir)
+{
+    char above[4096];
+    int n = snprintf(above, sizeof above, "%s/..", dir);
+    int fd = n > 0 && (size_t)n < sizeof above
+                 ? open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+    if (fd < 0)
+        return;
+    (void)fsync(fd);
+    close(fd);
+}
+
 static int make_dir(const char *dir)
 {
-    if (mkdir(dir, 0750) == 0 || errno == EEXIST)
-        return 0;
-    fprintf(stderr, "touchline-router: %s: %s\n", dir, strerror(errno));
-    return ERR_IO;
+    if (mkdir(dir, 0750) < 0 && errno != EEXIST) {
+        fprintf(stderr, "touchline-router: %s: %s\n", dir, strerror(errno));
+        return ERR_IO;
+    }
+    sync_above(dir);
+    return 0;
+}
+
+/* ---- who it is, and what it may --------------------------------------- */
+
+static int settle(struct process *p)
+{
+    const struct config *cfg = p->cli.config;
+    char why[USER_WHY_MAX];
+    int rc = user_settle(&p->user, cfg->process.user, cfg->dir, p->cli.check,
+                         why);
+
+    if (rc < 0)
+        fprintf(stderr, "touchline-router: %s\n", why);
+    return rc;
+}
+
+static int plan_cage(struct process *p)
+{
+    int rc = cage_plan(&p->cage, CAGE_ROUTER, p->cli.config, NULL, false);
+
+    if (rc < 0)
+        fprintf(stderr, "touchline-router: a path is too long\n");
+    return rc;
+}
+
+/* In front of the first other thread. */
+static int enter_cage(struct process *p)
+{
+    struct cage_report r;
+    int rc = plan_cage(p);
+
+    if (rc < 0)
+        return rc;
+    rc = cage_enter(&p->cage,
+                    (enum sandbox)p->cli.config->process.sandbox, &r);
+    if (p->user.is_root && !p->user.asked)
+        log_warn("process.root", "cure=\"set process.user\"");
+    if (r.missing[0])
+        log_warn("process.cage_weak", "missing=\"%s\" %s", r.missing, r.text);
+    else
+        log_info("process.cage", "user=%s %s", p->user.name, r.text);
+    if (rc < 0)
+        fprintf(stderr, "touchline-router: process.sandbox = on, and there is "
+                "no %s\n", r.missing);
+    return rc;
 }
 
 /* ---- --restore, --check ------------------------------------------------ */
@@ -115,7 +182,7 @@ static int restore(const struct process *p)
 }
 
 /* The configuration was good, or we would not be here. */
-static int check(const struct process *p)
+static int check(struct process *p)
 {
     struct history_options opt = store_options(p);
     struct history_report report;
@@ -126,7 +193,11 @@ static int check(const struct process *p)
         return EXIT_FAILED;
     }
     printf("database %s: %s\n", p->file, rc < 0 ? "will be made" : "good");
-    return EXIT_DONE;
+    return plan_cage(p) == 0 &&
+                   cage_check(&p->cage,
+                              (enum sandbox)p->cli.config->process.sandbox,
+                              p->user.name)
+               ? EXIT_DONE : EXIT_FAILED;
 }
 
 /* ---- the end ----------------------------------------------------------- */
@@ -291,15 +362,15 @@ static int run(struct process *p)
         return cli_usage_error(&p->cli, "unexpected argument: %s",
                                p->cli.args[0]);
     p->file = config_path(cfg, cfg->store.file);
-    if (!p->file || (!p->cli.check && make_dir(cfg->dir) < 0) ||
-        open_log(cfg) < 0)
+    if (!p->file || settle(p) < 0 ||
+        (!p->cli.check && make_dir(cfg->dir) < 0) || open_log(cfg) < 0)
         return EXIT_FAILED;
     if (p->restore)
         return restore(p);
     if (p->cli.check)
         return check(p);
     notify_open(&p->notify);
-    rc = serve(p);
+    rc = enter_cage(p) < 0 ? EXIT_FAILED : serve(p);
     notify_close(&p->notify);
     return rc;
 }

@@ -1,6 +1,7 @@
 #include "store/backup.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,6 +59,19 @@ static int copy_step(sqlite3 *to, sqlite3_backup *copy)
 
 /* --- backup --- */
 
+/* SQLite does not say why it cannot open a file. */
+static int try_to_write(const char *part)
+{
+    int fd = open(part, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
+
+    if (fd >= 0) {
+        close(fd);
+        return 0;
+    }
+    return errno == EACCES || errno == EPERM || errno == EROFS ? ERR_DENIED
+                                                               : ERR_IO;
+}
+
 int backup_start(struct backup **ret, struct history *h, const char *file)
 {
     struct backup *b;
@@ -75,6 +89,8 @@ int backup_start(struct backup **ret, struct history *h, const char *file)
     rc = file_name(b->file, file, "");
     if (rc == 0)
         rc = file_name(b->part, file, ".part");
+    if (rc == 0)
+        rc = try_to_write(b->part);
     if (rc == 0)
         rc = copy_open(b->from, b->part, &b->to, &b->copy);
     if (rc < 0) {

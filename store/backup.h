@@ -7,7 +7,8 @@
 
 struct backup;
 
-/* Starts a copy to file, built as <file>.part. ERR_EXISTS: file is there. */
+/* Starts a copy to file, built as <file>.part. ERR_EXISTS: file is there.
+ * ERR_DENIED: this process may not write there. */
 MUST_USE int backup_start(struct backup **ret, struct history *h,
                           const char *file);
 

@@ -112,8 +112,8 @@ MUST_USE int writer_present(struct writer *w, struct slice changes,
                             writer_done_fn *fn, void *arg);
 
 /* A consistent copy of the store in file, while everything goes on; file
- * appears whole or not at all. ERR_EXISTS: file is there. ERR_BUSY: another
- * backup is running. */
+ * appears whole or not at all. ERR_EXISTS: file is there. ERR_DENIED: not
+ * for this process to write. ERR_BUSY: another backup is running. */
 MUST_USE int writer_backup(struct writer *w, const char *file,
                            writer_done_fn *fn, void *arg);
 

@@ -19,6 +19,7 @@ ar|binutils
 /usr/include/xxhash.h|libxxhash-dev
 /usr/include/openssl/hmac.h|libssl-dev
 /usr/include/zlib.h|zlib1g-dev
+/usr/include/seccomp.h|libseccomp-dev
 '
 test='
 clang|clang

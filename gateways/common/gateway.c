@@ -16,9 +16,12 @@
 #include "gateways/common/deliver.h"
 #include "gateways/common/fanout.h"
 #include "gateways/common/uplink.h"
+#include "proto/cage.h"
 #include "proto/cli.h"
 #include "proto/notify.h"
+#include "proto/place.h"
 #include "proto/report.h"
+#include "proto/user.h"
 
 enum { WORKERS_MAX = 256 }; /* what the option allows */
 
@@ -48,6 +51,9 @@ struct process {
     struct siblings *siblings; /* NULL: this process has the port alone */
     struct notify notify;
     struct heart heart;
+    struct user user;
+    struct cage cage;
+    bool own_ports; /* opened here, not handed over */
     atomic_uint waiting; /* workers that are not ready yet */
 };
 
@@ -363,6 +369,7 @@ static int open_listeners(struct process *p, char *why, size_t size)
             break;
     if (first->count)
         return 0;
+    p->own_ports = true;
     rc = listen_open(first, &p->edge_config->listen, false, backlog, why,
                      size);
     if (rc == 0 && p->edge_config->admin.count)
@@ -396,6 +403,52 @@ static int complain(const struct process *p, const char *what)
 {
     fprintf(stderr, "touchline-%s: %s\n", p->edge->name, what);
     return EXIT_FAILED;
+}
+
+/* ---- who it is, and what it may --------------------------------------- */
+
+/* With the ports bound there is nothing left that needs to be root. */
+static int settle(struct process *p)
+{
+    const struct config *cfg = p->cli.config;
+    char why[USER_WHY_MAX];
+    int rc = user_settle(&p->user, cfg->process.user, cfg->dir, p->cli.check,
+                         why);
+
+    if (rc == 0 && !p->cli.check)
+        place_make_links(cfg->dir);
+    if (rc < 0)
+        (void)complain(p, why);
+    else if ((rc = cage_plan(&p->cage, CAGE_GATEWAY, cfg, p->edge->name,
+                             p->own_ports)) < 0)
+        (void)complain(p, "a path is too long");
+    return rc;
+}
+
+/* In front of the first other thread. */
+static int enter_cage(struct process *p)
+{
+    struct cage_report r;
+    int rc = cage_enter(&p->cage,
+                        (enum sandbox)p->cli.config->process.sandbox, &r);
+
+    if (p->user.is_root && !p->user.asked)
+        log_warn("process.root", "cure=\"set process.user\"");
+    if (r.missing[0])
+        log_warn("process.cage_weak", "missing=\"%s\" %s", r.missing, r.text);
+    else
+        log_info("process.cage", "user=%s %s", p->user.name, r.text);
+    if (rc < 0)
+        fprintf(stderr, "touchline-%s: process.sandbox = on, and there is no "
+                "%s\n", p->edge->name, r.missing);
+    return rc;
+}
+
+static bool check_cage(const struct process *p)
+{
+    return cage_check(&p->cage,
+                      (enum sandbox)p->cli.config->process.sandbox,
+                      p->user.name);
 }
 
 static int start_signals(struct process *p)
@@ -483,10 +536,15 @@ static int run(struct process *p)
     heart_init(&p->heart, &p->notify, p->count);
     snprintf(name, sizeof name, "%s%u", p->edge->name,
              (unsigned)atoi(p->instance) * p->count + 1);
-    if (config_log_init(p->cli.config, name) < 0)
-        return complain(p, "the log file cannot be opened");
     code = open_listeners(p, why, sizeof why) < 0 ? complain(p, why)
                                                   : EXIT_DONE;
+    if (code == EXIT_DONE && settle(p) < 0)
+        code = EXIT_FAILED;
+    if (code == EXIT_DONE && config_log_init(p->cli.config, name) < 0)
+        code = complain(p, "the log file cannot be opened");
+    if (code == EXIT_DONE && (p->cli.check ? !check_cage(p)
+                                           : enter_cage(p) < 0))
+        code = EXIT_FAILED;
     if (code == EXIT_DONE && !p->cli.check)
         code = serve(p);
     else

@@ -1,17 +1,13 @@
 /* lists.c - the verbs that ask once and print the answer. */
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/err.h"
 #include "proto/id.h"
 #include "proto/json.h"
 #include "proto/report.h"
 #include "tools/router-ctl/ctl.h"
-#include "tools/router-ctl/progress.h"
 
 static int out_of(struct ctl *c, struct buf *out, int rc)
 {
@@ -265,69 +261,5 @@ int verb_stats(struct ctl *c)
         code = print_report(c, buf_slice(&brief));
     buf_fini(&body);
     buf_fini(&brief);
-    return code;
-}
-
-/* ---- backup ------------------------------------------------------------ */
-
-/* The router has another working directory. */
-static int absolute(const struct ctl *c, const char *path, struct buf *ret)
-{
-    char here[PATH_MAX];
-
-    if (path[0] != '/') {
-        if (!getcwd(here, sizeof here))
-            return ctl_fail(c, EXIT_FAILED, "the working directory has no "
-                            "name; give an absolute path");
-        buf_addf(ret, "%s/", here);
-    }
-    buf_add_str(ret, path);
-    if (ret->failed)
-        return ctl_fail(c, EXIT_FAILED, "out of memory");
-    return EXIT_DONE;
-}
-
-struct backup {
-    struct loop_timer tick;
-    struct progress progress;
-    const char *file;
-};
-
-static void tick(void *ctx)
-{
-    struct backup *b = ctx;
-    char detail[64] = "";
-    struct stat st;
-
-    if (stat(b->file, &st) == 0)
-        snprintf(detail, sizeof detail, "%lld MB written",
-                 (long long)st.st_size / 1000000);
-    progress_show(&b->progress, 0, 0, detail);
-    loop_timer_set(&b->tick, 100 * MILLISECOND);
-}
-
-int verb_backup(struct ctl *c)
-{
-    struct buf file = BUF_INIT, body = BUF_INIT;
-    struct backup b = { .file = NULL };
-    int code = absolute(c, c->args[0], &file);
-
-    if (code == EXIT_DONE) {
-        b.file = buf_text(&file);
-        progress_begin(&b.progress, "copying");
-        loop_timer_init(&b.tick, c->loop, tick, &b);
-        loop_timer_set(&b.tick, SECOND);
-        code = ctl_query(c, "backup", buf_slice(&file), &body);
-        loop_timer_stop(&b.tick);
-        progress_end(&b.progress);
-        if (code == EXIT_REFUSED || code == EXIT_FAILED)
-            (void)ctl_fail(c, code, "no copy was made: %s must not exist "
-                           "yet, in a directory that the router may write",
-                           b.file);
-    }
-    if (code == EXIT_DONE)
-        code = print_report(c, buf_slice(&body));
-    buf_fini(&file);
-    buf_fini(&body);
     return code;
 }

@@ -17,6 +17,8 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "proto/notify.h"
+#include "proto/cage.h"
+#include "proto/user.h"
 #include "tools/touchline/lock.h"
 #include "tools/touchline/plan.h"
 #include "tools/touchline/watch.h"
@@ -31,6 +33,8 @@ struct supervisor {
     struct loop_timer kill_timer;
     struct notify notify;
     struct watch watch;
+    struct user user;
+    struct cage cage;
     int lock_fd;
     bool stopping, failed, told, router_stopping;
 };
@@ -319,6 +323,56 @@ static int complain(const char *what)
     return EXIT_FAILED;
 }
 
+/* ---- who it is, and what it may --------------------------------------- */
+
+static enum sandbox sandbox(const struct supervisor *s)
+{
+    return (enum sandbox)s->cli.config->process.sandbox;
+}
+
+static int plan_cage(struct supervisor *s)
+{
+    int rc = cage_plan(&s->cage, CAGE_SUPERVISOR, s->cli.config, NULL, false);
+
+    if (rc < 0)
+        (void)complain("a path is too long");
+    return rc;
+}
+
+/* What its children may do is in it: they start in it. */
+static int enter_cage(struct supervisor *s)
+{
+    struct cage_report r;
+    int rc = plan_cage(s);
+
+    if (rc < 0)
+        return rc;
+    rc = cage_enter(&s->cage, sandbox(s), &r);
+    if (s->user.is_root && !s->user.asked)
+        log_warn("process.root", "cure=\"set process.user\"");
+    if (r.missing[0])
+        log_warn("process.cage_weak", "missing=\"%s\" %s", r.missing, r.text);
+    else
+        log_info("process.cage", "user=%s %s", s->user.name, r.text);
+    if (rc < 0)
+        fprintf(stderr, "touchline: process.sandbox = on, and there is no "
+                "%s\n", r.missing);
+    return rc;
+}
+
+/* With the ports bound nothing is left that needs to be root. */
+static int give_up_root(struct supervisor *s)
+{
+    char why[USER_WHY_MAX];
+
+    if (user_become(&s->user, why) == 0)
+        return enter_cage(s);
+    (void)complain(why);
+    return ERR_DENIED;
+}
+
+/* ---- the whole --------------------------------------------------------- */
+
 static int supervise(struct supervisor *s)
 {
     for (size_t i = 0; i < s->plan.count; i++) {
@@ -377,12 +431,19 @@ static int check_router(struct supervisor *s)
 /* Looks, and changes nothing. */
 static int check(struct supervisor *s)
 {
-    char why[256];
+    const struct config *cfg = s->cli.config;
+    char why[USER_WHY_MAX];
     int code;
 
     hold_signals(SIG_UNBLOCK);
     code = plan_make(&s->plan, &s->cli, why, sizeof why) < 0
                ? complain(why) : check_router(s);
+    if (code == EXIT_DONE &&
+        user_settle(&s->user, cfg->process.user, cfg->dir, true, why) < 0)
+        code = complain(why);
+    if (code == EXIT_DONE &&
+        (plan_cage(s) < 0 || !cage_check(&s->cage, sandbox(s), s->user.name)))
+        code = EXIT_FAILED;
     plan_fini(&s->plan);
     return code;
 }
@@ -395,10 +456,14 @@ static int serve(struct supervisor *s)
 
     if (plan_make(&s->plan, &s->cli, why, sizeof why) < 0)
         code = complain(why);
-    else if (loop_new(&s->loop) < 0 || catch_signals(s) < 0 ||
-             watch_start(&s->watch, &s->plan, s->loop, s->notify.watchdog_ns,
-                         on_well, s) < 0)
+    else if (loop_new(&s->loop) < 0 || catch_signals(s) < 0)
         code = complain("the event loop cannot be made");
+    else if (give_up_root(s) < 0)
+        code = EXIT_FAILED;
+    /* In the cage: who is in it is reached by nobody outside. */
+    else if (watch_start(&s->watch, &s->plan, s->loop, s->notify.watchdog_ns,
+                         on_well, s) < 0)
+        code = complain("the heartbeats cannot be listened for");
     if (code == EXIT_DONE) {
         loop_timer_init(&s->kill_timer, s->loop, hurry, s);
         hold_signals(SIG_UNBLOCK);
@@ -409,12 +474,43 @@ static int serve(struct supervisor *s)
     return code;
 }
 
-static int run(struct supervisor *s)
+static int make_dir(struct supervisor *s)
+{
+    const struct config *cfg = s->cli.config;
+    char why[USER_WHY_MAX];
+    int rc = user_choose(&s->user, cfg->process.user, cfg->dir, why);
+
+    if (rc == 0)
+        rc = user_own_dir(&s->user, cfg->dir, why);
+    if (rc < 0) {
+        (void)complain(why);
+    } else if (mkdir(cfg->dir, 0700) < 0 && errno != EEXIST) {
+        fprintf(stderr, "touchline: cannot make %s: %s\n", cfg->dir,
+                strerror(errno));
+        rc = ERR_IO;
+    }
+    return rc;
+}
+
+/* As the user who will have them: what lies in a directory that is not root's
+ * must not lead root astray. */
+static int open_files(struct supervisor *s, unsigned *drained)
 {
     const struct config *cfg = s->cli.config;
     int wait_ms = (int)(cfg->limits.drain_wait / MILLISECOND);
-    unsigned drained;
     char why[256];
+
+    if (config_log_init(cfg, "touchline") < 0)
+        return complain("the log file cannot be opened");
+    if (lock_take(cfg->dir, wait_ms, &s->lock_fd, drained, why, sizeof why) < 0)
+        return complain(why);
+    return EXIT_DONE;
+}
+
+static int run(struct supervisor *s)
+{
+    const struct config *cfg = s->cli.config;
+    unsigned drained;
     int code;
 
     if (s->cli.check)
@@ -423,13 +519,14 @@ static int run(struct supervisor *s)
     if (mkdir(cfg->dir, 0700) < 0 && errno != EEXIST) {
         fprintf(stderr, "touchline: cannot make %s: %s\n", cfg->dir,
                 strerror(errno));
+    if (make_dir(s) < 0)
         return EXIT_FAILED;
-    }
-    if (config_log_init(cfg, "touchline") < 0)
-        return complain("the log file cannot be opened");
-    if (lock_take(cfg->dir, wait_ms, &s->lock_fd, &drained, why,
-                  sizeof why) < 0)
-        return complain(why);
+    code = user_step_down(&s->user) < 0 ? complain("cannot act as another user")
+                                        : open_files(s, &drained);
+    if (code == EXIT_DONE && user_step_up(&s->user) < 0)
+        code = complain("cannot be root again");
+    if (code != EXIT_DONE)
+        return code;
     if (drained)
         log_warn("touchline.drained", "processes=%u why=\"outlived their "
                  "supervisor\"", drained);
