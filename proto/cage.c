@@ -110,6 +110,8 @@ static int plan_store(struct cage *c, const struct config *cfg)
         rc = cage_allow(c, cfg->store.backup_dir, CAGE_KEEP);
     if (rc == 0)
         rc = allow_beside(c, cfg, ipc_path(cfg->router.url), CAGE_KEEP);
+    if (base)
+        c->hole = "--dir is too long: the sockets live elsewhere";
     for (; rc == 0 && base && *base; base++)
         rc = cage_allow(c, *base, CAGE_KEEP);
     return rc;
@@ -153,7 +155,8 @@ static int judge_log(struct cage *c, const struct config *cfg)
 
     if (rc == 0)
         rc = directory_of(store, cfg, cfg->store.file);
-    c->log_near_store = rc == 0 && log[0] && strcmp(log, store) == 0;
+    if (rc == 0 && log[0] && strcmp(log, store) == 0)
+        c->hole = "log.file is beside the database";
     return rc;
 }
 
@@ -205,7 +208,7 @@ int cage_plan(struct cage *ret, enum cage_kind kind, const struct config *cfg,
 
     ret->kind = kind;
     ret->count = 0;
-    ret->log_near_store = false;
+    ret->hole = NULL;
     ret->no_scope = notifies_abstract();
     ret->tcp_link = is_tcp(cfg->router.url) ||
                     (kind != CAGE_ROUTER && is_tcp(cfg->link.url));
@@ -274,8 +277,8 @@ static void put_up(const struct cage *c, struct cage_report *r)
         miss(r, "landlock (%s)", strerror(errno));
     else
         r->landlock = version;
-    if (c->kind == CAGE_GATEWAY && c->log_near_store)
-        miss(r, "files (log.file is beside the database)");
+    if (c->hole)
+        miss(r, "some of landlock (%s)", c->hole);
     if (r->relaxed)
         return;
     r->seccomp = wall_calls(c) == 0;

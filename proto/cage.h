@@ -13,7 +13,7 @@
  * A gateway sees no file but router.url and the directory of its log; the
  * router sees its own directories; the supervisor reads what it likes, since
  * it starts programs, writes where its children do, and stays open to a look:
- * it keeps no secret. What a supervisor may not do its children may not
+ * it is to keep no secret (config_forget_secrets()). What a supervisor may not do its children may not
  * either: its list of calls therefore holds all of theirs.
  *
  * A wall that the kernel does not have is left out and named. Under a
@@ -48,8 +48,7 @@ struct cage {
     bool tcp_link;  /* the link is TCP: connects, listens, resolves names */
     bool no_scope;  /* has to reach an abstract socket outside */
     bool digests;   /* will need libcrypto, which is loaded in front */
-    bool log_near_store; /* the log's directory holds the database: a gateway
-                            may write there */
+    const char *hole; /* what the configuration leaves open, in words; NULL */
     unsigned count;
     struct cage_path {
         char path[CAGE_PATH_MAX];

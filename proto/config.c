@@ -16,6 +16,7 @@ struct setting {
     const struct opt_row *row;
     struct opt_assign assign; /* slices and `where` are copies in text */
     char *text;
+    size_t size; /* of text, which has zeroes in it */
 };
 
 struct settings {
@@ -46,7 +47,7 @@ static const struct {
 static void settings_fini(struct settings *s)
 {
     for (size_t i = 0; i < s->count; i++) {
-        secret_wipe(s->at[i].text, strlen(s->at[i].text));
+        secret_wipe(s->at[i].text, s->at[i].size);
         free(s->at[i].text);
     }
     free(s->at);
@@ -68,11 +69,13 @@ static bool settings_room(struct settings *s)
 }
 
 /* One copy holds all the parts of an assignment. */
-static char *copy_assign(struct opt_assign *a)
+static char *copy_assign(struct opt_assign *a, size_t *size)
 {
     struct slice where = slice_str(a->where);
-    char *text = malloc(where.len + 1 + a->name.len + a->value.len + 1);
-    char *at = text;
+    char *text, *at;
+
+    *size = where.len + 1 + a->name.len + a->value.len + 1;
+    at = text = malloc(*size);
 
     if (!text)
         return NULL;
@@ -120,7 +123,8 @@ static int collect(void *ctx, const struct opt_assign *a, struct opt_error *err)
     rc = check_name(new.row, a, err);
     if (rc < 0)
         return rc;
-    new.text = settings_room(s) ? copy_assign(&new.assign) : NULL;
+    new.text = settings_room(s) ? copy_assign(&new.assign, &new.size)
+                                : NULL;
     if (!new.text)
         return ERR_NOMEM;
     s->at[s->count++] = new;
@@ -471,6 +475,18 @@ static void clear_section(const char *section, void *base)
     for (size_t i = 0; i < config_row_count; i++)
         if (belongs(&config_rows[i], section))
             opt_clear(&config_rows[i], base);
+}
+
+static void forget(char *secret)
+{
+    secret_wipe(secret, strlen(secret));
+}
+
+void config_forget_secrets(struct config *cfg)
+{
+    forget(cfg->link.secret);
+    for (size_t i = 0; i < cfg->token_count; i++)
+        forget(cfg->tokens[i].secret);
 }
 
 void config_free(struct config *cfg)

@@ -108,6 +108,10 @@ MUST_USE int config_load(struct config **ret, const struct config_source *from,
                          struct opt_error *err);
 void config_free(struct config *cfg); /* NULL is fine; wipes the secrets */
 
+/* Wipes link.secret and those of the tokens: for one that only passes the
+ * configuration on, and need not keep them. */
+void config_forget_secrets(struct config *cfg);
+
 /* Opens the log as the configuration says, with lines that carry name. ERR_IO
  * with errno, ERR_NOMEM. */
 MUST_USE int config_log_init(const struct config *cfg, const char *name);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/secret.h"
 
 void opt_error_set(struct opt_error *e, const char *fmt, ...)
 {
@@ -140,7 +141,7 @@ int opt_read_file(const char *path, opt_assign_fn *fn, void *ctx,
 {
     struct reader r = { .path = path, .fn = fn, .ctx = ctx, .err = err };
     FILE *f = fopen(path, "re");
-    char *text = NULL;
+    char *text = NULL, bytes[BUFSIZ];
     size_t room = 0;
     int rc = 0;
 
@@ -148,6 +149,7 @@ int opt_read_file(const char *path, opt_assign_fn *fn, void *ctx,
         opt_error_set(err, "%s: %s", path, strerror(errno));
         return ERR_IO;
     }
+    (void)setvbuf(f, bytes, _IOFBF, sizeof bytes);
     while (rc == 0) {
         ssize_t n = getline(&text, &room, f);
 
@@ -162,8 +164,11 @@ int opt_read_file(const char *path, opt_assign_fn *fn, void *ctx,
     }
     buf_fini(&r.section);
     buf_fini(&r.name);
+    if (text)
+        secret_wipe(text, room); /* there may be some in the file */
     free(text);
     fclose(f);
+    secret_wipe(bytes, sizeof bytes);
     return rc;
 }
 

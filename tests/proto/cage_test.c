@@ -145,7 +145,7 @@ TEST(a_log_in_a_directory_of_its_own_is_all_that_a_gateway_writes)
     struct place p = place_with(CAGE_GATEWAY, "log.file=log/all.log");
     struct cage_report r;
 
-    EXPECT(!p.cage.log_near_store);
+    EXPECT(!p.cage.hole);
     EXPECT(mkdir(test_path("var/log"), 0700) == 0);
     r = enter(&p);
     EXPECT_STR(r.missing, "");

@@ -1,6 +1,9 @@
 #include "proto/config.h"
 
+#include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -332,4 +335,57 @@ TEST(without_memory_loading_fails_and_leaks_nothing)
         EXPECT(!got);
     }
     EXPECT(n > 50);
+}
+
+/* ---- secrets ----------------------------------------------------------- */
+
+/* How often these bytes are on the heap; looks without using it. */
+static unsigned found_on_heap(struct slice what)
+{
+    static char maps[65536];
+    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    uintptr_t from = 0, to = 0;
+    unsigned found = 0;
+    size_t len = 0;
+    ssize_t n;
+    char *line;
+
+    while ((n = read(fd, maps + len, sizeof maps - 1 - len)) > 0)
+        len += (size_t)n;
+    close(fd);
+    line = strstr(maps, "[heap]");
+    while (line && line > maps && line[-1] != '\n')
+        line--;
+    if (line)
+        EXPECT_INT(sscanf(line, "%" SCNxPTR "-%" SCNxPTR, &from, &to), 2);
+    for (const char *at = (const char *)from, *end = (const char *)to;
+         (at = memmem(at, (size_t)(end - at), what.ptr, what.len)); at++)
+        found++;
+    return found;
+}
+
+TEST(who_forgets_the_secrets_has_none_left)
+{
+    struct config_source from = {.file = test_path("c")};
+    static char text[4096];
+
+    /* At the far end of what is read in one piece, where nothing that comes
+     * later writes over it by chance. */
+    for (int i = 0; i < 3800; i++)
+        text[i] = i % 50 == 49 ? '\n' : '#';
+    strcat(text, "\n[link]\nsecret = canary-of-the-link\n"
+                 "[token a]\nsecret = canary-of-a-token\n");
+    test_write_file(test_path("c"), slice_str(text));
+    EXPECT_OK(config_load(&cfg, &from, &err));
+#ifndef DEBUG /* a sanitizer has a heap of its own, and keeps what is freed */
+    EXPECT_INT(found_on_heap(SLICE("canary-of-")), 2);
+    config_forget_secrets(cfg);
+    EXPECT_INT(found_on_heap(SLICE("canary-of-")), 0);
+#else
+    (void)found_on_heap(SLICE("x"));
+#endif
+    config_forget_secrets(cfg);
+    EXPECT_STR(cfg->link.secret, "");
+    EXPECT_STR(cfg->tokens[0].secret, "");
+    config_free(cfg);
 }

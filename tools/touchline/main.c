@@ -347,6 +347,7 @@ static int enter_cage(struct supervisor *s)
 
     if (rc < 0)
         return rc;
+    config_forget_secrets(s->cli.config);
     rc = cage_enter(&s->cage, sandbox(s), &r);
     if (s->user.is_root && !s->user.asked)
         log_warn("process.root", "cure=\"set process.user\"");
