@@ -20,9 +20,9 @@
  * sanitizer, whose own calls these are not, only no_new_privs and landlock
  * stand, and files may be read.
  *
- * Threads: cage_enter() before there is a second one. Cost: some milliseconds
- * once; a system call of the list what it did before (the kernel keeps a map of
- * those that are always allowed), one with conditions some 50 ns more. */
+ * Threads: cage_enter() before there is a second one. Cost: a millisecond or two,
+ * once; the kernel keeps a map of the calls that are always allowed, so that only
+ * one with a condition is judged each time that it is made. */
 #ifndef TOUCHLINE_PROTO_CAGE_H
 #define TOUCHLINE_PROTO_CAGE_H
 
