@@ -56,13 +56,34 @@ static int directory_of(char ret[CAGE_PATH_MAX], const struct config *cfg,
     return 0;
 }
 
+/* Where a link leads is what has to be allowed. */
+static int allow_target(struct cage *c, const struct config *cfg,
+                        const char *file, enum cage_access access)
+{
+    char *path = config_path(cfg, file);
+    char *real = path ? realpath(path, NULL) : NULL;
+    char dir[CAGE_PATH_MAX];
+    int rc = path ? 0 : ERR_NOMEM;
+
+    if (real)
+        rc = directory_of(dir, cfg, real);
+    if (real && rc == 0)
+        rc = cage_allow(c, dir, access);
+    free(real);
+    free(path);
+    return rc;
+}
+
 static int allow_beside(struct cage *c, const struct config *cfg,
                         const char *file, enum cage_access access)
 {
     char dir[CAGE_PATH_MAX];
     int rc = directory_of(dir, cfg, file);
 
-    return rc < 0 || !dir[0] ? rc : cage_allow(c, dir, access);
+    if (rc < 0 || !dir[0])
+        return rc;
+    rc = cage_allow(c, dir, access);
+    return rc < 0 ? rc : allow_target(c, cfg, file, access);
 }
 
 static bool is_tcp(const char *url)

@@ -292,14 +292,28 @@ int listen_again(struct listen_set *set, const struct listen_set *first,
     return 0;
 }
 
-void listen_remove(const struct listen_set *set)
+/* The path of a unix socket that this process opened; NULL for others. */
+static const char *own_path(const struct listen_address *a)
 {
     static const char prefix[] = "unix:";
     size_t len = sizeof prefix - 1;
 
+    return a->ours && strncmp(a->text, prefix, len) == 0 ? a->text + len
+                                                         : NULL;
+}
+
+void listen_give(const struct listen_set *set, uid_t uid, gid_t gid)
+{
     for (unsigned i = 0; i < set->count; i++)
-        if (set->at[i].ours && strncmp(set->at[i].text, prefix, len) == 0)
-            (void)unlink(set->at[i].text + len);
+        if (own_path(&set->at[i]))
+            (void)!lchown(own_path(&set->at[i]), uid, gid);
+}
+
+void listen_remove(const struct listen_set *set)
+{
+    for (unsigned i = 0; i < set->count; i++)
+        if (own_path(&set->at[i]))
+            (void)unlink(own_path(&set->at[i]));
 }
 
 void listen_close(struct listen_set *set)

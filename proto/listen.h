@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "base/base.h"
 #include "base/opt.h"
@@ -51,6 +52,9 @@ unsigned listen_inherited(struct listen_set *set, unsigned worker,
  * nothing was. */
 int listen_handed(const char *name);
 void listen_close(struct listen_set *set);
+/* Gives the files of the unix sockets that this process opened to who will
+ * serve them. */
+void listen_give(const struct listen_set *set, uid_t uid, gid_t gid);
 /* Removes the files of the unix sockets that this process opened. */
 void listen_remove(const struct listen_set *set);
 

@@ -91,8 +91,10 @@ static bool can_reach(const struct user *u, const char *dir)
     slash = strrchr(above, '/');
     if (slash)
         slash[slash == above] = '\0';
-    if (user_step_down(u) < 0)
+    if (user_step_down(u) < 0) {
+        (void)!user_step_up(u);
         return false;
+    }
     can = faccessat(AT_FDCWD, slash ? above : ".", X_OK, AT_EACCESS) == 0;
     return user_step_up(u) == 0 && can;
 }
@@ -100,20 +102,18 @@ static bool can_reach(const struct user *u, const char *dir)
 /* Nobody has said whom to become. */
 static void guess(struct user *u, const char *dir)
 {
-    struct user service = {.changes = true};
+    struct user other = {.uid = 0};
     const struct passwd *pw = getpwnam(SERVICE_USER);
     struct stat st;
     bool there = stat(dir, &st) == 0;
 
-    if (there && st.st_uid != 0) {
-        fill_number(u, st.st_uid);
-        return;
-    }
-    if (!pw || pw->pw_uid == 0 || (there && !is_empty(dir)))
-        return;
-    fill(&service, pw);
-    if (can_reach(&service, dir))
-        *u = service;
+    if (there && st.st_uid != 0)
+        fill_number(&other, st.st_uid);
+    else if (pw && (!there || is_empty(dir)))
+        fill(&other, pw);
+    other.changes = other.uid != 0;
+    if (other.changes && can_reach(&other, dir))
+        *u = other;
 }
 
 int user_choose(struct user *ret, const char *wanted, const char *dir,
@@ -259,8 +259,9 @@ static bool is_stuck(const struct user *u)
 
 int user_become(const struct user *u, char why[USER_WHY_MAX])
 {
-    if (u->changes && (set_groups(u) < 0 || setresgid(u->gid, u->gid, u->gid) < 0
-                       || setresuid(u->uid, u->uid, u->uid) < 0))
+    if (u->changes && (set_groups(u) < 0 ||
+                       setresgid(u->gid, u->gid, u->gid) < 0 ||
+                       setresuid(u->uid, u->uid, u->uid) < 0))
         return refuse(why, ERR_DENIED, "cannot become %s", u->name);
     if (!u->is_root && !drop_capabilities())
         return refuse(why, ERR_DENIED, "%s: capabilities cannot be given up",

@@ -412,9 +412,14 @@ static int settle(struct process *p)
 {
     const struct config *cfg = p->cli.config;
     char why[USER_WHY_MAX];
-    int rc = user_settle(&p->user, cfg->process.user, cfg->dir, p->cli.check,
-                         why);
+    int rc;
 
+    if (p->cli.check) /* as who made them */
+        close_listeners(p);
+    else if (user_choose(&p->user, cfg->process.user, cfg->dir, why) == 0 &&
+             p->user.changes)
+        listen_give(&p->workers[0].listen, p->user.uid, p->user.gid);
+    rc = user_settle(&p->user, cfg->process.user, cfg->dir, p->cli.check, why);
     if (rc == 0 && !p->cli.check)
         place_make_links(cfg->dir);
     if (rc < 0)

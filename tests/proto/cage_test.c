@@ -183,6 +183,20 @@ TEST(a_router_keeps_its_directory_and_nothing_beside_it)
     EXPECT_INT(errno, EACCES);
 }
 
+TEST(a_router_follows_the_link_that_its_database_is)
+{
+    struct place p;
+
+    EXPECT(mkdir(test_path("disk"), 0700) == 0);
+    EXPECT(mkdir(test_path("var"), 0700) == 0);
+    test_write_file(test_path("disk/real.db"), SLICE("rows"));
+    EXPECT(symlink(test_path("disk/real.db"), test_path("var/other.db")) == 0);
+    p = place_with(CAGE_ROUTER, "store.file=other.db");
+    (void)enter(&p);
+    EXPECT(opens(test_path("var/other.db"), O_RDWR));
+    EXPECT(opens(test_path("disk/real.db-wal"), O_RDWR | O_CREAT));
+}
+
 TEST(a_router_writes_into_the_directory_for_backups)
 {
     struct buf set = BUF_INIT;

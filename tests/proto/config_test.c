@@ -354,10 +354,11 @@ static unsigned found_on_heap(struct slice what)
         len += (size_t)n;
     close(fd);
     line = strstr(maps, "[heap]");
-    while (line && line > maps && line[-1] != '\n')
+    if (!line) /* a sanitizer has a heap of its own */
+        return 0;
+    while (line > maps && line[-1] != '\n')
         line--;
-    if (line)
-        EXPECT_INT(sscanf(line, "%" SCNxPTR "-%" SCNxPTR, &from, &to), 2);
+    EXPECT_INT(sscanf(line, "%" SCNxPTR "-%" SCNxPTR, &from, &to), 2);
     for (const char *at = (const char *)from, *end = (const char *)to;
          (at = memmem(at, (size_t)(end - at), what.ptr, what.len)); at++)
         found++;
@@ -377,14 +378,11 @@ TEST(who_forgets_the_secrets_has_none_left)
                  "[token a]\nsecret = canary-of-a-token\n");
     test_write_file(test_path("c"), slice_str(text));
     EXPECT_OK(config_load(&cfg, &from, &err));
-#ifndef DEBUG /* a sanitizer has a heap of its own, and keeps what is freed */
+#ifndef DEBUG
     EXPECT_INT(found_on_heap(SLICE("canary-of-")), 2);
-    config_forget_secrets(cfg);
-    EXPECT_INT(found_on_heap(SLICE("canary-of-")), 0);
-#else
-    (void)found_on_heap(SLICE("x"));
 #endif
     config_forget_secrets(cfg);
+    EXPECT_INT(found_on_heap(SLICE("canary-of-")), 0);
     EXPECT_STR(cfg->link.secret, "");
     EXPECT_STR(cfg->tokens[0].secret, "");
     config_free(cfg);

@@ -51,8 +51,19 @@ TEST(a_user_that_there_is_not_is_named)
         EXPECT_STR(why, "process.user: there is no user no-such-user");
 }
 
+TEST(an_owner_who_cannot_get_there_is_nobody_to_become)
+{
+    EXPECT(mkdir(test_path("theirs"), 0700) == 0);
+    EXPECT(!am_root() || chown(test_path("theirs"), SOMEBODY, SOMEBODY) == 0);
+    EXPECT(chmod(test_dir(), 0700) == 0);
+    EXPECT_INT(choose("", test_path("theirs")).uid, geteuid());
+    EXPECT_INT(geteuid(), getuid());
+    EXPECT_INT(getegid(), getgid());
+}
+
 TEST(the_owner_of_the_directory_is_the_one_to_become)
 {
+    EXPECT(chmod(test_dir(), 0755) == 0);
     EXPECT(mkdir(test_path("theirs"), 0700) == 0);
     EXPECT(!am_root() || chown(test_path("theirs"), SOMEBODY, SOMEBODY) == 0);
     EXPECT_INT(choose("", test_path("theirs")).uid,

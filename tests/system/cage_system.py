@@ -151,6 +151,21 @@ def test_t25_a_gateway_alone_gives_root_up_as_well():
                 p.stdout.close()
 
 
+def test_t25_a_unix_socket_is_its_server_s():
+    """Bound by root, in a directory of root's; --check leaves nothing there."""
+    if not is_root():
+        raise AssertionError("needs to be root")
+    with open_world("process.user=nobody") as w:
+        path = os.path.join(w.base, "web.sock")
+        w.sets.append(f"http.listen=unix:{path}")
+        for binary in ("touchline", "touchline-http"):
+            code, out, err = run(w, binary, "--check")
+            equal(code, 0, f"{binary}: {out} {err}")
+            check(not os.path.exists(path), f"{binary} --check leaves {path}")
+        w.start()
+        equal(os.stat(path).st_uid, NOBODY)
+
+
 def test_t25_a_directory_of_another_is_refused_in_words():
     if not is_root():
         raise AssertionError("needs to be root")

@@ -366,6 +366,8 @@ static int give_up_root(struct supervisor *s)
 {
     char why[USER_WHY_MAX];
 
+    for (size_t i = 0; s->user.changes && i < s->plan.set_count; i++)
+        listen_give(&s->plan.sets[i], s->user.uid, s->user.gid);
     if (user_become(&s->user, why) == 0)
         return enter_cage(s);
     (void)complain(why);
@@ -439,13 +441,13 @@ static int check(struct supervisor *s)
     hold_signals(SIG_UNBLOCK);
     code = plan_make(&s->plan, &s->cli, why, sizeof why) < 0
                ? complain(why) : check_router(s);
+    plan_fini(&s->plan); /* as who made it */
     if (code == EXIT_DONE &&
         user_settle(&s->user, cfg->process.user, cfg->dir, true, why) < 0)
         code = complain(why);
     if (code == EXIT_DONE &&
         (plan_cage(s) < 0 || !cage_check(&s->cage, sandbox(s), s->user.name)))
         code = EXIT_FAILED;
-    plan_fini(&s->plan);
     return code;
 }
 
