@@ -28,8 +28,11 @@
 
 int cage_allow(struct cage *c, const char *path, enum cage_access access)
 {
-    struct cage_path *p = &c->at[c->count];
+    struct cage_path *p = c->at;
 
+    for (; p < c->at + c->count; p++)
+        if (p->access == access && strcmp(p->path, path) == 0)
+            return 0;
     if (c->count == CAGE_PATHS || strlen(path) >= sizeof p->path)
         return ERR_FULL;
     snprintf(p->path, sizeof p->path, "%s", path);

@@ -13,16 +13,16 @@
  * A gateway sees no file but router.url and the directory of its log; the
  * router sees its own directories; the supervisor reads what it likes, since
  * it starts programs, writes where its children do, and stays open to a look:
- * it is to keep no secret (config_forget_secrets()). What a supervisor may not do its children may not
- * either: its list of calls therefore holds all of theirs.
+ * it is to keep no secret (config_forget_secrets()). What it may not do its
+ * children may not either: its list of calls therefore holds all of theirs.
  *
  * A wall that the kernel does not have is left out and named. Under a
  * sanitizer, whose own calls these are not, only no_new_privs and landlock
  * stand, and files may be read.
  *
- * Threads: cage_enter() before there is a second one. Cost: a millisecond or two,
- * once; the kernel keeps a map of the calls that are always allowed, so that only
- * one with a condition is judged each time that it is made. */
+ * Threads: cage_enter() before there is a second one. Cost: a millisecond or
+ * two, once; the kernel keeps a map of the calls that are always allowed, so
+ * that only one with a condition is judged each time that it is made. */
 #ifndef TOUCHLINE_PROTO_CAGE_H
 #define TOUCHLINE_PROTO_CAGE_H
 
@@ -41,7 +41,7 @@ enum cage_access {
     CAGE_FIFOS,  /* read and write what is there: devices */
 };
 
-enum { CAGE_PATHS = 24, CAGE_PATH_MAX = 4096, CAGE_TEXT_MAX = 256 };
+enum { CAGE_PATHS = 48, CAGE_PATH_MAX = 4096, CAGE_TEXT_MAX = 256 };
 
 struct cage {
     enum cage_kind kind;
@@ -72,7 +72,7 @@ struct cage_report {
 MUST_USE int cage_plan(struct cage *ret, enum cage_kind kind,
                        const struct config *cfg, const char *edge,
                        bool own_ports);
-/* Besides. What is not there when the cage is entered is left out. */
+/* Besides, once. What is not there when the cage is entered is left out. */
 MUST_USE int cage_allow(struct cage *c, const char *path,
                         enum cage_access access);
 

@@ -138,7 +138,8 @@ static int plan_cage(struct process *p)
     int rc = cage_plan(&p->cage, CAGE_ROUTER, p->cli.config, NULL, false);
 
     if (rc < 0)
-        fprintf(stderr, "touchline-router: a path is too long\n");
+        fprintf(stderr, "touchline-router: too many directories, or too long "
+                "a path\n");
     return rc;
 }
 

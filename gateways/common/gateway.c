@@ -426,7 +426,7 @@ static int settle(struct process *p)
         (void)complain(p, why);
     else if ((rc = cage_plan(&p->cage, CAGE_GATEWAY, cfg, p->edge->name,
                              p->own_ports)) < 0)
-        (void)complain(p, "a path is too long");
+        (void)complain(p, "too many directories, or too long a path");
     return rc;
 }
 

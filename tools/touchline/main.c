@@ -335,7 +335,7 @@ static int plan_cage(struct supervisor *s)
     int rc = cage_plan(&s->cage, CAGE_SUPERVISOR, s->cli.config, NULL, false);
 
     if (rc < 0)
-        (void)complain("a path is too long");
+        (void)complain("too many directories, or too long a path");
     return rc;
 }
 
