@@ -199,7 +199,7 @@ static int plan_gateway(struct cage *c, const struct config *cfg)
 {
     int rc = cage_allow(c, "/proc/sys/net/core/somaxconn", CAGE_READ);
 
-    if (rc == 0 && !cfg->link.url[0] && !cfg->router.url[0])
+    if (rc == 0 && !cfg->link.url[0])
         rc = plan_router_url(c, cfg->dir);
     return rc < 0 ? rc : judge_log(c, cfg);
 }

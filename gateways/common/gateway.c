@@ -420,7 +420,7 @@ static int settle(struct process *p)
              p->user.changes)
         listen_give(&p->workers[0].listen, p->user.uid, p->user.gid);
     rc = user_settle(&p->user, cfg->process.user, cfg->dir, p->cli.check, why);
-    if (rc == 0 && !p->cli.check)
+    if (rc == 0 && !p->cli.check && !cfg->link.url[0])
         place_make_links(cfg->dir);
     if (rc < 0)
         (void)complain(p, why);
