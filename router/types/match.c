@@ -243,6 +243,7 @@ static int fold_next(struct hearing *h)
     int rc;
 
     if (undo) {
+        match_event_write(&h->event, &h->ms->ctx->data);
         rc = match_log_undo(&h->match->log, h->standing, h->event.offset,
                             &h->next, why);
         return rc < 0 ? refuse(h, rc, "match.retract") : 0;
@@ -251,6 +252,8 @@ static int fold_next(struct hearing *h)
     if (!h->next)
         return refuse(h, ERR_NOMEM, "match.memory");
     match_complete(h->next, &h->event);
+    /* Names that it completed are the state's, which moves them as it grows. */
+    match_event_write(&h->event, &h->ms->ctx->data);
     rc = match_fold(h->next, &h->event, h->ts_ms, why);
     return rc < 0 ? refuse(h, rc, "match.rule") : 0;
 }
@@ -262,7 +265,6 @@ static int accept_next(struct hearing *h)
     struct match *m = h->match ? h->match : new_match();
     int rc = m ? 0 : ERR_NOMEM;
 
-    match_event_write(&h->event, &ctx->data);
     if (rc == 0)
         rc = ctx->data.failed ? ERR_NOMEM
              : h->next->events >= MATCH_EVENTS_MAX ? ERR_FULL

@@ -466,6 +466,30 @@ TEST(a_substitute_takes_the_place_of_another)
     stage_free(s);
 }
 
+/* The state grows by the name of each, and moves; the name of who goes is the
+ * state's. */
+TEST(whoever_comes_the_name_of_who_goes_is_stored)
+{
+    struct stage *s = with_lineups();
+
+    for (int out = 7, in = 40; in < 60; out = in++) {
+        char said[256], stored[256];
+
+        snprintf(said, sizeof said, "{\"kind\":\"substitution\",\"data\":{"
+                 "\"team\":\"elp\",\"player_out\":%d,\"player_in\":[%d,"
+                 "\"Of a long name, number %d\"]}}", out, in, in);
+        snprintf(stored, sizeof stored, out == 7
+                 ? "{\"player_out\":{\"7\":\"Luna\"},"
+                 : "{\"player_out\":{\"%d\":\"Of a long name, number %d\"},",
+                 out, out);
+        snprintf(stored + strlen(stored), sizeof stored - strlen(stored),
+                 "\"team\":\"elp\",\"player_in\":{\"%d\":\"Of a long name, "
+                 "number %d\"}}", in, in);
+        expect_stored(s, said, stored);
+    }
+    stage_free(s);
+}
+
 TEST(a_booking_outlives_a_substitution)
 {
     struct stage *s = with_lineups();
