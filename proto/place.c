@@ -243,7 +243,7 @@ static int write_new(const char *path, const char *text)
     int fd;
 
     (void)unlink(path);
-    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return ERR_IO;
     written = write(fd, text, strlen(text)) == (ssize_t)strlen(text);

@@ -287,7 +287,7 @@ def test_process_1_ends_on_a_signal_and_leaves_nothing():
             equal(w.signal(signo), 0, "exit code")
             equal([p for p in pids if state_of(p)], [])
             left = sorted(os.listdir(w.dir))
-            equal([n for n in left if not n.startswith("touchline.db")], ["router.lock"], left)
+            equal([n for n in left if not n.startswith("touchline.db")], ["link", "router.lock"], left)
 
 
 def test_process_1_hears_a_signal_that_comes_while_it_starts():

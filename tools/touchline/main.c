@@ -519,9 +519,6 @@ static int run(struct supervisor *s)
     if (s->cli.check)
         return check(s);
     notify_open(&s->notify);
-    if (mkdir(cfg->dir, 0700) < 0 && errno != EEXIST) {
-        fprintf(stderr, "touchline: cannot make %s: %s\n", cfg->dir,
-                strerror(errno));
     if (make_dir(s) < 0)
         return EXIT_FAILED;
     code = user_step_down(&s->user) < 0 ? complain("cannot act as another user")
