@@ -1,11 +1,15 @@
 /* ctl_channels.c - channels: the ids that are known, in byte order, merged
- * from what the store lists and what only the table knows. */
+ * from what the store lists and what only the table knows.
+ *
+ * A question looks at a bounded number of names in the store
+ * (ID_LIST_LOOKS) and in the table (SCAN_MAX). A page that ends for that
+ * reason may be short, and says after which name to go on. */
 #include <stdlib.h>
 
 #include "base/err.h"
 #include "router/ctl_verb.h"
 
-enum { SCAN_MAX = 200000 };
+enum { SCAN_MAX = 1 << 17 };
 
 /* The smallest ids above `after` that match, out of what comes unordered: a
  * heap with the largest on top. */
@@ -14,6 +18,12 @@ struct smallest {
     size_t count, room;
     bool more;
 };
+
+/* The page ends here, whatever there is behind it; empty: nowhere. */
+static struct slice page_end(const struct id_list *list)
+{
+    return list->more ? list->last : SLICE("");
+}
 
 static bool above(const struct topic *a, const struct topic *b)
 {
@@ -70,7 +80,7 @@ static void smallest_add(struct smallest *s, const struct topic *t)
 /* Ids that somebody hears, or that have numbers, but that the store does not
  * list. Left out where there are so many that looking at all takes long. */
 static void scan_unstored(struct router *r, const struct ctl_question *q,
-                          struct smallest *s)
+                          struct slice end, struct smallest *s)
 {
     struct map_iter it = map_iter(&r->table.topics);
     struct map_node *n;
@@ -85,6 +95,8 @@ static void scan_unstored(struct router *r, const struct ctl_question *q,
             ((t->flags & TOPIC_STORED) && t->past && t->past->last_seq))
             continue;
         if (q->after.len && slice_cmp(topic_id(t), q->after) <= 0)
+            continue;
+        if (end.len && slice_cmp(topic_id(t), end) > 0)
             continue;
         if (!q->pattern.len || pattern_matches(q->pattern, topic_id(t)))
             smallest_add(s, t);
@@ -117,7 +129,8 @@ static void report_channels(struct buf *b, struct router *r,
                             const struct smallest *s)
 {
     size_t i = 0, k = 0, count = 0;
-    bool more = list->more || s->more;
+    struct slice last = SLICE("");
+    bool cut;
 
     report_part(b, "channels");
     while (count < q->limit && (i < list->count || k < s->count)) {
@@ -125,14 +138,16 @@ static void report_channels(struct buf *b, struct router *r,
                       (i < list->count &&
                        slice_cmp(list->ids[i].id, topic_id(s->heap[k])) < 0);
 
-        report_channel(b, r, stored ? list->ids[i].id
-                                    : topic_id(s->heap[k]));
-        stored ? i++ : k++;
+        last = stored ? list->ids[i++].id : topic_id(s->heap[k++]);
+        report_channel(b, r, last);
         count++;
     }
+    cut = s->more || i < list->count || k < s->count;
     report_part(b, "page");
     report_row(b);
-    report_bool(b, "more", more || i < list->count || k < s->count);
+    report_bool(b, "more", cut || list->more);
+    if (cut || list->more)
+        report_text(b, "after", cut ? last : list->last);
     report_row_end(b);
 }
 
@@ -147,7 +162,7 @@ static void channels_listed(void *arg, struct id_list *list)
     if (list->rc < 0 || !s.heap) {
         ctl_refuse_error(l, q->ref, list->rc < 0 ? list->rc : ERR_NOMEM);
     } else {
-        scan_unstored(l->router, q, &s);
+        scan_unstored(l->router, q, page_end(list), &s);
         qsort(s.heap, s.count, sizeof s.heap[0], by_id);
         report_channels(&b, l->router, q, list, &s);
         ctl_answer_report(l, q->ref, &b);

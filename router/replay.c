@@ -358,7 +358,7 @@ static void trims_of_pattern(void *arg, struct id_list *list)
     for (size_t i = 0; rc == 0 && i < list->count; i++)
         rc = trim_add(f, &list->ids[i]);
     if (rc == 0 && list->more) {
-        rc = next_pattern(f, list->ids[list->count - 1].id);
+        rc = next_pattern(f, list->last);
     } else if (rc == 0) {
         f->pattern++;
         rc = next_pattern(f, SLICE(""));

@@ -19,7 +19,7 @@ struct list_job {
     void *arg;
     struct slice pattern; /* in the box's arena */
     struct buf after;     /* the last id looked at */
-    size_t limit, room;
+    size_t limit, room, looked;
     bool end;
 };
 
@@ -99,10 +99,12 @@ static int take(struct list_job *l, struct read_conn *c, sqlite3_stmt *s)
         return 0;
     if (!slice_starts(id, pattern_prefix(l->pattern)))
         l->end = true;
-    else if (wanted && list->count == l->limit)
+    else if ((wanted && list->count == l->limit) ||
+             l->looked == ID_LIST_LOOKS)
         l->end = list->more = true;
     if (l->end)
         return 0;
+    l->looked++;
     buf_reset(&l->after);
     buf_add(&l->after, id);
     if (l->after.failed)
@@ -130,6 +132,9 @@ static int slice(struct read_job *j, struct read_conn *c)
     }
     c->found += (unsigned)(l->box->list.count - before);
     sqlite3_reset(s);
+    if (rc >= 0 && (!spent || l->end))
+        rc = arena_copy(&l->box->arena, buf_slice(&l->after),
+                        &l->box->list.last);
     return rc < 0 ? rc : spent && !l->end;
 }
 

@@ -18,7 +18,11 @@
 #include "base/loop.h"
 #include "store/history.h"
 
-enum { PAGE_IDS_MAX = 10000, PAGE_COUNT_MAX = 1000 };
+enum {
+    PAGE_IDS_MAX = 10000,
+    PAGE_COUNT_MAX = 1000,
+    ID_LIST_LOOKS = 1 << 14, /* names that one list looks at */
+};
 
 /* Which messages: of these ids and of ids that match these patterns, with
  * after_seq < seq <= upto_seq. Slices are copied. */
@@ -60,12 +64,13 @@ struct page {
 };
 void page_free(struct page *p); /* NULL is fine */
 
-/* Ids in byte order. */
+/* Ids in byte order: those that match, of the names up to `last`. */
 struct id_list {
     int rc;
     struct id_record *ids;
     size_t count;
-    bool more;
+    bool more;         /* there are names behind `last`: go on after it */
+    struct slice last; /* the last name looked at; empty: none */
 };
 void id_list_free(struct id_list *l); /* NULL is fine */
 
@@ -91,7 +96,9 @@ typedef void page_done(void *arg, struct page *page);
 MUST_USE int reader_page(struct readers *r, const struct page_request *q,
                          page_done *done, void *arg, struct read_job **ret);
 
-/* Ids that match pattern (empty: all), after the id `after`, at most limit. */
+/* Ids that match pattern (empty: all), after the id `after`: at most limit, out
+ * of at most ID_LIST_LOOKS names. So a list may be short, or empty, and have
+ * `more`: what one costs does not grow with the names there are. */
 typedef void id_list_done(void *arg, struct id_list *list);
 MUST_USE int reader_ids(struct readers *r, struct slice pattern,
                         struct slice after, size_t limit, id_list_done *done,

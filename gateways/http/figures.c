@@ -117,11 +117,19 @@ int figures_presence(struct buf *out, struct slice report)
     return done(out, &names, rc);
 }
 
+/* True: another page follows, after that name. */
+static bool take_page(const struct row *row, struct buf *after)
+{
+    buf_add(after, field(row, "after")->text);
+    return field(row, "more")->number;
+}
+
 int figures_channels(struct buf *out, struct slice report)
 {
     struct cursor c = cursor_init(report);
     struct buf list = BUF_INIT;
     struct row row = {.count = 0};
+    struct buf after = BUF_INIT;
     bool more = false;
     int rc;
 
@@ -129,11 +137,18 @@ int figures_channels(struct buf *out, struct slice report)
         if (in_part(&row, "channels"))
             put_item(&list, &row);
         else if (in_part(&row, "page"))
-            more = field(&row, "more")->number;
+            more = take_page(&row, &after);
     }
     buf_add_str(out, "{\"channels\":[");
     buf_add(out, buf_slice(&list));
-    buf_addf(out, "],\"more\":%s}", more ? "true" : "false");
+    buf_addf(out, "],\"more\":%s", more ? "true" : "false");
+    if (after.len) {
+        buf_add_str(out, ",\"after\":");
+        json_put_string(out, buf_slice(&after));
+    }
+    buf_add_byte(out, '}');
+    out->failed |= after.failed;
+    buf_fini(&after);
     return done(out, &list, rc);
 }
 

@@ -9,7 +9,7 @@
 
 /* {"count":connections,"names":[{"name","connections"}]} */
 MUST_USE int figures_presence(struct buf *out, struct slice report);
-/* {"channels":[...],"more":bool} */
+/* {"channels":[...],"more":bool,"after":id}; after only when there is more */
 MUST_USE int figures_channels(struct buf *out, struct slice report);
 /* {"stats":[{"gateway","process","values":{...}}]} */
 MUST_USE int figures_stats(struct buf *out, struct slice report);

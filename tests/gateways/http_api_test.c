@@ -499,10 +499,12 @@ TEST(channels_are_listed_by_pattern)
     report_part(&b, "page");
     report_row(&b);
     report_bool(&b, "more", true);
+    report_text(&b, "after", SLICE("room/q"));
     report_row_end(&b);
     answer(&s, k->ref, &b);
     EXPECT_STR(body(&s),
-               "{\"channels\":[{\"channel\":\"room/b\"}],\"more\":true}\n");
+               "{\"channels\":[{\"channel\":\"room/b\"}],\"more\":true,"
+               "\"after\":\"room/q\"}\n");
     ask(&s, GET("/v1/channels?match=a%20b"));
     EXPECT_INT(status(&s), 400);
     fake_free(s.f);

@@ -677,7 +677,7 @@ TEST(channels_are_listed_in_order_stored_or_not)
                     "{channel=b,connections=0,offset=1,seq=");
     EXPECT_CONTAINS(report(p, "channels", " a 2"),
                     "channels{channel=b,connections=0,offset=1,");
-    EXPECT_CONTAINS(report(p, "channels", " a 2"), "page{more=1,}");
+    EXPECT_CONTAINS(report(p, "channels", " a 2"), "page{more=1,after=c,}");
     EXPECT_CONTAINS(report(p, "channels", " b 2"), "page{more=0,}");
     EXPECT_STR(report(p, "channels", "x/*"), "channelspage{more=0,}");
     EXPECT_CONTAINS(report(p, "channels", "a/*b"), "request.bad: ");

@@ -456,6 +456,38 @@ TEST(ids_are_listed_in_order_by_pattern_and_after_an_id)
     shelf_close(&s);
 }
 
+/* The last of crowded_store() in byte order. */
+static bool match_last(struct slice pattern, struct slice id)
+{
+    UNUSED(pattern);
+    return slice_eq(id, SLICE("crowd/9999"));
+}
+
+TEST(a_list_looks_at_so_many_names_and_says_where_to_go_on)
+{
+    struct shelf s = crowded_store();
+    struct id_list *l = shelf_ids(&s, "", "", 1000);
+    char after[32];
+
+    EXPECT_INT(l->count, 1000);
+    EXPECT_SLICE(l->last, l->ids[999].id);
+    id_list_free(l);
+    readers_free(s.readers);
+    EXPECT_OK(readers_new(&s.readers, s.opt.path, s.loop, 1, match_last));
+    l = shelf_ids(&s, "crowd/*", "", 100);
+    EXPECT_INT(l->count, 0);
+    EXPECT_INT(l->more, true);
+    snprintf(after, sizeof after, SLICE_FMT, SLICE_ARG(l->last));
+    id_list_free(l);
+    l = shelf_ids(&s, "crowd/*", after, 100);
+    EXPECT_INT(l->count, 1);
+    EXPECT_INT(l->more, false);
+    id_list_free(l);
+    readers_free(s.readers);
+    s.readers = NULL;
+    shelf_close(&s);
+}
+
 TEST(a_long_list_of_ids_is_complete)
 {
     struct shelf s = shelf_init("db");

@@ -160,6 +160,30 @@ def test_who_channels_and_connections_are_listed():
         check("ana" in w.ctl("conns"), "for a person")
 
 
+def test_a_list_of_very_many_channels_is_complete_page_by_page():
+    """A page looks at 16,384 names, and says after which one to go on."""
+    wanted = [f"{n:05}/{'yes' if n % 5000 == 0 else 'no'}" for n in range(17_000)]
+    with World() as w, w.stream("/v1/stream?channel=04000/yes&channel=16999/no/yes"
+                                "&channel=x/yes") as s:
+        s.item()
+        for i in range(0, len(wanted), 250):
+            equal(w.http("POST", "/v1/publish", json.dumps(
+                [{"channel": c, "data": ""} for c in wanted[i:i + 250]])).status, 201)
+        found, pages, page = [], 0, {"more": True, "after": "0"}
+        while page["more"]:
+            page = w.json(f"/v1/channels?match=*/yes&after={page['after']}")
+            found += [c["channel"] for c in page["channels"]]
+            pages += 1
+        equal(found, ["00000/yes", "04000/yes", "05000/yes", "10000/yes", "15000/yes", "x/yes"])
+        equal(pages, 2)
+        for pattern, count in (("*/yes", 6), ("*/no", 16_996), ("*/*/yes", 1)):
+            rows = [r["channel"] for page in as_json(w, "channels", pattern)
+                    for r in page["channels"]]
+            equal((len(rows), rows), (count, sorted(set(rows))))
+        equal(len(as_json(w, "channels", "*/yes")), 2)
+        equal(len(as_json(w, "channels", "*/never")), 1)
+
+
 def test_kick_closes_a_connection_or_all_of_a_channel():
     with World() as w, w.ws("/v1/ws?channel=a&name=ana") as c, \
             w.stream("/v1/stream?channel=b") as s, w.telnet() as t:

@@ -592,12 +592,11 @@ def test_t17_strings_as_names_are_kept_as_they_are_or_refused():
         w.start()
         stored = 1 + sum(say(w, texts) for say in (
             post_to_each, batch_to_each, command_to_each, line_to_each))
-        channels, more = [], True
-        while more:
-            after = "&after=" + percent(channels[-1]) if channels else ""
+        channels, page = [], {"more": True}
+        while page["more"]:
+            after = "&after=" + percent(page["after"]) if channels else ""
             page = w.json("/v1/channels?match=**" + after)
             channels += [c["channel"] for c in page["channels"]]
-            more = page["more"]
         wanted = {t for t in texts if is_channel(t)} | {"first"}
         equal((len(channels), set(channels)), (len(wanted), wanted))
         for text in sorted(wanted)[::8]:

@@ -71,31 +71,35 @@ int verb_gateways(struct ctl *c)
 
 /* ---- channels: page by page --------------------------------------------- */
 
-/* The last channel of a page and whether there is another one. */
-static bool read_page(struct slice report, struct buf *last)
+/* Whether there is another page, after which name, and whether this one has
+ * any: of a pattern that matches little, many have none. */
+static bool read_page(struct slice report, struct buf *after, bool *empty)
 {
     struct cursor cur = cursor_init(report);
     enum report_event event;
     struct report_field f;
     bool more = false;
 
+    *empty = true;
     while (report_next(&cur, &event, &f) == 0 && event != REPORT_END) {
         if (event != REPORT_FIELD)
             continue;
         if (slice_eq(f.key, SLICE("more")))
             more = f.number != 0;
-        else if (slice_eq(f.key, SLICE("channel"))) {
-            buf_reset(last);
-            buf_add(last, f.text);
+        else if (slice_eq(f.key, SLICE("channel")))
+            *empty = false;
+        else if (slice_eq(f.key, SLICE("after"))) {
+            buf_reset(after);
+            buf_add(after, f.text);
         }
     }
-    return more && !last->failed;
+    return more && after->len && !after->failed;
 }
 
 int verb_channels(struct ctl *c)
 {
-    struct buf args = BUF_INIT, body = BUF_INIT, last = BUF_INIT;
-    bool more = true;
+    struct buf args = BUF_INIT, body = BUF_INIT, after = BUF_INIT;
+    bool more = true, empty;
     int code = EXIT_DONE;
 
     if (c->arg_count && !ctl_is_id(c, c->args[0], true))
@@ -105,17 +109,18 @@ int verb_channels(struct ctl *c)
         buf_reset(&body);
         buf_add(&args, first_arg(c));
         buf_add_byte(&args, ' ');
-        buf_add(&args, buf_slice(&last));
+        buf_add(&args, buf_slice(&after));
         buf_add_str(&args, " 1000");
         code = ctl_query(c, "channels", buf_slice(&args), &body);
         if (code != EXIT_DONE)
             break;
-        more = read_page(buf_slice(&body), &last);
-        code = print_report(c, buf_slice(&body));
+        more = read_page(buf_slice(&body), &after, &empty);
+        if (!empty || !more)
+            code = print_report(c, buf_slice(&body));
     }
     buf_fini(&args);
     buf_fini(&body);
-    buf_fini(&last);
+    buf_fini(&after);
     return code;
 }
 
