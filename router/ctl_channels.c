@@ -1,15 +1,15 @@
 /* ctl_channels.c - channels: the ids that are known, in byte order, merged
  * from what the store lists and what only the table knows.
  *
- * A question looks at a bounded number of names in the store
- * (ID_LIST_LOOKS) and in the table (SCAN_MAX). A page that ends for that
- * reason may be short, and says after which name to go on. */
+ * A question looks at no more than ID_LIST_LOOKS names of the store: a page
+ * that ends for that reason may be short, and says after which name to go on.
+ * Beyond SCAN_MAX in the table those that only it knows are left out. */
 #include <stdlib.h>
 
 #include "base/err.h"
 #include "router/ctl_verb.h"
 
-enum { SCAN_MAX = 1 << 17 };
+enum { SCAN_MAX = 200000 };
 
 /* The smallest ids above `after` that match, out of what comes unordered: a
  * heap with the largest on top. */

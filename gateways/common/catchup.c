@@ -9,7 +9,12 @@
 #include "gateways/common/verdict.h"
 #include "proto/frame_io.h"
 
-enum { FETCHES_MAX = 8 }; /* pages under way for one gateway */
+enum {
+    FETCHES_MAX = 8, /* pages under way for one gateway */
+    FIRST_PAGE_BYTES = 256 * 1024,
+    PAGES_COUNTED = 8,
+    FEW_CHANNELS = 64,
+};
 
 /* ---- rows that wait ------------------------------------------------------ */
 
@@ -52,6 +57,20 @@ uint64_t catchup_seq(const struct start *s)
     return s->paged;
 }
 
+/* Twice as much each time that a page has been taken: who asks and does not
+ * stay has cost little. Not for patterns and very many channels, where looking
+ * for the messages may be dearer than reading them. */
+static size_t page_bytes(const struct start *s)
+{
+    size_t most = s->conn->gw->config->limits.page_bytes;
+
+    for (unsigned i = 0; i < s->count; i++)
+        if (s->topics[i].topic->seats.flags & TOPIC_PATTERN)
+            return most;
+    return s->count > FEW_CHANNELS
+               ? most : MIN((size_t)FIRST_PAGE_BYTES << s->pages, most);
+}
+
 static void fetch(struct start *s)
 {
     struct gateway *g = s->conn->gw;
@@ -61,7 +80,7 @@ static void fetch(struct start *s)
         .mode = FETCH_SINCE,
         .after = s->paged,
         .limit = (uint32_t)limits->page,
-        .bytes = (uint32_t)limits->page_bytes,
+        .bytes = (uint32_t)page_bytes(s),
         .count = (uint16_t)s->count,
     };
 
@@ -75,6 +94,9 @@ static void fetch(struct start *s)
     for (unsigned i = 0; i < s->count; i++)
         frame_write_id(&k->frame, topic_id(s->topics[i].topic));
     s->fetch = k->number;
+    s->asked_bytes = f.bytes;
+    if (s->pages < PAGES_COUNTED)
+        s->pages++;
     g->fetches++;
     if (ask_send(g, k) < 0)
         conn_abort(s->conn, "memory");
@@ -185,7 +207,7 @@ void catchup_hole(struct conn *c, uint64_t number, const struct frame_hole *h)
     i->to = h->to;
 }
 
-/* Which bound has cut the page short? */
+/* Which bound has cut the page short? None, if it asked for less. */
 static void count_page(const struct start *s)
 {
     struct gateway *g = s->conn->gw;
@@ -193,8 +215,10 @@ static void count_page(const struct start *s)
 
     for (const struct start_item *i = s->rows; i; i = i->next)
         rows += !i->hole;
-    gateway_limit(g, rows >= g->config->limits.page ? LIMIT_PAGE
-                                                    : LIMIT_PAGE_BYTES);
+    if (rows >= g->config->limits.page)
+        gateway_limit(g, LIMIT_PAGE);
+    else if (s->asked_bytes == g->config->limits.page_bytes)
+        gateway_limit(g, LIMIT_PAGE_BYTES);
 }
 
 void catchup_page_end(struct conn *c, uint64_t number, int err, bool more,

@@ -78,6 +78,7 @@ struct start {
     bool has_reason; /* whatever since says: a gap, because of reason */
     uint8_t reason;  /* enum gap_why */
     bool pages_done;
+    uint8_t pages;  /* asked for, as far as counting matters */
     uint64_t fetch; /* number of the FETCH under way, or 0 */
     uint32_t ref;
     uint32_t logins; /* LOGGED_IN still to come */
@@ -88,6 +89,7 @@ struct start {
     uint64_t paged;     /* everything up to this seq has been put */
     struct start_item *rows, **rows_end;
     size_t rows_bytes;
+    uint32_t asked_bytes; /* of the page under way */
     struct slice name;  /* behind the topics, in this allocation */
     unsigned count;
     struct start_topic topics[];

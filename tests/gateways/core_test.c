@@ -28,6 +28,7 @@ static struct {
     uint32_t conn, gen; /* of the last LOGIN */
     uint32_t ref;       /* of the last FETCH */
     uint64_t after;     /* of the last FETCH */
+    uint32_t bytes;     /* of the last FETCH */
     uint64_t number;    /* of the last PUBLISH */
     uint8_t publish_flags;
     bool broken;
@@ -91,6 +92,7 @@ void pipe_frame_end(struct pipe *p)
         EXPECT_INT(frame_read_fetch(body, &fetch), 0);
         link_.ref = fetch.ref;
         link_.after = fetch.after;
+        link_.bytes = fetch.bytes;
     } else if (link_.code == FRAME_PUBLISH) {
         EXPECT_INT(frame_read_publish(body, &publish), 0);
         link_.number = publish.number;
@@ -623,6 +625,7 @@ TEST(a_resume_reads_pages_until_it_meets_the_ring)
     turn(w);
     said("LOGIN FETCH ");
     EXPECT_INT(link_.after, 50);
+    EXPECT_INT(link_.bytes, 256 * 1024);
     hear_message("a", 101, "live");
     hear_row("a", 60, "p1");
     hear_row("a", 70, "p2");
@@ -630,6 +633,7 @@ TEST(a_resume_reads_pages_until_it_meets_the_ring)
     got(w, n, "[9] resumed/a@e-50 a:p1 a:p2 ");
     said("FETCH ");
     EXPECT_INT(link_.after, 70);
+    EXPECT_INT(link_.bytes, 512 * 1024); /* the first one has been taken */
     hear_row("a", 90, "p3");
     hear_message("a", 102, "more");
     hear_page_end(false, 101);
