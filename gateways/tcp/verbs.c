@@ -284,24 +284,27 @@ static void run_who(const struct verb_call *call)
         query(call->conn, call->verb, "presence", call->arg[0], call->arg[0]);
 }
 
-static int64_t integer_of(struct slice object, const char *key)
+/* The values of an object come raw; an absent one is empty. */
+static struct slice value_of(struct slice object, const char *key)
 {
     struct slice raw;
-    int64_t n = 0;
 
-    if (json_find(object, key, &raw) < 0 || json_integer(raw, &n) < 0)
-        return 0;
-    return n;
+    return json_find(object, key, &raw) < 0 ? slice_make(NULL, 0) : raw;
 }
 
-/* A string of an object, or "-": one word. */
-static void print_field(struct buf *b, struct slice object, const char *key)
+static int64_t integer(struct slice raw)
+{
+    int64_t n = 0;
+
+    return raw.len && json_integer(raw, &n) == 0 ? n : 0;
+}
+
+/* A string, or "-": one word. */
+static void print_word(struct buf *b, struct slice raw)
 {
     struct buf text = BUF_INIT;
-    struct slice raw;
 
-    if (json_find(object, key, &raw) < 0 || json_unescape(&text, raw) < 0 ||
-        text.len == 0)
+    if (!raw.len || json_unescape(&text, raw) < 0 || text.len == 0)
         buf_add_byte(b, '-');
     print_safe(b, buf_slice(&text), " \n");
     b->failed |= text.failed;
@@ -310,8 +313,8 @@ static void print_field(struct buf *b, struct slice object, const char *key)
 
 static void print_name(struct buf *b, struct slice who)
 {
-    print_field(b, who, "name");
-    buf_addf(b, " %lld\r\n", (long long)integer_of(who, "connections"));
+    print_word(b, value_of(who, "name"));
+    buf_addf(b, " %lld\r\n", (long long)integer(value_of(who, "connections")));
 }
 
 /* The router names those without a name, too, but not more than some. */
@@ -325,14 +328,14 @@ static void answered_who(struct conn *c, struct slice body)
     if (json_find(body, "presence", &presence) == 0) {
         it = json_iter(presence);
         if (json_next(&it, &key, &who))
-            left = integer_of(who, "count");
+            left = integer(value_of(who, "count"));
     }
     if (json_find(body, "names", &names) < 0)
         names = slice_make(NULL, 0);
     it = json_iter(names);
     for (; json_next(&it, &key, &who); s->rows++) {
         print_name(conn_out(c), who);
-        left -= integer_of(who, "connections");
+        left -= integer(value_of(who, "connections"));
     }
     if (left > 0) {
         buf_addf(conn_out(c), "... %lld\r\n", (long long)left);
@@ -348,19 +351,44 @@ static void run_matches(const struct verb_call *call)
           SLICE("{}"));
 }
 
+enum match_field { ID, PERIOD, HOME, VISIT, START, HOME_SCORE, VISIT_SCORE };
+static const char *const match_fields[] = {
+    "id", "period", "home", "visit", "start_time", "home_score",
+    "visit_score",
+};
+struct match_line {
+    struct slice raw[ARRAY_LEN(match_fields)];
+};
+
+/* In one pass: there are many of them. */
+static struct match_line read_match(struct slice match)
+{
+    struct match_line line = { .raw = { { NULL, 0 } } };
+    struct json_iter it = json_iter(match);
+    struct slice key, value;
+
+    while (json_next(&it, &key, &value))
+        for (size_t i = 0; i < ARRAY_LEN(match_fields); i++)
+            if (json_is(key, slice_str(match_fields[i])))
+                line.raw[i] = value;
+    return line;
+}
+
 /* elp-tig-2011-09-13 first elp 1-0 tig 2011-09-13T13:00:00Z */
 static void print_match(struct buf *b, struct slice match)
 {
-    print_field(b, match, "id");
+    struct match_line line = read_match(match);
+
+    print_word(b, line.raw[ID]);
     buf_add_byte(b, ' ');
-    print_field(b, match, "period");
+    print_word(b, line.raw[PERIOD]);
     buf_add_byte(b, ' ');
-    print_field(b, match, "home");
-    buf_addf(b, " %lld-%lld ", (long long)integer_of(match, "home_score"),
-             (long long)integer_of(match, "visit_score"));
-    print_field(b, match, "visit");
+    print_word(b, line.raw[HOME]);
+    buf_addf(b, " %lld-%lld ", (long long)integer(line.raw[HOME_SCORE]),
+             (long long)integer(line.raw[VISIT_SCORE]));
+    print_word(b, line.raw[VISIT]);
     buf_add_byte(b, ' ');
-    print_field(b, match, "start_time");
+    print_word(b, line.raw[START]);
     buf_add_str(b, "\r\n");
 }
 
