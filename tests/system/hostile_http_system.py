@@ -17,7 +17,7 @@ import http_judge
 from http_cases import Talk
 from http_judge import unaffected
 from limits_system import only_worker, push, rss
-from world import DEADLINE, Tcp, World, check, equal, eventually
+from world import DEADLINE, Tcp, World, check, equal, eventually, figure, full_size
 
 LINE = 8 << 10    # limits.request_line
 BLOCK = 16 << 10  # limits.header_block
@@ -56,7 +56,7 @@ def test_t02_floods_are_refused_before_more_than_the_limit_is_kept():
         for (start, _, status, code), (answer, rest, ended) in zip(tries, met):
             equal((answer and answer.status, answer and answer.code(), rest, ended),
                   (status, code, [], True), repr(start))
-        print(f"{len(tries)} floods of {FLOOD >> 20} MB: {grown >> 10} KB more")
+        figure(f"{len(tries)} floods of {FLOOD >> 20} MB: {grown >> 10} KB more")
         check(grown <= len(tries) * 2 * BLOCK + SLACK, f"{grown} bytes more")
         for limit in ("request_line", "header_block", "headers"):
             w.limit_reached(limit)
@@ -73,9 +73,9 @@ def test_t02_heads_that_are_held_back_cost_their_limit_and_no_more():
         for talk in warm:
             talk.send(head + b"x" * (BLOCK - len(head) - 1))
         read = count * (BLOCK - 1)
-        eventually(lambda: figure(w, "client_bytes_total", 'way="in"') >= read, "all is read")
+        eventually(lambda: stat(w, "client_bytes_total", 'way="in"') >= read, "all is read")
         grown = rss(pid) - before
-        print(f"{count} heads of {BLOCK - 1} bytes: {grown >> 10} KB more")
+        figure(f"{count} heads of {BLOCK - 1} bytes: {grown >> 10} KB more")
         check(grown <= count * BLOCK * 5 // 4 + SLACK, f"{grown} bytes more")
         for talk in warm:
             talk.send(b"xx")
@@ -251,7 +251,7 @@ class Nginx:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
-def figure(w, name, label="", edge="http"):
+def stat(w, name, label="", edge="http"):
     """Said by the router, which costs no request."""
     return sum(s["value"] for s in json.loads(w.ctl("--json", "stats"))["stats"]
                if (s["edge"], s["name"], s["label"]) == (edge, name, label))
@@ -261,9 +261,9 @@ def requests_seen(w):
     """How many requests the only gateway has met, with one made here: it reports
     all its figures at once, and is waited for until it tells of that one."""
     equal(w.publish("fence", "x").status, 201)
-    published = figure(w, "published_total", edge="router")
-    eventually(lambda: figure(w, "publish_total", 'result="taken"') >= published, "a report")
-    return figure(w, "requests_total")
+    published = stat(w, "published_total", edge="router")
+    eventually(lambda: stat(w, "publish_total", 'result="taken"') >= published, "a report")
+    return stat(w, "requests_total")
 
 
 def say(nginx, front, data):
@@ -276,6 +276,9 @@ def say(nginx, front, data):
         check(talk.ended, f"nginx does not end: {data[:200]!r}")
 
 
+GADGETS_EACH = 1 if full_size() else 12
+
+
 def smuggled():
     """All that could look like two requests to somebody."""
     for case in http_cases.probe_cases():
@@ -284,9 +287,6 @@ def smuggled():
     for _, line in http_cases.gadgets()[::GADGETS_EACH]:
         yield by_length(line)
         yield by_coding(line)
-
-
-GADGETS_EACH = int(os.environ.get("TOUCHLINE_GADGETS_EACH", "12"))
 
 
 def test_t04_what_nginx_sees_as_one_request_is_one_here():
@@ -298,7 +298,7 @@ def test_t04_what_nginx_sees_as_one_request_is_one_here():
                 list(pool.map(lambda data: say(nginx, front, data), tries))
             passed = nginx.passed_on() - passed_before
             seen = requests_seen(w) - before - 1
-            print(f"{front}: {len(tries)} tries, {passed} passed on, {seen} seen here")
+            figure(f"{front}: {len(tries)} tries, {passed} passed on, {seen} seen here")
             equal(seen, passed, "requests met here, against those that nginx passed on")
             check(passed > 100, f"nginx passed on only {passed}")
 
@@ -348,7 +348,7 @@ def test_t26_10000_pipelined_requests_are_answered_in_order_and_never_queued():
         for got in pool.map(lambda talk: pipeline(talk, data), talks):
             equal(got, list(range(1, PIPELINED + 1)), "answers")
         grown = peak(pid) - before
-        print(f"{count} times {PIPELINED} requests: at most {grown >> 10} KB more")
+        figure(f"{count} times {PIPELINED} requests: at most {grown >> 10} KB more")
         check(grown <= count * QUEUE + SLACK // 2, f"{grown} bytes more")
 
 

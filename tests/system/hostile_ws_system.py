@@ -5,7 +5,7 @@ import glob
 import os
 import zlib
 
-from world import DATA, DEADLINE, World, Ws, check, equal, eventually
+from world import DATA, DEADLINE, World, Ws, check, equal, eventually, figure
 from ws_cases_system import Ended, Peer, canary, header
 
 RAW = "/v1/raw?channel=a&publish=a"
@@ -192,7 +192,7 @@ def test_t07_a_compression_bomb_is_1009_and_costs_nothing():
             with Bomber(w) as c:
                 equal(c.throw(small), ("close", 1009))
         each = (cpu(w) - begin) / times
-        print(f"  {each * 1e6:.0f} us of CPU for a connection and its bomb")
+        figure(f"{each * 1e6:.0f} us of CPU for a connection and its bomb")
         check(each < 0.01, f"{each * 1000:.1f} ms of CPU for one")
         with Bomber(w) as c:  # a million bytes of it are not even waited for
             equal(c.throw(big), ("close", 1009))

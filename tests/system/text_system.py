@@ -11,7 +11,7 @@ import subprocess
 
 from browser import Browser
 from terminal_system import CTL, Terminal
-from world import DATA, DEADLINE, ROOT, Lines, World, check, equal, eventually
+from world import DATA, DEADLINE, ROOT, Lines, World, check, equal, eventually, full_size
 
 END = "-- that was all --"
 ALL = 10 * DEADLINE  # until all has been said
@@ -127,8 +127,8 @@ SPEAKERS = {"http": say_over_http, "batch": say_in_batches, "ws": say_over_webso
             "raw": say_raw, "telnet": say_over_telnet, "ctl": say_in_the_command_line,
             "ctl-": say_on_standard_input}
 AS_JSON = ("batch", "ws")  # what these say is kept as JSON, a string
-# A process for each string takes its time: TOUCHLINE_TEXT_ALL=1 says them all.
-SAMPLED = () if os.environ.get("TOUCHLINE_TEXT_ALL") else ("ctl", "ctl-")
+# A process for each string takes its time.
+SAMPLED = () if full_size() else ("ctl", "ctl-")
 
 
 def texts_for(speaker):
