@@ -112,7 +112,9 @@ case ${1:-} in
 *)
     for stage in "$@"; do
         echo "=== $stage"
+        begin=$(date +%s)
         add "$stage" "${MAKE:-make}" --no-print-directory "$stage"
+        echo "=== $stage: $(($(date +%s) - begin)) s"
     done
     ;;
 esac

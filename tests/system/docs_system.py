@@ -476,6 +476,21 @@ def test_every_threat_is_written_down_and_its_tests_exist():
                 check(any(word in n for n in names), f"{threat}: no test is named {word}")
 
 
+def test_what_shows_a_threat_is_run_for_it():
+    """Each test that a row of docs/threats.md is shown by is in its lines of
+    threats.txt."""
+    table = hostile().rows()
+    for row in read("docs/threats.md").split("\n### ")[1:]:
+        threat = row.split(".")[0]
+        shown = re.findall(r"^\*Shown by\* (.*?)(?:;|\n\n|$)", row, re.M | re.S)
+        run = {w for kind, words in table[threat] if kind != "none"
+               for w in (words if kind == "system" else words[:1])}
+        equal(len(shown), 1 if run else 0, f"{threat}: lines that say what shows it")
+        for name in re.findall(r"`([^`]+)`", "".join(shown)):
+            name = re.sub(r"^tests/(.*)\.c$", r"\1", name)
+            check(name in run, f"{threat}: {name} is not in threats.txt")
+
+
 def test_every_error_code_is_listed():
     """In codes.def, of which the counters are made, and in protocol.md, there
     perhaps as one of a group: `request.*`. Codes in the source are the words

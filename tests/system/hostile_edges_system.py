@@ -21,6 +21,7 @@ from limits_system import alive, cpu, rss, small_files
 from world import (DEADLINE, EDGES, Failed, Http, Lines, Stream, Tcp, World, Ws, check, equal,
                    eventually, figure, full_size, readable)
 
+SLOW = True
 ONE_WORKER = [f"{edge}.workers=1" for edge in EDGES]
 
 

@@ -5,6 +5,7 @@ from http_differential import CLASSES, UNEXPLAINED
 from http_lax import obliging, server
 from world import World, check, equal
 
+SLOW = True
 TALKS = 2 * (215 + 1703 + 162 + 1244)
 
 

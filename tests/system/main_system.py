@@ -9,6 +9,7 @@ import subprocess
 
 from world import BIN, DATA, ROOT, World, check, eventually, equal
 
+SLOW = True
 SAMPLE = os.path.join(ROOT, "tools/samples/worldcup-2022-final.json")
 FINAL = "match/arg-fra-2022-12-18"
 

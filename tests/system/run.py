@@ -4,13 +4,18 @@ TOUCHLINE_TEST_JOBS (a processor each, and one more) at a time.
 
 A test is a function test_... in a file of this folder named *_system.py; its
 name is the claim. Those of a file that says ONE_AT_A_TIME = True share
-something and never run beside each other. The last line is "N passed, N
-failed"."""
+something and never run beside each other. They begin, and those of a file that
+says SLOW = True, so that no long test is left when all others are through.
+
+Beside each verdict stands how long it took and how long processors worked for
+it, which depends less on what else goes on; behind all of them the sums of each
+file. The last line is "N passed, N failed"."""
 import glob
 import importlib
 import multiprocessing
 import multiprocessing.connection
 import os
+import resource
 import sys
 import time
 import traceback
@@ -22,10 +27,12 @@ JOBS = int(os.environ.get("TOUCHLINE_TEST_JOBS", (os.cpu_count() or 1) + 1))
 
 
 class Test:
-    """group: of those that never run beside each other, or None."""
+    """group: of those that never run beside each other, or None. first: it
+    begins. took, worked: seconds, of the clock and of processors."""
 
-    def __init__(self, name, function, group):
-        self.name, self.function, self.group = name, function, group
+    def __init__(self, name, function, group, first):
+        self.name, self.function, self.group, self.first = name, function, group, first
+        self.took = self.worked = 0
 
     def start(self):
         self.pipe, theirs = multiprocessing.Pipe()
@@ -42,38 +49,47 @@ class Test:
         trouble = f"took longer than {LIMIT:.0f} s"
         if self.pipe.poll():
             try:
-                trouble = self.pipe.recv()
+                trouble, self.worked = self.pipe.recv()
             except EOFError:
                 trouble = "died"
         self.process.join(10)
         if self.process.is_alive():
             self.process.kill()
         self.pipe.close()
-        took = time.monotonic() - self.begin
+        self.took = time.monotonic() - self.begin
         word = "FAIL" if trouble else "ok"
         if sys.stdout.isatty():
             word = f"\033[{31 if trouble else 32}m{word}\033[0m"
-        print(f"{word:4} {self.name} ({took:.1f} s)", flush=True)
+        print(f"{word:4} {self.name} ({self.took:.1f} s, worked {self.worked:.1f} s)", flush=True)
         if trouble:
             print("     " + trouble.replace("\n", "\n     "), flush=True)
         return not trouble
 
 
+def worked():
+    """Seconds that processors were at work for this process and all that it, or
+    one of them, has waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
 def run_one(function, pipe):
+    trouble = ""
     try:
         function()
-        pipe.send("")
     except BaseException:
-        pipe.send(traceback.format_exc())
+        trouble = traceback.format_exc()
+    pipe.send((trouble, worked()))
 
 
 def tests():
     for path in sorted(glob.glob(os.path.join(HERE, "*_system.py"))):
         module = importlib.import_module(os.path.basename(path)[:-3])
         group = module.__name__ if getattr(module, "ONE_AT_A_TIME", False) else None
+        first = bool(group or getattr(module, "SLOW", False))
         for name, value in vars(module).items():
             if name.startswith("test_") and callable(value):
-                yield Test(module.__name__[:-7] + "." + name[5:], value, group)
+                yield Test(module.__name__[:-7] + "." + name[5:], value, group, first)
 
 
 def next_of(waiting, running):
@@ -98,11 +114,24 @@ def run_all(waiting):
     return passed
 
 
+def sums(ran):
+    """A line for each file, the longest first."""
+    files = {}
+    for t in ran:
+        files.setdefault(t.name.partition(".")[0], []).append(t)
+    for took, name in sorted(((sum(t.took for t in ts), n) for n, ts in files.items()),
+                             reverse=True):
+        yield (f"{name}: {len(files[name])} tests, {took:.0f} s, "
+               f"worked {sum(t.worked for t in files[name]):.0f} s")
+
+
 def main():
     wanted = sys.argv[1:]
     chosen = [t for t in tests() if not wanted or any(w in t.name for w in wanted)]
     count = len(chosen)
-    passed = run_all(chosen)
+    passed = run_all(sorted(chosen, key=lambda t: not t.first))
+    if not wanted:
+        print(*sums(chosen), sep="\n")
     print(f"{passed} passed, {count - passed} failed")
     return 0 if count and passed == count else 1
 
