@@ -6,6 +6,7 @@ import threading
 
 from world import World, check, equal, eventually
 
+SLOW = True
 ROUNDS = 5
 
 

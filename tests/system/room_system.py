@@ -3,6 +3,7 @@ import time
 
 from world import World, check, equal, eventually
 
+SLOW = True
 GRACE = 10  # seconds from the last connection of a name to its leave
 
 

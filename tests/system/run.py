@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Runs the whole-system tests: run.py [NAME...], each in a process of its own,
-TOUCHLINE_TEST_JOBS (a processor each, and one more) at a time.
+TOUCHLINE_TEST_JOBS at a time: a processor each, and two more, for most of them
+wait for most of their time.
 
 A test is a function test_... in a file of this folder named *_system.py; its
 name is the claim. Those of a file that says ONE_AT_A_TIME = True share
@@ -23,7 +24,7 @@ import traceback
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 LIMIT = float(os.environ.get("TOUCHLINE_TEST_LIMIT", "120"))
-JOBS = int(os.environ.get("TOUCHLINE_TEST_JOBS", (os.cpu_count() or 1) + 1))
+JOBS = int(os.environ.get("TOUCHLINE_TEST_JOBS", (os.cpu_count() or 1) + 2))
 
 
 class Test:
