@@ -4,6 +4,7 @@ The package is installed into a copy of this machine that is thrown away; `make
 deb-test` does the same in a bare Debian (TOUCHLINE_DEBOOTSTRAP=1, or the folder
 of one that is there)."""
 import contextlib
+import fcntl
 import glob
 import os
 import re
@@ -19,7 +20,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 STEPS, SYSTEMD, CONTAINER = (f"{HERE}/{name}" for name in (
     "package_steps.sh", "systemd_steps.sh", "container_steps.py"))
 BARE = os.environ.get("TOUCHLINE_DEBOOTSTRAP")
-ONE_AT_A_TIME = True  # build/deb is one
+ONE_AT_A_TIME = bool(BARE)  # the bare Debian is one
+SLOW = True
 
 
 def read(*path):
@@ -39,7 +41,13 @@ def files_below(*folders):
 
 def package():
     """Of what build/bin has; its path. Made when it is not there, or older than
-    what goes into it."""
+    what goes into it, by one test while others wait for it."""
+    with open(f"{ROOT}/build/package.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return package_alone()
+
+
+def package_alone():
     made = glob.glob(f"{ROOT}/build/touchline_{version()}_*.deb")
     inputs = files_below(BIN, PACKAGING, ROOT + "/docs")
     if made and os.stat(made[0]).st_mtime > max(os.stat(f).st_mtime for f in inputs):

@@ -3,12 +3,11 @@
 # hardening.inc, what gateways share in one file.
 #   make-units.sh BINDIR OUTDIR
 set -eu
-cd "$(dirname "$0")"
-bindir=$1 out=$2
+here=$(dirname "$0") bindir=$1 out=$2
 
 unit() { # TEMPLATE NAME [KIND]
-    sed -e '/^@HARDENING@$/{' -e 'r hardening.inc' -e 'd' -e '}' \
-        -e "s|@BINDIR@|$bindir|; s|@KIND@|${3:-}|g" "$1.in" > "$out/$2"
+    sed -e '/^@HARDENING@$/{' -e "r $here/hardening.inc" -e 'd' -e '}' \
+        -e "s|@BINDIR@|$bindir|; s|@KIND@|${3:-}|g" "$here/$1.in" > "$out/$2"
     chmod 644 "$out/$2"
 }
 
