@@ -26,6 +26,7 @@ void ctl_answer(struct link *l, uint32_t ref, enum publish_status st,
     if (!l)
         return;
     if (body.len > l->router->config->limits.link_batch - 64 * KIB) {
+        stat_add(&l->router->stats, STAT_LIMIT_LINK_BATCH, 1);
         ctl_refuse(l, ref, PUBLISHED_TOO_BIG, "request.too_long",
                    SLICE("the answer is longer than limits.link_batch; ask "
                          "for less of it"));

@@ -85,6 +85,7 @@ int snapshots_make(struct router *r, struct slice id)
     if (state->failed)
         return ERR_NOMEM;
     if (state->len > r->config->limits.link_batch - 64 * KIB) {
+        stat_add(&r->stats, STAT_LIMIT_LINK_BATCH, 1);
         log_warn("snapshot.too_big", "id=%s bytes=%zu action=send_none",
                  log_quote(id).text, state->len);
         buf_reset(state);

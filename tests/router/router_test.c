@@ -855,6 +855,7 @@ TEST(an_answer_that_is_longer_than_a_link_takes_is_refused)
     f = peer_answered(p);
     EXPECT_INT(f.status, PUBLISHED_TOO_BIG);
     EXPECT_CONTAINS(text_of(p, f.body), "request.too_long: ");
+    EXPECT_INT(stat_get(&w->router.stats, STAT_LIMIT_LINK_BATCH), 1);
     EXPECT_CONTAINS(report(p, "status", ""), "state=OK");
     peer_free(p);
     peer_free(q);

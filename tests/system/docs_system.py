@@ -4,6 +4,7 @@ and lists that have a source in the code are held against it.
 docs/testing.md says how blocks are written. What cannot be run here says why
 in the document, and its reasons are printed."""
 import importlib.util
+import inspect
 import os
 import re
 import select
@@ -530,6 +531,32 @@ def test_every_counter_is_explained():
     check(len(names) > 40, f"only {len(names)} counters found")
     equal(sorted(n for n in names if f"`{n}`" not in text and f"`{n}{{" not in text), [],
           "counters that docs/operations.md does not name")
+
+
+def source_of(name, system):
+    """The text of a test: `file.name` of system tests, else `program name`."""
+    if name in system:
+        return inspect.getsource(system[name])
+    program, _, unit = name.partition(" ")
+    found = re.search(rf"^TEST\({unit}\)\n{{.*?^}}", read(f"tests/{program}.c"), re.M | re.S)
+    check(found, f"docs/testing.md: no test is named {name}")
+    return found[0]
+
+
+def test_every_limit_is_counted_and_tested():
+    from run import tests  # which imports this file
+    system = {t.name: t.function for t in tests()}
+    rows = re.findall(r"^\| `([a-z_]+)` \| `([^`]+)` \|$",
+                      read("docs/testing.md").partition("## Limits")[2].partition("\n## ")[0], re.M)
+    limits = re.findall(r"F\(X, ([A-Z_]+), ([a-z_]+), [A-Z]+,", read("proto/limits.h"))
+    check(len(limits) > 25, f"only {len(limits)} limits found")
+    equal([key for key, _ in rows], [key for _, key in limits if key in dict(rows)], "their order")
+    equal(sorted(set(key for _, key in limits) - set(dict(rows))), [], "limits without a test")
+    for row, key in limits:
+        text = source_of(dict(rows)[key], system)
+        check((f'"{key}"' in text and "limit_reached(" in text) or f"STAT_LIMIT_{row})" in text or
+              (key == "drain_wait" and "gateway.hurried" in text),
+              f"{dict(rows)[key]} does not look whether {key} was counted")
 
 
 def test_every_event_of_the_log_is_explained():

@@ -910,6 +910,7 @@ def test_a_drain_waits_no_longer_than_it_may():
         begin = time.monotonic()
         equal(w.stop(), 0, "exit code")
         check(time.monotonic() - begin < 10, "not as long as shipped")
+        check("gateway.hurried" in w.log_tail(20000), "and says so")
 
 
 # ---- WebSocket -------------------------------------------------------------
