@@ -10,7 +10,7 @@
 
 void topic_maybe_release(struct gateway *g, struct topic *t)
 {
-    if (t->seats.count || topic_past(t)->newest || topic_past(t)->fanout)
+    if (t->seats.count || topic_past(t)->newest || topic_has_fanout(t))
         return;
     if (g->linked && (t->seats.flags & TOPIC_WATCHED)) {
         struct buf *b = pipe_frame(g->pipe, FRAME_RELEASE);
@@ -165,7 +165,7 @@ static void forget_seat(struct conn *c, struct seat *s)
 static bool releases(const struct topic *t)
 {
     return t->seats.count == 0 && topic_past(t)->newest == 0 &&
-           !topic_past(t)->fanout;
+           !topic_has_fanout(t);
 }
 
 void conn_leave(struct conn *c, struct seat *s, bool say)

@@ -1,49 +1,31 @@
 #include "gateways/common/fanout.h"
 
-#include <stdlib.h>
-
-#include "base/log.h"
 #include "gateways/common/core.h"
 #include "gateways/common/deliver.h"
 
 void fanout_wake(struct gateway *g, struct topic *t)
 {
-    struct topic_past *past;
-    struct fanout *f = topic_past(t)->fanout;
+    struct fanout *f = &topic_past_make(t)->fanout;
     uint64_t tick = ring_end(&g->ring);
 
     if (t->seats.count == 0)
         return;
-    if (f) {
+    if (f->since) {
         if (!f->again)
             f->again = tick;
-        return;
-    }
-    past = topic_past_make(t);
-    f = past ? calloc(1, sizeof *f) : NULL;
-    if (!f) {
-        log_error("fanout.nomem", "action=late_delivery");
         return;
     }
     f->topic = t;
     f->seats = seats_of_topic(&t->seats);
     f->since = tick;
-    past->fanout = f;
     list_add_tail(&g->fanouts, &f->node);
     loop_again(g->loop);
 }
 
-static void fanout_free(struct fanout *f)
+static void come_to_rest(struct fanout *f)
 {
-    topic_past_make(f->topic)->fanout = NULL;
     list_remove(&f->node);
-    free(f);
-}
-
-void fanout_stop(struct topic *t)
-{
-    if (topic_past(t)->fanout)
-        fanout_free(topic_past(t)->fanout);
+    f->since = f->again = 0;
 }
 
 /* The walk is through; news that came meanwhile make it walk once more. */
@@ -59,7 +41,7 @@ static void finish(struct gateway *g, struct fanout *f)
         list_add_tail(&g->fanouts, &f->node);
         return;
     }
-    fanout_free(f);
+    come_to_rest(f);
     topic_maybe_release(g, t);
 }
 

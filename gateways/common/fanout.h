@@ -10,7 +10,6 @@
 #ifndef TOUCHLINE_GATEWAYS_FANOUT_H
 #define TOUCHLINE_GATEWAYS_FANOUT_H
 
-#include "base/list.h"
 #include "gateways/common/topic.h"
 
 struct gateway;
@@ -20,19 +19,11 @@ enum {
     FANOUT_SMALL = 64,  /* topics of up to so many seats are served whole */
 };
 
-struct fanout {
-    struct list_node node; /* on gateway.fanouts */
-    struct topic *topic;
-    struct seat_iter seats; /* still to be visited */
-    uint64_t since;         /* tick of the oldest entry not told to all */
-    uint64_t again;         /* tick of news that came during the walk, or 0 */
-};
-
-/* Something new has come for this topic: visit its connections. */
+/* Something new has come for this topic, which has a past: visit its
+ * connections. Needs no memory. */
 void fanout_wake(struct gateway *g, struct topic *t);
 /* A bounded number of visits and bytes, small topics first. */
 void fanout_turn(struct gateway *g);
-void fanout_stop(struct topic *t);
 /* Every live connection has everything up to this tick. */
 uint64_t fanout_settled(const struct gateway *g);
 

@@ -122,7 +122,7 @@ bool topic_snapshot_is_fresh(const struct topic *t, uint64_t told)
 
 static void topic_free(struct topic *t)
 {
-    CHECK(topic_past(t)->fanout == NULL && t->seats.count == 0);
+    CHECK(!topic_has_fanout(t) && t->seats.count == 0);
     topic_drop_snapshot(t);
     free(t->past_);
     slab_give(t);
@@ -155,10 +155,13 @@ struct topic *topics_find(const struct topics *t, struct slice id)
     return n ? CONTAINER_OF(n, struct topic, by_id) : NULL;
 }
 
-/* Enters a pattern into the trie. */
+/* Enters a pattern into the trie. Its past, which messages of others do not
+ * make, is there before they come. */
 static int enter_pattern(struct topics *t, struct topic *topic)
 {
-    void **slot = trie_slot(t->patterns, topic_id(topic), true);
+    void **slot = topic_past_make(topic)
+                      ? trie_slot(t->patterns, topic_id(topic), true)
+                      : NULL;
 
     if (!slot)
         return ERR_NOMEM;

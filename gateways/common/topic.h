@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 
+#include "base/list.h"
 #include "base/map.h"
 #include "proto/id.h"
 #include "proto/msg.h"
@@ -39,16 +40,24 @@ struct snapshot *snapshot_new(uint64_t seq, uint64_t tick, uint64_t told,
 struct snapshot *snapshot_hold(struct snapshot *s);
 void snapshot_drop(struct snapshot *s); /* NULL is fine */
 
-struct fanout; /* fanout.h: the visits under way */
+/* Visits of a topic's connections (fanout.h). It is part of what a topic has,
+ * so that no news needs memory to be told. */
+struct fanout {
+    struct list_node node; /* on gateway.fanouts */
+    struct topic *topic;
+    struct seat_iter seats; /* still to be visited */
+    uint64_t since; /* tick of the oldest entry not told to all; 0: at rest */
+    uint64_t again; /* tick of news that came during the walk, or 0 */
+};
 
 /* What an id has once something was said in it; most ids that a connection
- * holds for itself are silent. */
+ * holds for itself are silent. A pattern has it from the start. */
 struct topic_past {
     uint64_t newest; /* tick of its newest entry, 0: none in the ring */
     uint64_t last_seq, last_offset; /* of the newest message known of */
     uint64_t trimmed_seq, trimmed_offset;
     struct snapshot *snapshot;
-    struct fanout *fanout;
+    struct fanout fanout;
 };
 
 struct topic {
@@ -66,6 +75,11 @@ static inline const struct topic_past *topic_past(const struct topic *t)
     static const struct topic_past none;
 
     return t->past_ ? t->past_ : &none;
+}
+/* Are connections still to be visited? */
+static inline bool topic_has_fanout(const struct topic *t)
+{
+    return topic_past(t)->fanout.since != 0;
 }
 /* To be written. NULL: no memory. */
 struct topic_past *topic_past_make(struct topic *t);

@@ -1931,6 +1931,35 @@ TEST(a_request_that_runs_out_of_memory_leaves_nothing_behind)
     world_free(w);
 }
 
+/* The first news of a pattern: whoever cannot be told has all of it again. */
+TEST(news_are_told_though_memory_is_short_or_the_link_begins_anew)
+{
+    const struct id_says says = {.id = "*"};
+    bool failed = true, told = false;
+
+    for (long left = 0; failed; left++) {
+        struct world *w = world();
+        unsigned n = client(w);
+        struct msg_parts p = parts("a", 101, "x");
+        struct buf b = BUF_INIT;
+        int rc;
+
+        subscribe(w, n, "*", NULL, 1);
+        hear_logged_in(100, 0, &says, 1);
+        drain(w, n);
+        frame_write_deliver(&b, &p);
+        link_.broken = false;
+        test_fail_malloc_after(left);
+        rc = link_.ops.pipe.frame(link_.ctx, FRAME_DELIVER, buf_slice(&b));
+        failed = test_malloc_failed();
+        told = rc == 0 && !link_.broken;
+        got(w, n, told ? "a:x " : "");
+        buf_fini(&b);
+        world_free(w);
+    }
+    EXPECT(told);
+}
+
 TEST(an_edge_may_leave_while_it_is_told_what_a_slow_reader_misses)
 {
     struct world *w;
