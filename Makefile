@@ -12,6 +12,10 @@ B       := build$(addprefix /,$(VARIANT))
 CC      := gcc
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Werror
 MODE    := -O2
+# As Debian hardens what it ships; sanitizers bring their own checks.
+HARDEN  := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong \
+           -fPIE -Wformat -Wformat-security
+PIE     := -pie
 ifeq ($(VARIANT),asan)
 MODE    := -O1 -DDEBUG -fno-omit-frame-pointer -fno-sanitize-recover=all \
            -fsanitize=address,undefined
@@ -25,6 +29,10 @@ MODE    := -O1 -DDEBUG -fno-omit-frame-pointer -fno-sanitize-recover=all \
 else ifneq ($(VARIANT),)
 $(error VARIANT is one of asan, tsan, fuzz, or nothing)
 endif
+ifneq ($(VARIANT),)
+HARDEN  :=
+PIE     :=
+endif
 # The sanitizers' code leads gcc's flow analysis astray.
 ifneq ($(filter asan tsan,$(VARIANT)),)
 WARN    += -Wno-format-truncation -Wno-stringop-truncation \
@@ -33,8 +41,9 @@ endif
 
 CPPFLAGS := -D_GNU_SOURCE -DTOUCHLINE_VERSION='"$(VERSION)"' \
             -iquote . -iquote proto
-CFLAGS   := -std=c11 -g $(MODE) $(WARN) -pthread
-LDFLAGS  := $(MODE) -pthread -rdynamic -Wl,--as-needed -Wl,-z,relro,-z,now
+CFLAGS   := -std=c11 -g $(MODE) $(HARDEN) $(WARN) -pthread
+LDFLAGS  := $(MODE) $(PIE) -pthread -rdynamic -Wl,--as-needed \
+            -Wl,-z,relro,-z,now,-z,noexecstack
 LDLIBS   := -levent_core -lnng -lsqlite3 -lcjson -lxxhash -lz -lseccomp
 
 # `make V=1` shows the commands.
@@ -121,12 +130,13 @@ $(BENCH): %: %.c.o $$(call layers,$$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # --- objects: headers are tracked by the compiler, what a .S embeds here ---
+# What compiling needs is there, or has been installed, before the first one.
 
-$B/%.c.o: %.c Makefile
+$B/%.c.o: %.c Makefile | deps-build
 	@mkdir -p $(@D) && echo '  cc   $<'
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$B/%.S.o: %.S Makefile $$(wildcard $$(dir $$*)*/*)
+$B/%.S.o: %.S Makefile $$(wildcard $$(dir $$*)*/*) | deps-build
 	@mkdir -p $(@D) && echo '  as   $<'
 	$(Q)$(CC) -I. -c -o $@ $<
 

@@ -272,3 +272,48 @@ if BARE:
     def test_bare_debian_builds_and_runs_the_container():
         with bare_debian() as lower:
             in_namespace(CONTAINER, lower)
+
+
+# ---- how it is built --------------------------------------------------------
+
+def readelf(path):
+    return subprocess.run(["readelf", "--wide", "--file-header", "--segments", "--dynamic",
+                           "--dyn-syms", path], capture_output=True, check=True).stdout.decode()
+
+
+def test_binaries_are_hardened():
+    """As those of Debian: what a mistake in them can be used for is little."""
+    for name in sorted(os.listdir(BIN)):
+        text = readelf(os.path.join(BIN, name))
+        if "__asan_init" in text or "__tsan_init" in text:
+            print("     skipped: sanitizers have checks of their own")
+            return
+        for what, pattern in (("any address", r"Type: +DYN "),
+                              ("fixed tables that are read-only", r"GNU_RELRO"),
+                              ("everything bound at the start", r"FLAGS_1.*\bNOW\b"),
+                              ("no code on the stack", r"GNU_STACK( +0x\w+)+ +RW +"),
+                              ("guarded stacks", r"\b__stack_chk_fail\b"),
+                              ("bounded copies", r"\b__[a-z]+_chk\b")):
+            check(re.search(pattern, text), f"{name} lacks: {what}")
+
+
+def test_nothing_is_compiled_before_what_it_needs_is_installed():
+    """In a copy, with a compiler that only notes whether it came too early."""
+    with tempfile.TemporaryDirectory(prefix="tl-") as folder:
+        for name in ("gateways", "proto", "router", "store", "tools"):
+            shutil.copytree(os.path.join(ROOT, name), os.path.join(folder, name))
+        shutil.copy(os.path.join(ROOT, "Makefile"), folder)
+        write_script(folder + "/tools/deps.sh",
+                     "for _ in 1 2 3 4 5; do [ -e early ] || sleep 0.1; done; touch there")
+        write_script(folder + "/cc", "[ -e there ] || touch early; exit 1")
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+        p = subprocess.run(["make", "-j4", "CC=./cc", "all"], cwd=folder, env=env,
+                           capture_output=True, timeout=DEADLINE)
+        check(p.returncode != 0 and os.path.exists(folder + "/there"), p.stderr)
+        check(not os.path.exists(folder + "/early"), "compiled without a look")
+
+
+def write_script(path, text):
+    with open(path, "w") as f:
+        f.write(f"#!/bin/sh\n{text}\n")
+    os.chmod(path, 0o755)
