@@ -201,6 +201,8 @@ void router_gauges(struct router *r)
         writer_figures(r->writer, &w);
         stat_set(s, STAT_SYNCS, w.syncs);
         stat_set(s, STAT_UNTRIMMED, w.untrimmed);
+        stat_set(s, STAT_REOPENED, w.reopened);
+        stat_set(s, STAT_REOPEN_FAILED, w.reopen_failed);
     }
     if (r->readers)
         stat_set(s, STAT_SEARCH_RESTS, readers_held(r->readers));

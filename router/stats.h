@@ -52,6 +52,10 @@
       "time that commits took together")                                      \
     X(SYNCS, COUNTER, "store_syncs_total", NULL,                              \
       "commits that waited for the disk")                                     \
+    X(REOPENED, COUNTER, "store_reopen_total", "result=\"done\"",             \
+      "times that the database was opened again after an error of the disk")  \
+    X(REOPEN_FAILED, COUNTER, "store_reopen_total", "result=\"failed\"",      \
+      "times that the database was opened again after an error of the disk")  \
     X(UNTRIMMED, GAUGE, "store_untrimmed_ids", NULL,                          \
       "ids that trimming passes by until the next start: damaged")            \
     X(QUEUED, GAUGE, "publish_queued", NULL,                                  \

@@ -81,6 +81,11 @@ struct history {
     bool only_trim;             /* the disk is full: what room there is, is
                                    for trimming, and nothing is stored */
     unsigned wal_pages;         /* in the WAL after the last commit */
+    struct {
+        int64_t not_before_ns, wait_ns; /* 0: at once */
+        int rc;                         /* why it failed the last time */
+        uint64_t done, failed;
+    } reopening;
     struct ids ids;
     struct skip skip;           /* damaged: not trimmed in this life */
 };
@@ -92,7 +97,9 @@ static inline int64_t history_now(const struct history *h)
 
 /* Opens the connection again after an error that left it in doubt, and proves
  * that it can write, behind nothing that a failed sync left unwritten. The file
- * must still be the one we opened. */
+ * must still be the one we opened. When that fails the disk is left alone for
+ * 0.1 s, doubling to 5 s, and the answer meanwhile is the same error; a full
+ * one is tried each time, for room may have been made. */
 MUST_USE int history_reopen(struct history *h);
 void history_disconnect(struct history *h);
 

@@ -20,6 +20,9 @@
 #include "store/schema.h"
 #include "store/walfile.h"
 
+#define REOPEN_WAIT (100 * MILLISECOND)
+#define REOPEN_MOST (5 * SECOND)
+
 #define AS_SQL(name, sql) sql,
 static const char *const statements[] = { STATEMENTS(AS_SQL) };
 
@@ -127,7 +130,7 @@ static int prove_writing(struct history *h)
     return rc;
 }
 
-int history_reopen(struct history *h)
+static int reopen(struct history *h)
 {
     int rc = same_file(h);
 
@@ -144,6 +147,24 @@ int history_reopen(struct history *h)
         rc = prove_writing(h);
     if (rc < 0 && h->conn)
         history_disconnect(h);
+    return rc;
+}
+
+int history_reopen(struct history *h)
+{
+    int rc;
+
+    if (db_work_ns() < h->reopening.not_before_ns)
+        return h->reopening.rc;
+    rc = reopen(h);
+    h->reopening.rc = rc;
+    h->reopening.done += rc == 0;
+    h->reopening.failed += rc < 0;
+    h->reopening.wait_ns =
+        rc == 0 || rc == ERR_FULL
+            ? 0
+            : MIN(MAX(2 * h->reopening.wait_ns, REOPEN_WAIT), REOPEN_MOST);
+    h->reopening.not_before_ns = db_work_ns() + h->reopening.wait_ns;
     return rc;
 }
 
@@ -568,7 +589,7 @@ void history_close(struct history *h)
 
     if (!h)
         return;
-    rc = h->conn ? 0 : history_reopen(h);
+    rc = h->conn ? 0 : reopen(h);
     if (rc == 0)
         rc = end_life(h);
     if (rc < 0)

@@ -48,6 +48,7 @@ struct note {
 struct figures {
     _Atomic uint64_t commits, rows, syncs, failures, duplicates, trimmed;
     _Atomic uint64_t forgotten, untrimmed, checkpoints, wal_bytes, slowest_us;
+    _Atomic uint64_t reopened, reopen_failed;
     _Atomic int last_error;
 };
 
@@ -417,6 +418,8 @@ static void publish_figures(struct writer *w)
 {
     set(&w->fig.checkpoints, w->cp.count);
     set(&w->fig.untrimmed, skip_count(&w->h->skip));
+    set(&w->fig.reopened, w->h->reopening.done);
+    set(&w->fig.reopen_failed, w->h->reopening.failed);
     set(&w->fig.wal_bytes, (uint64_t)w->h->wal_pages * 4096);
 }
 
@@ -728,7 +731,8 @@ void writer_figures(const struct writer *w, struct writer_figures *ret)
         .commits = GET(commits), .rows = GET(rows), .syncs = GET(syncs),
         .failures = GET(failures), .duplicates = GET(duplicates),
         .trimmed = GET(trimmed), .forgotten = GET(forgotten),
-        .untrimmed = GET(untrimmed),
+        .untrimmed = GET(untrimmed), .reopened = GET(reopened),
+        .reopen_failed = GET(reopen_failed),
         .checkpoints = GET(checkpoints), .wal_bytes = GET(wal_bytes),
         .slowest_commit_us = GET(slowest_us), .last_error = GET(last_error),
     };

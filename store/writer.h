@@ -123,6 +123,7 @@ struct writer_figures {
     uint64_t trimmed, forgotten, checkpoints;
     uint64_t untrimmed;       /* ids passed by, their rows being damaged */
     uint64_t wal_bytes;       /* now */
+    uint64_t reopened, reopen_failed; /* after an error of the disk */
     uint64_t slowest_commit_us;
     int last_error;           /* of the newest failure; 0 after a success */
 };

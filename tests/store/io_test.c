@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "tests/store/shelf.h"
 
@@ -333,6 +334,16 @@ static void expect_kept(struct shelf *s, const uint64_t *acked, unsigned n)
     page_free(p);
 }
 
+/* The store may leave a disk that failed alone for a while. */
+static uint64_t put_when_it_works(struct shelf *s)
+{
+    struct entry e = shelf_entry("room/a", "after");
+
+    EXPECT_SOON(shelf_submit(s, &e, 1) == 0, shelf_turn(s));
+    EXPECT_OK(e.rc);
+    return e.rec.offset;
+}
+
 static bool try_failure(long at, bool on, int with)
 {
     struct shelf s = shelf_init("db");
@@ -345,7 +356,7 @@ static bool try_failure(long at, bool on, int with)
     n = workload(&s, acked);
     failed = disk_works();
     EXPECT(failed || n == 12);
-    acked[n++] = shelf_put(&s, "room/a", "after").rec.offset;
+    acked[n++] = put_when_it_works(&s);
     expect_kept(&s, acked, n);
     shelf_kill(&s);
     shelf_open(&s);
@@ -370,6 +381,40 @@ TEST(a_disk_that_fails_for_a_while_needs_no_restart)
 {
     for (long n = 0; try_failure(n, true, EIO); n += 7)
         ;
+}
+
+/* Publishes until the database has been opened in vain so many times. When
+ * that was known. */
+static int64_t until_attempt(struct shelf *s, uint64_t count)
+{
+    struct entry e = shelf_entry("room/a", "lost");
+    struct writer_figures f;
+
+    EXPECT_SOON((writer_figures(s->writer, &f), f.reopen_failed >= count),
+                EXPECT_ERR(shelf_submit(s, &e, 1), ERR_IO));
+    EXPECT_INT(f.reopen_failed, count);
+    return clock_ns();
+}
+
+TEST(a_disk_that_fails_is_tried_again_less_and_less_often)
+{
+    struct shelf s = shelf_init("db");
+    struct writer_figures f;
+    int64_t begin, first, second, third;
+
+    shelf_open(&s);
+    disk_fails(0, true, EIO);
+    begin = clock_ns();
+    first = until_attempt(&s, 1);
+    second = until_attempt(&s, 2);
+    third = until_attempt(&s, 3);
+    EXPECT(second - begin >= SECOND / 10);
+    EXPECT(third - first >= SECOND / 5);
+    EXPECT(disk_works());
+    put_when_it_works(&s);
+    EXPECT_SOON((writer_figures(s.writer, &f), f.reopened == 1),
+                shelf_turn(&s));
+    shelf_close(&s);
 }
 
 TEST(a_full_disk_needs_no_restart)
