@@ -24,6 +24,7 @@ enum {
     FILES_A_WORKER = 16,    /* and for each worker but the first */
     PAUSE_MS = 100,
     ROOM_AGAIN_MS = 100, /* looked for no sooner: clients go in crowds */
+    LISTEN_AGAIN_MS = 1000,
 };
 
 struct listener {
@@ -32,6 +33,7 @@ struct listener {
     struct loop_fd watch;
     struct listen_address at;
     unsigned index;
+    bool deaf;      /* it is to listen, and could not yet */
     uint32_t drops; /* that have been counted */
 };
 
@@ -169,7 +171,8 @@ static bool is_own_queue(const struct listener *l)
 
 static int watch(struct listener *l)
 {
-    if (l->gw->accepting.paused || (l->gw->accepting.left && !l->at.admin))
+    if (l->gw->accepting.paused || l->deaf ||
+        (l->gw->accepting.left && !l->at.admin))
         return 0;
     return loop_fd_start(&l->watch, l->gw->loop, l->at.fd, LOOP_READ,
                          on_ready, l);
@@ -211,12 +214,49 @@ static void stop_listening(struct listener *l)
 static void leave(struct gateway *g)
 {
     g->accepting.left = true;
+    loop_timer_stop(&g->accepting.listen_again);
     for (struct listener *l = g->accepting.listeners; l; l = l->next)
-        if (!l->at.admin)
+        if (!l->at.admin) {
             stop_listening(l);
+            l->deaf = false;
+        }
     stat_add(&g->stats, STAT_ACCEPT_LEFT, 1);
     stat_set(&g->stats, STAT_ACCEPT_AWAY, 1);
     log_info("listen.left", "gateway=%s places=%u room=%u", g->name,
+             door_places(g->door), door_room(g->door));
+}
+
+/* True: nobody is deaf, and the others may count on this one. The rest of its
+ * addresses serve meanwhile. */
+static bool listen_all(struct gateway *g)
+{
+    bool all = true;
+
+    for (struct listener *l = g->accepting.listeners; l; l = l->next) {
+        if (l->deaf && listen_at(l) == 0) {
+            l->deaf = false;
+            l->deaf = watch(l) < 0;
+        }
+        if (!l->deaf)
+            continue;
+        gateway_count(g, STAT_LISTEN_FAILED);
+        log_error("listen.failed", "gateway=%s address=%s error=\"%s\" "
+                  "action=retry", g->name, l->at.text, strerror(errno));
+        all = false;
+    }
+    if (!all)
+        loop_timer_set(&g->accepting.listen_again,
+                       LISTEN_AGAIN_MS * MILLISECOND);
+    return all;
+}
+
+static void listen_now(struct gateway *g)
+{
+    if (!listen_all(g))
+        return;
+    siblings_listening(g->accepting.siblings);
+    stat_set(&g->stats, STAT_ACCEPT_AWAY, 0);
+    log_info("listen.back", "gateway=%s places=%u room=%u", g->name,
              door_places(g->door), door_room(g->door));
 }
 
@@ -224,12 +264,8 @@ static void come_back(struct gateway *g)
 {
     g->accepting.left = false;
     for (struct listener *l = g->accepting.listeners; l; l = l->next)
-        if (!l->at.admin && (listen_at(l) < 0 || watch(l) < 0))
-            log_error("listen.failed", "gateway=%s address=%s error=\"%s\"",
-                      g->name, l->at.text, strerror(errno));
-    stat_set(&g->stats, STAT_ACCEPT_AWAY, 0);
-    log_info("listen.back", "gateway=%s places=%u room=%u", g->name,
-             door_places(g->door), door_room(g->door));
+        l->deaf = !l->at.admin;
+    listen_now(g);
 }
 
 /* All workers of a process come to the same judgement, whoever was first: it
@@ -243,8 +279,13 @@ static void judge(struct gateway *g)
         leave(g);
     else if (listens && g->accepting.left)
         come_back(g);
-    if (listens)
+    else if (listens && !g->accepting.listen_again.pending)
         siblings_listening(g->accepting.siblings);
+}
+
+static void hear_again(void *ctx)
+{
+    listen_now(ctx);
 }
 
 static void on_bell(void *ctx, uint64_t data, uint32_t events)
@@ -334,6 +375,7 @@ int accept_start(struct gateway *g, const struct listen_set *set)
 {
     loop_timer_init(&g->accepting.again, g->loop, resume, g);
     loop_timer_init(&g->accepting.room_again, g->loop, look_again, g);
+    loop_timer_init(&g->accepting.listen_again, g->loop, hear_again, g);
     doorstep_init(&g->doorstep, g->loop,
                   MAX(ACCEPT_RESERVE / (unsigned)g->edge_config->workers, 1u));
     log_room(g);
@@ -359,6 +401,7 @@ void accept_stop(struct gateway *g)
 {
     loop_timer_stop(&g->accepting.again);
     loop_timer_stop(&g->accepting.room_again);
+    loop_timer_stop(&g->accepting.listen_again);
     pollset_free(g->accepting.bell);
     g->accepting.bell = NULL;
     if (g->accepting.siblings)

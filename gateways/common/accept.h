@@ -28,6 +28,7 @@ struct accepting {
     bool paused; /* for want of files, until `again` */
     bool left;   /* the port, to siblings that have more room */
     struct loop_timer again, room_again;
+    struct loop_timer listen_again; /* a socket that did not listen again */
     struct siblings *siblings; /* borrowed; NULL: nobody shares the port */
     struct pollset *bell;      /* of theirs */
 };

@@ -380,16 +380,21 @@ static int open_listeners(struct process *p, char *why, size_t size)
     return rc;
 }
 
-/* Other instances of the supervisor's, if there are. */
-static int join_siblings(struct process *p)
+/* Other instances of the supervisor's, if there are; else it is alone. */
+static void join_siblings(struct process *p)
 {
     int table = listen_handed(SIBLINGS_TABLE);
     int bell = listen_handed(SIBLINGS_BELL);
+    int rc;
 
     if (table < 0 || bell < 0)
-        return 0;
-    return siblings_join(&p->siblings, table, bell,
-                         (unsigned)atoi(p->instance));
+        return;
+    rc = siblings_join(&p->siblings, table, bell,
+                       (unsigned)atoi(p->instance));
+    if (rc < 0)
+        log_warn("instances.alone", "edge=%s error=\"%s\" "
+                 "action=a_full_one_keeps_the_port", p->edge->name,
+                 err_text(rc));
 }
 
 static void close_listeners(struct process *p)
@@ -494,8 +499,7 @@ static int serve(struct process *p)
     if (rc < 0)
         return complain(p, why);
     door_set_publish_rate(p->door, p->cli.config->limits.publish_rate);
-    if (join_siblings(p) < 0)
-        return complain(p, "cannot share the port with other instances");
+    join_siblings(p);
     for (unsigned i = 0; i < p->count; i++)
         if (worker_start(&p->workers[i], p, first + i, &why) < 0)
             return complain(p, why);

@@ -22,6 +22,8 @@
       "times that the port was left to other instances")                      \
     X(ACCEPT_AWAY, GAUGE, "accept_away", NULL,                                \
       "1 while the port is left to other instances")                          \
+    X(LISTEN_FAILED, COUNTER, "listen_failed_total", NULL,                    \
+      "times that a socket could not listen again")                           \
     X(BYTES_IN, COUNTER, "client_bytes_total", "way=\"in\"",                  \
       "bytes exchanged with clients")                                         \
     X(BYTES_OUT, COUNTER, "client_bytes_total", "way=\"out\"",                \

@@ -2264,31 +2264,91 @@ static void listen_for_queue(struct listen_set *set)
                       &len) == 0);
 }
 
+/* A gateway and another one at the same port, of which this is full. */
+struct shared {
+    struct siblings *table, *mine, *other;
+    struct listen_set set;
+};
+
+static void share_port(struct shared *s, struct world *w)
+{
+    *s = (struct shared){.table = NULL};
+    CHECK(siblings_new(&s->table, 2) == 0);
+    CHECK(siblings_join(&s->mine, dup(siblings_table(s->table)),
+                        dup(siblings_bell(s->table)), 0) == 0);
+    CHECK(siblings_join(&s->other, dup(siblings_table(s->table)),
+                        dup(siblings_bell(s->table)), 1) == 0);
+    siblings_listening(s->other);
+    listen_for_queue(&s->set);
+    w->g->accepting.siblings = s->mine;
+    CHECK(accept_start(w->g, &s->set) == 0);
+    while (door_places(w->door) > CLIENTS / 8 + 1)
+        CHECK(door_enter(w->door));
+}
+
+static void shared_fini(struct shared *s)
+{
+    queue.came = queue.most = 0;
+    siblings_free(s->other);
+    siblings_free(s->mine);
+    siblings_free(s->table);
+}
+
 TEST(who_leaves_the_port_does_not_wait_for_the_end_of_a_queue)
 {
     struct world *w = world();
-    struct listen_set set = {.count = 0};
-    struct siblings *table, *mine, *other;
+    struct shared s;
 
-    CHECK(siblings_new(&table, 2) == 0);
-    CHECK(siblings_join(&mine, dup(siblings_table(table)),
-                        dup(siblings_bell(table)), 0) == 0);
-    CHECK(siblings_join(&other, dup(siblings_table(table)),
-                        dup(siblings_bell(table)), 1) == 0);
-    siblings_listening(other);
-    listen_for_queue(&set);
-    w->g->accepting.siblings = mine;
-    CHECK(accept_start(w->g, &set) == 0);
-    while (door_places(w->door) > CLIENTS / 8 + 1)
-        CHECK(door_enter(w->door));
+    share_port(&s, w);
     queue.most = 4096;
     next_of_queue();
     turn(w);
     EXPECT(w->g->accepting.left);
     EXPECT(queue.came > 1 && queue.came < queue.most / 2);
     world_free(w);
-    queue.came = queue.most = 0;
-    siblings_free(other);
-    siblings_free(mine);
-    siblings_free(table);
+    shared_fini(&s);
+}
+
+static bool listens(int fd)
+{
+    int on = 0;
+    socklen_t len = sizeof on;
+
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &len) == 0 && on;
+}
+
+TEST(a_socket_that_does_not_listen_again_is_tried_each_second)
+{
+    struct world *w;
+    struct shared s;
+    int fd, whole, none;
+
+    clock_fake(0, 0);
+    w = world();
+    share_port(&s, w);
+    queue.most = 2;
+    next_of_queue();
+    turn(w);
+    fd = accept_address(w->g, 0)->fd;
+    whole = dup(fd);
+    EXPECT(w->g->accepting.left && !listens(fd));
+    none = open("/dev/null", O_RDONLY);
+    CHECK(dup2(none, fd) == fd);
+    (void)siblings_judge(s.other, 0, CLIENTS); /* it has less room than we */
+    turn(w);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_LISTEN_FAILED), 1);
+    clock_fake_advance(SECOND);
+    turn(w);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_LISTEN_FAILED), 2);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_ACCEPT_AWAY), 1);
+    CHECK(dup2(whole, fd) == fd);
+    clock_fake_advance(SECOND);
+    turn(w);
+    EXPECT(listens(fd));
+    EXPECT_INT(stat_get(&w->g->stats, STAT_LISTEN_FAILED), 2);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_ACCEPT_AWAY), 0);
+    close(none);
+    close(whole);
+    world_free(w);
+    shared_fini(&s);
 }

@@ -1,6 +1,7 @@
 """Every bound of the design: the answer in the edge's own protocol, the
 counter that shows it, and that nobody else notices."""
 import contextlib
+import ctypes
 import errno
 import json
 import os
@@ -9,6 +10,7 @@ import resource
 import select
 import signal
 import socket
+import struct
 import time
 
 from world import (DEADLINE, EDGES, Failed, Http, Lines, Stream, Tcp, World, check, equal,
@@ -568,6 +570,28 @@ def test_a_full_instance_that_is_killed_is_there_again():
             eventually(lambda: listening(address) >= 1, "somebody listens")
         stack.close()
         eventually(lambda: listening(address) == 2, "both listen")
+
+
+def without_shared_memory():
+    """As under a seccomp profile that knows no memfd_create: EPERM."""
+    number = {"x86_64": 319, "aarch64": 279}[os.uname().machine]
+    code = struct.pack("HBBIHBBIHBBIHBBI", 0x20, 0, 0, 0,  # the call's number
+                       0x15, 0, 1, number, 0x06, 0, 0, 0x50000 | errno.EPERM,
+                       0x06, 0, 0, 0x7fff0000)
+    program = ctypes.create_string_buffer(code)
+    rules = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(program))
+    libc = ctypes.CDLL(None, use_errno=True)
+    for args in ((38, 1, 0, 0, 0), (22, 2, ctypes.create_string_buffer(rules), 0, 0)):
+        if libc.prctl(*args):
+            raise OSError(ctypes.get_errno(), "prctl")
+
+
+def test_instances_that_cannot_share_memory_serve_each_alone():
+    with World(["http.instances=2", "http.workers=1"], before=without_shared_memory) as w:
+        equal(len(w.pids("http")), 2)
+        check("instances.alone edge=http" in w.log_tail(20000), "and that is said")
+        for _ in range(10):
+            equal(w.http("GET", "/healthz").status, 200)
 
 
 def instance_of(pid):

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/log.h"
 
 enum { SIBLINGS_FILES = 2 }; /* the table and the bell */
 /* The path, --config FILE, --dir DIR, --instance N, and the ports that were
@@ -170,6 +171,19 @@ static void hand_siblings(struct member *m, struct siblings *s)
     hand_file(m, siblings_bell(s), SIBLINGS_BELL);
 }
 
+/* Without it each instance keeps the port, and turns away when it is full. */
+static struct siblings *share_port(const struct config_edge *e,
+                                   unsigned kind)
+{
+    struct siblings *s = NULL;
+
+    if (e->instances > 1 && siblings_new(&s, (unsigned)e->instances) < 0)
+        log_warn("instances.alone", "edge=%s error=\"%s\" "
+                 "action=a_full_one_keeps_the_port", kinds[kind],
+                 strerror(errno));
+    return s;
+}
+
 static int add_edge(struct plan *p, unsigned kind, char *why, size_t size)
 {
     const struct config_edge *e = edge_of(p, kind);
@@ -180,12 +194,8 @@ static int add_edge(struct plan *p, unsigned kind, char *why, size_t size)
     if (!is_wanted(e))
         return 0;
     rc = claim(p, kind, why, size);
-    if (rc == 0 && e->instances > 1) {
-        rc = siblings_new(&p->siblings[kind], (unsigned)e->instances);
-        if (rc < 0)
-            snprintf(why, size, "%s: nothing to share among instances: %s",
-                     kinds[kind], strerror(errno));
-    }
+    if (rc == 0)
+        p->siblings[kind] = share_port(e, kind);
     for (size_t i = 0; rc == 0 && i < e->instances; i++) {
         struct member *m;
 

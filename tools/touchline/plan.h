@@ -39,7 +39,7 @@ struct plan {
     struct listen_set *sets; /* one for each worker of each instance */
     size_t set_count;
     char paths[PLAN_KINDS + 1][PLAN_PATH_MAX]; /* of the binaries */
-    struct siblings *siblings[PLAN_KINDS]; /* where there are instances */
+    struct siblings *siblings[PLAN_KINDS]; /* of instances; or NULL */
     struct buf listens[PLAN_KINDS]; /* "tcp.listen=127.0.0.1:9999": claimed */
 };
 
