@@ -124,6 +124,25 @@ static int make_accept(struct slice key, char accept[HANDSHAKE_ACCEPT + 1])
     return rc;
 }
 
+/* Several lines are one list (RFC 6455 9.1), read here from its end: the first
+ * offer that can be kept is the last one found. */
+static int choose_extension(const struct request *r,
+                            struct deflate_terms *ret)
+{
+    struct slice line = r->field[FIELD_SEC_WEBSOCKET_EXTENSIONS];
+    struct deflate_terms terms;
+
+    *ret = (struct deflate_terms){ .window = 0 };
+    do {
+        if (extension_choose(line, &terms) < 0)
+            return ERR_BAD;
+        if (terms.window)
+            *ret = terms;
+    } while (line.ptr &&
+             request_line_before(r, FIELD_SEC_WEBSOCKET_EXTENSIONS, &line));
+    return 0;
+}
+
 int handshake_check(const struct request *r, const struct config_edge *cfg,
                     bool at_loopback, struct handshake *ret,
                     const struct fault **why)
@@ -146,9 +165,7 @@ int handshake_check(const struct request *r, const struct config_edge *cfg,
     if (origin.ptr &&
         !access_origin_allowed(cfg, origin, r->field[FIELD_HOST]))
         return fail(why, FAULT_ORIGIN);
-    if (cfg->deflate &&
-        extension_choose(r->field[FIELD_SEC_WEBSOCKET_EXTENSIONS],
-                         &h.deflate) < 0)
+    if (cfg->deflate && choose_extension(r, &h.deflate) < 0)
         return fail(why, FAULT_EXTENSIONS);
     rc = make_accept(key, h.accept);
     if (rc < 0)
@@ -197,7 +214,8 @@ static const char *status_text(unsigned status)
     return "Error";
 }
 
-/* 426 says where to go, by the name that was asked for. */
+/* 426 says where to go, by the name that was asked for; whether TLS stands in
+ * front of us is not known here. */
 static void add_text(struct buf *b, const struct request *r, unsigned status,
                      struct slice code, struct slice text)
 {
@@ -205,8 +223,8 @@ static void add_text(struct buf *b, const struct request *r, unsigned status,
 
     buf_add(&full, text);
     if (status == 426 && r && r->field[FIELD_HOST].ptr)
-        buf_addf(&full, " Connect to ws://" SLICE_FMT "/v1/ws.",
-                 SLICE_ARG(r->field[FIELD_HOST]));
+        buf_addf(&full, " Connect to /v1/ws at " SLICE_FMT " with ws://, or "
+                 "wss:// behind TLS.", SLICE_ARG(r->field[FIELD_HOST]));
     buf_add_str(b, "{\"error\":");
     envelope_error(b, code, buf_slice(&full));
     buf_add_str(b, "}\n");

@@ -124,6 +124,29 @@ TEST(words_are_read_in_any_case_and_among_others)
     end();
 }
 
+#define OFFER(text) "Sec-WebSocket-Extensions: " text "\r\n"
+
+TEST(extensions_in_several_lines_are_one_list)
+{
+    static const char *const sets[] = {"ws.deflate=true", NULL};
+
+    begin_with(sets);
+    send_lines(&(struct lines){ .more =
+        OFFER("permessage-deflate; client_max_window_bits=10")
+        OFFER("permessage-deflate; server_max_window_bits=9")
+        "Sec-WebSocket-Extensions: x-unknown" });
+    EXPECT_CONTAINS(fake_text(c), "101 Switching Protocols");
+    EXPECT_CONTAINS(fake_text(c), "\r\nSec-WebSocket-Extensions: "
+                                  "permessage-deflate");
+    EXPECT(!strstr(fake_text(c), "server_max_window_bits"));
+    end();
+    begin_with(sets);
+    send_lines(&(struct lines){ .more = OFFER("a b")
+        "Sec-WebSocket-Extensions: permessage-deflate" });
+    EXPECT_CONTAINS(fake_text(c), "handshake.extensions");
+    end();
+}
+
 TEST(what_is_no_upgrade_is_told_where_to_go)
 {
     expect_refused(&(struct lines){ .upgrade = "" }, 426, "upgrade.required");
@@ -135,7 +158,8 @@ TEST(what_is_no_upgrade_is_told_where_to_go)
     fake_send(c, SLICE("GET / HTTP/1.1\r\nHost: localhost:8001\r\n\r\n"));
     EXPECT_CONTAINS(fake_text(c), "\r\nUpgrade: websocket\r\n");
     EXPECT_CONTAINS(fake_text(c), "\r\nSec-WebSocket-Version: 13\r\n");
-    EXPECT_CONTAINS(fake_text(c), "ws://localhost:8001/v1/ws");
+    EXPECT_CONTAINS(fake_text(c), "/v1/ws at localhost:8001 with ws://, or "
+                                  "wss:// behind TLS.");
     end();
 }
 
