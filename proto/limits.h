@@ -39,8 +39,8 @@
     F(X, HEADERS, headers, COUNT, "100", 8, MOST_HEADERS, "http ws",          \
       "most header lines in a request")                                       \
     F(X, HEADER_WAIT, header_wait, DURATION, "5s", 100 * MILLISECOND,         \
-      5 * MINUTE, "http",                                                     \
-      "time for a request's headers to arrive in all")                        \
+      5 * MINUTE, "http tcp",                                                 \
+      "time for a request's headers, or a PROXY header, to arrive in all")                        \
     F(X, BODY_RATE, body_rate, SIZE, "500", 0, 1 * GIB, "http",               \
       "slowest request body, in bytes a second")                              \
     F(X, REQUESTS_PER_CONNECTION, requests_per_connection, COUNT, "1000000",  \

@@ -79,6 +79,8 @@ static uint64_t socket_data(const struct conn *c)
     return (uint64_t)conn_gen(c) << 32 | c->number;
 }
 
+static void await_header(struct conn *c);
+
 int conn_open(struct gateway *g, int fd, unsigned flags, unsigned listener,
               const struct address *share)
 {
@@ -101,6 +103,9 @@ int conn_open(struct gateway *g, int fd, unsigned flags, unsigned listener,
     stat_add(&g->stats, STAT_ACCEPTED, 1);
     stat_set(&g->stats, STAT_CONNS, g->open);
     g->edge->opened(c);
+    if ((flags & CONN_HEADER_DUE) &&
+        g->edge_config->proxy_protocol == PROXY_ALWAYS)
+        await_header(c);
     return 0;
 fail:
     if (c) {
@@ -678,13 +683,34 @@ static bool keep_in(struct conn *c, struct slice bytes)
     return false;
 }
 
+/* Edges without a deadline of their own wait for a header no longer than
+ * this. */
+static void await_header(struct conn *c)
+{
+    bool set = c->extra && list_linked(&c->extra->deadline.node);
+
+    if (c->state == CONN_OPEN && !c->gw->edge->deadline && !set)
+        set_deadline(c, c->gw->config->limits.header_wait);
+}
+
+static bool take_header(struct conn *c, struct slice bytes, size_t *len)
+{
+    if (!conn_take_header(c, bytes, len)) {
+        await_header(c);
+        return false;
+    }
+    if (!c->gw->edge->deadline)
+        stop_deadline(c);
+    return true;
+}
+
 /* How much of it was used up; negative: no more input. */
 static ssize_t use(struct conn *c, struct slice bytes)
 {
     size_t header = 0;
     ssize_t used;
 
-    if ((c->flags & CONN_HEADER_DUE) && !conn_take_header(c, bytes, &header))
+    if ((c->flags & CONN_HEADER_DUE) && !take_header(c, bytes, &header))
         return c->state == CONN_OPEN ? 0 : -1;
     bytes = slice_from(bytes, header);
     if (header && bytes.len == 0)
@@ -719,6 +745,16 @@ static bool feed(struct conn *c, struct slice bytes)
     else
         return keep_in(c, slice_from(bytes, (size_t)used));
     return true;
+}
+
+static void header_late(struct conn *c)
+{
+    struct buf *in = in_of(c);
+
+    if (conn_header_late(c, in ? buf_slice(in) : slice_make(NULL, 0)))
+        (void)feed(c, slice_make(NULL, 0));
+    else
+        drop_in(c);
 }
 
 static void peer_ended(struct conn *c)
@@ -921,9 +957,11 @@ void conn_wheel_due(void *ctx, struct wheel_timer *t)
     struct conn *c = CONTAINER_OF(t, struct conn_extra, deadline)->conn;
 
     (void)ctx;
-    if (c->state == CONN_OPEN)
+    if (c->state != CONN_OPEN)
+        give_up(c);
+    else if (c->gw->edge->deadline)
         c->gw->edge->deadline(c);
     else
-        give_up(c);
+        header_late(c);
     conn_extra_done(c);
 }

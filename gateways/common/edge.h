@@ -100,7 +100,8 @@ struct edge {
     ssize_t (*input)(struct conn *c, struct slice bytes);
     /* The peer has sent its FIN after the last input(); output still goes. */
     void (*input_end)(struct conn *c);
-    /* The deadline of conn_deadline() has come. */
+    /* The deadline of conn_deadline() has come. NULL: it sets none, and a PROXY
+     * header has limits.header_wait; else the edge bounds that wait, too. */
     void (*deadline)(struct conn *c);
     /* Ping time (limits.ping) of a connection that asked for pings. */
     void (*ping)(struct conn *c);

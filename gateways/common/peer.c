@@ -6,6 +6,9 @@
 #include "gateways/common/core.h"
 #include "gateways/common/proxy_header.h"
 
+/* Of a client's own words that begin like a header, so much at most does. */
+enum { HEADER_MAYBE = sizeof "PROXY" - 1 };
+
 static bool socket_peer(const struct conn *c, struct endpoint *e)
 {
     e->len = sizeof e->addr;
@@ -131,6 +134,18 @@ static void refuse_header(struct conn *c, const char *code)
              conn_text(c), conn_peer_text(c), code);
     gateway_refused(c->gw, slice_str(code));
     conn_close(c, "proxy_header");
+}
+
+bool conn_header_late(struct conn *c, struct slice in)
+{
+    bool must = c->gw->edge_config->proxy_protocol == PROXY_ALWAYS;
+
+    c->flags &= (uint16_t)~CONN_HEADER_DUE;
+    if (in.len <= HEADER_MAYBE && !must)
+        return true;
+    gateway_limit(c->gw, LIMIT_HEADER_WAIT);
+    refuse_header(c, in.len > HEADER_MAYBE ? "proxy.bad" : "proxy.missing");
+    return false;
 }
 
 /* Whom it names is the peer from now on. */

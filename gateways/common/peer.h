@@ -25,5 +25,8 @@ struct address conn_peer_address(const struct conn *c);
 /* in: all input so far, which may begin with a PROXY header. True: the edge's
  * input begins behind *used bytes. False: more is needed, or it closes. */
 bool conn_take_header(struct conn *c, struct slice in, size_t *used);
+/* limits.header_wait is over, and so much of a header is there. True: it may
+ * be none, and is the edge's; false: the connection closes. */
+bool conn_header_late(struct conn *c, struct slice in);
 
 #endif

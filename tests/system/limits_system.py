@@ -372,6 +372,36 @@ def test_a_broken_proxy_header_ends_the_connection():
         check("proxy.header" in w.log_tail(), "log")
 
 
+def closed_after(w, data):
+    """A telnet client that says this, and waits."""
+    with Tcp(w.address("tcp"), data) as t:
+        t.until(b"<your-name>\r\n")
+        equal(t.all(), b"")
+
+
+def test_half_a_proxy_header_is_waited_for_so_long_and_no_longer():
+    with World([*BEHIND, "limits.header_wait=300ms"]) as w:
+        with w.telnet() as slow:  # whose own words begin like one
+            slow.send(b"P")
+            for half in (b"PROXY TCP4 192.0.2.1", V2[:7]):
+                closed_after(w, half)
+            slow.send(b"ING\r\n")
+            equal(slow.line(), b"OK PING\r\n")
+        eventually(lambda: w.metric("refused_total", code="proxy.bad") == 2, "counter")
+        w.limit_reached("header_wait", 2)
+
+
+def test_where_a_proxy_header_must_come_silence_is_none():
+    with World([*BEHIND, "limits.header_wait=300ms", "tcp.proxy_protocol=always"]) as w:
+        closed_after(w, b"")
+        closed_after(w, b"PRO")
+        with w.telnet() as t:
+            t.send(proxied("192.0.2.1") + b"PING\r\n")
+            equal(t.line(), b"OK PING\r\n")
+        eventually(lambda: w.metric("refused_total", code="proxy.missing") == 2, "counter")
+        w.limit_reached("header_wait", 2)
+
+
 def alive(w):
     try:
         return w.http("GET", "/healthz").status == 200
