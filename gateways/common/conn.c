@@ -102,6 +102,8 @@ int conn_open(struct gateway *g, int fd, unsigned flags, unsigned listener,
     g->open++;
     stat_add(&g->stats, STAT_ACCEPTED, 1);
     stat_set(&g->stats, STAT_CONNS, g->open);
+    log_debug("conn.open", "conn=%s peer=%s", conn_text(c),
+              conn_peer_text(c));
     g->edge->opened(c);
     if ((flags & CONN_HEADER_DUE) &&
         g->edge_config->proxy_protocol == PROXY_ALWAYS)
@@ -219,7 +221,8 @@ void conn_close(struct conn *c, const char *why)
 {
     if (c->state != CONN_OPEN)
         return;
-    log_debug("conn.close", "conn=%s why=%s", conn_text(c), why);
+    log_debug("conn.close", "conn=%s peer=%s why=%s", conn_text(c),
+              conn_peer_text(c), why);
     tally_add(&c->gw->closed, slice_str(why));
     conn_leave_all(c, false);
     set_state(c, CONN_CLOSING);

@@ -467,7 +467,8 @@ static int on_kick(struct gateway *g, struct slice body)
         return rc;
     c = conn_by_name(g, f.conn, f.gen);
     if (c && c->state == CONN_OPEN) {
-        log_info("conn.kicked", "conn=%s", conn_text(c));
+        log_info("conn.kicked", "conn=%s peer=%s", conn_text(c),
+                 conn_peer_text(c));
         g->edge->kicked(c);
     }
     return 0;

@@ -198,6 +198,7 @@ def test_kick_closes_a_connection_or_all_of_a_channel():
         equal(frame[1], 1008)
         equal(c.all(), b"")
         eventually(lambda: not as_json(w, "conns", "a")[0]["connections"], "it is gone")
+        check(f"conn.kicked conn={name} peer=127.0.0.1\n" in w.log_tail(20000), "who it was")
         refuses(w, NOT_FOUND, "connection.none", "kick", name)
         check("2" in w.ctl("kick", "b"), "both")
         check(b"why=an operator closed this connection\r\n" in t.all(), "in words")
