@@ -42,6 +42,17 @@ struct address address_of(const struct sockaddr *sa)
     return (struct address){0};
 }
 
+struct address address_network(const struct address *a)
+{
+    enum { NETWORK_BYTES = 8 };
+    struct address network = *a;
+
+    if (a->family == AF_INET6)
+        memset(network.bytes + NETWORK_BYTES, 0,
+               sizeof network.bytes - NETWORK_BYTES);
+    return network;
+}
+
 /* Nothing; or a colon and a number, or a name that hides it (RFC 7239 6.2). */
 static bool is_port(struct slice s)
 {

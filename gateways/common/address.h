@@ -27,6 +27,9 @@ static inline bool address_known(const struct address *a)
 bool address_equal(const struct address *a, const struct address *b);
 
 struct address address_of(const struct sockaddr *sa);
+/* Whom limits of an address count: an IPv6 network of 64 bits is one, for a
+ * single client has as many addresses; of IPv4 each address is. */
+struct address address_network(const struct address *a);
 /* family is AF_INET or AF_INET6, bytes 4 or 16 of them. */
 struct address address_make(int family, const uint8_t *bytes);
 /* As proxies write it: 192.0.2.1, 192.0.2.1:80, 2001:db8::1,

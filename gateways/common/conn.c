@@ -805,14 +805,26 @@ static enum got read_once(struct conn *c)
     return n < READ_BUFFER && !(c->flags & CONN_RDHUP) ? GOT_ALL : GOT_SOME;
 }
 
+/* Behind input that waits the peer's end is known, but not read. */
+static void tell_end_behind(struct conn *c)
+{
+    if ((c->flags & CONN_PAUSED) && (c->flags & CONN_RDHUP) &&
+        c->gw->edge->end_behind)
+        c->gw->edge->end_behind(c);
+}
+
 /* Reads until the socket has no more, or others must have their turn. */
 static void read_some(struct conn *c)
 {
     for (unsigned i = 0; i < READS_PER_EVENT; i++) {
         enum got got;
 
-        if (c->state == CONN_DEAD || held_back(c))
+        if (c->state == CONN_DEAD)
             return;
+        if (held_back(c)) {
+            tell_end_behind(c);
+            return;
+        }
         got = read_once(c);
         if (got == GOT_SOME || c->state == CONN_DEAD)
             continue;

@@ -139,15 +139,16 @@ static struct share *make(struct door *d, const struct address *a)
 
 bool door_take_share(struct door *d, const struct address *a)
 {
+    struct address who = address_network(a);
     struct share *s;
     bool may = false;
 
     if (!d->per_address || !address_known(a))
         return true;
     pthread_mutex_lock(&d->lock);
-    s = find(d, a);
+    s = find(d, &who);
     if (!s)
-        s = make(d, a);
+        s = make(d, &who);
     if (s && s->count < d->per_address) {
         s->count++;
         may = true;
@@ -158,12 +159,13 @@ bool door_take_share(struct door *d, const struct address *a)
 
 void door_give_share(struct door *d, const struct address *a)
 {
+    struct address who = address_network(a);
     struct share *s;
 
     if (!d->per_address || !address_known(a))
         return;
     pthread_mutex_lock(&d->lock);
-    s = find(d, a);
+    s = find(d, &who);
     CHECK(s != NULL);
     if (--s->count == 0) {
         map_remove(&d->shares, &s->node);

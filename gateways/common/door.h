@@ -32,8 +32,8 @@ bool door_is_full(struct door *d); /* just now */
 uint32_t door_places(struct door *d); /* how many may still enter, just now */
 void door_leave(struct door *d); /* by one that entered */
 
-/* Counts one more of this address; false: it has its share. Nobody's address
- * always may. */
+/* Counts one more of this address, or of its network: address_network();
+ * false: it has its share. Nobody's address always may. */
 bool door_take_share(struct door *d, const struct address *a);
 /* One less, of one that took it. */
 void door_give_share(struct door *d, const struct address *a);

@@ -100,6 +100,10 @@ struct edge {
     ssize_t (*input)(struct conn *c, struct slice bytes);
     /* The peer has sent its FIN after the last input(); output still goes. */
     void (*input_end)(struct conn *c);
+    /* The same, behind input that waits because the edge has paused it; told as
+     * often as it is noticed, and input_end() follows if the edge reads on. May
+     * be NULL. */
+    void (*end_behind)(struct conn *c);
     /* The deadline of conn_deadline() has come. NULL: it sets none, and a PROXY
      * header has limits.header_wait; else the edge bounds that wait, too. */
     void (*deadline)(struct conn *c);

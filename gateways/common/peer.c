@@ -22,7 +22,7 @@ int conn_peer_opened(struct conn *c, const struct address *share)
         return 0;
     if (!conn_extra(c))
         return ERR_NOMEM;
-    c->extra->share = *share;
+    c->extra->share = address_network(share);
     return 0;
 }
 
@@ -37,17 +37,17 @@ void conn_peer_closed(struct conn *c)
 /* False: that address has its share already. */
 static bool move_share(struct conn *c, const struct address *to)
 {
-    struct address *share = &c->extra->share;
+    struct address *share = &c->extra->share, network = address_network(to);
 
-    if (c->state == CONN_DEAD || address_equal(share, to))
+    if (c->state == CONN_DEAD || address_equal(share, &network))
         return true;
-    if (!door_take_share(c->gw->door, to)) {
+    if (!door_take_share(c->gw->door, &network)) {
         gateway_limit(c->gw, LIMIT_CONNECTIONS_PER_ADDRESS);
         stat_add(&c->gw->stats, STAT_ACCEPT_ADDRESS, 1);
         return false;
     }
     door_give_share(c->gw->door, share);
-    *share = *to;
+    *share = network;
     return true;
 }
 

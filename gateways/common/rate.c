@@ -1,7 +1,6 @@
 #include "gateways/common/rate.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/err.h"
 
@@ -101,13 +100,11 @@ static bool take(struct rate *r, const struct address *a, int64_t now_ns)
 
 bool rate_take(struct rate *r, const struct address *a, int64_t now_ns)
 {
-    struct address who = *a;
+    struct address who = address_network(a);
     bool may;
 
     if (!r->interval_ns || !address_known(a))
         return true;
-    if (who.family == AF_INET6)
-        memset(who.bytes + 8, 0, 8);
     pthread_mutex_lock(&r->lock);
     may = take(r, &who, now_ns);
     pthread_mutex_unlock(&r->lock);

@@ -3,7 +3,7 @@
  *
  * A token bucket told by one number, the time at which it will be full again
  * (GCRA): no timer fills anything. Addresses at rest are forgotten. An IPv6
- * network of 64 bits counts as one address, for a single client has as many.
+ * network counts as one address: address_network().
  * Threads: any. Cost: a lock and a lookup, while there is a limit; now and then
  * a walk over all addresses, never more than twice as many as have been heard
  * of since the last one.

@@ -494,6 +494,16 @@ static void http_input_end(struct conn *c)
         finish(c, "client");
 }
 
+/* Who waits for something to happen and goes is not there to hear of it, nor of
+ * what it has asked behind that. */
+static void http_end_behind(struct conn *c)
+{
+    const struct http_conn *h = conn_edge(c);
+
+    if (h->state == HTTP_POLL || h->state == HTTP_SUBSCRIBING)
+        finish(c, "client");
+}
+
 /* ---- time, the beginning and the end ------------------------------------ */
 
 static void look_at_rate(struct conn *c, struct upload *u)
@@ -678,6 +688,7 @@ const struct edge http_edge = {
     .busy = http_busy,
     .input = http_input,
     .input_end = http_input_end,
+    .end_behind = http_end_behind,
     .deadline = http_deadline,
     .ping = comet_ping,
     .drained = http_drained,

@@ -197,10 +197,13 @@ static int step(struct line *l, struct slice *in, uint32_t limit,
 }
 
 /* A TLS record with a hello (RFC 8446 5.1) begins with 22, a STUN request
- * (RFC 8489 5) with 0. */
+ * (RFC 8489 5) with 0; within ICE over TCP (RFC 6544 10.1) the length of one
+ * stands in front, two bytes that no key gives. */
 static bool is_foreign(uint8_t first)
 {
-    return first == 22 || first == 0;
+    enum { TLS_HANDSHAKE = 22, STUN_LENGTH_MOST = 7 };
+
+    return first == TLS_HANDSHAKE || first <= STUN_LENGTH_MOST;
 }
 
 bool line_is_http(struct slice line)

@@ -2165,6 +2165,21 @@ TEST(a_connection_takes_the_share_of_whom_its_proxy_names)
     world_free(w);
 }
 
+TEST(a_share_stays_where_it_is_within_a_network)
+{
+    struct world *w = world();
+    unsigned a = proxied(w), b = proxied(w);
+    struct address one = address("2001:db8::1"), two = address("2001:db8::2");
+
+    EXPECT(conn_set_forwarded(w->conn[a], &one));
+    EXPECT(conn_set_forwarded(w->conn[a], &two));
+    EXPECT(!conn_set_forwarded(w->conn[b], &one));
+    EXPECT_STR(conn_peer_text(w->conn[a]), "2001:db8::2");
+    conn_abort(w->conn[a], "test");
+    EXPECT_INT(door_addresses(w->door), 0);
+    world_free(w);
+}
+
 TEST(a_request_that_names_nobody_is_not_the_one_before_its)
 {
     struct world *w = world();

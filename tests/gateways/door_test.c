@@ -51,6 +51,25 @@ TEST(each_address_has_its_share)
     door_free(d);
 }
 
+TEST(a_network_of_64_bits_has_the_share_of_one_address)
+{
+    struct address a = address("2001:db8:0:1::1");
+    struct address b = address("2001:db8:0:1:ffff::2");
+    struct address other = address("2001:db8:0:2::1");
+    struct door *d;
+
+    CHECK(door_new(&d, 1, 2) == 0);
+    EXPECT(door_take_share(d, &a) && door_take_share(d, &b));
+    EXPECT(!door_take_share(d, &a) && !door_take_share(d, &b));
+    EXPECT(door_take_share(d, &other));
+    EXPECT_INT(door_addresses(d), 2);
+    door_give_share(d, &b);
+    door_give_share(d, &b);
+    EXPECT_INT(door_addresses(d), 1);
+    door_give_share(d, &other);
+    door_free(d);
+}
+
 TEST(without_a_limit_nothing_is_kept)
 {
     struct address a = address("192.0.2.1");

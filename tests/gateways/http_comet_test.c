@@ -532,6 +532,29 @@ TEST(requests_behind_a_poll_wait_for_it)
     fake_free(s.f);
 }
 
+TEST(who_goes_while_requests_wait_behind_its_poll_is_not_kept)
+{
+    struct scene s = start(GET("/v1/poll?channel=a&since=e1-4")
+                           GET("/healthz"), NOTICE_RESUMED);
+    struct scene early = ask(GET("/v1/stream?channel=a") GET("/healthz"));
+
+    fake_send_end(s.c);
+    EXPECT(fake_is_closed(s.c));
+    fake_send_end(early.c);
+    EXPECT(fake_is_closed(early.c));
+    fake_free(s.f);
+    fake_free(early.f);
+}
+
+TEST(what_was_asked_before_the_end_is_answered_though_it_waits)
+{
+    struct scene s = ask(GET("/v1/history/a") GET("/healthz"));
+
+    fake_send_end(s.c);
+    EXPECT(!fake_is_closed(s.c));
+    fake_free(s.f);
+}
+
 TEST(a_poll_ends_when_the_gateway_drains)
 {
     struct scene s = start(GET("/v1/poll?channel=a&since=e1-4"),

@@ -753,7 +753,10 @@ TEST(nothing_behind_a_line_of_http_is_obeyed)
 
 TEST(what_begins_as_no_text_is_not_searched_for_lines)
 {
-    static const char *const starts[] = { "\x16\x03\x01", "\0\x03\0\x08" };
+    static const char *const starts[] = {
+        "\x16\x03\x01", "\0\x03\0\x08",
+        "\x01\x20\0", "\x02\n\0", /* STUN behind its length */
+    };
 
     for (size_t i = 0; i < ARRAY_LEN(starts); i++) {
         begin();

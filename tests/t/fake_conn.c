@@ -208,6 +208,9 @@ static bool turn_of(struct conn *c)
         c->fake->edge->input_end(c);
         busy = true;
     }
+    if (c->ended && !c->end_told && c->paused && !c->closing &&
+        c->fake->edge->end_behind)
+        c->fake->edge->end_behind(c);
     if (c->closing && !c->closed && !c->stopped)
         close_now(c);
     return busy;
