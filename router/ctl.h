@@ -18,8 +18,8 @@
  *   backup FILE                backup {file}, once the copy is whole
  *
  * presence and channels look at every seat of an id, or every id, for an answer
- * that may be short. When gateways ask, what is looked at pays a toll
- * and is refused with router.busy when very many wait.
+ * that may be short. When gateways ask, what is looked at pays a toll;
+ * router.busy refuses it when very many wait, or when it has waited for long.
  *
  * A verb with a dot is a type's (type.h): its arguments and its answer are
  * passed through unread.

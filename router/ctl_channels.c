@@ -158,6 +158,7 @@ static void channels_listed(void *arg, struct id_list *list)
     struct smallest s = {.room = q->limit};
     struct buf b = BUF_INIT;
 
+    ctl_search_ends(l, q);
     s.heap = calloc(q->limit, sizeof s.heap[0]);
     if (list->rc < 0 || !s.heap) {
         ctl_refuse_error(l, q->ref, list->rc < 0 ? list->rc : ERR_NOMEM);
@@ -197,5 +198,7 @@ void ctl_channels(struct link *l, uint32_t ref, struct slice args)
     if (rc < 0) {
         ctl_question_drop(q);
         ctl_refuse_error(l, ref, rc);
+    } else if (pattern.len && l->who.kind != PEER_CTL) {
+        ctl_search_begins(q);
     }
 }

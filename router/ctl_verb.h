@@ -34,6 +34,8 @@ struct ctl_question {
     struct read_job *job;
     struct list_node turn; /* router.questions.waiting; else unlinked */
     ctl_verb *run;         /* of who waits for its turn */
+    int64_t since_ns;      /* that it waits */
+    bool searching;        /* counted in router.questions */
     uint32_t ref;
     struct slice pattern, after; /* of channels; of backup: the file, and the
                                     one beside the database; of who waits:
@@ -56,5 +58,8 @@ struct ctl_turn {
 void ctl_take_turn(struct link *l, const struct ctl_turn *t);
 /* So many seats or ids have been looked at for l. */
 void ctl_charge(struct link *l, size_t looked);
+/* The store's readers search for q, a gateway's question; and no more. */
+void ctl_search_begins(struct ctl_question *q);
+void ctl_search_ends(struct link *l, struct ctl_question *q);
 
 #endif

@@ -33,7 +33,9 @@
 struct questions {
     struct toll toll;
     struct list_node waiting; /* for their turn, oldest first */
-    size_t count;             /* of these */
+    struct list_node waiting_searches; /* of these: channels by pattern */
+    size_t count;             /* of both */
+    unsigned searching;       /* such ones that the store's readers have */
     struct loop_timer turn;
     struct list_node orphans; /* of all kinds, without a link */
 };

@@ -1067,6 +1067,60 @@ TEST(who_asks_when_the_toll_is_used_up_waits_and_operators_do_not)
     world_free(w);
 }
 
+TEST(who_has_waited_for_its_turn_for_ten_seconds_waits_no_longer)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "http1"), *gone = peer_join(w, "http2");
+    struct frame_answer a;
+
+    clock_fake(clock_ns(), clock_wall_ms());
+    toll_charge(&w->router.questions.toll, MINUTE);
+    peer_query(gone, 1, "presence", "room/a");
+    peer_query(p, 2, "presence", "room/a");
+    peer_break(gone);
+    clock_fake_advance(6 * SECOND);
+    peer_query(p, 3, "channels", "*/a");
+    clock_fake_advance(5 * SECOND);
+    world_turn(w);
+    a = peer_answered(p);
+    EXPECT_INT(a.ref, 2);
+    EXPECT_INT(a.status, PUBLISHED_UNAVAILABLE);
+    EXPECT_CONTAINS(text_of(p, a.body), "router.busy: ");
+    EXPECT_INT(w->router.questions.count, 1);
+    clock_fake_advance(5 * SECOND);
+    world_turn(w);
+    EXPECT_INT(peer_answered(p).ref, 3);
+    EXPECT_INT(w->router.questions.count, 0);
+    EXPECT_INT(stat_get(&w->router.stats, STAT_QUESTIONS_REFUSED), 2);
+    peer_free(gone);
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(few_searches_are_with_the_store_and_others_wait_where_they_are_counted)
+{
+    enum { SEARCHES = 8, MORE = 3 };
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "http1"), *gone = peer_join(w, "http2");
+    struct questions *q = &w->router.questions;
+
+    for (uint32_t i = 0; i < SEARCHES + MORE; i++)
+        peer_query(i < SEARCHES ? gone : p, i, "channels", "*/none");
+    EXPECT_INT(q->searching, SEARCHES);
+    EXPECT_INT(q->count, MORE);
+    /* What needs no search passes by. */
+    peer_query(p, 100, "presence", "room/a");
+    EXPECT_INT(peer_answered(p).ref, 100);
+    peer_break(gone);
+    for (uint32_t i = 0; i < MORE; i++)
+        EXPECT_INT(peer_answered(p).ref, SEARCHES + i);
+    EXPECT_INT(q->searching, 0);
+    EXPECT_INT(q->count, 0);
+    peer_free(gone);
+    peer_free(p);
+    world_free(w);
+}
+
 TEST(questions_that_would_wait_behind_very_many_are_refused)
 {
     enum { MOST = 4096 };
