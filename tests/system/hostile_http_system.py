@@ -388,3 +388,20 @@ def test_t26_bytes_behind_a_stream_do_not_hide_that_its_client_has_left():
             equal(w.json("/v1/presence/t26")["count"], 1)
             talk.sock.close()
             eventually(lambda: w.json("/v1/presence/t26")["count"] == 0, f"gone: {behind}")
+
+
+def test_t26_what_waits_behind_a_poll_does_not_hide_that_its_client_has_left():
+    with World() as w:
+        cursor = w.json("/v1/poll?channel=t26")["cursor"].encode()
+        request = b"GET /v1/poll?channel=t26&wait=60&since=%s HTTP/1.1\r\n" \
+                  b"Host: localhost\r\n\r\n" % cursor
+        for behind in (b"", b"G", numbered(1), numbered(1) * 100):
+            for together in (True, False):
+                talk = Talk(w.address("http"))
+                talk.send(request + behind if together else request)
+                eventually(lambda: w.json("/v1/presence/t26")["count"] == 1, "it polls")
+                if not together:
+                    talk.send(behind)
+                talk.sock.close()
+                eventually(lambda: w.json("/v1/presence/t26")["count"] == 0,
+                           f"gone: {behind[:20]}")
