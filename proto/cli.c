@@ -93,8 +93,8 @@ static const struct cli_option *find_option(const struct cli *c,
  * same. */
 static void keep_set(struct cli *c, char *given, struct wishes *w)
 {
-    static const char secret[] = ".secret";
-    size_t key = strcspn(given, "="), tail = sizeof secret - 1;
+    size_t end = strcspn(given, "=");
+    struct slice key = slice_trim(slice_make(given, end));
     char *copy = strdup(given);
 
     if (!copy) {
@@ -102,8 +102,8 @@ static void keep_set(struct cli *c, char *given, struct wishes *w)
         return;
     }
     c->sets[c->set_count++] = copy;
-    if (given[key] && key > tail && !memcmp(given + key - tail, secret, tail))
-        memset(given + key + 1, '*', strlen(given + key + 1));
+    if (given[end] && slice_ends(key, SLICE(".secret")))
+        memset(given + end + 1, '*', strlen(given + end + 1));
 }
 
 static void take_common(struct cli *c, enum common which, char *value,

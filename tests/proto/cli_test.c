@@ -148,12 +148,14 @@ TEST(print_config_prints_what_is_in_force)
 TEST(a_secret_does_not_stay_on_the_command_line)
 {
     char one[] = "token gate.secret=0123456789abcdef";
+    char spaced[] = "link.secret = 0123456789abcdef";
     char other[] = "--set=link.secret=fedcba9876543210";
     char plain[] = "limits.line=8K";
 
-    if (PARSE("--set", one, other, "--set", plain) != -1)
+    if (PARSE("--set", one, "--set", spaced, other, "--set", plain) != -1)
         test_fail(__FILE__, __LINE__, "%s", said());
     EXPECT_STR(one, "token gate.secret=****************");
+    EXPECT_STR(spaced, "link.secret =*****************");
     EXPECT_STR(other, "--set=link.secret=****************");
     EXPECT_STR(plain, "limits.line=8K");
     EXPECT_STR(cli.config->link.secret, "fedcba9876543210");
