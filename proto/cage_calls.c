@@ -12,6 +12,9 @@
 #include "base/base.h"
 #include "proto/cage_walls.h"
 
+/* The macros of libseccomp leave the second value of a comparison out. */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
 enum { R = 1, G = 2, T = 4, S = 8 };
 
 enum { NAMESPACES = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS |
