@@ -226,11 +226,13 @@ install: all install-only ## binaries, manuals, completion, units, configuration
 
 # Of what is built.
 install-only: $B/print-options
-	install -d $(ROOT)/bin $(DOCDIR)/docs/decisions $(ROOT)/share/touchline
+	install -d $(ROOT)/bin $(DOCDIR)/docs/decisions $(DOCDIR)/docs/proxies \
+	    $(ROOT)/share/touchline
 	install -m 755 $(BINARIES) $(ROOT)/bin
 	install -m 644 LICENSE README.md $(DOCDIR)
 	install -m 644 $(wildcard docs/*.md docs/*.png) $(DOCDIR)/docs
 	install -m 644 $(wildcard docs/decisions/*.md) $(DOCDIR)/docs/decisions
+	install -m 644 $(wildcard docs/proxies/*) $(DOCDIR)/docs/proxies
 	$(foreach s,1 5 8,$(if $(wildcard docs/man/*.$s),\
 	    install -D -m 644 -t $(ROOT)/share/man/man$s \
 	        $(wildcard docs/man/*.$s) &&)) true

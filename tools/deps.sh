@@ -7,6 +7,13 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
+# What root has built root alone can build again.
+if [ -d build ] && ! [ -w build ]; then
+    echo "build/ belongs to $(stat -c %U build), and you are $(id -un): remove" \
+        "it as that user (\`make clean\`), or use a checkout of your own" >&2
+    exit 1
+fi
+
 # What proves that it is there | the Debian package that brings it.
 build='
 gcc|gcc

@@ -263,12 +263,36 @@ def test_it_leaves_what_another_user_has_made():
         os.chmod(root + "/build/demo/var/link", 0o700)
 
 
+def test_who_may_not_write_to_build_is_told_whose_it_is():
+    """As after `make run` as root, by a user who comes later."""
+    with checkout("roots") as root:
+        shutil.copy(ROOT + "/tools/deps.sh", root + "/tools/deps.sh")
+        for path in (os.path.dirname(root), root):
+            os.chmod(path, 0o755)
+        os.chmod(root + "/build", 0o555)
+        p = subprocess.run([root + "/tools/deps.sh", "build"], stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, text=True, timeout=DEADLINE,
+                           user=NOBODY if os.geteuid() == 0 else None)
+        os.chmod(root + "/build", 0o755)
+        equal(p.returncode, 1, p.stdout)
+        check(re.match(r"build/ belongs to \w+, and you are \w+: ", p.stdout), p.stdout)
+        check("`make clean`" in p.stdout, p.stdout)
+
+
 def installed_unit(path):
     """It starts what was installed; package_system has what systemd says."""
     with open(path) as f:
         text = f.read()
     check("ExecStart=/opt/tl/bin/touchline --config /etc/touchline/touchline.conf" in text, text)
     check("/usr/local" not in text, text)
+
+
+def check_links(documents):
+    for base, _, names in os.walk(documents):
+        for name in (n for n in names if n.endswith(".md")):
+            with open(os.path.join(base, name)) as f:
+                for target in re.findall(r"\]\(([^)#:]+)", f.read()):
+                    check(os.path.exists(os.path.join(base, target)), f"{name} leads to {target}")
 
 
 def test_install_honours_destdir_and_prefix():
@@ -290,7 +314,4 @@ def test_install_honours_destdir_and_prefix():
         installed_unit(root + "/opt/tl/lib/systemd/system/touchline.service")
         completion = "/opt/tl/share/bash-completion/completions/router-ctl"
         check(os.path.exists(root + completion), completion)
-        documents = root + "/opt/tl/share/doc/touchline/"
-        with open(documents + "README.md") as f:
-            for target in re.findall(r"\]\(([^)#:]+)\)", f.read()):
-                check(os.path.exists(documents + target), f"README leads to {target}")
+        check_links(root + "/opt/tl/share/doc/touchline")
