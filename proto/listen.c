@@ -166,8 +166,12 @@ static int open_one(struct listen_set *set, struct endpoint *e, bool admin,
         return ERR_BUSY;
     }
     if (fd < 0) {
-        snprintf(why, why_size, "cannot listen on %s: %s", text,
-                 strerror(errno));
+        bool low = errno == EACCES && endpoint_port(e) > 0 &&
+                   endpoint_port(e) < 1024;
+
+        snprintf(why, why_size, "cannot listen on %s: %s%s", text,
+                 strerror(errno),
+                 low ? "; a port below 1024 needs root" : "");
         return ERR_IO;
     }
     if (describe(a, fd) < 0) {

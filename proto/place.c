@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "proto/user.h"
 
 /* "/link-LIFELIFE-4294967295-1" or "/router", and the terminator. */
 enum { SOCKET_NAME_MAX = sizeof "/link-LIFELIFE-4294967295-1" };
@@ -87,7 +88,7 @@ static long holder(int fd)
 
 static int take_lock(struct place *p, char why[PLACE_WHY_MAX])
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], whose[USER_WHOSE_MAX];
     int rc = path_in(path, p->dir, "router.lock");
 
     if (rc == 0) {
@@ -95,8 +96,8 @@ static int take_lock(struct place *p, char why[PLACE_WHY_MAX])
         rc = p->lock < 0 ? err_from_errno(errno) : 0;
     }
     if (rc < 0) {
-        snprintf(why, PLACE_WHY_MAX, "cannot open router.lock in %.200s: %s",
-                 p->dir, err_text(rc));
+        snprintf(why, PLACE_WHY_MAX, "cannot open router.lock in %.200s: %s%s",
+                 p->dir, err_text(rc), user_whose(p->dir, whose));
         return rc;
     }
     if (flock(p->lock, LOCK_EX | LOCK_NB) < 0) {

@@ -17,7 +17,7 @@
 #include "base/base.h"
 #include "proto/bus.h"
 
-enum { PLACE_WHY_MAX = 320 };
+enum { PLACE_WHY_MAX = 512 };
 
 struct place {
     char *dir;                /* absolute */

@@ -200,6 +200,21 @@ int user_own_dir(const struct user *u, const char *dir,
     return may_use(u, dir, why);
 }
 
+const char *user_whose(const char *dir, char ret[USER_WHOSE_MAX])
+{
+    struct user owner = {.uid = 0}, me = {.uid = 0};
+    struct stat st;
+
+    ret[0] = '\0';
+    if (stat(dir, &st) < 0 || st.st_uid == geteuid())
+        return ret;
+    fill_number(&owner, st.st_uid);
+    fill_number(&me, geteuid());
+    snprintf(ret, USER_WHOSE_MAX, "; it belongs to %s, and this is %s",
+             owner.name, me.name);
+    return ret;
+}
+
 /* ---- stepping down ----------------------------------------------------- */
 
 static int set_groups(const struct user *u)

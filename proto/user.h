@@ -12,7 +12,7 @@
 
 #include "base/base.h"
 
-enum { USER_WHY_MAX = 1024, USER_NAME_MAX = 64 };
+enum { USER_WHY_MAX = 1024, USER_NAME_MAX = 64, USER_WHOSE_MAX = 192 };
 
 struct user {
     uid_t uid;
@@ -36,6 +36,10 @@ MUST_USE int user_choose(struct user *ret, const char *wanted, const char *dir,
  * root's. Nothing when u does not change. ERR_DENIED, ERR_IO with *why. */
 MUST_USE int user_own_dir(const struct user *u, const char *dir,
                           char why[USER_WHY_MAX]);
+
+/* "; it belongs to root, and this is ana", to be put behind what could not be
+ * done in dir; empty when dir is ours, or not there. Returns ret. */
+const char *user_whose(const char *dir, char ret[USER_WHOSE_MAX]);
 
 /* For a while: files are opened as u, without a way for u to lead root astray.
  * And back, to bind. ERR_DENIED. */

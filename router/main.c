@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,6 +120,34 @@ static int make_dir(const char *dir)
     return 0;
 }
 
+/* Where file lies. Returns ret. */
+static const char *folder_of(const char *file, char ret[PATH_MAX])
+{
+    char *slash;
+
+    snprintf(ret, PATH_MAX, "%s", file);
+    slash = strrchr(ret, '/');
+    if (!slash)
+        return ".";
+    slash[slash == ret] = '\0';
+    return ret;
+}
+
+/* The store writes beside its file, too. Looked at in front of the cage, in
+ * which nobody has a name. */
+static int may_use_folder(const struct process *p)
+{
+    char folder[PATH_MAX], whose[USER_WHOSE_MAX];
+    const char *dir = folder_of(p->file, folder);
+
+    if (faccessat(AT_FDCWD, dir, W_OK | X_OK, AT_EACCESS) == 0 ||
+        errno == ENOENT) /* which opening it will tell of */
+        return 0;
+    fprintf(stderr, "touchline-router: cannot use %s: %s%s\n", dir,
+            strerror(errno), user_whose(dir, whose));
+    return ERR_DENIED;
+}
+
 /* ---- who it is, and what it may --------------------------------------- */
 
 static int settle(struct process *p)
@@ -193,6 +222,9 @@ static int check(struct process *p)
         (void)store_failed(p->file, rc, &report);
         return EXIT_FAILED;
     }
+    /* Root, who will be another, gives that one the directory first. */
+    if (rc < 0 && !p->user.changes && may_use_folder(p) < 0)
+        return EXIT_FAILED;
     printf("database %s: %s\n", p->file, rc < 0 ? "will be made" : "good");
     return plan_cage(p) == 0 &&
                    cage_check(&p->cage,
@@ -371,7 +403,7 @@ static int run(struct process *p)
     if (p->cli.check)
         return check(p);
     notify_open(&p->notify);
-    rc = enter_cage(p) < 0 ? EXIT_FAILED : serve(p);
+    rc = may_use_folder(p) < 0 || enter_cage(p) < 0 ? EXIT_FAILED : serve(p);
     notify_close(&p->notify);
     return rc;
 }

@@ -1,5 +1,6 @@
 #include "gateways/common/gateway.h"
 
+#include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -549,8 +550,11 @@ static int run(struct process *p)
                                                   : EXIT_DONE;
     if (code == EXIT_DONE && settle(p) < 0)
         code = EXIT_FAILED;
-    if (code == EXIT_DONE && config_log_init(p->cli.config, name) < 0)
-        code = complain(p, "the log file cannot be opened");
+    if (code == EXIT_DONE && config_log_init(p->cli.config, name) < 0) {
+        snprintf(why, sizeof why, "cannot open the log %.200s: %s",
+                 p->cli.config->log.file, strerror(errno));
+        code = complain(p, why);
+    }
     if (code == EXIT_DONE && (p->cli.check ? !check_cage(p)
                                            : enter_cage(p) < 0))
         code = EXIT_FAILED;

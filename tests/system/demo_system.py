@@ -315,3 +315,17 @@ def test_install_honours_destdir_and_prefix():
         completion = "/opt/tl/share/bash-completion/completions/router-ctl"
         check(os.path.exists(root + completion), completion)
         check_links(root + "/opt/tl/share/doc/touchline")
+
+
+def test_a_destdir_that_is_relative_gets_all_of_it():
+    staged = f"build/staged-{os.getpid()}"
+    env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
+    try:
+        p = subprocess.run(["make", "-s", "-C", ROOT, "install", "DESTDIR=" + staged,
+                            "PREFIX=/usr"], capture_output=True, timeout=300, env=env)
+        equal(p.returncode, 0, p.stderr)
+        check(os.path.exists(f"{ROOT}/{staged}/usr/lib/systemd/system/touchline.service"), "unit")
+        for base, folders, _ in os.walk(ROOT + "/tools"):
+            check("build" not in folders, f"something was put into {base}")
+    finally:
+        shutil.rmtree(f"{ROOT}/{staged}", ignore_errors=True)

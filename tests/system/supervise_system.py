@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import stat
@@ -546,6 +547,59 @@ def test_check_looks_and_changes_nothing():
         code, out, err = run(w, "touchline-router", "--check")
         check(code == 0 and "good" in out, f"while it runs: {out}{err}")
         equal(w.publish("a", "y").status, 201)
+
+
+def as_nobody(w, binary, *options):
+    """Run by somebody who may do nothing, until it ends. In a place of its own: a
+    checkout may be in a home that is shut."""
+    bin_dir = os.path.join(w.base, "bin")
+    if not os.path.exists(bin_dir):
+        os.chmod(w.base, 0o755)
+        shutil.copytree(BIN, bin_dir)
+    sets = [word for key in w.sets for word in ("--set", key)]
+    p = subprocess.run([os.path.join(bin_dir, binary), *sets, *options], cwd=w.base, text=True,
+                       capture_output=True, timeout=60, user=65534, group=65534,
+                       extra_groups=[])
+    return p.returncode, p.stdout, p.stderr
+
+
+def test_a_directory_of_somebody_else_is_said_with_its_owner():
+    if os.geteuid():
+        print("     skipped: only root can make a directory of somebody else")
+        return
+    with World(start=False) as w:
+        os.mkdir(w.dir, 0o700)
+        whose = "it belongs to root, and this is nobody"
+        for binary in ("touchline", "touchline-router"):
+            for more in ((), ("--check",)):
+                code, out, err = as_nobody(w, binary, "--dir", w.dir, *more)
+                check(code == 1 and whose in err, f"{binary} {more}: {code} {out}{err}")
+        code, _, err = as_nobody(w, "router-ctl", "--dir", w.dir, "channels")
+        check(code == 3 and "only its owner and root" in err, err)
+        code, _, err = as_nobody(w, "touchline-router", "--dir", w.dir + "/../none")
+        equal(code, 1, err)
+
+
+def test_a_low_port_and_a_log_that_cannot_be_opened_say_why():
+    if os.geteuid():
+        print("     skipped: only root can become somebody who may not")
+        return
+    with World(start=False) as w:
+        mine = os.path.join(w.base, "mine")
+        os.mkdir(mine)
+        os.chown(mine, 65534, 65534)
+        with open("/proc/sys/net/ipv4/ip_unprivileged_port_start") as f:
+            free = int(f.read()) <= 7
+        if not free:
+            code, _, err = as_nobody(w, "touchline", "--dir", mine + "/var",
+                                     "--set", "http.listen=127.0.0.1:7")
+            check(code == 1 and "127.0.0.1:7: " in err and "needs root" in err, err)
+        log = w.base + "/touchline.log"
+        os.mkdir(log)
+        for binary in BINARIES[:-1]:
+            code, _, err = as_nobody(w, binary, "--dir", mine + "/var",
+                                     "--set", "log.file=" + log)
+            check(code == 1 and log + ": Is a directory" in err, f"{binary}: {err}")
 
 
 # ---- the surroundings ------------------------------------------------------

@@ -1,6 +1,7 @@
 /* reach.c - where the router is. Said outright (--router, --dir, link.url,
  * $TOUCHLINE_ROUTER) it is looked for there and nowhere else; otherwise in
  * ./var and /run/touchline. */
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -54,7 +55,8 @@ static const char *hopeless(const struct where *w)
     if (w->url)
         return NULL;
     if (access(w->dir, X_OK) < 0)
-        return "no such directory, or not for you";
+        return errno == EACCES ? "only its owner and root may look there"
+                               : "no such directory";
     switch (place_read_url(w->dir, url)) {
     case 0:
         return NULL;

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "proto/user.h"
 
 enum { PASSES = 100, PASS_MS = 10 };
 
@@ -209,26 +210,32 @@ void lock_write(int fd, const struct buf *list)
     buf_fini(&text);
 }
 
-static int open_and_lock(const char *path, int wait_ms, int *ret,
-                         unsigned *drained, char *why, size_t why_size)
+static int open_lock(const char *dir, const char *path, char *why,
+                     size_t why_size)
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), rc;
-    struct buf nobody = BUF_INIT;
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), error = errno;
+    char whose[USER_WHOSE_MAX];
 
-    if (fd < 0) {
-        snprintf(why, why_size, "cannot open %s: %s", path, strerror(errno));
-        return ERR_IO;
-    }
-    rc = flock(fd, LOCK_EX | LOCK_NB) == 0
-             ? 0
-             : take_over(fd, wait_ms, drained, why, why_size);
-    if (rc < 0) {
+    if (fd < 0)
+        snprintf(why, why_size, "cannot open touchline.lock in %.200s: %s%s",
+                 dir, strerror(error), user_whose(dir, whose));
+    return fd;
+}
+
+/* The lock of an open file; closes it on errors. */
+static int lock_file(int fd, int wait_ms, unsigned *drained, char *why,
+                     size_t why_size)
+{
+    struct buf nobody = BUF_INIT;
+    int rc = flock(fd, LOCK_EX | LOCK_NB) == 0
+                 ? 0
+                 : take_over(fd, wait_ms, drained, why, why_size);
+
+    if (rc < 0)
         close(fd);
-        return rc;
-    }
-    lock_write(fd, &nobody);
-    *ret = fd;
-    return 0;
+    else
+        lock_write(fd, &nobody);
+    return rc;
 }
 
 int lock_take(const char *dir, int wait_ms, int *ret, unsigned *drained,
@@ -239,13 +246,19 @@ int lock_take(const char *dir, int wait_ms, int *ret, unsigned *drained,
 
     *drained = 0;
     snprintf(path, sizeof path, "%s/touchline.lock", dir);
-    while ((rc = open_and_lock(path, wait_ms, &fd, drained, why, why_size)) ==
-               0 &&
-           !is_there(fd, path))
+    for (;;) {
+        fd = open_lock(dir, path, why, why_size);
+        if (fd < 0)
+            return ERR_IO;
+        rc = lock_file(fd, wait_ms, drained, why, why_size);
+        if (rc < 0)
+            return rc;
+        if (is_there(fd, path))
+            break;
         close(fd);
-    if (rc == 0)
-        *ret = fd;
-    return rc;
+    }
+    *ret = fd;
+    return 0;
 }
 
 void lock_release(int fd, const char *dir)

@@ -501,10 +501,13 @@ static int open_files(struct supervisor *s, unsigned *drained)
 {
     const struct config *cfg = s->cli.config;
     int wait_ms = (int)(cfg->limits.drain_wait / MILLISECOND);
-    char why[256];
+    char why[512];
 
-    if (config_log_init(cfg, "touchline") < 0)
-        return complain("the log file cannot be opened");
+    if (config_log_init(cfg, "touchline") < 0) {
+        snprintf(why, sizeof why, "cannot open the log %.300s: %s",
+                 cfg->log.file, strerror(errno));
+        return complain(why);
+    }
     if (lock_take(cfg->dir, wait_ms, &s->lock_fd, drained, why, sizeof why) < 0)
         return complain(why);
     return EXIT_DONE;

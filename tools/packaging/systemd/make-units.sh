@@ -11,7 +11,6 @@ unit() { # TEMPLATE NAME [KIND]
     chmod 644 "$out/$2"
 }
 
-mkdir -p "$out"
 unit touchline.service touchline.service
 unit touchline-router.service touchline-router.service
 for kind in http tcp ws; do
