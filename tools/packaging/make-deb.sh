@@ -17,7 +17,9 @@ cp -r tools/packaging/debian "$tree"
 sed -i "1s/(.*)/($version)/" "$tree/debian/changelog"
 unset MAKEFLAGS MFLAGS MAKELEVEL
 log=build/deb/log
-(cd "$tree" && dpkg-buildpackage --build=binary --no-sign) > "$log" 2>&1 || {
+# What it needs tools/deps.sh has looked for: a compiler for C++ is not of it.
+(cd "$tree" && dpkg-buildpackage --build=binary --no-sign --no-check-builddeps) \
+    > "$log" 2>&1 || {
     cat "$log" >&2
     exit 1
 }
