@@ -199,8 +199,11 @@ static int enter_cage(struct process *p)
 static int restore(const struct process *p)
 {
     char why[256] = "";
-    int rc = history_restore(p->restore, p->file, why);
+    int rc;
 
+    if (may_use_folder(p) < 0)
+        return EXIT_FAILED;
+    rc = history_restore(p->restore, p->file, why);
     if (rc < 0) {
         fprintf(stderr, "touchline-router: %s: %s\n", p->restore,
                 why[0] ? why : err_text(rc));

@@ -174,8 +174,10 @@ static int open_backup(sqlite3 **ret, const char *backup, char why[256])
     struct meta m;
     int rc;
 
-    if (access(backup, R_OK) < 0)
-        return refuse(why, ERR_NOT_FOUND, "the backup cannot be read");
+    if (access(backup, R_OK) < 0) {
+        snprintf(why, 256, "the backup cannot be read: %s", strerror(errno));
+        return ERR_NOT_FOUND;
+    }
     rc = db_open(ret, backup, DB_READER, 0);
     if (rc == 0)
         rc = schema_check(*ret, why);

@@ -93,6 +93,18 @@ def test_the_package_lives_and_goes_without_a_trace():
     lives_and_goes("/")
 
 
+def test_the_documents_in_the_package_lead_to_each_other():
+    p = subprocess.run(["dpkg-deb", "--contents", package()], capture_output=True, text=True,
+                       check=True)
+    names = {line.split()[-1] for line in p.stdout.split("\n") if line}
+    top = "./usr/share/doc/touchline/"
+    for name, text in (("README.md", read(ROOT, "README.md")),
+                       ("docs/proxies.md", read(ROOT, "docs/proxies.md"))):
+        for target in re.findall(r"\]\(([^)#:]+)", text):
+            path = os.path.normpath(os.path.join(top, os.path.dirname(name), target))
+            check("./" + path in names or target == "LICENSE", f"{name} leads to {target}")
+
+
 def test_lintian_has_nothing_to_say():
     if not shutil.which("lintian"):
         print("     skipped: no lintian here; `make deps-package` installs it")

@@ -576,8 +576,14 @@ def test_a_directory_of_somebody_else_is_said_with_its_owner():
                 check(code == 1 and whose in err, f"{binary} {more}: {code} {out}{err}")
         code, _, err = as_nobody(w, "router-ctl", "--dir", w.dir, "channels")
         check(code == 3 and "only its owner and root" in err, err)
-        code, _, err = as_nobody(w, "touchline-router", "--dir", w.dir + "/../none")
-        equal(code, 1, err)
+        mine = os.path.join(w.base, "mine")
+        os.mkdir(mine)
+        os.chown(mine, 65534, 65534)
+        for folder, expected, words in ((w.dir, 1, whose),
+                                        (mine, 4, "cannot be read: Permission denied")):
+            code, _, err = as_nobody(w, "touchline-router", "--dir", folder, "--restore",
+                                     w.dir + "/backup.db")
+            check(code == expected and words in err, err)
 
 
 def test_a_low_port_and_a_log_that_cannot_be_opened_say_why():
