@@ -154,3 +154,16 @@ TEST(stepping_down_is_for_a_while)
     EXPECT_INT(geteuid(), before);
     EXPECT_INT(getegid(), getgid());
 }
+
+TEST(whose_a_directory_is_is_said_when_it_is_another_ones)
+{
+    char said[USER_WHOSE_MAX] = "?";
+
+    EXPECT_STR(user_whose(test_dir(), said), "");
+    EXPECT_STR(user_whose(test_path("not-there"), said), "");
+    if (!am_root())
+        return;
+    EXPECT(chown(test_dir(), SOMEBODY, SOMEBODY) == 0);
+    EXPECT_STR(user_whose(test_dir(), said),
+               "; it belongs to 61234, and this is root");
+}

@@ -576,13 +576,18 @@ def test_a_directory_of_somebody_else_is_said_with_its_owner():
                 check(code == 1 and whose in err, f"{binary} {more}: {code} {out}{err}")
         code, _, err = as_nobody(w, "router-ctl", "--dir", w.dir, "channels")
         check(code == 3 and "only its owner and root" in err, err)
+        os.mkdir(w.dir + "/link", 0o700)
+        os.symlink("link/router.url", w.dir + "/router.url")
+        os.chmod(w.dir, 0o755)
+        code, _, err = as_nobody(w, "router-ctl", "--dir", w.dir, "channels")
+        check(code == 3 and "only its owner and root" in err, err)
         mine = os.path.join(w.base, "mine")
         os.mkdir(mine)
         os.chown(mine, 65534, 65534)
         for folder, expected, words in ((w.dir, 1, whose),
                                         (mine, 4, "cannot be read: Permission denied")):
             code, _, err = as_nobody(w, "touchline-router", "--dir", folder, "--restore",
-                                     w.dir + "/backup.db")
+                                     w.dir + "/link/backup.db")
             check(code == expected and words in err, err)
 
 

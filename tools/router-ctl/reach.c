@@ -45,6 +45,8 @@ static void explain(struct buf *why, const struct where *w, const char *what)
     buf_addf(why, ": %s\n", what);
 }
 
+static const char not_for_you[] = "only its owner and root may look there";
+
 /* Why nothing can be had there, without trying; NULL: something may. */
 static const char *hopeless(const struct where *w)
 {
@@ -55,13 +57,14 @@ static const char *hopeless(const struct where *w)
     if (w->url)
         return NULL;
     if (access(w->dir, X_OK) < 0)
-        return errno == EACCES ? "only its owner and root may look there"
-                               : "no such directory";
+        return errno == EACCES ? not_for_you : "no such directory";
     switch (place_read_url(w->dir, url)) {
     case 0:
         return NULL;
     case ERR_NOT_FOUND:
         return "no router runs there";
+    case ERR_DENIED:
+        return not_for_you;
     default:
         return "router.url cannot be read";
     }
