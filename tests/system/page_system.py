@@ -313,6 +313,77 @@ def test_what_is_said_without_a_network_is_sent_once_it_is_back():
         is_clean(w, b, outages=True)
 
 
+HELD = """{
+    const real = window.fetch;
+    window.held = [];
+    window.hold = '';
+    window.fetch = async (url, options) => {
+        const post = options && options.method === 'POST' && window.hold;
+        const wait = () => new Promise((go) => window.held.push(go));
+        if (post === 'request') await wait();
+        const answer = await real(url, post ? {...options, signal: null} : options);
+        if (post === 'answer') await wait();
+        return answer;
+    };
+}"""
+
+
+def hold(b, what):
+    b.js("void (window.hold = arguments[0])", what)
+
+
+def let_go(b, n=0):
+    """The nth that is held."""
+    b.until("window.held.length > arguments[0]", "one is held", n)
+    b.js("void window.held.splice(arguments[0], 1)[0]()", n)
+
+
+def test_what_is_heard_before_the_answer_is_shown_once():
+    with World() as w, Browser() as b:
+        b.before_each_page("localStorage.setItem('touchline name', 'jo');" + HELD)
+        look(w, b)
+        hold(b, "answer")
+        for n in (1, 2):        # the same words twice are two messages
+            b.type("#text", "hello\ue007")
+            expect_lines(b, [("jo", "hello")] * n)
+        let_go(b, 1)
+        let_go(b, 0)
+        say(w, "lobby", "and then?")
+        expect_lines(b, [("jo", "hello")] * 2 + [("ana", "and then?")])
+        is_clean(w, b)
+
+
+def test_of_two_lines_of_the_same_words_the_younger_may_come_first():
+    with World() as w, Browser() as b:
+        b.before_each_page("localStorage.setItem('touchline name', 'jo');" + HELD)
+        look(w, b)
+        hold(b, "request")
+        for _ in range(2):
+            b.type("#text", "me\ue007")
+        for waiting in (1, 0):
+            let_go(b, waiting)
+            b.until("document.querySelectorAll('#talk .line:not(.pending)').length"
+                    " === arguments[0]", f"{2 - waiting} said", 2 - waiting)
+            b.until("document.querySelectorAll('#talk .pending').length === arguments[0]",
+                    "what is not said yet", waiting)
+        expect_lines(b, [("jo", "me")] * 2)
+        is_clean(w, b)
+
+
+def test_the_same_words_in_another_window_hide_no_message():
+    with World() as w, Browser() as b:
+        b.before_each_page("localStorage.setItem('touchline name', 'jo');" + HELD)
+        look(w, b)
+        hold(b, "request")
+        b.type("#text", "me\ue007")
+        b.until("window.held.length === 1", "it is on its way")
+        say(w, "lobby", "me", name="jo")
+        expect_lines(b, [("jo", "me")])
+        let_go(b)
+        expect_lines(b, [("jo", "me")] * 2)
+        is_clean(w, b)
+
+
 # ---- the reporter's page
 
 def report(w, b, match):

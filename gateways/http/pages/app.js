@@ -388,8 +388,12 @@ function draw_lineup(side, s, notes) {
 
 /* ---- The room ---- */
 
+/* sent: lines whose answer is still to come; faster: message -> words, of those
+ * that are one of these, as it seems; expected: offset -> a line that was
+ * answered and is still to be heard. */
 const room = {name: '', sub: null, lines: new Map(), people: new Map(),
-              count: 0, expected: new Map()};
+              count: 0, expected: new Map(), sent: new Set(),
+              faster: new Map()};
 let me = '';
 
 function enter(name) {
@@ -399,6 +403,8 @@ function enter(name) {
     room.lines.clear();
     room.people.clear();
     room.expected.clear();
+    room.sent.clear();
+    room.faster.clear();
     room.count = 0;
     $('talk').replaceChildren();
     $('room-name').textContent = name;
@@ -477,21 +483,68 @@ function text_of(data) {
 }
 
 function hear(m, live) {
-    const key = m.epoch + '/' + m.offset;
-    const mine = room.expected.get(m.offset);
+    const key = name_of(m);
 
     last_ts = m.ts;
     if (room.lines.has(key))
         return;
-    if (mine)
-        mine.remove();
-    room.expected.delete(m.offset);
+    take_pending(m, key);
     const li = line(m.from || 'anon', text_of(m.data), m.ts);
 
     room.lines.set(key, li);
     add_line(li, m.from === me);
     if (live && $('panel-chat').offsetParent === null)
         unread(Number($('unread').textContent) + 1);
+}
+
+const name_of = (m) => m.epoch + '/' + m.offset;
+
+const words_of = (li) => li.children[1].textContent;
+
+/* Shown once: what is heard takes the place of the line that was sent. The
+ * stream may be faster than the answer; then it goes by name and words. */
+function take_pending(m, key) {
+    const mine = room.expected.get(m.offset);
+
+    room.expected.delete(m.offset);
+    if (mine) {
+        mine.remove();
+    } else if (m.from === me) {
+        room.faster.set(key, text_of(m.data));
+        place_sent();
+    }
+}
+
+/* As many lines of the same words as were heard are not shown again. */
+function place_sent() {
+    const left = new Map(room.faster);
+
+    room.sent.forEach((li) => {
+        const it = Array.from(left).find(([, words]) => words === words_of(li));
+
+        if (it)
+            left.delete(it[0]);
+        if (it)
+            li.remove();
+        else if (!li.isConnected)
+            add_line(li, false);
+    });
+    left.forEach((words, key) => room.faster.delete(key));
+}
+
+function answered(li, answer) {
+    const key = name_of(answer);
+
+    room.sent.delete(li);
+    room.faster.delete(key);
+    if (room.lines.has(key)) {
+        li.remove();
+    } else {
+        room.expected.set(answer.offset, li);
+        if (!li.isConnected)
+            add_line(li, false);
+    }
+    place_sent();
 }
 
 function line(from, text, ts) {
@@ -547,6 +600,7 @@ function say(text) {
     const options = {from: me, idempotency: key};
 
     li.classList.add('pending');
+    room.sent.add(li);
     add_line(li, true);
     send(li, room.name, text, options);
 }
@@ -554,10 +608,8 @@ function say(text) {
 /* The key stays the same however often the reader presses Try again. */
 function send(li, name, text, options) {
     Touchline.publish('', 'room/' + name, text, options).then((answer) => {
-        if (room.lines.has(answer.epoch + '/' + answer.offset))
-            li.remove();
-        else
-            room.expected.set(answer.offset, li);
+        if (name === room.name)
+            answered(li, answer);
     }, (e) => {
         const again = el('button', '', 'Not sent: ' + e.message +
                                        ' – try again');
