@@ -151,14 +151,28 @@ static int plan_router(struct cage *c, const struct config *cfg)
                                     CAGE_READ);
 }
 
-static int plan_unix(struct cage *c, const struct config *cfg,
-                     const struct opt_list *list)
+/* Where a socket's file is: unlike other paths from where we stand. */
+static int allow_socket(struct cage *c, const char *file)
+{
+    char dir[CAGE_PATH_MAX];
+    char *slash;
+    int n = snprintf(dir, sizeof dir, "%s", file);
+
+    if (n < 0 || n >= CAGE_PATH_MAX)
+        return ERR_FULL;
+    slash = strrchr(dir, '/');
+    if (slash)
+        slash[slash == dir] = '\0';
+    return cage_allow(c, slash ? dir : ".", CAGE_REMOVE);
+}
+
+static int plan_unix(struct cage *c, const struct opt_list *list)
 {
     int rc = 0;
 
     for (size_t i = 0; rc == 0 && i < list->count; i++)
         if (strncmp(list->items[i], "unix:", 5) == 0)
-            rc = allow_beside(c, cfg, list->items[i] + 5, CAGE_REMOVE);
+            rc = allow_socket(c, list->items[i] + 5);
     return rc;
 }
 
@@ -166,21 +180,48 @@ static int plan_ports(struct cage *c, const struct config *cfg,
                       const char *edge)
 {
     const struct config_edge *e = config_edge(cfg, edge);
-    int rc = plan_unix(c, cfg, &e->listen);
+    int rc = plan_unix(c, &e->listen);
 
-    return rc < 0 ? rc : plan_unix(c, cfg, &e->admin);
+    return rc < 0 ? rc : plan_unix(c, &e->admin);
 }
 
-/* Where the database is, a gateway should not even be able to write. */
-static int judge_log(struct cage *c, const struct config *cfg)
+/* Is `file` in `dir` or below it, or would be if it were made? */
+static bool is_below(const char *dir, char file[CAGE_PATH_MAX])
 {
-    char log[CAGE_PATH_MAX], store[CAGE_PATH_MAX];
-    int rc = directory_of(log, cfg, cfg->log.file);
+    char *above = realpath(dir, NULL), *real = NULL, *slash;
+    size_t len = above ? strlen(above) : 0;
+    bool below;
 
-    if (rc == 0)
-        rc = directory_of(store, cfg, cfg->store.file);
-    if (rc == 0 && log[0] && strcmp(log, store) == 0)
-        c->hole = "log.file is beside the database";
+    while (above && !(real = realpath(file, NULL)) &&
+           (slash = strrchr(file, '/')) && slash > file)
+        *slash = '\0';
+    below = real && (len == 1 || (strncmp(above, real, len) == 0 &&
+                                  (real[len] == '/' || real[len] == '\0')));
+    free(above);
+    free(real);
+    return below;
+}
+
+/* A rule for a directory is one for all below. Where the database is, or the
+ * sockets' directory, a gateway should not even be able to write. */
+static int judge_holes(struct cage *c, const struct config *cfg)
+{
+    char what[CAGE_PATH_MAX];
+    const char *const kept[] = {cfg->store.file, "link/router.url"};
+    int rc = 0;
+
+    for (unsigned i = 0; rc == 0 && i < c->count; i++)
+        for (size_t k = 0; rc == 0 && k < ARRAY_LEN(kept); k++) {
+            enum cage_access a = c->at[i].access;
+
+            if (a != CAGE_APPEND && a != CAGE_REMOVE)
+                continue;
+            rc = directory_of(what, cfg, kept[k]);
+            if (rc == 0 && is_below(c->at[i].path, what))
+                c->hole = a == CAGE_APPEND ? "log.file is beside the database"
+                                           : "a unix: listener is beside the "
+                                             "database";
+        }
     return rc;
 }
 
@@ -201,7 +242,7 @@ static int plan_gateway(struct cage *c, const struct config *cfg)
 
     if (rc == 0 && !cfg->link.url[0])
         rc = plan_router_url(c, cfg->dir);
-    return rc < 0 ? rc : judge_log(c, cfg);
+    return rc;
 }
 
 /* It starts programs, which read what they need before they go in. */
@@ -245,7 +286,9 @@ int cage_plan(struct cage *ret, enum cage_kind kind, const struct config *cfg,
     if (kind == CAGE_ROUTER)
         return plan_router(ret, cfg);
     rc = plan_gateway(ret, cfg);
-    return rc == 0 && edge && own_ports ? plan_ports(ret, cfg, edge) : rc;
+    if (rc == 0 && edge && own_ports)
+        rc = plan_ports(ret, cfg, edge);
+    return rc < 0 ? rc : judge_holes(ret, cfg);
 }
 
 /* ---- entering ---------------------------------------------------------- */
@@ -290,6 +333,22 @@ static void describe(struct cage_report *r, enum sandbox sandbox)
              r->relaxed ? " build=sanitizer" : "");
 }
 
+/* An older Landlock has no rules for some of it. */
+static void miss_rules(const struct cage *c, struct cage_report *r)
+{
+    static const struct {
+        int since;
+        const char *what;
+    } rules[] = {{3, "truncation"}, {4, "TCP"},
+                 {6, "signals and abstract sockets"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rules); i++)
+        if (r->landlock < rules[i].since && !(rules[i].since == 4 &&
+                                              c->tcp_link))
+            miss(r, "landlock for %s (version %d)", rules[i].what,
+                 r->landlock);
+}
+
 static void put_up(const struct cage *c, struct cage_report *r)
 {
     int version;
@@ -301,6 +360,8 @@ static void put_up(const struct cage *c, struct cage_report *r)
         miss(r, "landlock (%s)", strerror(errno));
     else
         r->landlock = version;
+    if (version >= 0)
+        miss_rules(c, r);
     if (c->hole)
         miss(r, "some of landlock (%s)", c->hole);
     if (r->relaxed)

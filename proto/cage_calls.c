@@ -1,5 +1,6 @@
 /* cage_calls.c - the wall of system calls, made from calls.def. */
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
@@ -31,6 +32,7 @@ enum condition {
     NO_SIGNAL,
     NO_NEW_LIMIT,
     A_QUESTION, /* what a terminal or a socket can be asked */
+    OF_A_FILE,  /* its flags, copies, locks: no owner who is sent signals */
     OF_UNIX, OF_INET, OF_INET6, OF_ROUTES,
 };
 
@@ -51,16 +53,34 @@ static const struct row rows[] = {
 #undef ONLY
 #undef DEADLY
 
-static int allow_ioctls(scmp_filter_ctx f, int call)
+/* Of what is done to a descriptor, the second argument, these. */
+static int allow_requests(scmp_filter_ctx f, int call, const unsigned long *of,
+                          size_t count)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, call, 1,
+                              SCMP_A1(SCMP_CMP_EQ, of[i]));
+    return rc;
+}
+
+static int allow_questions(scmp_filter_ctx f, int call)
 {
     static const unsigned long asked[] = {FIONBIO, FIONREAD, SIOCOUTQ, TCGETS,
                                           TIOCGWINSZ};
-    int rc = 0;
 
-    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(asked); i++)
-        rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, call, 1,
-                              SCMP_A1(SCMP_CMP_EQ, asked[i]));
-    return rc;
+    return allow_requests(f, call, asked, ARRAY_LEN(asked));
+}
+
+static int allow_of_a_file(scmp_filter_ctx f, int call)
+{
+    static const unsigned long asked[] = {
+        F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL,
+        F_GETLK, F_SETLK, F_SETLKW, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW,
+        F_GET_SEALS};
+
+    return allow_requests(f, call, asked, ARRAY_LEN(asked));
 }
 
 static struct scmp_arg_cmp comparison(enum condition when)
@@ -103,7 +123,9 @@ static int add(scmp_filter_ctx f, const struct row *r)
     if (r->condition == ALWAYS)
         return seccomp_rule_add(f, SCMP_ACT_ALLOW, call, 0);
     if (r->condition == A_QUESTION)
-        return allow_ioctls(f, call);
+        return allow_questions(f, call);
+    if (r->condition == OF_A_FILE)
+        return allow_of_a_file(f, call);
     return seccomp_rule_add(f, SCMP_ACT_ALLOW, call, 1,
                             comparison(r->condition));
 }

@@ -222,11 +222,13 @@ static int set_groups(const struct user *u)
     return u->known ? initgroups(u->name, u->gid) : setgroups(0, NULL);
 }
 
+/* The real one as well, or signals would still be root's. */
 int user_step_down(const struct user *u)
 {
     if (!u->changes)
         return 0;
-    return set_groups(u) < 0 || setegid(u->gid) < 0 || seteuid(u->uid) < 0
+    return set_groups(u) < 0 || setresgid(u->gid, u->gid, 0) < 0 ||
+                   setresuid(u->uid, u->uid, 0) < 0
                ? ERR_DENIED : 0;
 }
 
@@ -234,7 +236,7 @@ int user_step_up(const struct user *u)
 {
     if (!u->changes)
         return 0;
-    return seteuid(0) < 0 || setegid(0) < 0 ? ERR_DENIED : 0;
+    return setresuid(0, 0, 0) < 0 || setresgid(0, 0, 0) < 0 ? ERR_DENIED : 0;
 }
 
 /* ---- for good ---------------------------------------------------------- */

@@ -41,8 +41,8 @@ MUST_USE int user_own_dir(const struct user *u, const char *dir,
  * done in dir; empty when dir is ours, or not there. Returns ret. */
 const char *user_whose(const char *dir, char ret[USER_WHOSE_MAX]);
 
-/* For a while: files are opened as u, without a way for u to lead root astray.
- * And back, to bind. ERR_DENIED. */
+/* For a while: files are opened and signals sent as u, without a way for u to
+ * lead root astray. And back, to bind. ERR_DENIED. */
 MUST_USE int user_step_down(const struct user *u);
 MUST_USE int user_step_up(const struct user *u);
 

@@ -166,6 +166,58 @@ TEST(a_log_beside_the_database_is_a_hole_and_said_to_be_one)
     config_free(p.cfg);
 }
 
+static struct cage plan_gateway(const char *set, bool own_ports)
+{
+    struct place p = place_with(CAGE_GATEWAY, set);
+
+    EXPECT_OK(cage_plan(&p.cage, CAGE_GATEWAY, p.cfg, "http", own_ports));
+    config_free(p.cfg);
+    return p.cage;
+}
+
+TEST(a_log_above_the_database_is_a_hole)
+{
+    EXPECT_STR(plan_gateway("log.file=../all.log", false).hole,
+               "log.file is beside the database");
+}
+
+TEST(a_log_that_is_a_link_to_beside_the_database_is_a_hole)
+{
+    (void)mkdir(test_path("var"), 0700);
+    (void)mkdir(test_path("var/log"), 0700);
+    test_write_file(test_path("var/real.log"), SLICE("x"));
+    EXPECT(symlink("../real.log", test_path("var/log/all.log")) == 0);
+    EXPECT_STR(plan_gateway("log.file=log/all.log", false).hole,
+               "log.file is beside the database");
+}
+
+TEST(a_unix_socket_of_a_gateway_s_own_beside_the_database_is_a_hole)
+{
+    struct buf set = BUF_INIT;
+
+    buf_addf(&set, "http.listen=unix:%s", test_path("var/web.sock"));
+    EXPECT(!plan_gateway(buf_text(&set), false).hole);
+    EXPECT_STR(plan_gateway(buf_text(&set), true).hole,
+               "a unix: listener is beside the database");
+    buf_fini(&set);
+}
+
+/* It is bound from where the process stands, not in DIR. */
+TEST(a_unix_socket_by_a_name_alone_can_be_removed_where_it_is)
+{
+    struct cage c;
+    struct cage_report r;
+
+    EXPECT(mkdir(test_path("here"), 0700) == 0);
+    test_write_file(test_path("here/web.sock"), SLICE(""));
+    EXPECT(chdir(test_path("here")) == 0);
+    c = plan_gateway("http.listen=unix:web.sock", true);
+    EXPECT(!c.hole);
+    EXPECT_OK(cage_enter(&c, SANDBOX_AUTO, &r));
+    EXPECT(unlink(test_path("var/touchline.db")) < 0);
+    EXPECT(unlink("web.sock") == 0);
+}
+
 TEST(a_router_keeps_its_directory_and_nothing_beside_it)
 {
     struct place p = place_with(CAGE_ROUTER, NULL);
@@ -238,6 +290,20 @@ TEST(threads_start_in_the_cage)
     EXPECT(pthread_create(&t, NULL, a_thread, &p) == 0);
     EXPECT(pthread_join(t, &got) == 0);
     EXPECT(got == &p);
+}
+
+TEST(a_file_is_locked_copied_and_owned_by_nobody_else)
+{
+    struct place p = place_with(CAGE_ROUTER, NULL);
+    struct flock all = {.l_type = F_WRLCK};
+    int fd = open(test_path("var/touchline.db"), O_RDWR | O_CLOEXEC);
+    struct cage_report r = enter(&p);
+
+    EXPECT(fcntl(fd, F_SETLK, &all) == 0);
+    EXPECT(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
+    EXPECT(fcntl(fd, F_DUPFD_CLOEXEC, 0) >= 0);
+    EXPECT_INT(fcntl(fd, F_SETOWN, getppid()) < 0, !r.relaxed);
+    close(fd);
 }
 
 /* Writes the report to fd, and ends as one does that has crashed. */

@@ -2,9 +2,11 @@
 
 #include <grp.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -166,4 +168,22 @@ TEST(whose_a_directory_is_is_said_when_it_is_another_ones)
     EXPECT(chown(test_dir(), SOMEBODY, SOMEBODY) == 0);
     EXPECT_STR(user_whose(test_dir(), said),
                "; it belongs to 61234, and this is root");
+}
+
+/* The list of whom to end lies in a directory that is not root's. */
+TEST(who_has_stepped_down_signals_nobody_of_root_s)
+{
+    struct user u = choose("61234", test_path("var"));
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        (void)pause();
+        _exit(0);
+    }
+    EXPECT_OK(user_step_down(&u));
+    EXPECT_INT(kill(pid, 0) < 0, u.changes);
+    EXPECT_OK(user_step_up(&u));
+    EXPECT(kill(pid, SIGKILL) == 0);
+    EXPECT_INT(waitpid(pid, NULL, 0), pid);
+    EXPECT_INT(getuid(), geteuid());
 }
