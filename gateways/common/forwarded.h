@@ -12,7 +12,7 @@
  *
  * Where both fields are there they must name the same: a proxy sets one of them,
  * and which of the two is the client's own word cannot be known from here
- * (docs/decisions/0022-two-headers-that-disagree.md).
+ * (docs/decisions/0021-two-headers-that-disagree.md).
  * Threads: the gateway's loop; forwarded_client() any. No allocation. */
 #ifndef TOUCHLINE_GATEWAYS_FORWARDED_H
 #define TOUCHLINE_GATEWAYS_FORWARDED_H
