@@ -536,14 +536,12 @@ TEST(every_failing_allocation_is_an_error_and_nothing_else)
 
 static void append_until_killed(struct shelf *s, int fd)
 {
+    static const char *const ids[] = { "room/0", "room/1" }; /* borrowed */
     struct entry e[3];
-    char id[32];
 
     for (unsigned i = 0;; i++) {
-        for (int k = 0; k < 3; k++) {
-            snprintf(id, sizeof id, "room/%u", (i + (unsigned)k) % 2);
-            e[k] = shelf_entry(id, "some text of a message");
-        }
+        for (unsigned k = 0; k < 3; k++)
+            e[k] = shelf_entry(ids[(i + k) % 2], "some text of a message");
         if (shelf_submit(s, e, 3) != 0)
             _exit(1);
         for (int k = 0; k < 3; k++) {
