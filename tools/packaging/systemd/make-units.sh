@@ -4,6 +4,7 @@
 #   make-units.sh BINDIR OUTDIR
 set -eu
 here=$(dirname "$0") bindir=$1 out=$2
+mkdir -p "$out"
 
 unit() { # TEMPLATE NAME [KIND]
     sed -e '/^@HARDENING@$/{' -e "r $here/hardening.inc" -e 'd' -e '}' \
