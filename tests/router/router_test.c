@@ -1103,6 +1103,7 @@ TEST(few_searches_are_with_the_store_and_others_wait_where_they_are_counted)
     struct world *w = world_new(NULL);
     struct peer *p = peer_join(w, "http1"), *gone = peer_join(w, "http2");
     struct questions *q = &w->router.questions;
+    uint32_t answered = 0;
 
     for (uint32_t i = 0; i < SEARCHES + MORE; i++)
         peer_query(i < SEARCHES ? gone : p, i, "channels", "*/none");
@@ -1112,8 +1113,9 @@ TEST(few_searches_are_with_the_store_and_others_wait_where_they_are_counted)
     peer_query(p, 100, "presence", "room/a");
     EXPECT_INT(peer_answered(p).ref, 100);
     peer_break(gone);
-    for (uint32_t i = 0; i < MORE; i++)
-        EXPECT_INT(peer_answered(p).ref, SEARCHES + i);
+    for (uint32_t i = 0; i < MORE; i++) /* in any order: readers are several */
+        answered |= 1u << peer_answered(p).ref;
+    EXPECT_INT(answered, ((1u << MORE) - 1) << SEARCHES);
     EXPECT_INT(q->searching, 0);
     EXPECT_INT(q->count, 0);
     peer_free(gone);

@@ -358,6 +358,20 @@ static void expect_honest(struct shelf *s, const char *id)
     page_free(p);
 }
 
+/* In the place of one that has let an id go: it does not say so twice. */
+static struct shelf another_store(const struct shelf *s)
+{
+    static const char *const files[] = { "", "-wal", "-shm", "-guard",
+                                         "-ballast" };
+    char name[600];
+
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        snprintf(name, sizeof name, "%s%s", s->opt.path, files[i]);
+        (void)unlink(name);
+    }
+    return mixed_store();
+}
+
 TEST(a_flipped_bit_anywhere_never_delivers_a_wrong_byte)
 {
     struct shelf s = mixed_store();
@@ -377,7 +391,10 @@ TEST(a_flipped_bit_anywhere_never_delivers_a_wrong_byte)
         } else {
             EXPECT(s.report.text[0]);
         }
-        flip_bit(s.opt.path, bit);
+        if (s.report.damaged_ids)
+            s = another_store(&s);
+        else
+            flip_bit(s.opt.path, bit);
     }
     EXPECT(opened > 100);
 }
