@@ -127,8 +127,8 @@ class Container:
         return p.returncode, p.stdout.decode(), p.stderr.decode()
 
     def errors(self):
-        self.log.seek(0)
-        return self.log.read().decode()
+        fd = self.log.fileno()
+        return os.pread(fd, os.fstat(fd).st_size, 0).decode()
 
     def children(self):
         with open(f"/proc/{self.first}/task/{self.first}/children") as f:
