@@ -156,15 +156,23 @@ bool verdict_needs_pages(const struct start *s)
     return false;
 }
 
+/* Who asks for all that is kept, of what keeps nothing, relies on nothing. */
+static bool relies(const struct start_topic *st, uint64_t seq)
+{
+    if (st->paged || st->gap)
+        return false;
+    if ((st->topic->seats.flags & TOPIC_VOLATILE) && seq == 0)
+        return false;
+    return st->missed || topic_past(st->topic)->last_seq > seq;
+}
+
 /* Has the ring kept what the decision relied on? */
 bool verdict_holds(const struct start *s)
 {
     uint64_t seq = verdict_resumes(s) ? s->since.seq : s->seq;
 
     for (unsigned i = 0; i < s->count; i++)
-        if (!s->topics[i].paged && !s->topics[i].gap &&
-            (s->topics[i].missed ||
-             topic_past(s->topics[i].topic)->last_seq > seq) &&
+        if (relies(&s->topics[i], seq) &&
             verdict_floor(s->conn->gw, s->topics[i].topic) > seq)
             return false;
     return s->tick + 1 >= s->conn->gw->ring.first || verdict_resumes(s);

@@ -1052,6 +1052,20 @@ TEST(without_history_a_new_router_means_a_gap)
     world_free(w);
 }
 
+TEST(who_asks_for_all_that_is_kept_of_what_keeps_nothing_begins_at_once)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+    const struct id_says says = {.id = "v", .flags = ID_VOLATILE,
+                                 .last_seq = 90, .last_offset = 2};
+
+    subscribe(w, n, "v", "0", 1);
+    hear_logged_in(100, 0, &says, 1);
+    hear_message("v", 101, "new");
+    got(w, n, "[1] resumed/v@e-0 (1) v:new ");
+    world_free(w);
+}
+
 /* The last seat of an id goes while its connections are told of the gap. */
 TEST(a_slow_reader_is_cut_while_it_is_told_of_a_new_router)
 {
