@@ -134,6 +134,7 @@ enum {
 #define RING_LINGER       (30 * SECOND) /* kept longer than the last seat */
 #define LINK_HEARTBEAT    (1 * SECOND)
 #define LINK_SILENCE      (3 * SECOND)  /* then a link is dead */
+#define SLOW_TURN         (50 * MILLISECOND) /* of a loop: counted, and logged */
 #define LINK_BATCH_SEAL   (32 * KIB)    /* a batch this big leaves at once */
 
 #endif

@@ -191,6 +191,7 @@ static int on_login(struct link *l, struct slice body)
     }
     buf_fini(&in.answer);
     buf_fini(&in.later);
+    loop_mark(l->router->loop, "LOGIN");
     return rc;
 }
 
@@ -283,6 +284,7 @@ static int on_query(struct link *l, struct slice body)
 
     if (rc == 0)
         ctl_query(l, &f);
+    loop_mark(l->router->loop, "QUERY");
     return rc;
 }
 

@@ -167,9 +167,22 @@ static void end_of_turn(void *ctx)
     struct router *r = ctx;
 
     commit_turn(r);
+    loop_mark(r->loop, "commit_turn");
     presence_turn(r);
     replay_turn(r);
+    loop_mark(r->loop, "replay_turn");
     links_end_of_turn(r);
+}
+
+static void slow_turn(void *ctx, const struct loop_slow *s)
+{
+    struct router *r = ctx;
+    uint64_t ms = (uint64_t)(s->took_ns / MILLISECOND);
+
+    stat_add(&r->stats, STAT_SLOW_TURNS, 1);
+    stat_add(&r->stats, STAT_SLOW_TURN_MS, ms);
+    log_warn("loop.slow", "ms=%" PRIu64 " longest=%s longest_ms=%" PRId64, ms,
+             s->where, s->longest_ns / MILLISECOND);
 }
 
 void router_gauges(struct router *r)
@@ -288,6 +301,7 @@ int router_init(struct router *r, struct loop *loop,
     if (rc < 0)
         goto fail;
     loop_turn_start(&r->end_of_turn, loop, end_of_turn, r);
+    loop_tell_slow(loop, SLOW_TURN, slow_turn, r);
     return 0;
 fail:
     router_fini(r);
@@ -298,6 +312,7 @@ void router_fini(struct router *r)
 {
     if (!r->loop)
         return;
+    loop_tell_slow(r->loop, 0, NULL, NULL);
     loop_turn_stop(&r->end_of_turn);
     r->publish.closed = true;
     links_free(r);

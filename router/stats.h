@@ -11,6 +11,10 @@
     X(UPTIME, GAUGE, "uptime_seconds", NULL, "age of the process")            \
     X(RESTARTS, COUNTER, "restarts_total", NULL,                              \
       "times that touchline started this process again")                      \
+    X(SLOW_TURNS, COUNTER, "slow_turns_total", NULL,                          \
+      "turns of the event loop that took 50 ms or more")                      \
+    X(SLOW_TURN_MS, COUNTER, "slow_turn_ms_total", NULL,                      \
+      "milliseconds that those took together")                                \
     X(LINKS, GAUGE, "links", NULL, "gateways and tools joined now")           \
     X(LINKS_STALE, COUNTER, "link_stale_total", NULL,                         \
       "times that a link's queue was full and it had to be repaired")         \

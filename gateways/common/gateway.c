@@ -136,10 +136,24 @@ static void end_of_turn(void *ctx)
     struct gateway *g = ctx;
 
     start_turn(g);
+    loop_mark(g->loop, "start_turn");
     slow_turn(g);
+    loop_mark(g->loop, "slow_turn");
     fanout_turn(g);
+    loop_mark(g->loop, "fanout_turn");
     deliver_expire(g);
     conns_end_of_turn(g);
+}
+
+static void turn_was_slow(void *ctx, const struct loop_slow *s)
+{
+    struct gateway *g = ctx;
+    long long ms = s->took_ns / MILLISECOND;
+
+    stat_add(&g->stats, STAT_SLOW_TURNS, 1);
+    stat_add(&g->stats, STAT_SLOW_TURN_MS, (uint64_t)ms);
+    log_warn("loop.slow", "gateway=%s ms=%lld longest=%s longest_ms=%lld",
+             g->name, ms, s->where, (long long)(s->longest_ns / MILLISECOND));
 }
 
 static void each_second(void *ctx)
@@ -197,6 +211,7 @@ int gateway_init(struct gateway *g, const struct config *cfg,
         return rc;
     wheel_init(&g->wheel, g->loop, conn_wheel_due, g);
     loop_turn_start(&g->end_of_turn, g->loop, end_of_turn, g);
+    loop_tell_slow(g->loop, SLOW_TURN, turn_was_slow, g);
     loop_timer_init(&g->second, g->loop, each_second, g);
     loop_timer_set(&g->second, SECOND);
     return g->edge->start ? g->edge->start(g) : 0;

@@ -10,6 +10,10 @@
 #define GATEWAY_STATS(X)                                                      \
     X(RESTARTS, COUNTER, "restarts_total", NULL,                              \
       "times that touchline started this process again")                      \
+    X(SLOW_TURNS, COUNTER, "slow_turns_total", NULL,                          \
+      "turns of the event loop that took 50 ms or more")                      \
+    X(SLOW_TURN_MS, COUNTER, "slow_turn_ms_total", NULL,                      \
+      "milliseconds that those took together")                                \
     X(CONNS, GAUGE, "connections", NULL, "client sockets open now")           \
     X(ACCEPTED, COUNTER, "accepted_total", NULL, "client sockets accepted")   \
     X(ACCEPT_REFUSED, COUNTER, "accept_refused_total", "why=\"files\"",       \

@@ -24,6 +24,11 @@ int64_t clock_ns(void)
     return fake.on ? fake.ns : read_clock(CLOCK_MONOTONIC);
 }
 
+int64_t clock_coarse_ns(void)
+{
+    return fake.on ? fake.ns : read_clock(CLOCK_MONOTONIC_COARSE);
+}
+
 int64_t clock_wall_ms(void)
 {
     return (fake.on ? fake.wall_ns : read_clock(CLOCK_REALTIME)) / MILLISECOND;

@@ -24,7 +24,58 @@ struct loop {
     bool in_timers;
     bool stopped;
     bool again;
+
+    /* the turn that runs, by the coarse clock */
+    loop_slow_fn *slow; /* NULL: nobody asks, nothing is measured */
+    void *slow_ctx;
+    int64_t slow_ns;
+    int64_t begun_ns, marked_ns; /* 0: it waits; the last mark */
+    struct loop_slow worst;
 };
+
+/* --- turns that take long --- */
+
+void loop_tell_slow(struct loop *l, int64_t over_ns, loop_slow_fn *fn,
+                    void *ctx)
+{
+    l->slow = fn;
+    l->slow_ctx = ctx;
+    l->slow_ns = over_ns;
+}
+
+void loop_mark(struct loop *l, const char *name)
+{
+    int64_t now, took;
+
+    if (!l->slow)
+        return;
+    now = clock_coarse_ns();
+    took = now - l->marked_ns;
+    l->marked_ns = now;
+    if (took > l->worst.longest_ns) {
+        l->worst.longest_ns = took;
+        l->worst.where = name;
+    }
+}
+
+/* The waiting is over; called by whatever runs first, and again. */
+static void begin_turn(struct loop *l)
+{
+    if (!l->slow || l->begun_ns)
+        return;
+    l->begun_ns = l->marked_ns = clock_coarse_ns();
+    l->worst = (struct loop_slow){ .where = "" };
+}
+
+static void end_turn(struct loop *l)
+{
+    if (!l->slow)
+        return;
+    l->worst.took_ns = l->marked_ns - l->begun_ns;
+    l->begun_ns = 0;
+    if (l->worst.took_ns >= l->slow_ns)
+        l->slow(l->slow_ctx, &l->worst);
+}
 
 /* --- the pairing heap: a parent is due no later than its children. `prev` is
  * the elder sibling, the parent of an eldest child, or NULL at a root. --- */
@@ -101,10 +152,10 @@ static void heap_remove(struct loop *l, struct loop_timer *t)
     t->child = t->next = t->prev = NULL;
 }
 
-void loop_timer_init(struct loop_timer *t, struct loop *l, loop_fn *fn,
-                     void *ctx)
+void loop_timer_init_as(struct loop_timer *t, struct loop *l, loop_fn *fn,
+                        void *ctx, const char *name)
 {
-    *t = (struct loop_timer){ .loop = l, .fn = fn, .ctx = ctx };
+    *t = (struct loop_timer){ .loop = l, .fn = fn, .ctx = ctx, .name = name };
 }
 
 void loop_timer_set_at(struct loop_timer *t, int64_t due_ns)
@@ -141,9 +192,11 @@ static void run_timers(struct loop *l)
     l->in_timers = true;
     while (l->first && l->first->due_ns <= l->now_ns) {
         struct loop_timer *t = l->first;
+        const char *name = t->name; /* it may free its own */
 
         loop_timer_stop(t);
         t->fn(t->ctx);
+        loop_mark(l, name);
     }
     l->in_timers = false;
     l->first = meld(l->first, l->later);
@@ -152,10 +205,10 @@ static void run_timers(struct loop *l)
 
 /* --- turns --- */
 
-void loop_turn_start(struct loop_turn *t, struct loop *l, loop_fn *fn,
-                     void *ctx)
+void loop_turn_start_as(struct loop_turn *t, struct loop *l, loop_fn *fn,
+                        void *ctx, const char *name)
 {
-    *t = (struct loop_turn){ .fn = fn, .ctx = ctx, .loop = l };
+    *t = (struct loop_turn){ .fn = fn, .ctx = ctx, .name = name, .loop = l };
     list_add_tail(&l->turns, &t->node);
 }
 
@@ -176,10 +229,13 @@ static void run_turns(struct loop *l)
     l->at_turn = &l->turns;
     while (l->at_turn->next != &l->turns) {
         struct loop_turn *t;
+        const char *name;
 
         l->at_turn = l->at_turn->next;
         t = CONTAINER_OF(l->at_turn, struct loop_turn, node);
+        name = t->name;
         t->fn(t->ctx);
+        loop_mark(l, name);
     }
     l->at_turn = NULL;
 }
@@ -233,8 +289,10 @@ int loop_step(struct loop *l, int64_t wait_ns)
     if (rc < 0)
         return rc;
     l->now_ns = clock_ns();
+    begin_turn(l);
     run_timers(l);
     run_turns(l);
+    end_turn(l);
     return 0;
 }
 
@@ -317,13 +375,17 @@ static void on_fd(evutil_socket_t fd, short what, void *ctx)
     struct loop_fd *w = ctx;
     unsigned ready = (what & EV_READ ? (unsigned)LOOP_READ : 0u)
                      | (what & EV_WRITE ? (unsigned)LOOP_WRITE : 0u);
+    struct loop *l = w->loop;
+    const char *name = w->name;
 
     UNUSED(fd);
+    begin_turn(l);
     w->fn(w->ctx, ready);
+    loop_mark(l, name);
 }
 
-int loop_fd_start(struct loop_fd *w, struct loop *l, int fd, unsigned want,
-                  loop_fd_fn *fn, void *ctx)
+int loop_fd_start_as(struct loop_fd *w, struct loop *l, int fd, unsigned want,
+                     loop_fd_fn *fn, void *ctx, const char *name)
 {
     int what = EV_PERSIST | (want & LOOP_READ ? EV_READ : 0)
                | (want & LOOP_WRITE ? EV_WRITE : 0);
@@ -331,7 +393,7 @@ int loop_fd_start(struct loop_fd *w, struct loop *l, int fd, unsigned want,
 
     if (!ev)
         return ERR_NOMEM;
-    *w = (struct loop_fd){ ev, fn, ctx };
+    *w = (struct loop_fd){ ev, l, fn, ctx, name };
     if (event_add(ev, NULL) < 0) {
         loop_fd_stop(w);
         return ERR_IO;
@@ -351,19 +413,23 @@ void loop_fd_stop(struct loop_fd *w)
 static void on_signal(evutil_socket_t signo, short what, void *ctx)
 {
     struct loop_signal *s = ctx;
+    struct loop *l = s->loop;
+    const char *name = s->name;
 
     UNUSED(signo), UNUSED(what);
+    begin_turn(l);
     s->fn(s->ctx);
+    loop_mark(l, name);
 }
 
-int loop_signal_start(struct loop_signal *s, struct loop *l, int signo,
-                      loop_fn *fn, void *ctx)
+int loop_signal_start_as(struct loop_signal *s, struct loop *l, int signo,
+                         loop_fn *fn, void *ctx, const char *name)
 {
     struct event *ev = evsignal_new(l->base, signo, on_signal, s);
 
     if (!ev)
         return ERR_NOMEM;
-    *s = (struct loop_signal){ ev, fn, ctx };
+    *s = (struct loop_signal){ ev, l, fn, ctx, name };
     if (event_add(ev, NULL) < 0) {
         loop_signal_stop(s);
         return ERR_IO;
@@ -393,8 +459,8 @@ static void on_wake(void *ctx, unsigned ready)
     w->fn(w->ctx);
 }
 
-int loop_wake_start(struct loop_wake *w, struct loop *l, loop_fn *fn,
-                    void *ctx)
+int loop_wake_start_as(struct loop_wake *w, struct loop *l, loop_fn *fn,
+                       void *ctx, const char *name)
 {
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int rc;
@@ -405,7 +471,7 @@ int loop_wake_start(struct loop_wake *w, struct loop *l, loop_fn *fn,
     w->fn = fn;
     w->ctx = ctx;
     atomic_init(&w->posted, false);
-    rc = loop_fd_start(&w->watch, l, fd, LOOP_READ, on_wake, w);
+    rc = loop_fd_start_as(&w->watch, l, fd, LOOP_READ, on_wake, w, name);
     if (rc < 0) {
         close(fd);
         w->watch.ev = NULL;
@@ -477,8 +543,8 @@ static void on_pollset(void *ctx, unsigned ready)
         free_pollset(p);
 }
 
-int pollset_new(struct pollset **ret, struct loop *l, pollset_fn *fn,
-                void *ctx)
+int pollset_new_as(struct pollset **ret, struct loop *l, pollset_fn *fn,
+                   void *ctx, const char *name)
 {
     struct pollset *p = calloc(1, sizeof *p);
     int rc = ERR_IO;
@@ -490,7 +556,7 @@ int pollset_new(struct pollset **ret, struct loop *l, pollset_fn *fn,
     p->fd = epoll_create1(EPOLL_CLOEXEC);
     if (p->fd < 0)
         goto fail;
-    rc = loop_fd_start(&p->watch, l, p->fd, LOOP_READ, on_pollset, p);
+    rc = loop_fd_start_as(&p->watch, l, p->fd, LOOP_READ, on_pollset, p, name);
     if (rc < 0)
         goto fail;
     *ret = p;

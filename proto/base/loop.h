@@ -37,6 +37,42 @@ MUST_USE int loop_step(struct loop *l, int64_t wait_ns);
 /* clock_ns() as read when this turn's waiting ended. */
 int64_t loop_now(const struct loop *l);
 
+/* --- turns that take long. Who does much in one turn keeps everybody else
+ * waiting: that is told, with the name of what took longest in it, the file
+ * and function of a callback, or what loop_mark() calls a part of it.
+ *
+ * Cost: a reading of the coarse clock (clock.h) for each callback; its grain of
+ * some milliseconds is what the times are worth. --- */
+struct loop_slow {
+    int64_t took_ns;   /* from the end of the waiting to the turn's end */
+    int64_t longest_ns; /* of that, in one callback or part */
+    const char *where;  /* which; a literal */
+};
+typedef void loop_slow_fn(void *ctx, const struct loop_slow *s);
+
+/* fn is told, at its end, of each turn that took over_ns or more. */
+void loop_tell_slow(struct loop *l, int64_t over_ns, loop_slow_fn *fn,
+                    void *ctx);
+/* Within a callback: what ran since the last mark, or since it was called, was
+ * `name`, a literal. */
+void loop_mark(struct loop *l, const char *name);
+
+/* What starts a callback notes its name beside it: these stand for the
+ * functions of the same name with _as. */
+#define LOOP_NAME(fn) __FILE__ ":" #fn
+#define loop_timer_init(t, l, fn, ctx) \
+    loop_timer_init_as(t, l, fn, ctx, LOOP_NAME(fn))
+#define loop_fd_start(w, l, fd, want, fn, ctx) \
+    loop_fd_start_as(w, l, fd, want, fn, ctx, LOOP_NAME(fn))
+#define loop_signal_start(s, l, signo, fn, ctx) \
+    loop_signal_start_as(s, l, signo, fn, ctx, LOOP_NAME(fn))
+#define loop_wake_start(w, l, fn, ctx) \
+    loop_wake_start_as(w, l, fn, ctx, LOOP_NAME(fn))
+#define loop_turn_start(t, l, fn, ctx) \
+    loop_turn_start_as(t, l, fn, ctx, LOOP_NAME(fn))
+#define pollset_new(ret, l, fn, ctx) \
+    pollset_new_as(ret, l, fn, ctx, LOOP_NAME(fn))
+
 /* The next turn starts at once: called where work was left unfinished on
  * purpose, so that others get their share in between. */
 void loop_again(struct loop *l);
@@ -47,13 +83,14 @@ struct loop_timer {
     struct loop *loop;
     loop_fn *fn;
     void *ctx;
+    const char *name;
     int64_t due_ns;
     struct loop_timer *child, *next, *prev; /* pairing heap */
     bool pending;
 };
 
-void loop_timer_init(struct loop_timer *t, struct loop *l, loop_fn *fn,
-                     void *ctx);
+void loop_timer_init_as(struct loop_timer *t, struct loop *l, loop_fn *fn,
+                        void *ctx, const char *name);
 
 /* Fires once, after_ns from now; a pending timer is moved. */
 void loop_timer_set(struct loop_timer *t, int64_t after_ns);
@@ -69,24 +106,30 @@ typedef void loop_fd_fn(void *ctx, unsigned ready);
 
 struct loop_fd {
     struct event *ev;
+    struct loop *loop;
     loop_fd_fn *fn;
     void *ctx;
+    const char *name;
 };
 
 /* Borrows fd. ERR_NOMEM; ERR_IO when fd cannot be watched. */
-MUST_USE int loop_fd_start(struct loop_fd *w, struct loop *l, int fd,
-                           unsigned want, loop_fd_fn *fn, void *ctx);
+MUST_USE int loop_fd_start_as(struct loop_fd *w, struct loop *l, int fd,
+                              unsigned want, loop_fd_fn *fn, void *ctx,
+                              const char *name);
 void loop_fd_stop(struct loop_fd *w); /* harmless on a zeroed struct */
 
 /* --- signals: delivered in the loop's thread. One loop per process. --- */
 struct loop_signal {
     struct event *ev;
+    struct loop *loop;
     loop_fn *fn;
     void *ctx;
+    const char *name;
 };
 
-MUST_USE int loop_signal_start(struct loop_signal *s, struct loop *l,
-                               int signo, loop_fn *fn, void *ctx);
+MUST_USE int loop_signal_start_as(struct loop_signal *s, struct loop *l,
+                                  int signo, loop_fn *fn, void *ctx,
+                                  const char *name);
 void loop_signal_stop(struct loop_signal *s);
 
 /* --- wakes: another thread asks for a callback in the loop's thread. Posts
@@ -100,8 +143,8 @@ struct loop_wake {
     void *ctx;
 };
 
-MUST_USE int loop_wake_start(struct loop_wake *w, struct loop *l, loop_fn *fn,
-                             void *ctx);
+MUST_USE int loop_wake_start_as(struct loop_wake *w, struct loop *l,
+                                loop_fn *fn, void *ctx, const char *name);
 void loop_wake_stop(struct loop_wake *w); /* no posts from here on */
 void loop_wake_post(struct loop_wake *w); /* any thread, signal handlers */
 
@@ -111,11 +154,12 @@ struct loop_turn {
     struct list_node node;
     loop_fn *fn;
     void *ctx;
+    const char *name;
     struct loop *loop;
 };
 
-void loop_turn_start(struct loop_turn *t, struct loop *l, loop_fn *fn,
-                     void *ctx);
+void loop_turn_start_as(struct loop_turn *t, struct loop *l, loop_fn *fn,
+                        void *ctx, const char *name);
 void loop_turn_stop(struct loop_turn *t); /* harmless on a zeroed struct */
 
 /* --- pollset: very many sockets at no user memory each. An epoll of its own
@@ -137,8 +181,8 @@ enum {
 
 typedef void pollset_fn(void *ctx, uint64_t data, uint32_t events);
 
-MUST_USE int pollset_new(struct pollset **ret, struct loop *l, pollset_fn *fn,
-                         void *ctx);
+MUST_USE int pollset_new_as(struct pollset **ret, struct loop *l,
+                            pollset_fn *fn, void *ctx, const char *name);
 void pollset_free(struct pollset *p); /* NULL is fine; closes no socket */
 
 /* Borrows fd; closing it takes it out. ERR_NOMEM, ERR_FULL (the system's

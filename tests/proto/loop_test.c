@@ -545,3 +545,100 @@ TEST(without_memory_nothing_is_half_made)
     pollset_free(set);
     loop_free(l);
 }
+
+/* --- turns that take long --- */
+
+static struct loop_slow slow;
+static int slow_turns;
+
+static void on_slow(void *ctx, const struct loop_slow *s)
+{
+    UNUSED(ctx);
+    slow = *s;
+    slow_turns++;
+}
+
+static void idle(void *ctx)
+{
+    const int64_t *ns = ctx;
+
+    clock_fake_advance(*ns);
+}
+
+static void dawdle(void *ctx)
+{
+    const int64_t *ns = ctx;
+
+    clock_fake_advance(*ns);
+}
+
+static void in_parts(void *ctx)
+{
+    UNUSED(ctx);
+    clock_fake_advance(30 * MILLISECOND);
+    loop_mark(loop, "first part");
+    clock_fake_advance(40 * MILLISECOND);
+    loop_mark(loop, "second part");
+}
+
+static void wake_dawdle(void *ctx, unsigned ready)
+{
+    UNUSED(ready);
+    dawdle(ctx);
+}
+
+TEST(a_turn_that_takes_long_is_told_with_what_took_longest)
+{
+    static int64_t little = 20 * MILLISECOND, much = 45 * MILLISECOND;
+    struct loop_turn a = { .fn = NULL }, b = { .fn = NULL };
+
+    start();
+    loop_tell_slow(loop, 50 * MILLISECOND, on_slow, NULL);
+    loop_turn_start(&a, loop, idle, &little);
+    turn();
+    EXPECT_INT(slow_turns, 0);
+    loop_turn_start(&b, loop, dawdle, &much);
+    turn();
+    EXPECT_INT(slow_turns, 1);
+    EXPECT_INT(slow.took_ns, 65 * MILLISECOND);
+    EXPECT_INT(slow.longest_ns, 45 * MILLISECOND);
+    EXPECT_STR(slow.where, "tests/proto/loop_test.c:dawdle");
+    loop_turn_stop(&b);
+    turn();
+    EXPECT_INT(slow_turns, 1);
+    loop_turn_stop(&a);
+    loop_turn_start(&a, loop, in_parts, NULL);
+    turn();
+    EXPECT_INT(slow_turns, 2);
+    EXPECT_STR(slow.where, "second part");
+    loop_turn_stop(&a);
+    loop_free(loop);
+}
+
+TEST(the_time_of_a_turn_is_that_of_its_watches_and_timers_but_not_the_waiting)
+{
+    static int64_t much = 60 * MILLISECOND;
+    struct loop_fd watch = { 0 };
+    struct loop_timer t;
+    int pair[2];
+
+    start();
+    loop_tell_slow(loop, 50 * MILLISECOND, on_slow, NULL);
+    EXPECT_OK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair));
+    EXPECT_OK(loop_fd_start(&watch, loop, pair[0], LOOP_READ, wake_dawdle,
+                            &much));
+    clock_fake_advance(10 * SECOND);
+    turn();
+    EXPECT_INT(slow_turns, 0);
+    EXPECT_INT(write(pair[1], "x", 1), 1);
+    turn();
+    EXPECT_INT(slow_turns, 1);
+    EXPECT_STR(slow.where, "tests/proto/loop_test.c:wake_dawdle");
+    loop_fd_stop(&watch);
+    loop_timer_init(&t, loop, idle, &much);
+    loop_timer_set(&t, 0);
+    turn();
+    EXPECT_INT(slow_turns, 2);
+    EXPECT_STR(slow.where, "tests/proto/loop_test.c:idle");
+    loop_free(loop);
+}
