@@ -64,18 +64,20 @@ static int check_absolute(struct slice text, const char **why)
 }
 
 const struct opt_row config_rows[] = {
-#define NUMBER(section, key, type, of, member, def, least, most, users, help) \
-    { section, key, OPT_##type, offsetof(struct of, member), def, NULL, least, \
-      most, users, help, NULL },
-#define TEXT(section, key, type, of, member, def, check, users, help)        \
+#define NUMBER(section, key, type, of, member, def, least, most, users,       \
+               change, help)                                                  \
+    { section, key, OPT_##type, offsetof(struct of, member), def, NULL,       \
+      least, most, users, CHANGE_##change, help, NULL },
+#define TEXT(section, key, type, of, member, def, check, users, change,       \
+             help)                                                            \
     { section, key, OPT_##type, offsetof(struct of, member), def, NULL, 0, 0, \
-      users, help, check },
-#define WORD(section, key, of, member, def, words, users, help)             \
-    { section, key, OPT_ENUM, offsetof(struct of, member), def, words, 0, 0, \
-      users, help, NULL },
-#define YESNO(section, key, of, member, def, users, help)                  \
-    { section, key, OPT_BOOL, offsetof(struct of, member), def, NULL, 0, 0, \
-      users, help, NULL },
+      users, CHANGE_##change, help, check },
+#define WORD(section, key, of, member, def, words, users, change, help)       \
+    { section, key, OPT_ENUM, offsetof(struct of, member), def, words, 0, 0,  \
+      users, CHANGE_##change, help, NULL },
+#define YESNO(section, key, of, member, def, users, change, help)             \
+    { section, key, OPT_BOOL, offsetof(struct of, member), def, NULL, 0, 0,   \
+      users, CHANGE_##change, help, NULL },
 #include "proto/options.def"
 #undef NUMBER
 #undef TEXT

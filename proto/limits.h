@@ -24,72 +24,78 @@
 #define MOST_PATTERNS  256   /* patterns of one connection */
 #define MOST_PAGE      1000  /* messages read from the store at a time */
 
-/* F(X, NAME, key, type, default, least, most, users, meaning) */
+/* F(X, NAME, key, type, default, least, most, users, change, meaning);
+ * change: when a reload puts it in force, an opt_change without CHANGE_ */
 #define LIMITS(F, X)                                                          \
     F(X, MESSAGE, message, SIZE, "64K", 1 * KIB, MOST_MESSAGE,                \
-      "router http tcp ws", "largest body of a message")                      \
-    F(X, BATCH, batch, COUNT, "256", 1, MOST_BATCH, "http",                   \
+      "router http tcp ws", NOW, "largest body of a message")                 \
+    F(X, BATCH, batch, COUNT, "256", 1, MOST_BATCH, "http", NOW,              \
       "most messages in one POST /v1/publish")                                \
-    F(X, BATCH_BYTES, batch_bytes, SIZE, "1M", 4 * KIB, 64 * MIB, "http",     \
+    F(X, BATCH_BYTES, batch_bytes, SIZE, "1M", 4 * KIB, 64 * MIB, "http", NOW, \
       "largest body of one POST /v1/publish")                                 \
     F(X, REQUEST_LINE, request_line, SIZE, "8K", 256, 64 * KIB, "http ws",    \
-      "longest request line")                                                 \
+      NOW, "longest request line")                                            \
     F(X, HEADER_BLOCK, header_block, SIZE, "16K", 1 * KIB, 256 * KIB,         \
-      "http ws", "longest request line and headers together")                 \
-    F(X, HEADERS, headers, COUNT, "100", 8, MOST_HEADERS, "http ws",          \
+      "http ws", NOW, "longest request line and headers together")            \
+    F(X, HEADERS, headers, COUNT, "100", 8, MOST_HEADERS, "http ws", NOW,     \
       "most header lines in a request")                                       \
     F(X, HEADER_WAIT, header_wait, DURATION, "5s", 100 * MILLISECOND,         \
-      5 * MINUTE, "http tcp",                                                 \
-      "time for a request's headers, or a PROXY header, to arrive in all")                        \
-    F(X, BODY_RATE, body_rate, SIZE, "500", 0, 1 * GIB, "http",               \
+      5 * MINUTE, "http tcp", NOW,                                            \
+      "time for a request's headers, or a PROXY header, to arrive in all")    \
+    F(X, BODY_RATE, body_rate, SIZE, "500", 0, 1 * GIB, "http", NOW,          \
       "slowest request body, in bytes a second")                              \
     F(X, REQUESTS_PER_CONNECTION, requests_per_connection, COUNT, "1000000",  \
-      0, OPT_ALL, "http", "requests after which a connection is closed")      \
-    F(X, LINE, line, SIZE, "4K", 512, 2 * MIB, "tcp",                         \
+      0, OPT_ALL, "http", NOW, "requests after which a connection is closed") \
+    F(X, LINE, line, SIZE, "4K", 512, 2 * MIB, "tcp", NOW,                    \
       "longest line a telnet client may send")                                \
-    F(X, FRAGMENTS, fragments, COUNT, "1024", 1, 1 << 20, "ws",               \
+    F(X, FRAGMENTS, fragments, COUNT, "1024", 1, 1 << 20, "ws", NOW,          \
       "most fragments of one WebSocket message")                              \
     F(X, CONTROL_FRAMES, control_frames_per_second, COUNT, "20", 0, 1 << 20,  \
-      "ws", "most WebSocket pings and pongs a client may send in a second")   \
+      "ws", NOW,                                                              \
+      "most WebSocket pings and pongs a client may send in a second")         \
     F(X, HANDSHAKE_WAIT, handshake_wait, DURATION, "5s", 100 * MILLISECOND,   \
-      5 * MINUTE, "ws", "time for a WebSocket handshake to arrive in all")    \
-    F(X, PING, ping, DURATION, "25s", 0, 1 * DAY, "http ws",                  \
+      5 * MINUTE, "ws", NOW,                                                  \
+      "time for a WebSocket handshake to arrive in all")                      \
+    F(X, PING, ping, DURATION, "25s", 0, 1 * DAY, "http ws", NOW,             \
       "time between signs of life on a quiet stream")                         \
     F(X, CHANNELS_PER_CONNECTION, channels_per_connection, COUNT, "10000", 1, \
-      MOST_CHANNELS, "http tcp ws", "most channels of one connection")        \
+      MOST_CHANNELS, "http tcp ws", NOW, "most channels of one connection")   \
     F(X, PATTERNS_PER_CONNECTION, patterns_per_connection, COUNT, "16", 1,    \
-      MOST_PATTERNS, "http tcp ws", "most patterns of one connection")        \
-    F(X, CHANNELS, channels, COUNT, "10000000", 0, OPT_ALL, "router",         \
+      MOST_PATTERNS, "http tcp ws", NOW, "most patterns of one connection")   \
+    F(X, CHANNELS, channels, COUNT, "10000000", 0, OPT_ALL, "router", NOW,    \
       "most channels the router knows at a time")                             \
     F(X, CONNECTIONS_PER_ADDRESS, connections_per_address, COUNT, "0", 0,     \
-      OPT_ALL, "http tcp ws",                                                 \
+      OPT_ALL, "http tcp ws", NEXT,                                           \
       "most connections from one address to one gateway process")             \
-    F(X, PUBLISH_RATE, publish_rate, COUNT, "0", 0, 1000000,                  \
-      "http tcp ws",                                                          \
+    F(X, PUBLISH_RATE, publish_rate, COUNT, "0", 0, 1000000, "http tcp ws",   \
+      NOW,                                                                    \
       "most publications a second from one address to one gateway process")   \
-    F(X, QUEUE, queue, SIZE, "1M", 4 * KIB, 1 * GIB, "http tcp ws",           \
+    F(X, QUEUE, queue, SIZE, "1M", 4 * KIB, 1 * GIB, "http tcp ws", NOW,      \
       "most bytes that may wait for one slow reader")                         \
     F(X, QUEUE_AGE, queue_age, DURATION, "10s", 0, 1 * DAY, "http tcp ws",    \
-      "longest time that something may wait for a slow reader")               \
+      NOW, "longest time that something may wait for a slow reader")          \
     F(X, QUEUE_TOTAL, queue_total, SIZE, "25%", 1 * MIB, OPT_ALL,             \
-      "http tcp ws",                                                          \
+      "http tcp ws", NOW,                                                     \
       "most bytes that may wait for all readers of a gateway process")        \
-    F(X, PAGE, page, COUNT, "1000", 1, MOST_PAGE, "router http tcp ws",       \
+    F(X, PAGE, page, COUNT, "1000", 1, MOST_PAGE, "router http tcp ws", NOW,  \
       "most messages read from the store at a time")                          \
     F(X, PAGE_BYTES, page_bytes, SIZE, "1M", 64 * KIB, 4 * MIB,               \
-      "router http tcp ws", "most bytes read from the store at a time")       \
+      "router http tcp ws", NOW, "most bytes read from the store at a time")  \
     F(X, ACCEPT_BACKLOG, accept_backlog, COUNT, "65535", 1, 65535,            \
-      "http tcp ws", "connections the kernel may keep ready to be accepted")  \
+      "http tcp ws", TOUCHLINE,                                               \
+      "connections the kernel may keep ready to be accepted")                 \
     F(X, LINK_BATCH, link_batch, SIZE, "4M", 2 * MIB, 64 * MIB,               \
-      "router http tcp ws", "largest batch of frames on a link")              \
+      "router http tcp ws", PROCESS, "largest batch of frames on a link")     \
     F(X, LINK_QUEUE, link_queue, SIZE, "8M", 4 * MIB, 4 * GIB,                \
-      "router http tcp ws", "most bytes not yet acknowledged on a link")      \
+      "router http tcp ws", PROCESS,                                          \
+      "most bytes not yet acknowledged on a link")                            \
     F(X, PUBLISH_WAIT, publish_wait, DURATION, "5s", 0, 5 * MINUTE,           \
-      "http tcp ws", "time a publication waits for a router that is away")    \
+      "http tcp ws", NOW,                                                     \
+      "time a publication waits for a router that is away")                   \
     F(X, RING_TOTAL, ring_total, SIZE, "256M", 1 * MIB, OPT_ALL,              \
-      "http tcp ws", "most bytes of recent messages a gateway keeps")         \
+      "http tcp ws", NOW, "most bytes of recent messages a gateway keeps")    \
     F(X, DRAIN_WAIT, drain_wait, DURATION, "10s", 0, 1 * HOUR,                \
-      "touchline router http tcp ws", "time for an orderly end")
+      "touchline router http tcp ws", NOW, "time for an orderly end")
 
 enum limit {
 #define LIMIT_AS_ENUM(X, name, ...) LIMIT_##name,

@@ -20,6 +20,15 @@ enum opt_type {
     OPT_LIST,     /* struct opt_list: items separated by commas */
 };
 
+/* When a value that was changed in the file is in force. */
+enum opt_change {
+    CHANGE_NOW,       /* once the configuration is read again */
+    CHANGE_NEXT,      /* then, for connections that come later */
+    CHANGE_PROCESS,   /* when its users are started again, or upgraded */
+    CHANGE_TOUCHLINE, /* when everything is */
+    CHANGE_KINDS
+};
+
 struct opt_list {
     char **items; /* owned */
     size_t count;
@@ -38,6 +47,7 @@ struct opt_row {
     const char *words; /* OPT_ENUM: "memory|process|power"; else NULL */
     int64_t min, max;  /* numbers: bounds; texts and lists: ignored */
     const char *users; /* who reads it, for the manual */
+    enum opt_change change;
     const char *help;  /* what it means */
     /* Texts and each list item: 0, or ERR_BAD with a reason in *why. */
     int (*check)(struct slice text, const char **why);

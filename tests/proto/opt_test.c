@@ -20,21 +20,21 @@ static int no_x(struct slice text, const char **why)
 
 static const struct opt_row rows[] = {
     { "a", "flag", OPT_BOOL, offsetof(struct values, flag), "yes", NULL, 0, 0,
-      "all", "a flag", NULL },
+      "all", CHANGE_NOW, "a flag", NULL },
     { "a", "size", OPT_SIZE, offsetof(struct values, size), "64K", NULL, 1,
-      1 * GIB, "all", "a size", NULL },
+      1 * GIB, "all", CHANGE_NOW, "a size", NULL },
     { "a", "count", OPT_COUNT, offsetof(struct values, count), "all", NULL, 0,
-      OPT_ALL, "all", "a count", NULL },
+      OPT_ALL, "all", CHANGE_NOW, "a count", NULL },
     { "a", "time", OPT_DURATION, offsetof(struct values, time), "25", NULL, 0,
-      1 * DAY, "all", "a time", NULL },
+      1 * DAY, "all", CHANGE_NOW, "a time", NULL },
     { "b", "word", OPT_ENUM, offsetof(struct values, word), "two",
-      "one|two|three", 0, 0, "all", "a word", NULL },
+      "one|two|three", 0, 0, "all", CHANGE_NOW, "a word", NULL },
     { "b", "text", OPT_STRING, offsetof(struct values, text), "", NULL, 0, 0,
-      "all", "a text", no_x },
+      "all", CHANGE_NOW, "a text", no_x },
     { "b", "secret", OPT_SECRET, offsetof(struct values, secret), "", NULL, 0,
-      0, "all", "a secret", no_x },
+      0, "all", CHANGE_NOW, "a secret", no_x },
     { "b", "list", OPT_LIST, offsetof(struct values, list), "a, b", NULL, 0, 0,
-      "all", "a list", no_x },
+      "all", CHANGE_NOW, "a list", no_x },
 };
 
 static struct values v;
