@@ -98,6 +98,7 @@ LIBS_proto    := proto base
 LIBS_store    := store base
 LIBS_router   := router store proto base
 LIBS_gateways := http tcp ws gateway proto base
+LIBS_chaos    := proto base
 LIBS_tools    := router-ctl touchline proto base
 LIBS_every    := router-ctl touchline http tcp ws gateway router store proto \
                  base
@@ -106,12 +107,15 @@ comma := ,
 TESTS := $(patsubst %.c,$B/%,$(wildcard tests/*/*_test.c))
 FUZZ  := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/*_fuzz.c))
 BENCH := $(patsubst %.c,$B/%,$(wildcard tests/bench/*_bench.c))
+# Programs of the chaos tests: tests/chaos/X_main.c.
+CHAOS := $(patsubst %_main.c,$B/%,$(wildcard tests/chaos/*_main.c))
 WRAP  := $(addprefix -Wl$(comma)--wrap=,\
              malloc calloc realloc reallocarray memalign strdup)
 
 .SECONDEXPANSION:
 folder  = $(notdir $(patsubst %/,%,$(dir $1)))
-helpers = $(patsubst %,$B/%.o,$(filter-out %_test.c %_fuzz.c %_bench.c,\
+helpers = $(patsubst %,$B/%.o,$(filter-out %_test.c %_fuzz.c %_bench.c \
+              %_main.c,\
               $(wildcard $(patsubst $B/%,%,$(dir $1))*.c)))
 # A fake takes the place of the real thing in the tests that include it.
 FAKES  := $(patsubst %,$B/%.o,$(wildcard tests/t/fake_*.c))
@@ -127,6 +131,9 @@ $(FUZZ): %: %.c.o $$(call helpers,$$@) $$(call layers,$$@)
 	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 $(BENCH): %: %.c.o $$(call layers,$$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(CHAOS): %: %_main.c.o $$(call helpers,$$@) $$(call layers,$$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # --- objects: headers are tracked by the compiler, what a .S embeds here ---

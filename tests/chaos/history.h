@@ -16,7 +16,7 @@
  * is. A publication that is tried again is invoked again, with its number.
  *
  *   I TIME PUBLISHER NUMBER CHANNEL LEVEL HASH   about to be sent
- *   A TIME PUBLISHER NUMBER EPOCH SEQ OFFSET     acknowledged
+ *   A TIME PUBLISHER NUMBER EPOCH SEQ OFFSET FLAGS  acknowledged; d: duplicate
  *   R TIME PUBLISHER NUMBER CODE                 refused: it did not happen
  *   U TIME PUBLISHER NUMBER CODE                 unknown: perhaps it did
  *
@@ -24,7 +24,7 @@
  * OFFSET are "-" where an edge does not tell them.
  *
  * Subscribers. A subscriber is a chain of connections, CONN = 1, 2, 3 ..., of
- * which one is open at a time.
+ * which one is open at a time. A poll is a connection.
  *
  *   O TIME SUBSCRIBER CONN EDGE FORM             about to connect
  *   S TIME SUBSCRIBER CONN SINCE CHANNELS        about to subscribe
@@ -40,7 +40,8 @@
  * connection adds to it. M is a message: its numbers as told ("-" where the
  * form has none), the hash of the text that came, what the text says of itself;
  * FLAGS are "-", or r: it is marked as replayed. N is a notice; WHAT is
- * snapshot, resumed, gap, join, leave or closing; EPOCH and SEQ its cursor. D
+ * snapshot, resumed, gap, join, leave or closing; EPOCH and SEQ its cursor; or
+ * cursor, when an answer ends in one: everything up to there has been told. D
  * stands for a run of messages of one channel that were seen without a hole,
  * in order: offsets FIRST to LAST, SEQ of the last, and the sum modulo 2^64 of
  * all their hashes. E says WHO ended it, `self` or `peer`, and WHY: a close
