@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "gateways/common/access.h"
-#include "gateways/common/catchup.h"
 #include "gateways/common/core.h"
 #include "gateways/common/peer.h"
 #include "proto/frame_io.h"
@@ -40,18 +39,14 @@ static uint32_t number_hash(uint64_t number)
     return (uint32_t)((number * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
 }
 
-struct ask *ask_new(struct conn *c, enum ask_kind kind, uint32_t ref)
+static struct ask *new_of(struct asks *a, enum ask_kind kind)
 {
-    struct asks *a = &c->gw->asks;
     struct ask *k = calloc(1, sizeof *k);
 
     if (!k)
         return NULL;
     k->number = a->next_number++;
     k->kind = (uint8_t)kind;
-    k->conn = c->number;
-    k->gen = conn_gen(c);
-    k->ref = ref;
     k->since_ns = clock_ns();
     if (map_add(&a->by_number, &k->by_number, number_hash(k->number)) < 0) {
         free(k);
@@ -59,6 +54,23 @@ struct ask *ask_new(struct conn *c, enum ask_kind kind, uint32_t ref)
     }
     list_add_tail(&a->waiting, &k->node);
     return k;
+}
+
+struct ask *ask_new(struct conn *c, enum ask_kind kind, uint32_t ref)
+{
+    struct ask *k = new_of(&c->gw->asks, kind);
+
+    if (!k)
+        return NULL;
+    k->conn = c->number;
+    k->gen = conn_gen(c);
+    k->ref = ref;
+    return k;
+}
+
+struct ask *ask_new_page(struct gateway *g)
+{
+    return new_of(&g->asks, ASK_PAGE);
 }
 
 static bool same_number(const struct map_node *n, const void *key)
@@ -86,10 +98,6 @@ struct ask *ask_find_ref(struct gateway *g, uint32_t wire_ref)
 
 void ask_done(struct gateway *g, struct ask *k)
 {
-    if (k->kind == ASK_PAGE) {
-        g->fetches--;
-        catchup_fetch_next(g);
-    }
     list_remove(&k->node);
     map_remove(&g->asks.by_number, &k->by_number);
     g->asks.bytes -= k->frame.len;

@@ -28,7 +28,7 @@ struct ask {
     uint64_t number;
     uint32_t conn, gen; /* who wants to know */
     uint32_t ref;       /* the edge's */
-    uint8_t kind;       /* enum ask_kind; ASK_PAGE: catchup.c's FETCH */
+    uint8_t kind;       /* enum ask_kind; ASK_PAGE: pages.c's FETCH, nobody's */
     uint8_t code;       /* enum frame_code */
     bool sent;          /* on some link, once */
     int64_t since_ns;
@@ -50,6 +50,8 @@ void asks_fini(struct asks *a);
  * hand to ask_send(). NULL: no memory. Publications and queries share one
  * numbering; a query's ref on the wire is its number's low half. */
 struct ask *ask_new(struct conn *c, enum ask_kind kind, uint32_t ref);
+/* The same for a page that nobody in particular asks for. */
+struct ask *ask_new_page(struct gateway *g);
 /* Sends it now, or when there is a link. ERR_NOMEM: its frame could not be
  * written, nobody has been asked, k is gone. */
 MUST_USE int ask_send(struct gateway *g, struct ask *k);

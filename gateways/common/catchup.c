@@ -7,118 +7,12 @@
 #include "gateways/common/restart.h"
 #include "gateways/common/tell.h"
 #include "gateways/common/verdict.h"
-#include "proto/frame_io.h"
 
-enum {
-    FETCHES_MAX = 8, /* pages under way for one gateway */
-    FIRST_PAGE_BYTES = 256 * 1024,
-    PAGES_COUNTED = 8,
-    FEW_CHANNELS = 64,
-};
-
-/* ---- rows that wait ------------------------------------------------------ */
-
-/* The item that *at points to. */
-static void drop_item(struct start *s, struct start_item **at)
-{
-    struct start_item *i = *at;
-
-    *at = i->next;
-    if (!i->next)
-        s->rows_end = at;
-    s->rows_bytes -= msg_size(i->msg);
-    s->conn->gw->queued -= msg_size(i->msg);
-    msg_drop(i->msg);
-    free(i);
-}
-
-void catchup_drop_all(struct start *s)
-{
-    while (s->rows)
-        drop_item(s, &s->rows);
-}
-
-/* Items of pages that were for a channel that has been left. */
-void catchup_drop_unwanted(struct start *s)
-{
-    struct start_item **at = &s->rows;
-
-    while (*at)
-        if ((*at)->msg->id.len == 0 || start_wants(s, (*at)->msg->id))
-            at = &(*at)->next;
-        else
-            drop_item(s, at);
-}
-
-/* ---- pages ------------------------------------------------------------- */
+enum { PAGES_COUNTED = 8 };
 
 uint64_t catchup_seq(const struct start *s)
 {
     return s->paged;
-}
-
-/* Twice as much each time that a page has been taken: who asks and does not
- * stay has cost little. Not for patterns and very many channels, where looking
- * for the messages may be dearer than reading them. */
-static size_t page_bytes(const struct start *s)
-{
-    size_t most = s->conn->gw->config->limits.page_bytes;
-
-    for (unsigned i = 0; i < s->count; i++)
-        if (s->topics[i].topic->seats.flags & TOPIC_PATTERN)
-            return most;
-    return s->count > FEW_CHANNELS
-               ? most : MIN((size_t)FIRST_PAGE_BYTES << s->pages, most);
-}
-
-static void fetch(struct start *s)
-{
-    struct gateway *g = s->conn->gw;
-    const struct config_limits *limits = &g->config->limits;
-    struct ask *k = ask_new(s->conn, ASK_PAGE, 0);
-    struct frame_fetch f = {
-        .mode = FETCH_SINCE,
-        .after = s->paged,
-        .limit = (uint32_t)limits->page,
-        .bytes = (uint32_t)page_bytes(s),
-        .count = (uint16_t)s->count,
-    };
-
-    if (!k) {
-        conn_abort(s->conn, "memory");
-        return;
-    }
-    f.ref = (uint32_t)k->number;
-    k->code = FRAME_FETCH;
-    frame_write_fetch(&k->frame, &f);
-    for (unsigned i = 0; i < s->count; i++)
-        frame_write_id(&k->frame, topic_id(s->topics[i].topic));
-    s->fetch = k->number;
-    s->asked_bytes = f.bytes;
-    if (s->pages < PAGES_COUNTED)
-        s->pages++;
-    g->fetches++;
-    if (ask_send(g, k) < 0)
-        conn_abort(s->conn, "memory");
-}
-
-void catchup_fetch_next(struct gateway *g)
-{
-    struct list_node *n;
-
-    while (g->fetches < FETCHES_MAX && (n = list_pop(&g->paging)))
-        fetch(CONTAINER_OF(n, struct start, node));
-}
-
-void catchup_seq_moved(struct gateway *g)
-{
-    struct list_node mine;
-    struct list_node *n;
-
-    list_init(&mine);
-    list_splice_tail(&mine, &g->ahead);
-    while ((n = list_pop(&mine)))
-        catchup_advance(CONTAINER_OF(n, struct start, node)->conn);
 }
 
 static struct start *paging(const struct conn *c)
@@ -135,119 +29,174 @@ bool catchup_under_way(const struct conn *c)
     return paging(c) != NULL;
 }
 
-static struct start_item *add_item(struct start *s, struct msg *m)
+size_t catchup_bytes(const struct conn *c)
 {
-    struct start_item *i = calloc(1, sizeof *i);
+    const struct start *s = paging(c);
 
-    if (!i) {
-        msg_drop(m);
-        conn_abort(s->conn, "memory");
-        return NULL;
+    return s && s->page ? page_share(s->page) : 0;
+}
+
+/* ---- the page being read ------------------------------------------------- */
+
+static void leave_page(struct start *s)
+{
+    page_drop(s->conn->gw, s->page);
+    s->page = NULL;
+    s->item = 0;
+}
+
+void catchup_leave(struct start *s)
+{
+    leave_page(s);
+    shelf_drop(s->conn->gw, s->shelf);
+    s->shelf = NULL;
+}
+
+static struct start_topic *topic_named(struct start *s, struct slice id)
+{
+    for (unsigned i = 0; i < s->count; i++)
+        if (slice_eq(topic_id(s->topics[i].topic), id))
+            return &s->topics[i];
+    return NULL;
+}
+
+/* Has it been told that everything up to this offset is trimmed? */
+static bool told_trimmed(struct start *s, struct slice id, uint64_t offset)
+{
+    const struct start_topic *st = topic_named(s, id);
+
+    return st && st->gap && st->why == GAP_TRIMMED && offset <= st->to;
+}
+
+/* Who asks for all that is kept misses nothing that is not; and what the
+ * start has told already is not told again. */
+static bool knows_hole(struct start *s, const struct page_item *i)
+{
+    if (i->why != GAP_TRIMMED)
+        return false;
+    return s->since.seq == 0 || told_trimmed(s, i->msg->id, i->to);
+}
+
+/* Is this item of the page not for s? The page is also others'. */
+static bool is_passed(struct start *s, const struct page_item *i)
+{
+    if (i->seq <= s->paged)
+        return true;
+    if (i->hole)
+        return knows_hole(s, i) ||
+               (i->msg->id.len && !start_wants(s, i->msg->id));
+    return !start_wants(s, i->msg->id) ||
+           told_trimmed(s, i->msg->id, i->msg->offset);
+}
+
+/* The item at *at or behind it that is next for s; NULL: the page has no more
+ * for it. A hole of what was trimmed stands in front of all rows, whatever its
+ * seq. */
+static const struct page_item *next_item(struct start *s, size_t *at)
+{
+    for (; s->page && *at < s->page->count; ++*at) {
+        const struct page_item *i = &s->page->items[*at];
+
+        if (i->seq > s->until && !(i->hole && i->why == GAP_TRIMMED))
+            break;
+        if (!is_passed(s, i))
+            return i;
     }
-    i->msg = m;
-    *s->rows_end = i;
-    s->rows_end = &i->next;
-    s->rows_bytes += msg_size(m);
-    s->conn->gw->queued += msg_size(m);
-    return i;
+    return NULL;
 }
 
 /* The state is not what this message alone makes of it. */
 static void note_change(struct start *s, const struct msg *m)
 {
-    for (unsigned i = 0; m->flags & MSG_RESNAPSHOT && i < s->count; i++)
-        if (slice_eq(topic_id(s->topics[i].topic), m->id))
-            s->topics[i].changed = true;
+    struct start_topic *st =
+        m->flags & MSG_RESNAPSHOT ? topic_named(s, m->id) : NULL;
+
+    if (st)
+        st->changed = true;
 }
 
-/* Takes m. */
-void catchup_row(struct conn *c, uint64_t number, struct msg *m)
+static void pass(struct start *s, const struct page_item *i)
+{
+    if (i->hole || is_passed(s, i))
+        return;
+    note_change(s, i->msg);
+    s->paged = i->seq;
+}
+
+void catchup_rows_out(struct conn *c, uint64_t items)
 {
     struct start *s = paging(c);
 
-    if (!s || s->fetch != number || !start_wants(s, m->id)) {
-        msg_drop(m);
+    for (; s && s->page && items-- && s->item < s->page->count; s->item++)
+        pass(s, &s->page->items[s->item]);
+}
+
+/* ---- which pages --------------------------------------------------------- */
+
+static bool is_read(const struct start *s, const struct start_topic *st)
+{
+    return !(st->topic->seats.flags & TOPIC_VOLATILE) &&
+           (s->all || st->missed);
+}
+
+static struct shelf *shelf_of(struct start *s)
+{
+    struct slice *ids = calloc(s->count + 1, sizeof *ids);
+    struct shelf *f = NULL;
+    unsigned n = 0;
+
+    for (unsigned i = 0; ids && i < s->count; i++)
+        if (is_read(s, &s->topics[i]))
+            ids[n++] = topic_id(s->topics[i].topic);
+    if (n)
+        f = shelf_get(s->conn->gw, ids, n);
+    free(ids);
+    return f;
+}
+
+/* Takes the page where it stands, or waits for it. */
+static void take_page(struct start *s)
+{
+    if (!s->shelf)
+        s->shelf = shelf_of(s);
+    if (!s->shelf) {
+        conn_abort(s->conn, "memory");
         return;
     }
-    if (add_item(s, m))
-        note_change(s, m);
+    s->page = pages_take(s);
+    if (!s->page)
+        return;
+    if (s->pages < PAGES_COUNTED)
+        s->pages++;
+    if (!(s->conn->flags & CONN_STALLED))
+        conn_dirty(s->conn);
 }
 
-/* Who asks for all that is kept misses nothing that is not; and what the
- * start has told already is not told again. */
-static bool knows_hole(const struct start *s, const struct frame_hole *h)
+void catchup_served(struct start *s)
 {
-    if (h->why != HOLE_TRIMMED || s->since.seq == 0)
-        return h->why == HOLE_TRIMMED;
-    for (unsigned i = 0; i < s->count; i++)
-        if (s->topics[i].gap && s->topics[i].why == GAP_TRIMMED &&
-            slice_eq(topic_id(s->topics[i].topic), h->id))
-            return h->to <= s->topics[i].to;
-    return false;
+    catchup_advance(s->conn); /* where it stood, for want of this page */
 }
 
-void catchup_hole(struct conn *c, uint64_t number, const struct frame_hole *h)
+void catchup_unread(struct start *s)
 {
-    struct start *s = paging(c);
-    struct start_item *i;
-    struct msg *m;
-
-    if (!s || s->fetch != number || knows_hole(s, h))
-        return;
-    if (msg_new(&m, &(struct msg_parts){.id = h->id, .seq = h->seq}) < 0) {
-        conn_abort(c, "memory");
-        return;
-    }
-    i = add_item(s, m);
-    if (!i)
-        return;
-    i->hole = true;
-    i->why = h->why == HOLE_TRIMMED ? GAP_TRIMMED : GAP_DAMAGED;
-    i->from = h->from;
-    i->to = h->to;
+    if (s->conn->state == CONN_OPEN) /* its cursor says where to go on */
+        s->conn->gw->edge->drain(s->conn);
 }
 
-/* Which bound has cut the page short? None, if it asked for less. */
-static void count_page(const struct start *s)
+void catchup_seq_moved(struct gateway *g)
 {
-    struct gateway *g = s->conn->gw;
-    size_t rows = 0;
+    struct list_node mine;
+    struct list_node *n;
 
-    for (const struct start_item *i = s->rows; i; i = i->next)
-        rows += !i->hole;
-    if (rows >= g->config->limits.page)
-        gateway_limit(g, LIMIT_PAGE);
-    else if (s->asked_bytes == g->config->limits.page_bytes)
-        gateway_limit(g, LIMIT_PAGE_BYTES);
-}
-
-void catchup_page_end(struct conn *c, uint64_t number, int err, bool more,
-                      uint64_t upto)
-{
-    struct start *s = paging(c);
-
-    if (!s || s->fetch != number)
-        return;
-    s->fetch = 0;
-    if (err) {
-        c->gw->edge->drain(c); /* its cursor says where to go on */
-        return;
-    }
-    s->pages_done = !more;
-    s->seq = upto;
-    if (more)
-        count_page(s);
-    if (c->flags & CONN_STALLED)
-        return;
-    if (s->rows)
-        conn_dirty(c);
-    else
-        catchup_advance(c);
+    list_init(&mine);
+    list_splice_tail(&mine, &g->ahead);
+    while ((n = list_pop(&mine)))
+        catchup_advance(CONTAINER_OF(n, struct start, node)->conn);
 }
 
 /* ---- to the socket ------------------------------------------------------ */
 
-static void tell_hole(struct conn *c, const struct start_item *i,
+static void tell_hole(struct conn *c, const struct page_item *i,
                       struct slice id)
 {
     struct start *s = conn_starts(c);
@@ -267,7 +216,7 @@ static void tell_hole(struct conn *c, const struct start_item *i,
 
 /* One item into v. False: no room, or it went to out instead. */
 static bool put_item(struct conn *c, struct outvec *v,
-                     const struct start_item *i, uint64_t number)
+                     const struct page_item *i, uint64_t number)
 {
     const struct edge *edge = c->gw->edge;
     unsigned flags = conn_starts(c)->state == START_REPLAY ? PUT_REPLAY : 0;
@@ -286,7 +235,7 @@ static bool put_item(struct conn *c, struct outvec *v,
 }
 
 /* One that names no id may have been of any. */
-static void tell_hole_of_all(struct conn *c, const struct start_item *i)
+static void tell_hole_of_all(struct conn *c, const struct page_item *i)
 {
     const struct start *s = conn_starts(c);
 
@@ -294,17 +243,32 @@ static void tell_hole_of_all(struct conn *c, const struct start_item *i)
         tell_hole(c, i, topic_id(s->topics[k].topic));
 }
 
+/* What was trimmed is not told twice, nor are rows given that others have of
+ * it still. */
+static void note_trimmed(struct start *s, const struct page_item *i)
+{
+    struct start_topic *st = topic_named(s, i->msg->id);
+
+    if (!st || i->why != GAP_TRIMMED)
+        return;
+    st->gap = true;
+    st->why = GAP_TRIMMED;
+    st->to = i->to;
+}
+
 /* Holes in front of all else go to out, where there is one; an edge that
  * answers once (a poll) keeps them. False: out goes first. */
 static bool tell_holes(struct conn *c)
 {
+    const struct page_item *i;
     struct start *s;
 
-    while ((s = paging(c)) && s->rows && s->rows->hole) {
-        struct start_item hole = *s->rows;
+    while ((s = paging(c)) && (i = next_item(s, &s->item)) && i->hole) {
+        struct page_item hole = *i;
 
         msg_hold(hole.msg); /* told last: an edge may leave the channel */
-        catchup_rows_out(c, 1);
+        s->item++;
+        note_trimmed(s, &hole);
         if (hole.msg->id.len)
             tell_hole(c, &hole, hole.msg->id);
         else
@@ -316,31 +280,35 @@ static bool tell_holes(struct conn *c)
     return true;
 }
 
-bool catchup_pull(struct conn *c, struct outvec *v)
+/* Rows from its place on, up to a hole. False: v is full, or a hole comes. */
+static bool put_rows(struct conn *c, struct start *s, struct outvec *v)
 {
-    struct start *s;
-    uint64_t number = 1;
+    size_t begin = s->item, at = begin;
+    const struct page_item *i;
 
-    if (v->bytes == 0 && !tell_holes(c))
-        return false;
-    s = paging(c);
-    if (!s)
-        return true;
-    for (struct start_item *i = s->rows; i; i = i->next, number++)
-        if (i->hole || !put_item(c, v, i, number) || conn_starts(c) != s)
+    for (; (i = next_item(s, &at)); at++)
+        if (i->hole || !put_item(c, v, i, at - begin + 1) ||
+            conn_starts(c) != s)
             return false;
     return true;
 }
 
-void catchup_rows_out(struct conn *c, uint64_t rows)
+bool catchup_pull(struct conn *c, struct outvec *v)
 {
-    struct start *s = paging(c);
+    struct gateway *g = c->gw;
+    struct start *s;
+    struct page *p;
+    bool all;
 
-    while (s && rows-- && s->rows) {
-        if (!s->rows->hole)
-            s->paged = s->rows->msg->seq;
-        drop_item(s, &s->rows);
-    }
+    if (v->bytes == 0 && !tell_holes(c))
+        return false;
+    s = paging(c);
+    if (!s || !s->page)
+        return true;
+    p = page_hold(s->page); /* an edge may abort the connection */
+    all = put_rows(c, s, v);
+    page_drop(g, p);
+    return all;
 }
 
 /* The pages have come up to what the ring still has: the ring goes on. */
@@ -430,26 +398,45 @@ static void end_replay(struct start *s)
         start_finish(s);
 }
 
-void catchup_advance(struct conn *c)
+/* The page has nothing more for s. */
+static void end_page(struct start *s)
 {
-    struct start *s = paging(c);
+    s->paged = MAX(s->paged, MIN(s->page->upto, s->until));
+    leave_page(s);
+}
 
-    if (!s || s->rows || s->fetch || c->state != CONN_OPEN)
-        return;
-    s->paged = MAX(s->paged, s->seq);
-    s->pages_done |= s->count == 0;
-    if (s->paged > c->gw->seq) { /* the stream would bring it once more */
-        list_remove(&s->node);
-        list_add_tail(&c->gw->ahead, &s->node);
-        return;
+/* The ring's part of what has no history is passed by, with the rest. */
+static void tell_passed(struct start *s)
+{
+    struct conn *c = s->conn;
+    const struct page_item hole = {.hole = true, .why = GAP_VOLATILE};
+
+    for (unsigned i = 0; paging(c) == s && i < s->count; i++) {
+        struct topic *t = s->topics[i].topic;
+
+        if ((t->seats.flags & TOPIC_VOLATILE) &&
+            topic_past(t)->last_seq > s->paged)
+            tell_hole(c, &hole, topic_id(t));
     }
-    if (!s->pages_done || !meets_ring(s)) {
-        s->pages_done = false;
-        list_remove(&s->node);
-        list_add_tail(&c->gw->paging, &s->node);
-        catchup_fetch_next(c->gw);
-        return;
-    }
+}
+
+/* The ring does not go on where the pages have ended: more of them, of all
+ * channels, up to where the link stands now. False: s is gone. */
+static bool widen(struct start *s)
+{
+    s->all = true;
+    s->until = s->conn->gw->seq;
+    shelf_drop(s->conn->gw, s->shelf);
+    s->shelf = NULL;
+    s->saying = true;
+    tell_passed(s);
+    return start_told(s);
+}
+
+static void go_live(struct start *s)
+{
+    struct conn *c = s->conn;
+
     if (s->state == START_REPLAY) {
         end_replay(s);
         return;
@@ -458,13 +445,36 @@ void catchup_advance(struct conn *c)
     start_finish(s);
 }
 
+void catchup_advance(struct conn *c)
+{
+    struct start *s = paging(c);
+
+    if (!s || c->state != CONN_OPEN || list_linked(&s->node))
+        return;
+    if (s->page && next_item(s, &s->item))
+        return;
+    if (s->page)
+        end_page(s);
+    if (s->paged < s->until && s->count) {
+        take_page(s);
+    } else if (meets_ring(s)) {
+        go_live(s);
+    } else if (s->paged >= c->gw->seq) { /* nothing is known beyond it */
+        list_add_tail(&c->gw->ahead, &s->node);
+    } else if (widen(s)) {
+        take_page(s);
+    }
+}
+
 void catchup_begin(struct start *s, enum start_state state)
 {
+    bool pages = verdict_needs_pages(s);
+
     s->state = (uint8_t)state;
-    s->paged = s->seq = s->since.seq;
-    s->pages_done = !verdict_needs_pages(s);
+    s->paged = s->since.seq;
+    s->until = pages ? s->seq : s->paged;
     stat_add(&s->conn->gw->stats,
-             s->pages_done ? STAT_STARTS_RING : STAT_STARTS_STORE, 1);
+             pages ? STAT_STARTS_STORE : STAT_STARTS_RING, 1);
     if (state == START_PAGING)
         s->conn->flow = FLOW_PAGING;
     catchup_advance(s->conn);

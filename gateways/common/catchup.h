@@ -2,15 +2,18 @@
  *
  * A start in state PAGING reads pages from its cursor on, all its channels
  * merged in seq order; one in state REPLAY does so beside a connection that is
- * live already, and its messages are marked as such. A page is a FETCH: its
- * ROWs and HOLEs wait as items for the socket, the next page is asked for when
- * they have left, at most a handful for the whole gateway at a time. When the
- * pages have come to where the ring goes on, the start is finished: the
- * connection follows the ring like everybody else. Pages that got ahead of
- * the link's stream wait for it, or a message would come twice.
+ * live already, and its messages are marked as such. Pages are shared by all
+ * who need them (pages.h): a start holds one, its place in it, and nothing
+ * else; it takes the next one when what it wanted of this one has left.
  *
- * Only the first start of a connection reads pages. Items are memory of the
- * connection's own: they count in gateway.queued.
+ * At first the pages are of those channels only that have missed something
+ * (so that a channel which is the client's own does not keep it from sharing),
+ * and count up to the place where the start was decided: behind it the ring
+ * has everything of all channels, and the connection follows the ring like
+ * everybody else. Where the ring has let go of that meanwhile, pages of all
+ * channels follow, up to where the link stands.
+ *
+ * Only the first start of a connection reads pages.
  * Threads: the gateway's loop. Cost: O(1) per row. */
 #ifndef TOUCHLINE_GATEWAYS_CATCHUP_H
 #define TOUCHLINE_GATEWAYS_CATCHUP_H
@@ -23,31 +26,26 @@ void catchup_begin(struct start *s, enum start_state state);
 bool catchup_under_way(const struct conn *c);
 /* The seq up to which a connection that catches up has everything. */
 uint64_t catchup_seq(const struct start *s);
+/* Memory that stands for what c reads just now. */
+size_t catchup_bytes(const struct conn *c);
 
-/* ---- what the link brings; fetch: the number of the question, and an answer
- * to another one is dropped ---- */
-/* Takes m. */
-void catchup_row(struct conn *c, uint64_t fetch, struct msg *m);
-void catchup_hole(struct conn *c, uint64_t fetch, const struct frame_hole *h);
-/* err: the read failed; the connection ends as in a drain. upto: complete up to there. */
-void catchup_page_end(struct conn *c, uint64_t fetch, int err, bool more,
-                      uint64_t upto);
-/* Pages may be asked for: a slot is free. */
-void catchup_fetch_next(struct gateway *g);
-/* The stream has come further: who read pages ahead of it may go on. */
+/* ---- what the link brings ---- */
+/* The page that s waited for may be there. */
+void catchup_served(struct start *s);
+/* It cannot be read: the connection ends as in a drain. */
+void catchup_unread(struct start *s);
+/* The stream has come further: who has come to its end may go on. */
 void catchup_seq_moved(struct gateway *g);
 
 /* ---- to the socket ---- */
-/* Puts rows of pages into v; marks count rows from 1. False: v is full. */
+/* Puts rows of the page into v; marks count items from 1. False: v is full. */
 bool catchup_pull(struct conn *c, struct outvec *v);
-/* So many rows, counted from 1, have left or been begun. */
-void catchup_rows_out(struct conn *c, uint64_t rows);
-/* All that was there has left: ask for the next page, or go live. */
+/* So many items, counted from 1, have left or been begun. */
+void catchup_rows_out(struct conn *c, uint64_t items);
+/* All that was there has left: take the next page, or go live. */
 void catchup_advance(struct conn *c);
 
-/* ---- items given up ---- */
-void catchup_drop_all(struct start *s);
-/* Those of a channel that has been left. */
-void catchup_drop_unwanted(struct start *s);
+/* Page, shelf and queue are left. */
+void catchup_leave(struct start *s);
 
 #endif

@@ -15,6 +15,7 @@
 #include "gateways/common/doorstep.h"
 #include "gateways/common/gateway.h"
 #include "gateways/common/outvec.h"
+#include "gateways/common/pages.h"
 #include "gateways/common/ring.h"
 #include "gateways/common/start.h"
 #include "gateways/common/stats.h"
@@ -61,10 +62,8 @@ struct gateway {
     struct list_node fanouts; /* visits under way, oldest first */
     struct list_node ready;   /* starts that have their place in the ring */
     struct list_node waiting; /* starts that wait for a snapshot */
-    struct list_node paging;  /* starts that wait for their turn to FETCH */
-    struct list_node ahead;   /* starts whose pages went beyond the stream */
-    unsigned fetches;         /* FETCHes of theirs under way */
-    size_t queued;            /* bytes of pages that wait for sockets */
+    struct list_node ahead;   /* starts that have come to the stream's end */
+    struct pages pages;       /* for those that are behind the ring */
 
     /* the link */
     struct joiner *joiner;

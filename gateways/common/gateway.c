@@ -137,6 +137,8 @@ static void end_of_turn(void *ctx)
 
     start_turn(g);
     loop_mark(g->loop, "start_turn");
+    pages_turn(g);
+    loop_mark(g->loop, "pages_turn");
     slow_turn(g);
     loop_mark(g->loop, "slow_turn");
     fanout_turn(g);
@@ -164,6 +166,7 @@ static void each_second(void *ctx)
     accept_count_drops(g);
     accept_room_again(g);
     asks_expire(g, clock_ns());
+    pages_expire(g, clock_ns());
     stat_set(&g->stats, STAT_RING_BYTES, g->ring.bytes);
     stat_set(&g->stats, STAT_RING_ENTRIES, g->ring.next - g->ring.first);
     stat_set(&g->stats, STAT_TOPICS, map_count(&g->topics.by_id));
@@ -188,8 +191,8 @@ int gateway_init(struct gateway *g, const struct config *cfg,
     list_init(&g->fanouts);
     list_init(&g->ready);
     list_init(&g->waiting);
-    list_init(&g->paging);
     list_init(&g->ahead);
+    pages_init(&g->pages);
     asks_init(&g->asks);
     ring_init(&g->ring, g->config->limits.ring_total);
     g->out = malloc(sizeof *g->out);
@@ -228,6 +231,7 @@ void gateway_fini(struct gateway *g)
         g->edge->stop(g);
     uplink_close(g);
     deliver_forget(g);
+    pages_fini(g);
     ring_fini(&g->ring);
     topics_fini(&g->topics);
     asks_fini(&g->asks);

@@ -27,8 +27,7 @@ void restart_conn(struct conn *c, enum gap_why why)
         other->has_reason = true;
         other->reason = (uint8_t)why;
         if (other->state == START_PAGING || other->state == START_REPLAY)
-            catchup_drop_all(other);
-        other->fetch = 0;
+            catchup_leave(other);
     }
     s->silent = s->has_reason = true;
     s->reason = (uint8_t)why;

@@ -8,6 +8,7 @@
  * and is dropped first when it owes most. */
 #include <string.h>
 
+#include "gateways/common/catchup.h"
 #include "gateways/common/core.h"
 #include "gateways/common/pull.h"
 
@@ -75,7 +76,7 @@ void slow_tell(struct conn *c)
 /* What waits for c in memory of its own. */
 static size_t own_bytes(const struct conn *c)
 {
-    return conn_out_pending(c) + (conn_starts(c) ? conn_starts(c)->rows_bytes : 0);
+    return conn_out_pending(c) + catchup_bytes(c);
 }
 
 static void check(struct conn *c, int64_t now)

@@ -45,7 +45,7 @@ static void unchain(struct start *s)
 void start_free(struct start *s)
 {
     unchain(s);
-    catchup_drop_all(s);
+    catchup_leave(s);
     drop_snapshots(s);
     conn_extra_done(s->conn);
     free(s);
@@ -97,7 +97,6 @@ struct start *start_alloc(struct conn *c, unsigned count, struct slice name)
     list_init(&s->node);
     s->conn = c;
     s->told = c->gw->told + 1;
-    s->rows_end = &s->rows;
     if (name.len) {
         uint8_t *kept = (uint8_t *)&s->topics[count];
 
@@ -162,7 +161,6 @@ void start_drop_topic(struct conn *c, struct topic *t)
         snapshot_drop(st->snapshot);
         *st = s->topics[--s->count];
         s->topics[s->count].snapshot = NULL;
-        catchup_drop_unwanted(s);
     }
 }
 

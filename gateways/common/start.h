@@ -24,8 +24,10 @@
 #include "gateways/common/edge.h"
 #include "gateways/common/topic.h"
 
-struct subscribe;
+struct page;
 struct refusal;
+struct shelf;
+struct subscribe;
 
 enum start_state {
     START_LOGIN,  /* LOGGED_IN has not come */
@@ -53,19 +55,11 @@ struct start_topic {
     bool changed; /* a page had a message that a snapshot must follow */
 };
 
-/* A message of a page, or a hole, that waits for the socket. */
-struct start_item {
-    struct start_item *next;
-    struct msg *msg; /* of a hole: only its id */
-    bool hole;
-    uint8_t why; /* enum gap_why */
-    uint64_t from, to;
-};
-
 struct start {
     struct start *next; /* on the connection, in order */
     struct conn *conn;
-    struct list_node node; /* gateway.ready, .waiting, .paging or .ahead */
+    struct list_node node; /* gateway.ready, .waiting or .ahead; a shelf's
+                              waiting, or pages.served */
     uint8_t state;
     bool silent;   /* made by the gateway itself: the edge hears no ref */
     bool has_since;
@@ -77,9 +71,9 @@ struct start {
     bool asked;    /* for snapshots, once */
     bool has_reason; /* whatever since says: a gap, because of reason */
     uint8_t reason;  /* enum gap_why */
-    bool pages_done;
-    uint8_t pages;  /* asked for, as far as counting matters */
-    uint64_t fetch; /* number of the FETCH under way, or 0 */
+    bool all;      /* the pages are of all channels, not of those that missed
+                      something */
+    uint8_t pages; /* taken, as far as counting matters */
     uint32_t ref;
     uint32_t logins; /* LOGGED_IN still to come */
     uint64_t told;   /* gateway.told of the LOGGED_IN: snapshots from then on
@@ -87,9 +81,10 @@ struct start {
     struct position since;
     uint64_t seq, tick; /* the place, from READY on */
     uint64_t paged;     /* everything up to this seq has been put */
-    struct start_item *rows, **rows_end;
-    size_t rows_bytes;
-    uint32_t asked_bytes; /* of the page under way */
+    uint64_t until;        /* pages count up to this seq, then the ring */
+    struct shelf *shelf;   /* held, of the pages that it reads */
+    struct page *page;     /* held, being read */
+    size_t item;           /* the next one of it */
     struct slice name;  /* behind the topics, in this allocation */
     unsigned count;
     struct start_topic topics[];

@@ -54,6 +54,10 @@
       "subscriptions begun, by where they began")                             \
     X(STARTS_NOW, COUNTER, "starts_total", "from=\"now\"",                    \
       "subscriptions begun, by where they began")                             \
+    X(PAGES_ASKED, COUNTER, "pages_asked_total", NULL,                        \
+      "pages of the store that the router was asked for")                     \
+    X(PAGES_TAKEN, COUNTER, "pages_taken_total", NULL,                        \
+      "pages read by clients, most of them by several")                       \
     X(GAPS_TRIMMED, COUNTER, "gaps_total", "why=\"trimmed\"",                 \
       "gap notices told to clients")                                          \
     X(GAPS_EPOCH, COUNTER, "gaps_total", "why=\"epoch\"",                     \
@@ -81,6 +85,8 @@
     X(RING_BYTES, GAUGE, "ring_bytes", NULL,                                  \
       "memory that the ring of recent messages stands for")                   \
     X(RING_ENTRIES, GAUGE, "ring_messages", NULL, "messages in the ring")     \
+    X(PAGES_BYTES, GAUGE, "pages_bytes", NULL,                                \
+      "memory of pages of the store that are kept for others")                \
     X(TOPICS, GAUGE, "gateway_ids", NULL, "ids known in the gateway")         \
     X(DEFLATED, COUNTER, "deflate_total", "result=\"compressed\"",            \
       "messages for WebSockets with compression, each made once")             \

@@ -31,15 +31,17 @@ static void advance(struct gateway *g, uint64_t seq)
 
 /* ---- logins ------------------------------------------------------------ */
 
-/* Who is in a room is asked for behind the login, once for all who come
- * meanwhile. */
-static void write_login_id(struct buf *b, const struct topic *t, bool want)
+/* One login asks for the snapshot, for all who come until it is there. Who is
+ * in a room is asked for behind the login. */
+static void write_login_id(struct buf *b, struct topic *t, bool want)
 {
     struct login_id id = {.id = topic_id(t)};
 
     if (want && !topic_snapshot_is_fresh(t, 0) &&
-        !(t->seats.flags & (TOPIC_SNAP_ASKED | TOPIC_PRESENCE)))
+        !(t->seats.flags & (TOPIC_SNAP_ASKED | TOPIC_PRESENCE))) {
         id.flags = LOGIN_WANT_SNAPSHOT;
+        t->seats.flags |= TOPIC_SNAP_ASKED;
+    }
     frame_write_login_id(b, &id);
 }
 
@@ -174,6 +176,9 @@ static int on_logged_in_id(struct gateway *g, uint8_t flags, uint64_t seq,
     bool again = flags & LOGIN_RESYNC;
     bool known = t && (t->seats.flags & TOPIC_WATCHED);
 
+    if (t && ((i->flags & (ID_REFUSED | ID_SNAPSHOT)) ||
+              !(i->flags & ID_STATEFUL)))
+        t->seats.flags &= ~(uint32_t)TOPIC_SNAP_ASKED;
     if (!t || (i->flags & ID_REFUSED))
         return 0;
     if (again && (i->flags & ID_VOLATILE) && !known)
@@ -326,6 +331,14 @@ static int on_published(struct gateway *g, struct slice body)
     return 0;
 }
 
+/* Who wants to know, and can still be told. */
+static struct conn *asker(const struct gateway *g, const struct ask *k)
+{
+    struct conn *c = conn_by_name(g, k->conn, k->gen);
+
+    return c && c->state == CONN_OPEN ? c : NULL;
+}
+
 static int on_row(struct gateway *g, struct slice body)
 {
     struct msg_parts p;
@@ -338,15 +351,15 @@ static int on_row(struct gateway *g, struct slice body)
     if (rc < 0)
         return rc;
     k = ask_find_ref(g, ref);
-    c = k ? conn_by_name(g, k->conn, k->gen) : NULL;
-    if (!c || c->state != CONN_OPEN || p.seq <= k->row_seq)
+    c = k ? asker(g, k) : NULL;
+    if (!k || (!c && k->kind != ASK_PAGE) || p.seq <= k->row_seq)
         return 0;
     k->row_seq = p.seq;
     rc = msg_new(&m, &p);
     if (rc < 0)
         return rc;
     if (k->kind == ASK_PAGE) {
-        catchup_row(c, k->number, m);
+        pages_row(g, k->number, m);
         return 0;
     }
     g->edge->row(c, k->ref, m);
@@ -405,12 +418,12 @@ static int on_hole(struct gateway *g, struct slice body)
     if (f.ref == 0)
         return stream_hole(g, &f);
     k = ask_find_ref(g, f.ref);
-    c = k ? conn_by_name(g, k->conn, k->gen) : NULL;
-    if (!c || c->state != CONN_OPEN || f.seq < k->row_seq)
+    if (!k || f.seq < k->row_seq)
         return 0;
+    c = asker(g, k);
     if (k->kind == ASK_PAGE)
-        catchup_hole(c, k->number, &f);
-    else
+        pages_hole(g, k->number, &f);
+    else if (c)
         g->edge->hole(c, k->ref, &f);
     return 0;
 }
@@ -427,13 +440,11 @@ static int on_page_end(struct gateway *g, struct slice body)
     k = ask_find_ref(g, f.ref);
     if (!k)
         return 0;
-    c = conn_by_name(g, k->conn, k->gen);
-    if (c && c->state == CONN_OPEN) {
-        if (k->kind == ASK_PAGE)
-            catchup_page_end(c, k->number, f.status, f.more, f.upto);
-        else
-            g->edge->page_end(c, k->ref, -(int)f.status, f.more, f.upto);
-    }
+    c = asker(g, k);
+    if (k->kind == ASK_PAGE)
+        pages_end(g, k->number, f.status, f.more, f.upto);
+    else if (c)
+        g->edge->page_end(c, k->ref, -(int)f.status, f.more, f.upto);
     ask_done(g, k);
     return 0;
 }
@@ -491,6 +502,7 @@ static void epoch_changed(struct gateway *g, uint64_t seq)
     while ((c = conns_next_open(&g->conns, &i)))
         if (c->seats.count)
             restart_conn(c, GAP_EPOCH);
+    pages_forget(g);
 }
 
 static void set_epoch(struct gateway *g, struct slice epoch, uint64_t seq)
@@ -681,6 +693,7 @@ static void on_down(void *ctx, const char *why)
     g->unlinked_ns = clock_ns();
     stat_set(&g->stats, STAT_LINKED, 0);
     forget_watches(g);
+    pages_link_down(g);
     for (uint32_t i = 0; i < g->conns.used; i++)
         if ((c = conns_at(&g->conns, i)))
             start_link_down(c);

@@ -120,6 +120,23 @@ static void judge_kept(struct start_topic *st, const struct start *s)
     }
 }
 
+/* Pages pass by what the ring has of ids without history. */
+static void judge_passed(struct start *s)
+{
+    if (!verdict_needs_pages(s))
+        return;
+    for (unsigned i = 0; i < s->count; i++) {
+        struct start_topic *st = &s->topics[i];
+
+        if (!(st->topic->seats.flags & TOPIC_VOLATILE) || !st->missed ||
+            st->gap || s->since.seq == 0)
+            continue;
+        st->gap = true;
+        st->why = GAP_VOLATILE;
+        st->from = st->to = 0;
+    }
+}
+
 void verdict_judge(struct start *s)
 {
     enum gap_why why = GAP_EPOCH;
@@ -141,6 +158,7 @@ void verdict_judge(struct start *s)
         else
             judge_kept(st, s);
     }
+    judge_passed(s);
 }
 
 bool verdict_resumes(const struct start *s)
