@@ -25,12 +25,22 @@ struct wishes {
     bool help, version, print_config, no_memory;
 };
 
-uint64_t cli_restarts(void)
+static uint64_t number_in(const char *variable)
 {
-    const char *text = getenv(CLI_RESTARTS);
+    const char *text = getenv(variable);
     uint64_t n;
 
     return text && slice_parse_u64(slice_str(text), &n) == 0 ? n : 0;
+}
+
+uint64_t cli_restarts(void)
+{
+    return number_in(CLI_RESTARTS);
+}
+
+uint64_t cli_mute_restarts(void)
+{
+    return number_in(CLI_MUTE_RESTARTS);
 }
 
 int cli_usage_error(const struct cli *c, const char *fmt, ...)

@@ -57,6 +57,9 @@ void cli_fini(struct cli *c);
  * this one again, in TOUCHLINE_RESTARTS. 0: not once, or somebody else did. */
 #define CLI_RESTARTS "TOUCHLINE_RESTARTS"
 uint64_t cli_restarts(void);
+/* And how many of these because it was mute. */
+#define CLI_MUTE_RESTARTS "TOUCHLINE_MUTE_RESTARTS"
+uint64_t cli_mute_restarts(void);
 
 /* "touchline-http: <text>" and how to get help, on standard error; returns
  * EXIT_USAGE. */

@@ -82,6 +82,7 @@ struct config {
     struct {
         char *user;  /* a name, a number, or "" */
         int sandbox; /* enum sandbox */
+        int64_t canary, canary_wait, canary_restart;
     } process;
     struct {
         int level;  /* enum log_level */

@@ -15,7 +15,7 @@
 #include "proto/position.h"
 #include "proto/publish_status.h"
 
-enum { FRAME_VERSION = 1 };
+enum { FRAME_VERSION = 2 };
 enum frame_code {
 #define FRAME(code, name, sender, least, meaning) FRAME_##name = code,
 #include "proto/frames.def"

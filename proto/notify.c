@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -103,6 +105,34 @@ void notify_tell(const struct notify *n, const char *fmt, ...)
     if (len > 0 && !send_now(n, text, MIN((size_t)len, sizeof text - 1)) &&
         wait_for_room(n))
         (void)send_now(n, text, MIN((size_t)len, sizeof text - 1));
+}
+
+/* Has everything been taken that was said? */
+static bool all_taken(const struct notify *n)
+{
+    int left = 0;
+
+    return ioctl(n->fd, SIOCOUTQ, &left) < 0 || left == 0;
+}
+
+bool voice_say(struct voice *v, const char *fmt, ...)
+{
+    const struct notify *n = v->notify;
+    char text[TEXT_MAX];
+    va_list args;
+    int len;
+
+    if (!n || n->fd < 0)
+        return true;
+    va_start(args, fmt);
+    len = vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (len > 0 && all_taken(n) &&
+        send(n->fd, text, MIN((size_t)len, sizeof text - 1), MSG_NOSIGNAL) >= 0)
+        v->unheard = 0;
+    else if (v->unheard < VOICE_LOST)
+        v->unheard++;
+    return v->unheard < VOICE_LOST;
 }
 
 /* ---- being alive -------------------------------------------------------- */

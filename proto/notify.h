@@ -35,6 +35,17 @@ void notify_close(struct notify *n);
 enum { NOTIFY_WAIT_MS = 2000 };
 PRINTF_LIKE(2, 3) void notify_tell(const struct notify *n, const char *fmt, ...);
 
+/* What is said again and again, and never waited for: only when the listener has
+ * taken what was said last. */
+struct voice {
+    const struct notify *notify; /* borrowed */
+    unsigned unheard;            /* times in a row that it had not */
+};
+enum { VOICE_LOST = 3 };
+/* False: VOICE_LOST times in a row nobody heard it: the listener is gone, or
+ * stands still. Said once a second, that is known in some. */
+PRINTF_LIKE(2, 3) bool voice_say(struct voice *v, const char *fmt, ...);
+
 struct heart {
     const struct notify *notify; /* borrowed */
     unsigned loops;

@@ -52,7 +52,9 @@ void report_sample(struct buf *b, const struct stat_sample *s)
     report_text(b, "name", slice_str(s->name));
     report_text(b, "label", slice_str(s->label ? s->label : ""));
     report_text(b, "help", slice_str(s->help));
-    report_bool(b, "gauge", s->kind == STAT_GAUGE);
+    report_bool(b, "gauge", s->kind != STAT_COUNTER);
+    if (s->kind == STAT_MICROS)
+        report_bool(b, "micros", true);
     report_number(b, "value", s->value);
 }
 

@@ -23,7 +23,8 @@ void report_row_end(struct buf *b);
 void report_number(struct buf *b, const char *key, uint64_t value);
 void report_text(struct buf *b, const char *key, struct slice value);
 void report_bool(struct buf *b, const char *key, bool value);
-/* The fields of a figure: name, label (may be empty), help, gauge, value. */
+/* The fields of a figure: name, label (may be empty), help, gauge, micros (only
+ * where value is microseconds of a figure in seconds), value. */
 void report_sample(struct buf *b, const struct stat_sample *s);
 
 enum report_event { REPORT_END, REPORT_PART, REPORT_ROW, REPORT_FIELD,

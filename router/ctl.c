@@ -118,11 +118,43 @@ static void say_missing(const struct missing *m, struct buf *why)
         buf_addf(why, ", and %zu more likewise", m->count - 1);
 }
 
+static void say_mute(const struct link *l, size_t count, struct buf *why)
+{
+    buf_addf(why, "gateway %s (pid %" PRIu32 ") has not had a canary back for "
+             "longer than process.canary_wait: what is published through it, "
+             "or for its clients, may not arrive", l->who.name, l->who.pid);
+    if (count > 1)
+        buf_addf(why, "; and %zu more likewise", count - 1);
+}
+
+/* Nothing can be wrong with one gateway that is so with all of them. */
+static const char *mute_state(const struct router *r, size_t mute)
+{
+    size_t gateways = 0;
+
+    LIST_FOREACH(l, &r->links.all, struct link, node)
+        gateways += l->canary.heard_ns != 0;
+    return mute == gateways ? "DOWN" : "DEGRADED";
+}
+
 static const char *state_of(const struct router *r, struct buf *why)
 {
+    int64_t now_ns = clock_ns(), stuck_ns = canary_stuck_ns(r, now_ns);
+    const struct link *l = NULL;
+    size_t mute = canary_mutes(r, now_ns, &l);
+
     if (r->draining) {
         buf_add_str(why, "the router goes down");
         return "DOWN";
+    }
+    if (stuck_ns > r->config->process.canary_wait) {
+        buf_addf(why, "the store hangs: what was published %" PRId64 " s ago "
+                 "is not committed", stuck_ns / SECOND);
+        return "DOWN";
+    }
+    if (mute) {
+        say_mute(l, mute, why);
+        return mute_state(r, mute);
     }
     if (r->publish.last_error == ERR_FULL)
         buf_add_str(why, "the disk is full: stored channels take nothing");

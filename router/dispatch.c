@@ -318,6 +318,7 @@ static const struct handler {
     {FRAME_FETCH, UP, 0, on_fetch},
     {FRAME_QUERY, UP, 0, on_query},
     {FRAME_STATS, UP, 0, on_stats},
+    {FRAME_CANARY, IN(LIVE), UNSETTLED, canary_came},
 };
 
 int dispatch(struct link *l, uint8_t code, struct slice body)

@@ -130,6 +130,7 @@ int link_new(struct link **ret, struct router *r, const struct peer_id *who,
     list_init(&l->fetches);
     list_init(&l->queries);
     list_init(&l->snapshots);
+    canary_init(&l->canary);
     if (who->name[0])
         replace_namesake(r, who);
     else
@@ -399,6 +400,7 @@ void link_gone(struct link *l, const char *why)
     replay_link_gone(l);
     snapshots_link_gone(l);
     ctl_link_gone(l);
+    canary_link_gone(l);
     table_link_drop(&r->table, &l->seats);
     r->links.by_number[l->seats.number] = NULL;
     r->links.count--;

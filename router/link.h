@@ -18,6 +18,7 @@
 #include "proto/frame.h"
 #include "proto/rendezvous.h"
 #include "proto/repairs.h"
+#include "router/canary.h"
 #include "router/table.h"
 
 struct router;
@@ -54,6 +55,7 @@ struct link {
     struct list_node snapshots; /* snapshots.h: answers under way */
     struct resync *resync;      /* replay.h; NULL unless READING */
     struct replay_due *due;     /* replay.h; none while LIVE */
+    struct canary canary;
     uint64_t delivered, dropped;
 };
 

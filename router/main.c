@@ -36,6 +36,8 @@ struct process {
     struct notify notify;
     struct heart heart;
     struct pulse pulse;
+    struct voice voice;
+    struct loop_timer second;
 };
 
 /* ---- the store --------------------------------------------------------- */
@@ -291,6 +293,18 @@ static void flush_links(struct process *p)
     }
 }
 
+/* What touchline cannot see from outside: who waits for a disk does not wait
+ * for another router. */
+static void speak(void *ctx)
+{
+    struct process *p = ctx;
+    int64_t ms = canary_stuck_ns(&p->router, clock_ns()) / MILLISECOND;
+
+    loop_timer_set(&p->second, SECOND);
+    stat_set(&p->router.stats, STAT_SUPERVISOR_LOST,
+             !voice_say(&p->voice, "X_STORE_MS=%" PRId64, ms));
+}
+
 /* ---- the start --------------------------------------------------------- */
 
 static int watch_signals(struct process *p)
@@ -346,6 +360,9 @@ static int start(struct process *p)
         return store_failed(p->file, rc,
                             &(struct history_report){.text = ""});
     stat_set(&p->router.stats, STAT_RESTARTS, cli_restarts());
+    stat_set(&p->router.stats, STAT_MUTE_RESTARTS, cli_mute_restarts());
+    loop_timer_init(&p->second, p->loop, speak, p);
+    speak(p);
     heart_init(&p->heart, &p->notify, 1);
     pulse_start(&p->pulse, &p->heart, p->loop);
     rc = watch_signals(p);
@@ -369,6 +386,8 @@ static int serve(struct process *p)
     }
     loop_turn_stop(&p->turn);
     pulse_stop(&p->pulse);
+    if (p->second.loop)
+        loop_timer_stop(&p->second);
     router_fini(&p->router);
     rendezvous_close(p->rendezvous);
     loop_signal_stop(&p->term);
@@ -406,6 +425,7 @@ static int run(struct process *p)
     if (p->cli.check)
         return check(p);
     notify_open(&p->notify);
+    p->voice.notify = &p->notify;
     rc = may_use_folder(p) < 0 || enter_cage(p) < 0 ? EXIT_FAILED : serve(p);
     notify_close(&p->notify);
     return rc;

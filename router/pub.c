@@ -145,6 +145,7 @@ int pub_enqueue(struct publish *p, struct pub *pub,
     }
     pub->msg = msg;
     p->queued++;
+    p->taken++;
     p->queued_bytes += msg_size(pub->msg);
     list_add_tail(&p->queue, &pub->node);
     return 0;

@@ -38,6 +38,7 @@ struct publish {
     struct list_node queue;  /* struct pub, in order of acceptance */
     struct list_node flight; /* those that the writer has */
     size_t queued, queued_bytes; /* of both */
+    uint64_t taken;          /* ever */
     bool paused;             /* gateways are not read */
     bool closed;             /* nothing more goes to the store */
     struct map keys;         /* idempotency keys under way */

@@ -171,6 +171,7 @@ static void end_of_turn(void *ctx)
     presence_turn(r);
     replay_turn(r);
     loop_mark(r->loop, "replay_turn");
+    canary_turn(r);
     links_end_of_turn(r);
 }
 
@@ -193,6 +194,11 @@ void router_gauges(struct router *r)
     stat_set(s, STAT_UPTIME, (uint64_t)(clock_ns() - r->started_ns) /
                                  (uint64_t)SECOND);
     stat_set(s, STAT_LINKS, r->links.count);
+    missing_expire(&r->missing, clock_ns());
+    stat_set(s, STAT_MISSING, r->missing.count);
+    stat_set(s, STAT_MUTE, canary_mutes(r, clock_ns(), NULL));
+    stat_set(s, STAT_STUCK, (uint64_t)(canary_stuck_ns(r, clock_ns()) /
+                                       MICROSECOND));
     stat_set(s, STAT_IDS, map_count(&r->table.topics));
     stat_set(s, STAT_PATTERNS, trie_count(r->table.patterns));
     stat_set(s, STAT_SEATS, r->table.seats);
@@ -286,6 +292,7 @@ int router_init(struct router *r, struct loop *loop,
     links_init(&r->links);
     missing_init(&r->missing);
     publish_init(&r->publish, keep);
+    canaries_init(&r->canaries);
     snapshots_init(&r->snapshots);
     presence_init(r);
     repeater_init(&r->repeater, history_last_seq(h));

@@ -14,6 +14,7 @@
 #include "proto/config.h"
 #include "proto/position.h"
 #include "proto/tally.h"
+#include "router/canary.h"
 #include "router/link.h"
 #include "router/missing.h"
 #include "router/presence.h"
@@ -59,6 +60,7 @@ struct router {
     struct replay replay;
     struct snapshots snapshots;
     struct presence presence;
+    struct canaries canaries;
     struct stats stats;
     struct tally refused; /* publications, by code */
 

@@ -16,6 +16,16 @@
     X(SLOW_TURN_MS, COUNTER, "slow_turn_ms_total", NULL,                      \
       "milliseconds that those took together")                                \
     X(LINKS, GAUGE, "links", NULL, "gateways and tools joined now")           \
+    X(MISSING, GAUGE, "gateways_missing", NULL,                               \
+      "gateways that went without a goodbye and are not back")                \
+    X(MUTE, GAUGE, "gateways_mute", NULL,                                     \
+      "gateways that are linked and whose canary does not come back")         \
+    X(STUCK, MICROS, "store_stuck_seconds", NULL,                             \
+      "age of the oldest canary that waits for the store")                    \
+    X(MUTE_RESTARTS, COUNTER, "mute_restarts_total", NULL,                    \
+      "times that touchline replaced this process because it was mute")       \
+    X(SUPERVISOR_LOST, GAUGE, "supervisor_lost", NULL,                        \
+      "1 while whoever started this process does not hear it")                \
     X(LINKS_STALE, COUNTER, "link_stale_total", NULL,                         \
       "times that a link's queue was full and it had to be repaired")         \
     X(LINKS_RESYNC, COUNTER, "link_resync_total", NULL,                       \

@@ -281,6 +281,12 @@ static int note_present(struct writer *w, struct job *j)
     return present_apply(w->h, slice_make(j->text, j->len));
 }
 
+static int say_alive(struct writer *w, struct job *j)
+{
+    UNUSED(w), UNUSED(j);
+    return 0;
+}
+
 static int begin_backup(struct writer *w, struct job *j)
 {
     int rc = backup_start(&w->backup, w->h, (const char *)j->text);
@@ -705,6 +711,16 @@ int writer_present(struct writer *w, struct slice changes, writer_done_fn *fn,
     if (w->closing)
         return ERR_CLOSED;
     j = job_new(note_present, changes);
+    return j ? submit(w, j, fn, arg) : ERR_NOMEM;
+}
+
+int writer_probe(struct writer *w, writer_done_fn *fn, void *arg)
+{
+    struct job *j;
+
+    if (w->closing)
+        return ERR_CLOSED;
+    j = job_new(say_alive, SLICE(""));
     return j ? submit(w, j, fn, arg) : ERR_NOMEM;
 }
 

@@ -111,6 +111,10 @@ MUST_USE int writer_new_epoch(struct writer *w, writer_done_fn *fn, void *arg);
 MUST_USE int writer_present(struct writer *w, struct slice changes,
                             writer_done_fn *fn, void *arg);
 
+/* Does the thread live? It says so behind what is under way. ERR_CLOSED,
+ * ERR_NOMEM. */
+MUST_USE int writer_probe(struct writer *w, writer_done_fn *fn, void *arg);
+
 /* A consistent copy of the store in file, while everything goes on; file
  * appears whole or not at all. ERR_EXISTS: file is there. ERR_DENIED: not
  * for this process to write. ERR_BUSY: another backup is running. */

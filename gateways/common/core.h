@@ -9,6 +9,7 @@
 #include "gateways/common/accept.h"
 #include "gateways/common/address.h"
 #include "gateways/common/asks.h"
+#include "gateways/common/canary.h"
 #include "gateways/common/conn.h"
 #include "gateways/common/conns.h"
 #include "gateways/common/door.h"
@@ -78,6 +79,7 @@ struct gateway {
     uint64_t seq;    /* everything up to here has come over the link */
     uint64_t served; /* the newest stored message that has */
     struct asks asks;
+    struct canary canary;
     struct stats stats;
     struct tally refused; /* errors told, by code */
     struct tally closed;  /* connections ended, by the words of closes.def */

@@ -52,6 +52,7 @@ struct process {
     struct siblings *siblings; /* NULL: this process has the port alone */
     struct notify notify;
     struct heart heart;
+    struct voice voice; /* the first worker's */
     struct user user;
     struct cage cage;
     bool own_ports; /* opened here, not handed over */
@@ -83,6 +84,11 @@ const char *gateway_name(const struct gateway *g)
 bool gateway_linked(const struct gateway *g)
 {
     return g->linked && !g->resyncing;
+}
+
+bool gateway_mute(const struct gateway *g)
+{
+    return gateway_linked(g) && canary_late(g);
 }
 
 void gateway_set_edge_state(struct gateway *g, void *state)
@@ -143,6 +149,7 @@ static void end_of_turn(void *ctx)
     loop_mark(g->loop, "slow_turn");
     fanout_turn(g);
     loop_mark(g->loop, "fanout_turn");
+    canary_turn(g);
     deliver_expire(g);
     conns_end_of_turn(g);
 }
@@ -158,6 +165,20 @@ static void turn_was_slow(void *ctx, const struct loop_slow *s)
              g->name, ms, s->where, (long long)(s->longest_ns / MILLISECOND));
 }
 
+/* The first worker speaks for all of the process. */
+static void speak(struct gateway *g)
+{
+    struct process *p = g->worker->process;
+    int64_t now_ns = clock_ns(), away_ns = 0;
+
+    for (unsigned i = 0; i < p->count; i++)
+        away_ns = MAX(away_ns,
+                      canary_away_ns(&p->workers[i].g.canary, now_ns));
+    stat_set(&g->stats, STAT_SUPERVISOR_LOST,
+             !voice_say(&p->voice, "X_CANARY_MS=%lld",
+                        (long long)(away_ns / MILLISECOND)));
+}
+
 static void each_second(void *ctx)
 {
     struct gateway *g = ctx;
@@ -167,6 +188,9 @@ static void each_second(void *ctx)
     accept_room_again(g);
     asks_expire(g, clock_ns());
     pages_expire(g, clock_ns());
+    canary_stats(g, clock_ns());
+    if (g->first && g->worker)
+        speak(g);
     stat_set(&g->stats, STAT_RING_BYTES, g->ring.bytes);
     stat_set(&g->stats, STAT_RING_ENTRIES, g->ring.next - g->ring.first);
     stat_set(&g->stats, STAT_TOPICS, map_count(&g->topics.by_id));
@@ -217,6 +241,7 @@ int gateway_init(struct gateway *g, const struct config *cfg,
     loop_tell_slow(g->loop, SLOW_TURN, turn_was_slow, g);
     loop_timer_init(&g->second, g->loop, each_second, g);
     loop_timer_set(&g->second, SECOND);
+    canary_start(&g->canary, g);
     return g->edge->start ? g->edge->start(g) : 0;
 }
 
@@ -237,6 +262,7 @@ void gateway_fini(struct gateway *g)
     asks_fini(&g->asks);
     wheel_fini(&g->wheel);
     loop_timer_stop(&g->second);
+    canary_stop(&g->canary);
     loop_turn_stop(&g->end_of_turn);
     pollset_free(g->sockets);
     stats_fini(&g->stats);
@@ -341,8 +367,10 @@ static int worker_start(struct worker *w, struct process *p, unsigned number,
     *why = "out of memory";
     w->process = p;
     g->first = w == p->workers;
-    if (rc == 0 && g->first)
+    if (rc == 0 && g->first) {
         stat_set(&g->stats, STAT_RESTARTS, cli_restarts());
+        stat_set(&g->stats, STAT_MUTE_RESTARTS, cli_mute_restarts());
+    }
     g->worker = w;
     g->accepting.siblings = p->siblings;
     if (rc < 0)

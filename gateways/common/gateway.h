@@ -24,6 +24,8 @@ const struct epoch *gateway_epoch(const struct gateway *g);
 const char *gateway_name(const struct gateway *g); /* "http1" */
 /* The router can be reached just now. */
 bool gateway_linked(const struct gateway *g);
+/* It can, and nothing comes back through it (canary.h). */
+bool gateway_mute(const struct gateway *g);
 /* Set and read by edge->start(): state of the edge, one per worker. */
 void gateway_set_edge_state(struct gateway *g, void *state);
 void *gateway_edge_state(const struct gateway *g);

@@ -106,6 +106,16 @@
       "compressed messages of clients that were refused")                     \
     X(INFLATE_BROKEN, COUNTER, "inflate_refused_total", "why=\"broken\"",     \
       "compressed messages of clients that were refused")                     \
+    X(CANARY_TOOK, MICROS, "canary_seconds", "what=\"took\"",                 \
+      "through the router and back: the last one, and for how long none")     \
+    X(CANARY_AWAY, MICROS, "canary_seconds", "what=\"away\"",                 \
+      "through the router and back: the last one, and for how long none")     \
+    X(CANARY_LATE, COUNTER, "canary_late_total", NULL,                        \
+      "times that no canary came back within process.canary_wait")            \
+    X(MUTE_RESTARTS, COUNTER, "mute_restarts_total", NULL,                    \
+      "times that touchline replaced this process because it was mute")       \
+    X(SUPERVISOR_LOST, GAUGE, "supervisor_lost", NULL,                        \
+      "1 while whoever started this process does not hear it")                \
     X(LINKED, GAUGE, "linked", NULL, "1 while the router can be reached")     \
     X(REQUESTS, COUNTER, "requests_total", NULL,                              \
       "HTTP requests, also those refused, and what was none")                 \

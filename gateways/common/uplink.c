@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "gateways/common/canary.h"
 #include "gateways/common/catchup.h"
 #include "gateways/common/core.h"
 #include "gateways/common/deliver.h"
@@ -542,6 +543,7 @@ static int on_welcome(struct gateway *g, struct slice body)
     put_u64(pipe_frame(g->pipe, FRAME_SYNCED), g->seq);
     pipe_frame_end(g->pipe);
     asks_resend(g);
+    canary_linked(g);
     return 0;
 }
 
@@ -623,7 +625,7 @@ static const struct handler {
     {FRAME_PAGE_END, on_page_end},   {FRAME_ANSWER, on_answer},
     {FRAME_KICK, on_kick},           {FRAME_WELCOME, on_welcome},
     {FRAME_RESYNCED, on_resynced},   {FRAME_EPOCH, on_epoch},
-    {FRAME_DRAIN, on_drain},
+    {FRAME_DRAIN, on_drain},         {FRAME_CANARY_BACK, canary_back},
 };
 
 static int on_frame(void *ctx, uint8_t code, struct slice body)
@@ -692,6 +694,7 @@ static void on_down(void *ctx, const char *why)
     g->linked = g->resyncing = false;
     g->unlinked_ns = clock_ns();
     stat_set(&g->stats, STAT_LINKED, 0);
+    canary_unlinked(g);
     forget_watches(g);
     pages_link_down(g);
     for (uint32_t i = 0; i < g->conns.used; i++)

@@ -205,11 +205,15 @@ void api_healthz(struct exchange *x, const struct call *call)
 void api_readyz(struct exchange *x, const struct call *call)
 {
     UNUSED(call);
-    if (gateway_linked(conn_gateway(x->conn)))
-        reply_text(x, 200, SLICE("ready"));
-    else
+    if (!gateway_linked(conn_gateway(x->conn)))
         reply_error(x, 503, "router.away",
                     SLICE("The router cannot be reached just now."));
+    else if (gateway_mute(conn_gateway(x->conn)))
+        reply_error(x, 503, "canary.late",
+                    SLICE("What is sent through the router does not come back "
+                          "in time."));
+    else
+        reply_text(x, 200, SLICE("ready"));
 }
 
 /* ---- the rest ----------------------------------------------------------- */

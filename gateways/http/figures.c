@@ -231,7 +231,9 @@ static int add_sample(struct figures *f, const struct row *row)
     f->samples = list;
     s = &f->samples[f->sample_count++];
     *s = (struct stat_sample){
-        .kind = field(row, "gauge")->number ? STAT_GAUGE : STAT_COUNTER,
+        .kind = field(row, "micros")->number  ? STAT_MICROS
+                : field(row, "gauge")->number ? STAT_GAUGE
+                                              : STAT_COUNTER,
         .name = slice_dup(field(row, "name")->text),
         .label = label.len ? slice_dup(label) : NULL,
         .help = slice_dup(field(row, "help")->text),

@@ -70,10 +70,19 @@ static void add_value(struct buf *out, const char *value)
 
 static void add_family(struct buf *out, const struct stat_sample *s)
 {
-    static const char *const kinds[] = { "counter", "gauge" };
+    static const char *const kinds[] = { "counter", "gauge", "gauge" };
 
     buf_addf(out, "# HELP touchline_%s %s\n# TYPE touchline_%s %s\n", s->name,
              s->help, s->name, kinds[s->kind]);
+}
+
+static void add_number(struct buf *out, const struct stat_sample *s)
+{
+    if (s->kind == STAT_MICROS)
+        buf_addf(out, "%" PRIu64 ".%06" PRIu64, s->value / 1000000,
+                 s->value % 1000000);
+    else
+        buf_add_u64(out, s->value);
 }
 
 static void add_sample(struct buf *out, const struct ref *r)
@@ -85,7 +94,9 @@ static void add_sample(struct buf *out, const struct ref *r)
     buf_add_byte(out, '"');
     if (r->sample->label)
         buf_addf(out, ",%s", r->sample->label);
-    buf_addf(out, "} %" PRIu64 "\n", r->sample->value);
+    buf_add_str(out, "} ");
+    add_number(out, r->sample);
+    buf_add_byte(out, '\n');
 }
 
 static struct ref *make_refs(const struct stat_source *sources, size_t count,
@@ -166,7 +177,7 @@ static void add_json_source(struct buf *out, const struct stat_source *s)
         if (i)
             buf_add_byte(out, ',');
         add_json_name(out, &s->samples[i]);
-        buf_add_u64(out, s->samples[i].value);
+        add_number(out, &s->samples[i]);
     }
     buf_add_str(out, "}}");
 }

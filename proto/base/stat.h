@@ -21,7 +21,8 @@
 
 #include "base/buf.h"
 
-enum stat_kind { STAT_COUNTER, STAT_GAUGE };
+/* MICROS: a gauge of microseconds, shown as seconds. */
+enum stat_kind { STAT_COUNTER, STAT_GAUGE, STAT_MICROS };
 
 struct stat_row {
     enum stat_kind kind;

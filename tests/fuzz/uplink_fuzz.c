@@ -509,6 +509,8 @@ static void write_state(struct buf *b, uint8_t code, struct cursor *in)
         frame_write_epoch(b, &epoch);
     else if (code == FRAME_KICK)
         frame_write_kick(b, &kick);
+    else if (code == FRAME_CANARY_BACK)
+        put_u64(b, gateway->canary.number + (dice & 1));
     else if (code == FRAME_RESYNCED)
         put_u64(b, gateway->seq + (dice & 3));
 }
@@ -520,6 +522,7 @@ static void frame_step(struct cursor *in, uint8_t dice)
         FRAME_SNAPSHOT, FRAME_ROW,      FRAME_ROW,       FRAME_PAGE_END,
         FRAME_RESYNCED, FRAME_EPOCH,    FRAME_KICK,      FRAME_PUBLISHED,
         FRAME_HOLE,     FRAME_ANSWER,   FRAME_WELCOME,   FRAME_DRAIN,
+        FRAME_CANARY_BACK,
     };
     uint8_t code = codes[dice % ARRAY_LEN(codes)];
     struct buf b = BUF_INIT;
@@ -533,7 +536,7 @@ static void frame_step(struct cursor *in, uint8_t dice)
     case FRAME_LOGGED_IN: write_logged_in(&b, in); break;
     case FRAME_WELCOME: write_welcome(&b, in); break;
     case FRAME_SNAPSHOT: case FRAME_EPOCH: case FRAME_KICK:
-    case FRAME_RESYNCED: write_state(&b, code, in); break;
+    case FRAME_RESYNCED: case FRAME_CANARY_BACK: write_state(&b, code, in); break;
     case FRAME_DRAIN: break;
     default: write_answer(&b, code, in);
     }

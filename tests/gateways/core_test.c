@@ -448,7 +448,8 @@ struct world {
 static struct world *world(void)
 {
     struct world *w = calloc(1, sizeof *w);
-    const char *sets[] = {"tcp.trusted_proxies=127.0.0.1", "tcp.workers=1"};
+    const char *sets[] = {"tcp.trusted_proxies=127.0.0.1", "tcp.workers=1",
+                          "process.canary=0"};
     struct config_source from = {.sets = sets, .set_count = ARRAY_LEN(sets),
                                  .dir = test_dir()};
     struct opt_error err;
@@ -2787,4 +2788,148 @@ TEST(a_socket_that_does_not_listen_again_is_tried_each_second)
     close(whole);
     world_free(w);
     shared_fini(&s);
+}
+
+/* ---- canaries ----------------------------------------------------------- */
+
+/* Canaries go from here on, over a link that is up. */
+static void send_canaries(struct world *w)
+{
+    clock_fake(clock_ns(), clock_wall_ms());
+    w->cfg->process.canary = 2 * SECOND;
+    canary_start(&w->g->canary, w->g);
+    turn(w);
+}
+
+static void hear_canary(struct world *w, uint64_t number)
+{
+    struct buf b = BUF_INIT;
+
+    put_u64(&b, number);
+    hear(FRAME_CANARY_BACK, &b);
+    turn(w);
+}
+
+static void pass(struct world *w, int64_t ns)
+{
+    clock_fake_advance(ns);
+    turn(w);
+}
+
+TEST(a_canary_goes_every_two_seconds_and_comes_home)
+{
+    struct world *w = world();
+
+    send_canaries(w);
+    said("CANARY ");
+    EXPECT(!canary_late(w->g));
+    pass(w, 3 * MILLISECOND);
+    EXPECT_INT(canary_away_ns(&w->g->canary, clock_ns()), 3 * MILLISECOND);
+    hear_canary(w, 1);
+    EXPECT_INT(canary_away_ns(&w->g->canary, clock_ns()), 0);
+    EXPECT_INT(w->g->canary.took_ns, 3 * MILLISECOND);
+    for (uint64_t i = 2; i < 10; i++) {
+        pass(w, 2 * SECOND);
+        EXPECT_INT(w->g->canary.number, i);
+        hear_canary(w, i);
+    }
+    EXPECT(!gateway_mute(w->g));
+    clock_real();
+    world_free(w);
+}
+
+TEST(a_canary_that_does_not_come_is_sent_again_and_makes_the_gateway_mute)
+{
+    struct world *w = world();
+
+    send_canaries(w);
+    for (int i = 0; i < 5; i++)
+        pass(w, SECOND);
+    EXPECT(gateway_linked(w->g) && !gateway_mute(w->g));
+    hear_canary(w, 2); /* nobody sent it */
+    EXPECT(!gateway_mute(w->g));
+    pass(w, SECOND);
+    EXPECT(gateway_linked(w->g) && gateway_mute(w->g));
+    EXPECT_INT(w->g->canary.number, 1);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_CANARY_LATE), 1);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_CANARY_AWAY), 6000000);
+    hear_canary(w, 1);
+    EXPECT(!gateway_mute(w->g));
+    EXPECT_INT(w->g->canary.took_ns, 6 * SECOND);
+    hear_canary(w, 1);
+    pass(w, 2 * SECOND);
+    EXPECT_INT(w->g->canary.number, 2);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_CANARY_LATE), 1);
+    clock_real();
+    world_free(w);
+}
+
+TEST(the_time_runs_on_while_the_link_is_down)
+{
+    struct world *w = world();
+
+    send_canaries(w);
+    hear_canary(w, 1);
+    link_.ops.pipe.down(link_.ctx, "gone");
+    buf_reset(&link_.said);
+    for (int i = 0; i < 4; i++)
+        pass(w, SECOND);
+    EXPECT_INT(canary_away_ns(&w->g->canary, clock_ns()), 4 * SECOND);
+    EXPECT_STR(buf_text(&link_.said), "");
+    hear_welcome("e", 1, 100);
+    said("HELLO SYNCED CANARY ");
+    hear_resynced(100);
+    pass(w, 2 * SECOND);
+    EXPECT(gateway_mute(w->g));
+    hear_canary(w, 1); /* of before */
+    EXPECT(gateway_mute(w->g));
+    hear_canary(w, 2);
+    EXPECT(!gateway_mute(w->g));
+    clock_real();
+    world_free(w);
+}
+
+TEST(a_canary_is_home_when_the_readers_in_front_of_it_have_been_served)
+{
+    enum { READERS = 40 };
+    struct world *w = world();
+
+    for (unsigned i = 0; i < READERS; i++)
+        (void)watcher(w);
+    for (unsigned i = 0; i < READERS; i++)
+        drain(w, i);
+    send_canaries(w);
+    hear_message("a", 101, "x");
+    w->g->canary.back = true;
+    w->g->canary.tick = ring_end(&w->g->ring);
+    canary_turn(w->g); /* a visit is under way */
+    EXPECT(w->g->canary.back);
+    turn(w);
+    EXPECT(!w->g->canary.back);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_DELIVERED), READERS);
+    clock_real();
+    world_free(w);
+}
+
+/* ---- slow turns --------------------------------------------------------- */
+
+static void dawdle(void *ctx)
+{
+    UNUSED(ctx);
+    clock_fake_advance(70 * MILLISECOND);
+}
+
+TEST(a_turn_that_takes_long_is_counted)
+{
+    struct world *w = world();
+    struct loop_timer t;
+
+    clock_fake(clock_ns(), clock_wall_ms());
+    loop_timer_init(&t, w->g->loop, dawdle, NULL);
+    loop_timer_set(&t, 0);
+    turn(w);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_SLOW_TURNS), 1);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_SLOW_TURN_MS), 70);
+    clock_real();
+    world_free(w);
 }

@@ -582,9 +582,14 @@ TEST(ready_means_that_the_router_can_be_reached)
 
     ask(&s, GET("/readyz"));
     EXPECT_INT(status(&s), 200);
+    fake_set_mute(s.f, true);
+    ask(&s, GET("/readyz"));
+    EXPECT_INT(status(&s), 503);
+    EXPECT_CONTAINS(body(&s), "canary.late");
     fake_set_linked(s.f, false);
     ask(&s, GET("/readyz"));
     EXPECT_INT(status(&s), 503);
+    EXPECT_CONTAINS(body(&s), "router.away");
     ask(&s, GET("/healthz"));
     EXPECT_INT(status(&s), 200);
     fake_free(s.f);

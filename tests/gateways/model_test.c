@@ -839,7 +839,7 @@ static void turn(void)
 
 static void begin(void)
 {
-    const char *sets[] = {"tcp.workers=1"};
+    const char *sets[] = {"tcp.workers=1", "process.canary=0"};
     struct config_source from = {.sets = sets, .set_count = ARRAY_LEN(sets),
                                  .dir = test_dir()};
     struct opt_error err;

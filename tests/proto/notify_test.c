@@ -256,3 +256,26 @@ TEST(a_beat_does_not_wait)
     EXPECT(clock_ns() - began < NOTIFY_WAIT_MS * MILLISECOND);
     life_fini(&l);
 }
+
+TEST(a_voice_that_is_not_heard_knows_it_and_does_not_wait)
+{
+    struct life l;
+    struct voice v = {.notify = &l.n}, none = {.notify = NULL};
+
+    life_init(&l, "0");
+    EXPECT(voice_say(&none, "x"));
+    for (unsigned i = 0; i < 5; i++) {
+        EXPECT(voice_say(&v, "X_CANARY_MS=%u", i));
+        EXPECT_CONTAINS(heard(l.fd), "X_CANARY_MS=");
+    }
+    /* The first is sent and stays there, the others are not said. */
+    for (unsigned i = 0; i < VOICE_LOST; i++)
+        EXPECT(voice_say(&v, "again"));
+    for (unsigned i = 0; i < 100; i++)
+        EXPECT(!voice_say(&v, "again"));
+    EXPECT_STR(heard(l.fd), "again");
+    EXPECT_STR(heard(l.fd), "");
+    EXPECT(voice_say(&v, "back"));
+    EXPECT_STR(heard(l.fd), "back");
+    life_fini(&l);
+}

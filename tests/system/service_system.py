@@ -80,7 +80,7 @@ def told_in_order(abstract):
     with Manager(abstract) as m, World(env=m.env()) as w:
         m.until("READY=1")
         with open(f"/proc/{w.pids('http')[0]}/environ", "rb") as f:
-            check(b"NOTIFY_SOCKET" not in f.read(), "children have no such thing")
+            check(m.address.encode() not in f.read(), "children speak to their supervisor")
         m.until("STATUS=serving " + w.urls["http"])
         before = m.texts()
         check(all(t.startswith("STATUS=waiting for ") for t in before[:-2]), before)

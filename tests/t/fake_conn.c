@@ -40,7 +40,7 @@ struct fake {
     struct gateway gateway;
     struct epoch epoch;
     uint64_t seq, now_ms;
-    bool linked;
+    bool linked, mute;
     void *edge_state;
     struct conn *conns[CONNS_MAX];
     unsigned conn_count;
@@ -126,6 +126,8 @@ void fake_free(struct fake *f)
 
 struct gateway *fake_gateway(struct fake *f) { return &f->gateway; }
 void fake_set_linked(struct fake *f, bool linked) { f->linked = linked; }
+
+void fake_set_mute(struct fake *f, bool mute) { f->mute = mute; }
 void fake_set_seq(struct fake *f, uint64_t seq) { f->seq = seq; }
 
 void fake_set_epoch(struct fake *f, const char *epoch)
@@ -654,6 +656,7 @@ const char *gateway_name(const struct gateway *g)
 }
 
 bool gateway_linked(const struct gateway *g) { return g->fake->linked; }
+bool gateway_mute(const struct gateway *g) { return g->fake->mute; }
 
 void gateway_set_edge_state(struct gateway *g, void *state)
 {

@@ -23,6 +23,7 @@ struct fake *fake_new(const struct edge *edge, const char *const *sets);
 void fake_free(struct fake *f);
 struct gateway *fake_gateway(struct fake *f);
 void fake_set_linked(struct fake *f, bool linked);
+void fake_set_mute(struct fake *f, bool mute);
 void fake_set_epoch(struct fake *f, const char *epoch);
 /* Where conn_cursor() stands. */
 void fake_set_seq(struct fake *f, uint64_t seq);

@@ -20,6 +20,7 @@ struct family {
     struct member members[2];
     struct plan plan;
     struct watch watch;
+    struct config config;
     unsigned well;
 };
 
@@ -43,13 +44,17 @@ static pid_t sleeper(void)
 
 static void family_init(struct family *f, int64_t time_ns)
 {
-    *f = (struct family){.plan = {.count = 2}};
+    *f = (struct family){.plan = {.count = 2},
+                         .members = {{.kind = "router"}, {.kind = "http"}}};
     clock_fake(1000 * SECOND, 0);
     f->plan.members = f->members;
     EXPECT_OK(loop_new(&f->loop));
     for (unsigned i = 0; i < 2; i++)
         f->members[i].child.pid = sleeper();
-    EXPECT_OK(watch_start(&f->watch, &f->plan, f->loop, time_ns, on_well, f));
+    f->config.process.canary_wait = 5 * SECOND;
+    f->config.process.canary_restart = 30 * SECOND;
+    EXPECT_OK(watch_start(&f->watch, &f->plan, f->loop, time_ns, &f->config,
+                          on_well, f));
 }
 
 static int end_of(struct family *f, unsigned i)
@@ -192,12 +197,42 @@ TEST(only_a_childs_own_word_counts)
     family_fini(&f);
 }
 
-TEST(a_supervisor_that_nobody_watches_watches_nobody)
+static void mute_second(struct family *f, unsigned store_ms)
+{
+    clock_fake_advance(SECOND);
+    says(f, 0, store_ms ? "X_STORE_MS=9000" : "X_STORE_MS=0");
+    says(f, 1, "X_CANARY_MS=9000");
+    EXPECT_OK(loop_step(f->loop, 0));
+}
+
+TEST(who_is_mute_is_told_to_abort_and_then_killed)
+{
+    struct family f;
+    int status;
+
+    family_init(&f, 0);
+    f.members[0].child.ready = f.members[1].child.ready = true;
+    kill(f.members[0].child.pid, SIGSTOP);
+    CHECK(waitpid(f.members[0].child.pid, &status, WUNTRACED) > 0);
+    for (unsigned i = 0; i < 60; i++)
+        mute_second(&f, 1); /* the store hangs: nobody */
+    for (unsigned i = 0; i < 30; i++)
+        mute_second(&f, 0);
+    EXPECT_INT(f.members[0].child.mute_restarts, 0);
+    mute_second(&f, 0);
+    EXPECT_INT(f.members[0].child.mute_restarts, 1);
+    EXPECT_INT(waitpid(f.members[0].child.pid, &status, WNOHANG), 0);
+    mute_second(&f, 0);
+    EXPECT_INT(end_of(&f, 0), SIGKILL);
+    EXPECT_INT(f.members[1].child.mute_restarts, 0);
+    family_fini(&f);
+}
+
+TEST(a_supervisor_that_nobody_watches_sees_no_hangs)
 {
     struct family f;
 
     family_init(&f, 0);
-    EXPECT_STR(f.watch.address, "");
     EXPECT_INT(watch_child_usec(&f.watch), 0);
     clock_fake_advance(TIME);
     EXPECT_OK(loop_step(f.loop, 0));

@@ -1,4 +1,5 @@
 /* lists.c - the verbs that ask once and print the answer. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -207,6 +208,7 @@ done:
 struct figure {
     struct slice gateway, name, label;
     uint64_t value;
+    bool micros;
 };
 
 static void take_field(struct figure *g, const struct report_field *f)
@@ -217,8 +219,23 @@ static void take_field(struct figure *g, const struct report_field *f)
         g->name = f->text;
     else if (slice_eq(f->key, SLICE("label")))
         g->label = f->text;
+    else if (slice_eq(f->key, SLICE("micros")))
+        g->micros = f->number;
     else if (slice_eq(f->key, SLICE("value")))
         g->value = f->number;
+}
+
+static void report_value(struct buf *b, const struct figure *g)
+{
+    char seconds[32];
+
+    if (!g->micros) {
+        report_number(b, "value", g->value);
+        return;
+    }
+    snprintf(seconds, sizeof seconds, "%" PRIu64 ".%06" PRIu64,
+             g->value / 1000000, g->value % 1000000);
+    report_text(b, "value", slice_str(seconds));
 }
 
 /* Of the many fields three, as a report again. */
@@ -245,7 +262,7 @@ static int shorten(struct buf *b, struct slice report)
             buf_addf(&name, "{" SLICE_FMT "}", SLICE_ARG(g.label));
         report_row(b);
         report_text(b, "process", g.gateway);
-        report_number(b, "value", g.value);
+        report_value(b, &g);
         report_text(b, "figure", buf_slice(&name));
         report_row_end(b);
     }

@@ -150,6 +150,7 @@ static void become(const struct child *c, int out, const int go[2])
         setenv("LISTEN_FDNAMES", s->fd_names, 1);
     }
     set_number(CLI_RESTARTS, (long)c->restarts);
+    set_number(CLI_MUTE_RESTARTS, (long)c->mute_restarts);
     if (s->notify_socket[0]) {
         setenv("NOTIFY_SOCKET", s->notify_socket, 1);
         set_number("WATCHDOG_USEC", (long)s->watchdog_usec);
@@ -206,7 +207,7 @@ static void watch_output(struct child *c, int out)
 static void forget_run(struct child *c)
 {
     c->ready = c->hung = c->bowing_out = false;
-    c->heard_ns = 0;
+    c->heard_ns = c->told_ns = 0;
 }
 
 void child_start(struct child *c)

@@ -48,9 +48,11 @@ struct child {
     pid_t pid; /* 0: not running */
     bool ready, stopping, gave_up;
     int64_t heard_ns; /* its last sign of life, watch.h; 0: none yet */
+    int64_t told_ns;       /* it was told to abort for being mute; 0: not */
     bool hung, bowing_out; /* told to abort; it ends by itself */
     unsigned starts;  /* in a row that never became ready */
     uint64_t restarts;
+    uint64_t mute_restarts; /* of these, by mute.h */
     int out;          /* read end of its standard output */
     struct loop_fd watch;
     struct buf line;

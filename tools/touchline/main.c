@@ -259,6 +259,7 @@ static void on_gone(struct member *m, int status)
 {
     if (m->siblings)
         siblings_gone(m->siblings, m->instance);
+    mute_ended(m);
     child_exited(&m->child, status);
 }
 
@@ -465,7 +466,7 @@ static int serve(struct supervisor *s)
         code = EXIT_FAILED;
     /* In the cage: who is in it is reached by nobody outside. */
     else if (watch_start(&s->watch, &s->plan, s->loop, s->notify.watchdog_ns,
-                         on_well, s) < 0)
+                         s->cli.config, on_well, s) < 0)
         code = complain("the heartbeats cannot be listened for");
     if (code == EXIT_DONE) {
         loop_timer_init(&s->kill_timer, s->loop, hurry, s);

@@ -12,12 +12,14 @@
 #include "proto/listen.h"
 #include "proto/siblings.h"
 #include "tools/touchline/child.h"
+#include "tools/touchline/mute.h"
 
 enum { PLAN_KINDS = 3, PLAN_PATH_MAX = 4096 };
 
 /* One process to be. */
 struct member {
     struct child child;
+    struct mute mute;
     const char *kind; /* "router", "http" */
     char name[24];    /* "http-1": for people */
     char number[12];  /* of the instance, as its command line says it */

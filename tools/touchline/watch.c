@@ -17,25 +17,27 @@ enum { TEXT_MAX = 1024 };
 
 /* ---- what they say ------------------------------------------------------ */
 
-static bool has_line(struct slice text, const char *line)
+static void take_line(struct watch *w, struct member *m, struct slice line,
+                      int64_t now_ns)
 {
-    while (text.len)
-        if (slice_eq(slice_split(&text, '\n'), slice_str(line)))
-            return true;
-    return false;
+    if (slice_eq(line, SLICE("STOPPING=1")))
+        m->child.bowing_out = true;
+    else if (slice_eq(line, SLICE("WATCHDOG=1")))
+        m->child.heard_ns = now_ns;
+    else
+        mute_heard(m, &w->mutes, line, now_ns);
 }
 
 void watch_heard(struct watch *w, pid_t pid, struct slice text, int64_t now_ns)
 {
     for (size_t i = 0; i < w->plan->count; i++) {
-        struct child *c = &w->plan->members[i].child;
+        struct slice rest = text;
 
-        if (c->pid != pid)
+        if (w->plan->members[i].child.pid != pid)
             continue;
-        if (has_line(text, "STOPPING=1"))
-            c->bowing_out = true;
-        else if (has_line(text, "WATCHDOG=1"))
-            c->heard_ns = now_ns;
+        while (rest.len)
+            take_line(w, &w->plan->members[i], slice_split(&rest, '\n'),
+                      now_ns);
     }
 }
 
@@ -111,6 +113,17 @@ bool watch_look(struct watch *w, int64_t now_ns)
     return well;
 }
 
+/* Who was told to abort for being mute, and has not for a second. */
+static void kill_what_was_told(struct watch *w, int64_t now_ns)
+{
+    for (size_t i = 0; i < w->plan->count; i++) {
+        struct child *c = &w->plan->members[i].child;
+
+        if (c->pid && c->told_ns && now_ns - c->told_ns >= SECOND)
+            child_signal(c, SIGKILL);
+    }
+}
+
 static void look(void *ctx)
 {
     struct watch *w = ctx;
@@ -118,6 +131,27 @@ static void look(void *ctx)
     loop_timer_set(&w->next, w->time_ns / LOOKS);
     if (watch_look(w, loop_now(w->loop)))
         w->well(w->ctx);
+}
+
+/* First told to abort, which leaves a trace of where it stands; then the look
+ * for those who hang, or the next one here, kills it. */
+static void look_for_mute(void *ctx)
+{
+    struct watch *w = ctx;
+    int64_t now_ns = loop_now(w->loop);
+    struct member *m;
+
+    loop_timer_set(&w->second, SECOND);
+    kill_what_was_told(w, now_ns);
+    m = mute_look(&w->mutes, now_ns);
+    if (!m)
+        return;
+    log_error("child.mute", "name=\"%s\" pid=%d vain=%u signal=%d "
+              "action=start_anew", m->name, (int)m->child.pid,
+              m->mute.acts ? m->mute.acts - 1 : 0, SIGABRT);
+    m->child.mute_restarts++;
+    m->child.told_ns = now_ns;
+    child_signal(&m->child, SIGABRT);
 }
 
 /* ---- the socket --------------------------------------------------------- */
@@ -144,15 +178,18 @@ static int bind_anywhere(int fd, char address[108])
 }
 
 int watch_start(struct watch *w, struct plan *plan, struct loop *loop,
-                int64_t time_ns, loop_fn *well, void *ctx)
+                int64_t time_ns, const struct config *cfg, loop_fn *well,
+                void *ctx)
 {
     int rc;
 
     *w = (struct watch){.plan = plan, .loop = loop, .fd = -1,
                         .time_ns = time_ns, .well = well, .ctx = ctx};
+    w->mutes = (struct mutes){.plan = plan,
+                              .wait_ns = cfg->process.canary_wait,
+                              .after_ns = cfg->process.canary_restart};
     loop_timer_init(&w->next, loop, look, w);
-    if (time_ns <= 0)
-        return 0;
+    loop_timer_init(&w->second, loop, look_for_mute, w);
     w->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     rc = w->fd < 0 ? ERR_IO : bind_anywhere(w->fd, w->address);
     if (rc == 0)
@@ -161,8 +198,10 @@ int watch_start(struct watch *w, struct plan *plan, struct loop *loop,
         watch_stop(w);
         return rc;
     }
-    w->looked_ns = loop_now(loop);
-    loop_timer_set(&w->next, 0);
+    w->looked_ns = w->mutes.looked_ns = loop_now(loop);
+    if (time_ns > 0)
+        loop_timer_set(&w->next, 0);
+    loop_timer_set(&w->second, SECOND);
     return 0;
 }
 
@@ -171,6 +210,7 @@ void watch_stop(struct watch *w)
     if (!w->loop)
         return;
     loop_timer_stop(&w->next);
+    loop_timer_stop(&w->second);
     loop_fd_stop(&w->in);
     if (w->fd >= 0)
         close(w->fd);
@@ -179,5 +219,5 @@ void watch_stop(struct watch *w)
 
 int64_t watch_child_usec(const struct watch *w)
 {
-    return w->fd >= 0 ? w->time_ns / PATIENCE / MICROSECOND : 0;
+    return w->time_ns / PATIENCE / MICROSECOND;
 }

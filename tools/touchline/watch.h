@@ -15,18 +15,25 @@
  * the supervisor was kept from looking for a quarter of it (a machine that
  * stood still), so were they: everybody begins anew.
  *
- * Threads: the supervisor's loop. Cost: one datagram and one look per beat. */
+ * Who turns and is mute is mute.h's: what is said for it comes in here, and
+ * whom it names is ended like one that hangs (`child.mute`).
+ *
+ * Threads: the supervisor's loop. Cost: one datagram and one look per beat, and
+ * per second. */
 #ifndef TOUCHLINE_TOOLS_WATCH_H
 #define TOUCHLINE_TOOLS_WATCH_H
 
+#include "tools/touchline/mute.h"
 #include "tools/touchline/plan.h"
 
 struct watch {
     struct plan *plan;
     struct loop *loop;
-    int fd; /* -1: nobody is watched */
-    char address[108]; /* the children's NOTIFY_SOCKET; "" with fd -1 */
-    int64_t time_ns;   /* the supervisor's own watchdog; 0: nobody is watched */
+    int fd;            /* -1: not started */
+    char address[108]; /* the children's NOTIFY_SOCKET */
+    int64_t time_ns;   /* the supervisor's own watchdog; 0: hangs are not seen */
+    struct mutes mutes;
+    struct loop_timer second;
     int64_t looked_ns;
     struct loop_fd in;
     struct loop_timer next;
@@ -35,11 +42,12 @@ struct watch {
 };
 
 /* Looks after the plan's children from now on, and calls well(ctx) after every
- * look that found none of them hanging. time_ns 0: does nothing. The socket's
- * name is abstract and chosen by the kernel: nothing is left in a directory.
+ * look that found none of them hanging. time_ns 0: no such looks are taken, only
+ * those for the mute, of which cfg says what mute is. The socket's name is abstract and chosen by the kernel: nothing is left in a directory.
  * ERR_IO, ERR_NOMEM. */
 MUST_USE int watch_start(struct watch *w, struct plan *plan, struct loop *loop,
-                         int64_t time_ns, loop_fn *well, void *ctx);
+                         int64_t time_ns, const struct config *cfg,
+                         loop_fn *well, void *ctx);
 void watch_stop(struct watch *w); /* harmless on a zeroed struct */
 
 /* What a child is told as its WATCHDOG_USEC. */

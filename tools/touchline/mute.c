@@ -1,0 +1,140 @@
+#include "tools/touchline/mute.h"
+
+#include <string.h>
+
+#include "tools/touchline/plan.h"
+
+#define SILENT (3 * SECOND) /* who has not spoken for longer is not judged */
+
+static bool is_router(const struct member *m)
+{
+    return strcmp(m->kind, "router") == 0;
+}
+
+/* ---- what they say ----------------------------------------------------- */
+
+void mute_heard(struct member *m, const struct mutes *s, struct slice line,
+                int64_t now_ns)
+{
+    struct slice word = is_router(m) ? SLICE("X_STORE_MS=")
+                                     : SLICE("X_CANARY_MS=");
+    uint64_t ms;
+
+    if (!slice_starts(line, word) ||
+        slice_parse_u64(slice_from(line, word.len), &ms) < 0)
+        return;
+    m->mute.told_ns = now_ns;
+    if (ms <= (uint64_t)(s->wait_ns / MILLISECOND))
+        m->mute.since_ns = 0;
+    else if (!m->mute.since_ns)
+        m->mute.since_ns = now_ns;
+}
+
+void mute_ended(struct member *m)
+{
+    m->mute.told_ns = m->mute.since_ns = 0;
+}
+
+/* ---- who it is --------------------------------------------------------- */
+
+static bool runs(const struct member *m)
+{
+    return m->child.pid && m->child.ready && !m->child.bowing_out &&
+           !m->child.hung && !m->child.told_ns && m->mute.told_ns;
+}
+
+static bool speaks(const struct member *m, int64_t now_ns)
+{
+    return runs(m) && now_ns - m->mute.told_ns <= SILENT;
+}
+
+static void calm_down(struct member *m, int64_t now_ns)
+{
+    if (now_ns - m->mute.acted_ns > MUTE_CALM)
+        m->mute.acts = 0;
+}
+
+struct gateways {
+    unsigned speak, mute;
+    struct member *longest; /* mute, or NULL */
+    int64_t last_ns;        /* when the last of them became mute */
+};
+
+static struct gateways look_at_gateways(struct plan *p, int64_t now_ns)
+{
+    struct gateways g = {.longest = NULL};
+
+    for (size_t i = 0; i < p->count; i++) {
+        struct member *m = &p->members[i];
+
+        if (is_router(m) || !speaks(m, now_ns))
+            continue;
+        g.speak++;
+        if (!m->mute.since_ns) {
+            calm_down(m, now_ns);
+            continue;
+        }
+        g.mute++;
+        g.last_ns = MAX(g.last_ns, m->mute.since_ns);
+        if (!g.longest || m->mute.since_ns < g.longest->mute.since_ns)
+            g.longest = m;
+    }
+    return g;
+}
+
+static void begin_anew(struct plan *p)
+{
+    for (size_t i = 0; i < p->count; i++)
+        p->members[i].mute.since_ns = 0;
+}
+
+/* Since then it has been so; has that been for long enough? */
+static bool due(const struct mutes *s, const struct member *m,
+                int64_t since_ns, int64_t now_ns)
+{
+    unsigned doublings = MIN(m->mute.acts, (unsigned)MUTE_DOUBLINGS);
+
+    return now_ns - since_ns >= s->after_ns << doublings;
+}
+
+static struct member *act(struct plan *p, struct member *counts,
+                          struct member *victim, int64_t now_ns)
+{
+    counts->mute.acts++;
+    counts->mute.acted_ns = now_ns;
+    begin_anew(p);
+    return victim;
+}
+
+static struct member *judge(const struct mutes *s, int64_t now_ns)
+{
+    struct member *router = &s->plan->members[0];
+    struct gateways g = look_at_gateways(s->plan, now_ns);
+
+    if (g.mute < g.speak)
+        calm_down(router, now_ns);
+    if (!g.mute)
+        return NULL;
+    if (g.mute < g.speak)
+        return due(s, g.longest, g.longest->mute.since_ns, now_ns)
+                   ? act(s->plan, g.longest, g.longest, now_ns) : NULL;
+    if (!due(s, router, g.last_ns, now_ns))
+        return NULL;
+    /* One alone may be the cause itself: they take turns. */
+    return act(s->plan, router,
+               g.speak == 1 && router->mute.acts % 2 == 1 ? g.longest : router,
+               now_ns);
+}
+
+struct member *mute_look(struct mutes *s, int64_t now_ns)
+{
+    struct member *router = &s->plan->members[0];
+    bool store_hangs = speaks(router, now_ns) && router->mute.since_ns;
+    bool away = now_ns - s->looked_ns > SILENT;
+
+    s->looked_ns = now_ns;
+    if (!away && runs(router) && !store_hangs)
+        return s->after_ns ? judge(s, now_ns) : NULL;
+    begin_anew(s->plan);
+    return NULL;
+}
