@@ -561,7 +561,8 @@ class World:
         total = 0
         for line in self.http("GET", "/metrics").body.decode().split("\n"):
             if line.startswith(f"touchline_{name}{{") and all(w in line for w in wanted):
-                total += int(line.rsplit(" ", 1)[1])
+                value = line.rsplit(" ", 1)[1]
+                total += float(value) if "." in value else int(value)
         return total
 
     def limit_reached(self, name, times=1):

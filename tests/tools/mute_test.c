@@ -171,7 +171,24 @@ TEST(a_router_that_has_fallen_silent_is_as_mute_as_its_gateways_say)
     EXPECT_INT(at, 30);
 }
 
-TEST(who_does_not_speak_or_is_about_to_end_is_not_judged)
+TEST(a_gateway_that_has_fallen_silent_is_started_anew)
+{
+    struct member *m = NULL;
+    int at;
+
+    start();
+    EXPECT_INT(second(0, 0, 0), -1);
+    for (at = 0; at < 100 && !m; at++) {
+        now_ns += SECOND;
+        says(ROUTER, 0);
+        says(HTTP, 0);
+        m = mute_look(&rule, now_ns);
+    }
+    EXPECT_INT(at, 34); /* three seconds are no silence */
+    EXPECT(m == &members[WS]);
+}
+
+TEST(who_has_not_spoken_yet_or_is_about_to_end_is_not_judged)
 {
     int who;
 

@@ -4,7 +4,7 @@
 
 #include "tools/touchline/plan.h"
 
-#define SILENT (3 * SECOND) /* who has not spoken for longer is not judged */
+#define SILENT (3 * SECOND) /* who has not spoken for longer */
 
 static bool is_router(const struct member *m)
 {
@@ -57,8 +57,18 @@ static void calm_down(struct member *m, int64_t now_ns)
 struct gateways {
     unsigned speak, mute;
     struct member *longest; /* mute, or NULL */
+    struct member *silent;  /* for longest, or NULL */
     int64_t last_ns;        /* when the last of them became mute */
 };
+
+/* That is its own doing, and says nothing of the router. */
+static void note_silent(struct gateways *g, struct member *m, int64_t now_ns)
+{
+    if (!m->mute.since_ns)
+        m->mute.since_ns = now_ns;
+    if (!g->silent || m->mute.since_ns < g->silent->mute.since_ns)
+        g->silent = m;
+}
 
 static struct gateways look_at_gateways(struct plan *p, int64_t now_ns)
 {
@@ -67,8 +77,12 @@ static struct gateways look_at_gateways(struct plan *p, int64_t now_ns)
     for (size_t i = 0; i < p->count; i++) {
         struct member *m = &p->members[i];
 
-        if (is_router(m) || !speaks(m, now_ns))
+        if (is_router(m) || !runs(m))
             continue;
+        if (!speaks(m, now_ns)) {
+            note_silent(&g, m, now_ns);
+            continue;
+        }
         g.speak++;
         if (!m->mute.since_ns) {
             calm_down(m, now_ns);
@@ -106,6 +120,12 @@ static struct member *act(struct plan *p, struct member *counts,
     return victim;
 }
 
+static bool due_itself(const struct mutes *s, const struct member *m,
+                       int64_t now_ns)
+{
+    return m && due(s, m, m->mute.since_ns, now_ns);
+}
+
 static struct member *judge(const struct mutes *s, int64_t now_ns)
 {
     struct member *router = &s->plan->members[0];
@@ -113,12 +133,12 @@ static struct member *judge(const struct mutes *s, int64_t now_ns)
 
     if (g.mute < g.speak)
         calm_down(router, now_ns);
-    if (!g.mute)
-        return NULL;
+    if (due_itself(s, g.silent, now_ns))
+        return act(s->plan, g.silent, g.silent, now_ns);
     if (g.mute < g.speak)
-        return due(s, g.longest, g.longest->mute.since_ns, now_ns)
+        return due_itself(s, g.longest, now_ns)
                    ? act(s->plan, g.longest, g.longest, now_ns) : NULL;
-    if (!due(s, router, g.last_ns, now_ns))
+    if (!g.mute || !due(s, router, g.last_ns, now_ns))
         return NULL;
     /* One alone may be the cause itself: they take turns. */
     return act(s->plan, router,

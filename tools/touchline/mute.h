@@ -8,12 +8,13 @@
  *   all gateways that speak are mute    the router; clients stay connected
  *   there is one, and that did not help the gateway
  *   one is mute, another is not         that gateway
+ *   one has fallen silent               that gateway: it hangs
  *   the store hangs                     nobody: another router would wait for
  *                                       the same disk, and reading goes on
  *
  * A store that refuses (a full disk) makes nobody mute. A router that has not
  * spoken yet starts, and is waited for; one that has fallen silent is as mute as
- * its gateways say. Silent gateways are not judged. What has been done in vain
+ * its gateways say. That of one is its own doing. What has been done in vain
  * is done again after twice the time, up to MUTE_DOUBLINGS times twice, until
  * all has been well for MUTE_CALM. When the supervisor itself was kept from
  * looking, everybody begins anew.
