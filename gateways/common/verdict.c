@@ -111,30 +111,25 @@ static void judge_kept(struct start_topic *st, const struct start *s)
         }
     }
     st->paged = st->missed && verdict_floor(s->conn->gw, t) > since;
-    if (st->paged && since != 0 && !st->gap &&
-        (t->seats.flags & TOPIC_PATTERN) &&
-        verdict_may_be_volatile(s->conn->gw->config, topic_id(t))) {
-        st->gap = true;
-        st->why = GAP_VOLATILE;
-        st->from = st->to = 0;
-    }
 }
 
-/* Pages pass by what the ring has of ids without history. */
-static void judge_passed(struct start *s)
+/* Pages bring what is stored, and the position passes by what else is said
+ * until they have been read: whoever holds something without history beside is
+ * told so in front of them, for any cursor among them counts for that, too. */
+static void judge_passed_by(struct start_topic *st, const struct start *s)
 {
-    if (!verdict_needs_pages(s))
-        return;
-    for (unsigned i = 0; i < s->count; i++) {
-        struct start_topic *st = &s->topics[i];
+    const struct topic *t = st->topic;
 
-        if (!(st->topic->seats.flags & TOPIC_VOLATILE) || !st->missed ||
-            st->gap || s->since.seq == 0)
-            continue;
-        st->gap = true;
-        st->why = GAP_VOLATILE;
-        st->from = st->to = 0;
-    }
+    if (st->gap || !(t->seats.flags & TOPIC_VOLATILE ||
+                     (t->seats.flags & TOPIC_PATTERN &&
+                      verdict_may_be_volatile(s->conn->gw->config,
+                                              topic_id(t)))))
+        return;
+    st->gap = true;
+    st->why = GAP_VOLATILE;
+    st->from = st->to = 0;
+    if (t->seats.flags & TOPIC_STATEFUL)
+        st->verdict = START_FRESH;
 }
 
 void verdict_judge(struct start *s)
@@ -158,7 +153,8 @@ void verdict_judge(struct start *s)
         else
             judge_kept(st, s);
     }
-    judge_passed(s);
+    for (unsigned i = 0; verdict_needs_pages(s) && i < s->count; i++)
+        judge_passed_by(&s->topics[i], s);
 }
 
 bool verdict_resumes(const struct start *s)

@@ -12,9 +12,8 @@
  *   no history, and neither the ring
  *   nor this life reaches back        RESUMED (stateful: FRESH), behind a gap
  *                                     `volatile`
- *   no history, the ring reaches
- *   back, and another channel needs
- *   pages, which pass by it           RESUMED, behind a gap `volatile`
+ *   no history, beside another one
+ *   that is paged                     the same
  *   else                              RESUMED; `missed` when something came
  *                                     after the cursor, `paged` when the ring
  *                                     does not have all of it

@@ -1110,6 +1110,34 @@ TEST(who_asks_for_all_that_is_kept_of_what_keeps_nothing_begins_at_once)
     world_free(w);
 }
 
+/* The ring has what was said of v, and may hold more until the pages of a have
+ * been read; but the position goes on behind these. */
+TEST(what_has_no_history_is_passed_by_beside_pages_and_that_is_told)
+{
+    struct world *w = world();
+    unsigned n = client(w), before = client(w);
+    const struct id_says v = {.id = "v", .flags = ID_VOLATILE};
+    const struct id_says both[] = {
+        {.id = "a", .last_seq = 90, .last_offset = 9},
+        {.id = "v", .flags = ID_VOLATILE, .last_seq = 101, .last_offset = 1}};
+    struct slice ids[] = {SLICE("a"), SLICE("v")};
+    struct subscribe s = {.channels = ids, .count = 2, .ref = 1,
+                          .has_since = true, .since = {{"e"}, 50}};
+    struct refusal why;
+
+    subscribe(w, before, "v", NULL, 2);
+    hear_logged_in(40, 0, &v, 1);
+    hear_message("v", 101, "said");
+    EXPECT_INT(conn_subscribe(w->conn[n], &s, &why), 0);
+    hear_logged_in(101, 0, both, 2);
+    turn(w);
+    hear_row("a", 90, "kept");
+    hear_page_end(false, 101);
+    got(w, n, "[1] gap:volatile:0-0/v@e-50 snapshot/v@e-50 resumed/a@e-50 "
+              "a:kept (1) ");
+    world_free(w);
+}
+
 /* The last seat of an id goes while its connections are told of the gap. */
 TEST(a_slow_reader_is_cut_while_it_is_told_of_a_new_router)
 {
