@@ -26,6 +26,7 @@ struct space {
     char prefix[24];
     char level[12]; /* memory, process, power */
     unsigned count;
+    bool trims; /* keeps only so many */
 };
 
 struct options {
@@ -45,6 +46,7 @@ struct options {
     double die;     /* share of publications whose publisher dies */
     int64_t backoff_ms; /* longest wait before coming back */
     bool zero;      /* some begin with cursor 0 */
+    const char *dump; /* a file: only read the store into it */
     double seconds;  /* 0: words on standard input */
     double open_rate; /* first connections a second, each process; 0: at once */
 };
@@ -179,5 +181,9 @@ void pub_init(struct crowd *c, struct pub *p, uint32_t number,
 void pub_event(struct crowd *c, struct pub *p, uint32_t events, int64_t now_ns);
 void pub_due(struct crowd *c, struct pub *p, int64_t now_ns);
 void pub_end(struct crowd *c, struct pub *p);
+
+/* ---- the store ---- */
+/* Writes V and T lines of all channels. False: it could not be read whole. */
+bool dump_store(struct crowd *c);
 
 #endif

@@ -25,7 +25,8 @@ static const char help[] =
 "  --subs FORM=N,...     subscribers in all: ndjson sse poll test ws raw telnet\n"
 "  --pubs FORM=N,...     publishers in all: post ws raw telnet\n"
 "  --spaces PREFIX:LEVEL:COUNT,...  channels PREFIX/1 to PREFIX/COUNT; LEVEL is\n"
-"                        the durability of the namespace (plain:process:4)\n"
+"                        the durability of the namespace (plain:process:4);\n"
+"                        PREFIX:LEVEL:COUNT:trims says that history is bounded\n"
 "  --rate N              publications a second, of all together (100)\n"
 "  --size MIN-MAX        bytes of a text (40-400); mostly small ones\n"
 "  --processes N         a process may open only so many files (1)\n"
@@ -42,6 +43,7 @@ static const char help[] =
 "  --no-keys             publish without idempotency keys\n"
 "  --dense               log runs of messages instead of each (D lines): for\n"
 "                        tens of thousands; what is out of order is logged whole\n"
+"  --dump FILE           only read what the store holds of --spaces, to FILE\n"
 "  --seconds N           run so long, then calm, stop, drained, end\n"
 "\n"
 "Without --seconds it obeys words on standard input, a line each, and answers\n"
@@ -93,16 +95,19 @@ static void read_spaces(struct options *o, char *text)
     for (char *w = strtok(text, ","); w; w = strtok(NULL, ",")) {
         struct space *s = &o->spaces[o->space_count++];
 
+        char trims[8] = "";
+
         if (o->space_count > SPACES_MAX ||
-            sscanf(w, "%23[a-z0-9]:%11[a-z]:%u", s->prefix, s->level,
-                   &s->count) != 3)
+            sscanf(w, "%23[a-z0-9]:%11[a-z]:%u:%7s", s->prefix, s->level,
+                   &s->count, trims) < 3)
             usage("PREFIX:LEVEL:COUNT is wanted");
+        s->trims = strcmp(trims, "trims") == 0;
     }
 }
 
 enum { HTTP = 256, TCP, WS, LOG, SUBS, PUBS, SPACES, RATE, SIZE, PROCESSES,
        SEED, STAY, BACKOFF, OPEN_RATE, DIE, ZERO, NO_PATTERNS, NO_KEYS, DENSE,
-       SECONDS, HELP };
+       SECONDS, DUMP, HELP };
 
 static const struct option rows[] = {
     { "http", 1, NULL, HTTP }, { "tcp", 1, NULL, TCP }, { "ws", 1, NULL, WS },
@@ -114,7 +119,7 @@ static const struct option rows[] = {
     { "open-rate", 1, NULL, OPEN_RATE }, { "die", 1, NULL, DIE },
     { "zero", 0, NULL, ZERO }, { "no-patterns", 0, NULL, NO_PATTERNS },
     { "no-keys", 0, NULL, NO_KEYS }, { "dense", 0, NULL, DENSE },
-    { "seconds", 1, NULL, SECONDS }, { "help", 0, NULL, HELP },
+    { "seconds", 1, NULL, SECONDS }, { "dump", 1, NULL, DUMP }, { "help", 0, NULL, HELP },
     { NULL, 0, NULL, 0 },
 };
 
@@ -146,6 +151,7 @@ static void read_option(struct options *o, int which, char *value)
     case NO_PATTERNS: o->patterns = false; break;
     case NO_KEYS: o->keys = false; break;
     case DENSE: o->dense = true; break;
+    case DUMP: o->dump = value; break;
     case SECONDS: o->seconds = atof(value); break;
     case HELP: fputs(help, stdout); exit(0);
     default: usage("that is no option");
@@ -348,22 +354,39 @@ static void serve(struct crowd *c, int from, int to)
     }
 }
 
+static void open_crowd(struct crowd *c, const char *path)
+{
+    c->random = (c->options->seed + c->process) * 0x9e3779b97f4a7c15u | 1;
+    c->poll_fd = epoll_create1(EPOLL_CLOEXEC);
+    c->log = fopen(path, "w");
+    if (!c->log || c->poll_fd < 0) {
+        perror(path);
+        exit(1);
+    }
+    setvbuf(c->log, NULL, _IOFBF, 1 << 20);
+    make_channels(c);
+}
+
+_Noreturn static void run_dump(const struct options *o)
+{
+    struct crowd c = { .options = o };
+    bool whole;
+
+    open_crowd(&c, o->dump);
+    whole = dump_store(&c);
+    if (!whole)
+        fprintf(stderr, "crowd: the history cannot be read\n");
+    exit(fclose(c.log) == 0 && whole ? 0 : 1);
+}
+
 static void run_process(const struct options *o, unsigned process, int from,
                         int to)
 {
     struct crowd c = { .options = o, .process = process };
     char path[512];
 
-    c.random = (o->seed + process) * 0x9e3779b97f4a7c15u | 1;
-    c.poll_fd = epoll_create1(EPOLL_CLOEXEC);
     snprintf(path, sizeof path, "%s/crowd-%u.log", o->dir, process);
-    c.log = fopen(path, "w");
-    if (!c.log || c.poll_fd < 0) {
-        perror(path);
-        exit(1);
-    }
-    setvbuf(c.log, NULL, _IOFBF, 1 << 20);
-    make_channels(&c);
+    open_crowd(&c, path);
     make_clients(&c, clock_ns());
     serve(&c, from, to);
     exit(fclose(c.log) == 0 ? 0 : 1);
@@ -486,8 +509,10 @@ int main(int argc, char **argv)
 
     while ((which = getopt_long(argc, argv, "", rows, NULL)) != -1)
         read_option(&o, which, optarg);
-    if (!o.dir || optind != argc)
+    if ((!o.dir && !o.dump) || optind != argc)
         usage("--log DIR is wanted");
+    if (o.dump)
+        run_dump(&o);
     mkdir(o.dir, 0777);
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
