@@ -99,12 +99,18 @@ static int append_row(struct history *h, struct entry *e)
 {
     int rc = add_row(h, e);
 
-    if (rc != ERR_DAMAGED)
+    if (rc != ERR_DAMAGED || history_met_damage(h))
         return rc;
     h->last_seq--;
     clear_results(e);
     e->rc = ERR_DAMAGED;
     return 0;
+}
+
+/* In an attempt behind another, what has its offset from a counter keeps it. */
+static int append_passing_one(struct counters *c, struct entry *e)
+{
+    return e->rec.offset ? 0 : counters_next(c, e->rec.id, &e->rec.offset);
 }
 
 static int append_one(struct history *h, struct counters *c, struct entry *e)
@@ -114,8 +120,7 @@ static int append_one(struct history *h, struct counters *c, struct entry *e)
     if (rc != 0)
         return rc < 0 ? rc : 0;
     e->rec.seq = ++h->last_seq;
-    rc = e->stored ? append_row(h, e)
-                   : counters_next(c, e->rec.id, &e->rec.offset);
+    rc = e->stored ? append_row(h, e) : append_passing_one(c, e);
     if (rc == 0 && e->idem.len && e->rc == 0)
         rc = add_key(h, e);
     return rc;
@@ -131,12 +136,23 @@ static bool wants_sync(const struct batch *b)
     return false;
 }
 
+/* Behind a page that cannot be read the transaction takes no write any more:
+ * ERR_DAMAGED, and the entry that met it is marked. */
 static int append_all(struct history *h, struct counters *c, struct batch *b)
 {
     int rc = 0;
 
-    for (size_t i = 0; rc == 0 && i < b->count; i++)
-        rc = append_one(h, c, &b->entries[i]);
+    for (size_t i = 0; rc == 0 && i < b->count; i++) {
+        struct entry *e = &b->entries[i];
+
+        if (e->rc == ERR_DAMAGED) /* marked by an earlier attempt */
+            continue;
+        rc = append_one(h, c, e);
+        if (rc == ERR_DAMAGED) {
+            clear_results(e);
+            e->rc = ERR_DAMAGED;
+        }
+    }
     return rc;
 }
 
@@ -170,6 +186,52 @@ static int transaction(struct history *h, struct counters *c,
     else
         h->last_stored = MAX(h->last_stored, highest_stored(b));
     return rc;
+}
+
+static size_t marked(const struct batch *b)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < b->count; i++)
+        n += b->entries[i].rc == ERR_DAMAGED;
+    return n;
+}
+
+/* As in front of the first attempt, but for those that are marked and for the
+ * offsets that counters have given. */
+static void take_back(struct batch *b)
+{
+    for (size_t i = 0; i < b->count; i++) {
+        struct entry *e = &b->entries[i];
+        uint64_t offset = e->stored || e->rc ? 0 : e->rec.offset;
+
+        if (e->rc == ERR_DAMAGED)
+            continue;
+        clear_results(e);
+        e->rec.offset = offset;
+    }
+}
+
+/* Who meets a page that cannot be read fails alone: the others have another
+ * attempt without him. Each marks one more; when the commit met the page, the
+ * next reads the rows of its ids again, and finds whose it is. */
+static int attempts(struct history *h, struct counters *c, struct batch *b)
+{
+    bool blind = false;
+
+    for (;;) {
+        uint64_t last_seq = h->last_seq;
+        size_t before = marked(b);
+        int rc = h->conn ? 0 : history_reopen(h);
+
+        if (rc == 0)
+            rc = transaction(h, c, b);
+        if (rc != ERR_DAMAGED || (blind && marked(b) == before))
+            return rc;
+        blind = marked(b) == before;
+        h->last_seq = last_seq;
+        take_back(b);
+    }
 }
 
 /* --- after a failed one: what is not stored goes on --- */
@@ -253,7 +315,7 @@ void append_batch(struct history *h, struct counters *c, struct batch *b)
             : h->conn ? 0 : history_reopen(h);
     last_seq = h->last_seq = MAX(h->last_seq, h->last_stored);
     if (b->rc == 0)
-        b->rc = transaction(h, c, b);
+        b->rc = attempts(h, c, b);
     if (b->rc < 0)
         fail_batch(h, c, b, last_seq);
 }

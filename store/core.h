@@ -108,6 +108,9 @@ void history_disconnect(struct history *h);
 MUST_USE int history_begin(struct history *h, bool sync);
 MUST_USE int history_commit(struct history *h);
 void history_rollback(struct history *h);
+/* Has the last call met a page that is none? SQLite takes no write any more
+ * until the transaction is rolled back. */
+bool history_met_damage(const struct history *h);
 
 /* Is it time to move the mark, before so many seqs are given out? */
 bool history_mark_low(const struct history *h, uint64_t need);

@@ -203,16 +203,28 @@ int history_commit(struct history *h)
     return 0;
 }
 
-/* After an I/O error nobody knows what a file handle still holds: what is
- * committed next must not build on it. */
-void history_rollback(struct history *h)
+bool history_met_damage(const struct history *h)
 {
     int primary = sqlite3_errcode(h->conn) & 0xff;
 
+    return primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB;
+}
+
+/* After an I/O error nobody knows what a file handle still holds: what is
+ * committed next must not build on it. A page that makes no sense is only read
+ * again: publishers of what lies there must not cost the others a connection
+ * each time. */
+void history_rollback(struct history *h)
+{
+    int primary = sqlite3_errcode(h->conn) & 0xff;
+    bool damage = history_met_damage(h);
+
     db_rollback(h->conn);
     ids_rollback(h);
-    if (primary == SQLITE_IOERR || primary == SQLITE_CORRUPT
-        || primary == SQLITE_CANTOPEN || primary == SQLITE_READONLY)
+    if (damage)
+        (void)sqlite3_db_release_memory(h->conn);
+    if (primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN
+        || primary == SQLITE_READONLY)
         history_disconnect(h);
 }
 

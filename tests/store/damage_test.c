@@ -152,7 +152,7 @@ TEST(a_head_that_vanished_is_a_hole)
 
 /* --- the index by which ids are found --- */
 
-enum { PAGE = 4096, INDEX_LEAF = 0x0a };
+enum { PAGE = 4096, INDEX_LEAF = 0x0a, TABLE_LEAF = 0x0d };
 
 /* Another letter where the index says room/a, and not in the row. */
 static void misspell_in_index(const char *path)
@@ -283,28 +283,50 @@ TEST(an_id_that_cannot_be_trimmed_does_not_hold_up_the_others)
     shelf_close(&s);
 }
 
-TEST(an_index_of_ids_that_cannot_be_read_does_not_stop_the_start)
+enum { NAMES = 2000, DAMAGED_NAME = 3, GOOD_NAME = NAMES - 1 };
+
+static const char *name_of(int i)
+{
+    static char names[4][16];
+    static unsigned next;
+    char *name = names[next++ % 4];
+
+    snprintf(name, sizeof names[0], "room/%04d", i);
+    return name;
+}
+
+/* Ids whose index is of several pages, the first of which is none any more. */
+static struct shelf store_without_first_names(void)
 {
     struct shelf s = shelf_init("db");
-    struct entry lost;
-    static struct entry e[MANY];
-    static char ids[MANY][16];
+    struct entry *e = calloc(NAMES, sizeof *e);
+    char (*names)[16] = calloc(NAMES, sizeof *names);
 
-    for (int i = 0; i < MANY; i++) {
-        snprintf(ids[i], sizeof ids[i], "room/%05d", i);
-        e[i] = shelf_entry(ids[i], "x");
+    EXPECT(e && names);
+    for (int i = 0; i < NAMES; i++) {
+        snprintf(names[i], sizeof names[i], "%s", name_of(i));
+        e[i] = shelf_entry(names[i], "x");
     }
     shelf_open(&s);
-    EXPECT_OK(shelf_submit(&s, e, MANY));
+    EXPECT_OK(shelf_submit(&s, e, NAMES));
     shelf_close(&s);
+    free(e);
+    free(names);
     spoil_first_leaf(&s, "SELECT rootpage FROM sqlite_schema "
                          "WHERE name = 'sqlite_autoindex_ids_1'");
+    return s;
+}
+
+TEST(an_index_of_ids_that_cannot_be_read_does_not_stop_the_start)
+{
+    struct shelf s = store_without_first_names();
+    struct entry lost = shelf_entry(name_of(0), "is not made again");
+
     shelf_open(&s);
     EXPECT_INT(s.report.damaged_ids, 1);
-    lost = shelf_entry(ids[0], "is not made again");
-    EXPECT_ERR(shelf_submit(&s, &lost, 1), ERR_DAMAGED);
+    EXPECT_OK(shelf_submit(&s, &lost, 1));
     EXPECT_ERR(lost.rc, ERR_DAMAGED);
-    EXPECT_INT(shelf_put(&s, ids[MANY - 1], "next").rec.offset, 2);
+    EXPECT_INT(shelf_put(&s, name_of(GOOD_NAME), "next").rec.offset, 2);
     shelf_close(&s);
 }
 
@@ -397,4 +419,95 @@ TEST(a_flipped_bit_anywhere_never_delivers_a_wrong_byte)
             flip_bit(s.opt.path, bit);
     }
     EXPECT(opened > 100);
+}
+
+/* --- a page that cannot be read, while the store is written to --- */
+
+TEST(who_publishes_to_an_unreadable_page_fails_alone)
+{
+    struct shelf s = store_without_first_names();
+    struct entry e[6] = {
+        shelf_entry(name_of(GOOD_NAME), "before"),
+        shelf_entry("volatile/x", "counted"),
+        shelf_entry(name_of(DAMAGED_NAME), "on the page"),
+        shelf_entry(name_of(GOOD_NAME), "behind"),
+        shelf_entry("volatile/x", "counted"),
+        shelf_entry(name_of(DAMAGED_NAME + 1), "on the page, too"),
+    };
+
+    e[1].stored = e[4].stored = false;
+    shelf_open(&s);
+    EXPECT_INT(s.report.check, CHECK_BAD);
+    for (uint64_t round = 0; round < 3; round++) {
+        EXPECT_OK(shelf_submit(&s, e, ARRAY_LEN(e)));
+        EXPECT_ERR(e[2].rc, ERR_DAMAGED);
+        EXPECT_INT(e[2].rec.seq, 0);
+        EXPECT_ERR(e[5].rc, ERR_DAMAGED);
+        EXPECT_OK(e[0].rc);
+        EXPECT_OK(e[3].rc);
+        EXPECT_INT(e[0].rec.offset, 2 + 2 * round);
+        EXPECT_INT(e[3].rec.offset, 3 + 2 * round);
+        EXPECT_INT(e[1].rec.offset, 1 + 2 * round);
+        EXPECT_INT(e[4].rec.offset, 2 + 2 * round);
+        EXPECT_INT(e[4].rec.seq, e[0].rec.seq + 3);
+    }
+    shelf_close(&s);
+}
+
+/* Wherever a page of the table of ids names this one, it is no page any more:
+ * in the WAL whose pages begin behind `head` bytes, each behind `front`. */
+static int spoil_row(const char *path, const char *id, off_t head, off_t front)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC), found = 0;
+    uint8_t page[PAGE];
+
+    EXPECT(fd >= 0);
+    for (off_t at = head + front; pread(fd, page, PAGE, at) == PAGE;
+         at += PAGE + front)
+        if (page[0] == TABLE_LEAF && memmem(page, PAGE, id, strlen(id))) {
+            EXPECT_INT(pwrite(fd, "\xff", 1, at), 1);
+            found++;
+        }
+    close(fd);
+    return found;
+}
+
+/* What was read so far makes room for this: more than the writer's cache. */
+static void fill_cache(struct shelf *s)
+{
+    enum { BIG = 60000, ENTRIES = 200, BATCHES = 6 };
+    static struct entry e[ENTRIES];
+    static char big[BIG];
+
+    memset(big, 'x', sizeof big - 1);
+    for (int i = 0; i < ENTRIES; i++)
+        e[i] = shelf_entry("room/big", big);
+    for (int i = 0; i < BATCHES; i++)
+        EXPECT_OK(shelf_submit(s, e, ENTRIES));
+}
+
+/* The numbers of an id are known from an earlier message; it is the commit
+ * that meets the page. */
+TEST(a_page_that_rots_while_it_is_known_fails_only_who_needs_it)
+{
+    struct shelf s = shelf_init("db");
+    struct entry e[2] = {
+        shelf_entry("room/known", "x"), shelf_entry("room/big", "x")};
+    char wal[4200];
+
+    snprintf(wal, sizeof wal, "%s-wal", s.opt.path);
+    shelf_open(&s);
+    shelf_put(&s, "room/big", "has its row on another page");
+    for (int i = 0; i < NAMES; i++)
+        shelf_put(&s, name_of(i), "x");
+    shelf_put(&s, "room/known", "x");
+    fill_cache(&s);
+    EXPECT(spoil_row(wal, "room/known", 32, 24) +
+           spoil_row(s.opt.path, "room/known", 0, 0) > 0);
+    for (uint64_t round = 0; round < 2; round++) {
+        EXPECT_OK(shelf_submit(&s, e, ARRAY_LEN(e)));
+        EXPECT_ERR(e[0].rc, ERR_DAMAGED);
+        EXPECT_OK(e[1].rc);
+    }
+    shelf_close(&s);
 }
