@@ -73,6 +73,15 @@ static int store_failed(const char *file, int rc,
     return rc;
 }
 
+/* A store that a later version has written is as it is, however often it is
+ * opened: who started this is to know. */
+static int exit_code(int rc)
+{
+    return rc == ERR_VERSION ? EXIT_REFUSED
+           : rc < 0          ? EXIT_FAILED
+                             : EXIT_DONE;
+}
+
 static struct history_options store_options(const struct process *p)
 {
     return (struct history_options){
@@ -224,8 +233,7 @@ static int check(struct process *p)
     int rc = history_look(&opt, &report);
 
     if (rc < 0 && rc != ERR_NOT_FOUND) {
-        (void)store_failed(p->file, rc, &report);
-        return EXIT_FAILED;
+        return exit_code(store_failed(p->file, rc, &report));
     }
     /* Root, who will be another, gives that one the directory first. */
     if (rc < 0 && !p->user.changes && may_use_folder(p) < 0)
@@ -395,7 +403,7 @@ static int serve(struct process *p)
     loop_signal_stop(&p->hangup);
     loop_free(p->loop);
     log_info("router.end", "result=%s", rc < 0 ? err_name(rc) : "OK");
-    return rc < 0 ? EXIT_FAILED : EXIT_DONE;
+    return exit_code(rc);
 }
 
 static int open_log(const struct config *cfg)

@@ -268,6 +268,13 @@ static void log_exit(const struct child *c, int status)
                  (int)c->pid, WEXITSTATUS(status));
 }
 
+/* Another start would end alike. */
+static bool is_refusal(int status)
+{
+    return WIFEXITED(status) && (WEXITSTATUS(status) == EXIT_USAGE ||
+                                 WEXITSTATUS(status) == EXIT_REFUSED);
+}
+
 void child_exited(struct child *c, int status)
 {
     bool was_ready = c->ready;
@@ -290,9 +297,10 @@ void child_exited(struct child *c, int status)
         return;
     }
     c->restarts++;
+    c->refused = !was_ready && is_refusal(status);
     if (was_ready) {
         child_start(c);
-    } else if (c->starts >= CHILD_STARTS_MAX) {
+    } else if (c->refused || c->starts >= CHILD_STARTS_MAX) {
         c->gave_up = true;
         c->ops->ended(c->ctx, c, true);
     } else {

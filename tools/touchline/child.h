@@ -2,7 +2,9 @@
  *
  * A run that had become ready is followed by the next at once; else the next
  * start waits 0.1 s, doubling to 5 s, and after CHILD_STARTS_MAX starts in a
- * row that never became ready the child gives up.
+ * row that never became ready the child gives up. Who ends with EXIT_USAGE or
+ * EXIT_REFUSED has understood that it must not serve, and would again: there is
+ * no other start.
  * Threads: the supervisor's loop. */
 #ifndef TOUCHLINE_TOOLS_CHILD_H
 #define TOUCHLINE_TOOLS_CHILD_H
@@ -47,6 +49,7 @@ struct child {
     struct loop *loop;
     pid_t pid; /* 0: not running */
     bool ready, stopping, gave_up;
+    bool refused; /* to serve; gave_up, too */
     int64_t heard_ns; /* its last sign of life, watch.h; 0: none yet */
     int64_t told_ns;       /* it was told to abort for being mute; 0: not */
     bool hung, bowing_out; /* told to abort; it ends by itself */

@@ -36,7 +36,8 @@ struct supervisor {
     struct user user;
     struct cage cage;
     int lock_fd;
-    bool stopping, failed, told, router_stopping;
+    bool stopping, told, router_stopping;
+    int code; /* of the end: EXIT_DONE, unless a child gave up */
 };
 
 /* ---- what children do -------------------------------------------------- */
@@ -215,10 +216,14 @@ static void on_ended(void *ctx, struct child *c, bool gave_up)
     struct supervisor *s = ctx;
 
     if (gave_up) {
-        fprintf(stderr, "touchline: %s did not start in %d attempts; giving "
-                "up. Its messages are above.\n", c->spec.name,
-                CHILD_STARTS_MAX);
-        s->failed = true;
+        if (c->refused)
+            fprintf(stderr, "touchline: %s refuses to start, and would again; "
+                    "giving up. Its messages are above.\n", c->spec.name);
+        else
+            fprintf(stderr, "touchline: %s did not start in %d attempts; "
+                    "giving up. Its messages are above.\n", c->spec.name,
+                    CHILD_STARTS_MAX);
+        s->code = c->refused ? EXIT_REFUSED : EXIT_FAILED;
         if (!s->stopping)
             stop_all(s);
     }
@@ -398,7 +403,7 @@ static int supervise(struct supervisor *s)
     }
     if (loop_run(s->loop) < 0)
         return complain("the event loop failed");
-    return s->failed ? EXIT_FAILED : EXIT_DONE;
+    return s->code;
 }
 
 static void end(struct supervisor *s)
