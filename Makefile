@@ -136,6 +136,13 @@ $(BENCH): %: %.c.o $$(call layers,$$@)
 $(CHAOS): %: %_main.c.o $$(call helpers,$$@) $$(call layers,$$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# What system tests load in front of the C library, to make it fail.
+INJECT := build/tests/chaos/inject.so
+$(INJECT): tests/chaos/preload/inject.c tests/chaos/preload/inject.h Makefile
+	@mkdir -p $(@D) && echo '  link $@'
+	$(Q)gcc -D_GNU_SOURCE -iquote . -std=c11 -g -O2 $(WARN) -fPIC -shared \
+	    -pthread -o $@ $<
+
 # --- objects: headers are tracked by the compiler, what a .S embeds here ---
 # What compiling needs is there, or has been installed, before the first one.
 
@@ -202,14 +209,15 @@ layers: ## who includes whom, and whose words the core speaks
 	@tools/check-layers.sh
 
 system: deps-build ## whole processes over real sockets
-	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES) $B/print-options
+	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES) $B/print-options \
+	    $(INJECT)
 	@python3 tests/system/run.py
 
 differential: all ## what we and node's HTTP server make of the same bytes
 	@python3 tests/system/http_differential.py
 
 hostile: deps-test ## what strangers may try, in full size; T=T7: one threat
-	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES)
+	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES) $(INJECT)
 	@MAKE="$(MAKE)" python3 tests/hostile/run.py $(T)
 
 hostile-%:

@@ -1,0 +1,410 @@
+"""One fault at a time, in processes that run and are in use: what the kernel may
+answer to any call, and what must hold then. tests/chaos mixes them."""
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import random
+import sqlite3
+import sys
+import threading
+import time
+
+from world import (EDGES, ROOT, Failed, World, check, equal, eventually, figure, full_size)
+
+sys.path.insert(0, os.path.join(ROOT, "tests", "chaos"))
+from inject import Injector  # noqa: E402  tests/chaos is no package
+
+ONE_LOOP = [f"{kind}.workers=1" for kind in EDGES]
+TROUBLE = (OSError, Failed, http.client.HTTPException, ValueError)
+
+
+@contextlib.contextmanager
+def faulty_world(sets=(), **more):
+    with Injector() as faults, World([*ONE_LOOP, *sets], under=faults.base, env=faults.env,
+                                     **more) as w:
+        yield w, faults
+
+
+def attempt(function, *args):
+    """What it returns, or None: faults are at work."""
+    try:
+        return function(*args)
+    except TROUBLE:
+        return None
+
+
+class Talk:
+    """Publishes without pause to a few channels, over POST; keeps what was
+    acknowledged. judge(): all of that is kept, once, and nothing else that
+    nobody sent."""
+
+    def __init__(self, w, channels=3):
+        self.w, self.acked, self.sent, self.strange = w, [], set(), []
+        self.enough = threading.Event()
+        self.threads = [threading.Thread(target=self.run, args=(f"talk/{n}",))
+                        for n in range(channels)]
+
+    def run(self, channel):
+        n = 0
+        while not self.enough.is_set():
+            with contextlib.suppress(*TROUBLE), self.w.client() as c:
+                while not self.enough.is_set():
+                    n += 1
+                    text = f"{channel} {n} " + "x" * (n % 7 * 300)
+                    self.sent.add((channel, text))
+                    answer = c.ask("POST", "/v1/publish/" + channel, text).answer()
+                    if answer.status == 201:
+                        self.acked.append((channel, answer.json()["offset"], text))
+                    elif answer.status != 503:
+                        self.strange.append(answer)
+
+    def __enter__(self):
+        for t in self.threads:
+            t.start()
+        self.progress(50)
+        return self
+
+    def __exit__(self, *_):
+        self.enough.set()
+        for t in self.threads:
+            t.join()
+
+    def progress(self, count):
+        """So many more were acknowledged."""
+        wanted = len(self.acked) + count
+        eventually(lambda: len(self.acked) >= wanted, f"{count} more acknowledged")
+
+    def judge(self):
+        equal(self.strange, [], "answers")
+        kept = {}
+        for n in range(len(self.threads)):
+            channel = f"talk/{n}"
+            for m in whole_history(self.w, channel):
+                check("notice" not in m, m)
+                kept[channel, m["offset"]] = m["data"]
+                check((channel, m["data"]) in self.sent, f"a ghost: {m}")
+            offsets = sorted(o for c, o in kept if c == channel)
+            equal(offsets, list(range(1, len(offsets) + 1)), "dense")
+        for channel, offset, text in self.acked:
+            equal(kept.get((channel, offset)), text, f"lost: {channel} {offset}")
+        equal(len({(c, o) for c, o, _ in self.acked}), len(self.acked), "a number given twice")
+        return len(self.acked)
+
+
+def whole_history(w, channel):
+    out, since = [], "0"
+    while True:
+        page = w.json(f"/v1/history/{channel}?limit=1000&since={since}")
+        out += page["messages"]
+        if not page["more"]:
+            return out
+        since = page["cursor"]
+
+
+KEEP_ALL = "[namespace talk/]\nhistory = 10M\n"
+
+
+def is_lively(w):
+    """A fresh message reaches a fresh subscriber of each edge."""
+    def once():
+        with w.ws("/v1/ws?channel=fresh") as c, w.stream("/v1/stream?channel=fresh") as s, \
+                w.telnet() as t:
+            c.item(3), s.item(3)
+            t.send(b"SUB fresh\r\n")
+            t.until(b"OK SUB fresh", 3)
+            t.line(3)
+            if w.publish("fresh", "hello").status != 201:
+                return False
+            c.message(3), s.message(3)
+            return b"hello" in t.line(3)
+    eventually(lambda: attempt(once), "lively again")
+
+
+def all_pids(w):
+    return {kind: w.pids(kind) for kind in ("router", *EDGES)}
+
+
+def check_file(w):
+    """The database, behind a clean end."""
+    equal(w.stop(), 0)
+    with contextlib.closing(sqlite3.connect(os.path.join(w.dir, "touchline.db"))) as db:
+        equal(db.execute("PRAGMA integrity_check").fetchall(), [("ok",)])
+
+
+# ---- the means -------------------------------------------------------------
+
+def test_faults_reach_every_kind_of_call_in_the_cage():
+    """Rules that never strike count what they could have."""
+    about = {"reads": ("read", "db", "router"), "frames": ("write", "wal", "router"),
+             "syncs": ("sync", "wal db guard", "router"),
+             "opens": ("open", "db wal", "router"),
+             "links": ("recv send", "link", "router"), "their end": ("recv send", "link", "ws"),
+             "accepting": ("accept", "client", "http"), "input": ("recv", "client", "tcp"),
+             "output": ("send", "client", "ws"), "clock": ("clock", "", "router"),
+             "memory": ("memory", "", "router"), "memory of edges": ("memory", "", "http tcp ws")}
+    with Injector() as faults:
+        rules = {name: faults.rule(calls, kinds, process, chance=0)
+                 for name, (calls, kinds, process) in about.items()}
+        with World(under=faults.base, env=faults.env) as w:
+            is_lively(w)
+            check("seccomp=yes" in w.log_tail(1 << 20) or os.environ.get("TOUCHLINE_BIN"),
+                  "in the cage")
+        for name, rule in rules.items():
+            check(rule.seen > 0, f"{name}: never seen")
+            equal(rule.struck, 0, name)
+
+
+# ---- F3: killed within a commit --------------------------------------------
+
+def test_f3_a_router_killed_at_any_write_or_sync_keeps_what_was_acknowledged():
+    places = [("write", "wal"), ("write", "db"), ("sync", "wal"), ("sync", "db"),
+              ("write", "guard")]
+    numbers = range(1, 13) if full_size() else (1, 2, 5)
+    deaths = 0
+    with faulty_world(config=KEEP_ALL + "[namespace talk/0]\ndurability = power\n") as (w, faults):
+        with Talk(w) as talk:
+            for calls, kinds in places if full_size() else places[:4:2] + places[4:]:
+                for act in ("kill", "tear", "kill_after"):
+                    if calls == "sync" and act == "tear":
+                        continue
+                    for at in numbers:
+                        before = w.pids("router")
+                        with faults.rule(calls, kinds, act=act, at=at, times=1) as rule:
+                            if not attempt(eventually, lambda: rule.struck, "a death",
+                                           2 if kinds == "wal" else 0.2):
+                                continue
+                        deaths += 1
+                        eventually(lambda: set(w.pids("router")) - set(before), "another router")
+                        talk.progress(5)
+        kept = talk.judge()
+        is_lively(w)
+        check_file(w)
+    figure(f"killed {deaths} times, {kept} acknowledged, all kept")
+    check(deaths >= 12, f"only {deaths} deaths")
+
+
+# ---- F8: the disk's errors -------------------------------------------------
+
+def test_f8_a_disk_that_errs_costs_refusals_and_nothing_that_was_acknowledged():
+    struck = 0
+    with faulty_world(config=KEEP_ALL + "[namespace talk/0]\ndurability = power\n") as (w, faults):
+        router = w.pids("router")
+        with Talk(w) as talk:
+            for calls, kinds in (("write", "wal"), ("sync", "wal"), ("read", "db wal"),
+                                 ("write", "db"), ("sync", "db"), ("write sync", "guard")):
+                for at, times in ((1, 1), (2, 1), (1, None), (4, 3)):
+                    with faults.rule(calls, kinds, error="EIO", at=at, times=times) as rule:
+                        attempt(eventually, lambda: rule.struck, "a strike", 0.3)
+                        attempt(w.json, "/v1/history/talk/1?since=0")
+                    struck += rule.struck
+                    talk.progress(5)
+        kept = talk.judge()
+        is_lively(w)
+        equal(w.pids("router"), router, "without a restart")
+        check_file(w)
+    figure(f"{struck} errors, {kept} acknowledged, all kept")
+    check(struck > 10, f"only {struck} errors")
+
+
+# ---- F10: the clock --------------------------------------------------------
+
+def test_f10_a_clock_that_jumps_moves_no_order_and_no_timer():
+    day, jumps = 86400, (86400, -86400, -3600, 40 * 86400, 0)
+    config = "[namespace talk/]\nhistory = 10M\nhistory_age = all\n"
+    with faulty_world(["limits.ping=1s"], config=config) as (w, faults):
+        with w.stream("/v1/stream?channel=talk/*") as s, w.ws("/v1/ws?channel=talk/0") as c:
+            s.item(), c.item()
+            seen, stamps = [], []
+            with Talk(w) as talk:
+                for seconds in jumps:
+                    with faults.rule("clock", process="router http tcp ws", act="shift",
+                                     arg=seconds * 10 ** 9):
+                        talk.progress(100)
+                        until = w.publish("talk/0", f"after {seconds}").json()["seq"]
+                        talk.sent.add(("talk/0", f"after {seconds}"))
+                        while not seen or seen[-1]["seq"] < until:
+                            seen.append(s.message())
+                        stamps.append(seen[-1]["ts"] / 1000 - time.time())
+            seqs = [m["seq"] for m in seen]
+            equal(seqs, sorted(set(seqs)), "one order")
+            last = {}
+            for m in seen:
+                equal(m["offset"], last.get(m["channel"], m["offset"] - 1) + 1, "dense")
+                last[m["channel"]] = m["offset"]
+            for wanted, got in zip(jumps, stamps):
+                check(abs(got - wanted) < day / 24, f"the clock was elsewhere: {got}, {wanted}")
+            equal(c.say(cmd="ping", ref=1).reply(1)["ok"], True, "not taken for dead")
+        talk.judge()
+        is_lively(w)
+
+
+# ---- F12: less than was asked for ------------------------------------------
+
+def texts(rng, count):
+    for n in range(count):
+        size = rng.choice((0, 1, 40, 700, 5000))
+        yield f"{n} " + "".join(rng.choice("abc<&\"\\äß€😀 \t") for _ in range(size))
+
+
+def forms():
+    """How a subscriber of each form begins, and gets what was published: of
+    those that carry no envelope every other one is JSON as it was sent."""
+    def stream(w):
+        s = w.stream("/v1/stream?channel=cut")
+        equal(s.item()["notice"], "snapshot")
+        return s, lambda: s.message()["data"]
+
+    def events(w):
+        s = w.stream("/v1/stream?channel=cut", Accept="text/event-stream")
+        s.event()
+        return s, lambda: json.loads(s.event()["data"])["data"]
+
+    def socket(w):
+        c = w.ws("/v1/ws?channel=cut")
+        c.item()
+        return c, lambda: c.message()["data"]
+
+    def raw(w):
+        c = w.ws("/v1/raw?channel=cut")
+        number = iter(range(1 << 30))
+
+        def following():
+            text = c.read()[1].decode()
+            return json.loads(text) if next(number) % 2 else text
+        return c, following
+
+    return {"stream": stream, "events": events, "socket": socket, "raw": raw}
+
+
+def digest(parts):
+    h = hashlib.sha256()
+    for part in parts:
+        h.update(hashlib.sha256(part.encode()).digest())
+    return h.hexdigest()
+
+
+def test_f12_calls_that_do_less_change_no_byte():
+    wanted = list(texts(random.Random(12), 200 if full_size() else 40))
+    with faulty_world() as (w, faults):
+        rules = [
+            faults.rule("recv send", "client", "http tcp ws", error="EINTR", chance=0.1),
+            faults.rule("recv send", "client", "http tcp ws", error="EAGAIN", chance=0.05),
+            faults.rule("recv send", "client", "http tcp ws", act="short", arg=7, chance=0.9),
+            faults.rule("recv send", "link", "router http tcp ws", error="EINTR", chance=0.1),
+            faults.rule("recv send", "link", "router http tcp ws", error="EAGAIN", chance=0.1),
+            faults.rule("recv send", "link", "router http tcp ws", act="short", arg=60,
+                        chance=0.5),
+        ]
+        with contextlib.ExitStack() as stack:
+            readers = {}
+            for form, begin in forms().items():
+                client, following = begin(w)
+                stack.enter_context(client)
+                readers[form] = following
+            t = stack.enter_context(w.telnet())
+            t.send(b"SUB cut\r\n")
+            t.until(b"OK SUB cut")
+            t.line()
+            speaker = stack.enter_context(w.ws())
+            for n, text in enumerate(wanted):
+                if n % 2:
+                    equal(speaker.say(cmd="publish", channel="cut", data=text, ref=n)
+                          .reply(n)["ok"], True)
+                else:
+                    equal(w.publish("cut", text.encode()).status, 201)
+            for form, following in readers.items():
+                equal(digest(following() for _ in wanted), digest(wanted), form)
+            equal([t.line().split(b" ", 3)[0] for _ in wanted], [b"cut"] * len(wanted))
+        live = [m["data"] for m in whole_history(w, "cut")]
+        equal(digest(live), digest(wanted), "history")
+        for rule in rules:
+            check(rule.struck > 50, f"struck {rule.struck} of {rule.seen}")
+        figure(f"{sum(r.struck for r in rules)} calls cut short")
+
+
+# ---- F13: no memory --------------------------------------------------------
+
+def everything(w):
+    """A bit of all that clients do, whatever becomes of it."""
+    def socket():
+        with w.ws("/v1/ws?channel=a&since=0") as c:
+            c.item(1)
+            c.say(cmd="subscribe", channel="room/r", name="n", ref=1).reply(1, 1)
+            c.say(cmd="publish", channel="a", data="x", ref=2).reply(2, 1)
+
+    def telnet():
+        with w.telnet(False) as t:
+            t.send(b"SUB a 0\r\nPUB a x\r\nWHO a\r\nJOIN lobby\r\nHISTORY a\r\n")
+            t.until(b"OK HISTORY", 1)
+
+    def stream():
+        with w.stream("/v1/stream?channel=a&channel=p/*&since=0") as s:
+            s.item(1)
+
+    requests = (("POST", "/v1/publish/a", "x"), ("GET", "/v1/history/a"),
+                ("GET", "/v1/poll?channel=a"))
+    threads = [threading.Thread(target=attempt, args=what)
+               for what in ((socket,), (telnet,), (stream,), *((w.http, *r) for r in requests))]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+
+
+def no_memory(process, caller, numbers, times):
+    struck = 0
+    with faulty_world() as (w, faults):
+        everything(w)
+        pids = all_pids(w)
+        for at in numbers:
+            with faults.rule("memory", process=process, caller=caller, error="ENOMEM", at=at,
+                             times=times) as rule:
+                everything(w)
+            struck += rule.struck
+            equal(all_pids(w), pids, f"without a death, at {at}")
+            is_lively(w)
+    check(struck, "never struck")
+    figure(f"{struck} times no memory in {process}")
+
+
+def test_f13_without_memory_the_router_refuses_and_lives():
+    no_memory("router", "anybody", range(1, 300) if full_size() else range(1, 300, 37), 1)
+
+
+def test_f13_without_memory_gateways_refuse_and_live():
+    no_memory("http tcp ws", "anybody", range(1, 500) if full_size() else range(1, 500, 37), 1)
+
+
+def test_f13_without_any_memory_for_a_while_everybody_lives():
+    no_memory("http tcp ws", "anybody", range(1, 200, 13) if full_size() else (1, 60), None)
+    no_memory("router", "own", range(1, 200, 13) if full_size() else (20,), None)
+
+
+# ---- F14: accept -----------------------------------------------------------
+
+def test_f14_errors_of_accept_turn_nobody_away_for_good_and_spin_nowhere():
+    with faulty_world() as (w, faults):
+        pids = all_pids(w)
+        with w.stream("/v1/stream?channel=a") as s:
+            s.item()
+            for error in ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ECONNABORTED", "EPROTO",
+                          "EPERM", "EINTR", "EAGAIN"):
+                times = None if error in ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM") else 20
+                with w.client() as known:
+                    equal(known.ask("GET", "/healthz").answer().status, 200)
+                    with faults.rule("accept", "client", "http tcp ws", error=error,
+                                     times=times) as rule, w.client() as c:
+                        c.ask("GET", "/healthz")
+                        eventually(lambda: rule.struck, error)
+                        began, calls = time.monotonic(), rule.seen
+                        equal(known.ask("POST", "/v1/publish/a", error).answer().status, 201)
+                        equal(s.message()["data"], error, "others notice nothing")
+                        if times is None:
+                            eventually(lambda: time.monotonic() - began > 0.5, "half a second")
+                            check(rule.seen - calls < 100, f"{error}: {rule.seen} calls")
+                        rule.off()
+                        equal(c.answer().status, 200, error)
+        is_lively(w)
+        equal(all_pids(w), pids)
