@@ -1,20 +1,24 @@
 """One fault at a time, in processes that run and are in use: what the kernel may
 answer to any call, and what must hold then. tests/chaos mixes them."""
 import contextlib
+import ctypes
 import hashlib
 import http.client
 import json
 import os
 import random
 import sqlite3
+import subprocess
 import sys
 import threading
 import time
 
-from world import (EDGES, ROOT, Failed, World, check, equal, eventually, figure, full_size)
+from world import (EDGES, ROOT, Failed, Stream, Tcp, World, Ws, check, equal, eventually, figure,
+                   full_size)
 
 sys.path.insert(0, os.path.join(ROOT, "tests", "chaos"))
 from inject import Injector  # noqa: E402  tests/chaos is no package
+from relay import Relay  # noqa: E402
 
 ONE_LOOP = [f"{kind}.workers=1" for kind in EDGES]
 TROUBLE = (OSError, Failed, http.client.HTTPException, ValueError)
@@ -408,3 +412,205 @@ def test_f14_errors_of_accept_turn_nobody_away_for_good_and_spin_nowhere():
                         equal(c.answer().status, 200, error)
         is_lively(w)
         equal(all_pids(w), pids)
+
+
+# ---- F11: half of a connection ---------------------------------------------
+
+NEAR, FAR = "10.99.0.1", "10.99.0.2"
+
+
+def run(*command):
+    subprocess.check_call(command)
+
+
+class FarAway:
+    """A network of this test's own, and clients in another that a wire leads to:
+    cut, nobody is told."""
+
+    NEW_NETWORK = 0x40000000
+
+    def __init__(self):
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        check(self.libc.unshare(self.NEW_NETWORK) == 0, "a network of its own")
+        self.there = subprocess.Popen(["unshare", "--net", "sleep", "inf"])
+        pid = str(self.there.pid)
+        eventually(lambda: os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net"),
+                   "the other network")
+        run("ip", "link", "set", "lo", "up")
+        run("ip", "link", "add", "near", "type", "veth", "peer", "name", "far", "netns", pid)
+        run("ip", "addr", "add", NEAR + "/24", "dev", "near")
+        run("ip", "link", "set", "near", "up")
+        self.far("ip", "addr", "add", FAR + "/24", "dev", "far")
+        self.far("ip", "link", "set", "far", "up")
+
+    def far(self, *command):
+        run("nsenter", "--net", "--target", str(self.there.pid), *command)
+
+    def cut(self):
+        """Nothing comes through any more, in either direction."""
+        self.far("ip", "link", "set", "far", "down")
+
+    def deafen(self):
+        """What they send is lost; what they are sent arrives."""
+        self.far("ip", "route", "replace", "blackhole", NEAR + "/32")
+
+    def call(self, function):
+        """Runs it on a thread that is there: its sockets stay there."""
+        out = []
+
+        def there():
+            with open(f"/proc/{self.there.pid}/ns/net") as f:
+                check(self.libc.setns(f.fileno(), self.NEW_NETWORK) == 0, "setns")
+            out.append(function())
+
+        thread = threading.Thread(target=there)
+        thread.start()
+        thread.join()
+        check(out, "a client far away")
+        return out[0]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.there.kill()
+        self.there.wait()
+
+
+def test_f11_whose_wire_is_cut_is_gone_in_time_and_costs_little_meanwhile():
+    if os.geteuid() != 0:
+        print("     skipped: only root may make networks")
+        return
+    ports = {"http": 8000, "tcp": 9999, "ws": 8001}
+    sets = [f"{kind}.listen=127.0.0.1:{port}, {NEAR}:{port}" for kind, port in ports.items()]
+    for how in ("cut", "deafen") if full_size() else ("cut",):
+        with FarAway() as away, World([*sets, "http.hosts=" + NEAR], under=None) as w:
+            local = w.stream("/v1/stream?channel=a")
+            local.item()
+
+            def join():
+                head = {"Host": NEAR}
+                out = [Stream((NEAR, ports["http"]), "/v1/stream?channel=" + c, head)
+                       for c in ("a", "quiet")]
+                out += [Ws((NEAR, ports["ws"]), "/v1/ws?channel=" + c, Host=NEAR)
+                        for c in ("a", "quiet")]
+                out.append(Tcp((NEAR, ports["tcp"])))
+                out[-1].send(b"SUB a\r\n")
+                out[-1].until(b"OK SUB a")
+                return out
+
+            clients = away.call(join)
+            eventually(lambda: w.metric("connections") >= 6, "all are there")
+            getattr(away, how)()
+            began = time.monotonic()
+            for n in range(50):
+                equal(w.publish("a", f"{n} " + "x" * 1000).status, 201)
+                local.message()
+
+            def gone():
+                w.publish("a", "more")
+                w.json("/v1/poll?channel=nobody-speaks&since=0&wait=1")
+                return w.metric("connections") <= 2
+
+            eventually(gone, "gone", 50)
+            took = time.monotonic() - began
+            figure(f"{how}: {len(clients)} clients gone after {took:.1f} s")
+            check(took < 45, f"{how}: after {took:.0f} s")
+            local.close()
+            for c in clients:
+                c.close()
+
+
+# ---- F15, F16: the link ----------------------------------------------------
+
+@contextlib.contextmanager
+def relayed_world(**more):
+    with Relay() as relay:
+        w = World([*ONE_LOOP, *relay.sets], start=False, **more)
+        relay.follow(w.dir)
+        with w:
+            yield w.start(), relay
+
+
+class Followers:
+    """One subscriber of talk/* at each edge that reads all the while."""
+
+    def __init__(self, w, stack):
+        self.seen = {"http": [], "ws": []}
+        s, c = (stack.enter_context(x) for x in
+                (w.stream("/v1/stream?channel=talk/*"), w.ws("/v1/ws?channel=talk/*")))
+        self.next = {"http": s.item, "ws": c.item}
+        for item in self.next.values():
+            equal(item()["notice"], "snapshot")
+
+    def until(self, seq):
+        """All have this one, and before it everything, once, in order."""
+        for kind, item in self.next.items():
+            seen = self.seen[kind]
+            while not seen or seen[-1]["seq"] < seq:
+                m = item()
+                check("notice" not in m, f"{kind}: {m}")
+                check(not seen or seen[-1]["seq"] < m["seq"], f"{kind}: {m} behind {seen[-1:]}")
+                seen.append(m)
+        equal(*([(m["channel"], m["offset"], m["data"]) for m in seen]
+                for seen in self.seen.values()), "alike")
+        last = {}
+        for m in self.seen["http"]:
+            equal(m["offset"], last.get(m["channel"], 0) + 1, f"no hole in {m['channel']}")
+            last[m["channel"]] = m["offset"]
+
+
+def link_trouble(w, talk, followers, begin, end):
+    begin()
+    talk.progress(30)
+    end()
+    talk.progress(30)
+    answer = eventually(lambda: published(w), "published")
+    talk.sent.add(("talk/0", "here"))
+    followers.until(answer["seq"])
+
+
+def published(w):
+    answer = w.publish("talk/0", "here")
+    return answer.json() if answer.status == 201 else None
+
+
+def test_f16_what_the_wire_loses_repeats_swaps_and_spoils_is_mended_unseen():
+    with relayed_world(config=KEEP_ALL) as (w, relay), contextlib.ExitStack() as stack:
+        followers = Followers(w, stack)
+        with Talk(w) as talk:
+            for what, share in (("lose", 0.1), ("twice", 0.1), ("swap", 0.1), ("spoil", 0.05)):
+                for only in (("up",), ("down",)):
+                    relay.only = only
+                    link_trouble(w, talk, followers, lambda: setattr(relay, what, share),
+                                 lambda: setattr(relay, what, 0.0))
+        talk.judge()
+        is_lively(w)
+        equal(w.live(), {"http1", "tcp1", "ws1"})
+        done = relay.injected
+        figure(f"{dict(done)}; " + ", ".join(
+            f"{what} {w.metric('link_repairs_total', what=what)}"
+            for what in ("rejected", "duplicates", "holes", "resent", "reconnects")))
+        check(all(done[what] for what in ("lose", "twice", "swap", "spoil")), done)
+        eventually(lambda: w.metric("link_repairs_total", what="rejected") == done["spoil"],
+                   "each spoilt batch is counted")
+        check(w.metric("link_repairs_total", what="duplicates") >= done["twice"], "doubles")
+
+
+def test_f15_a_link_that_is_cut_or_held_in_one_direction_closes_nobody():
+    with relayed_world(config=KEEP_ALL) as (w, relay), contextlib.ExitStack() as stack:
+        followers = Followers(w, stack)
+        with Talk(w) as talk:
+            link_trouble(w, talk, followers, lambda: None, relay.cut)
+            relay.delay = 0.05
+            link_trouble(w, talk, followers, lambda: None, relay.calm)
+            # Shorter, and longer, than a link may be silent.
+            for directions, seconds in ((("up",), 1), (("down",), 1), (("up", "down"), 4)):
+                relay.hold(*directions)
+                began = time.monotonic()
+                eventually(lambda: time.monotonic() - began > seconds, "so long")
+                relay.release()
+                link_trouble(w, talk, followers, lambda: None, lambda: None)
+        kept = talk.judge()
+        is_lively(w)
+        figure(f"{dict(relay.injected)}, {kept} acknowledged, all kept")
