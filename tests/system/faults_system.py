@@ -477,14 +477,17 @@ class FarAway:
         self.there.wait()
 
 
+PATIENCE = 35  # TCP_USER_TIMEOUT: of bytes that are not acknowledged
+
+
 def test_f11_whose_wire_is_cut_is_gone_in_time_and_costs_little_meanwhile():
     if os.geteuid() != 0:
         print("     skipped: only root may make networks")
         return
     ports = {"http": 8000, "tcp": 9999, "ws": 8001}
     sets = [f"{kind}.listen=127.0.0.1:{port}, {NEAR}:{port}" for kind, port in ports.items()]
-    for how in ("cut", "deafen") if full_size() else ("cut",):
-        with FarAway() as away, World([*sets, "http.hosts=" + NEAR], under=None) as w:
+    for how, ping in (("cut", 25), ("deafen", 25)) if full_size() else (("cut", 2),):
+        with FarAway() as away, World([*sets, "http.hosts=" + NEAR, f"limits.ping={ping}s"]) as w:
             local = w.stream("/v1/stream?channel=a")
             local.item()
 
@@ -512,10 +515,10 @@ def test_f11_whose_wire_is_cut_is_gone_in_time_and_costs_little_meanwhile():
                 w.json("/v1/poll?channel=nobody-speaks&since=0&wait=1")
                 return w.metric("connections") <= 2
 
-            eventually(gone, "gone", 50)
-            took = time.monotonic() - began
-            figure(f"{how}: {len(clients)} clients gone after {took:.1f} s")
-            check(took < 45, f"{how}: after {took:.0f} s")
+            # Who is sent nothing is asked within two pings.
+            eventually(gone, "gone", 2 * ping + PATIENCE + 10)
+            figure(f"{how}, ping {ping} s: {len(clients)} clients gone after "
+                   f"{time.monotonic() - began:.1f} s")
             local.close()
             for c in clients:
                 c.close()
@@ -592,8 +595,9 @@ def test_f16_what_the_wire_loses_repeats_swaps_and_spoils_is_mended_unseen():
             f"{what} {w.metric('link_repairs_total', what=what)}"
             for what in ("rejected", "duplicates", "holes", "resent", "reconnects")))
         check(all(done[what] for what in ("lose", "twice", "swap", "spoil")), done)
-        eventually(lambda: w.metric("link_repairs_total", what="rejected") == done["spoil"],
-                   "each spoilt batch is counted")
+        # Several on a line that is dropped for the first of them count once.
+        eventually(lambda: 0 < w.metric("link_repairs_total", what="rejected") <= done["spoil"],
+                   "what was spoilt is counted")
         check(w.metric("link_repairs_total", what="duplicates") >= done["twice"], "doubles")
 
 
