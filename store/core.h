@@ -37,6 +37,8 @@ enum {
     X(ID_DUE, "SELECT id, due_ms, idn FROM ids WHERE due_ms IS NOT NULL " \
               "ORDER BY due_ms LIMIT ?1") \
     X(ID_NOT_DUE, "UPDATE ids SET due_ms = NULL WHERE idn = ?1") \
+    X(ID_AFTER, "SELECT " ID_COLUMNS " FROM ids WHERE idn > ?1 " \
+                "ORDER BY idn LIMIT ?2") \
     X(ID_ADD, "INSERT INTO ids (" ID_COLUMNS ") " \
               "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)") \
     X(ID_SET, "UPDATE ids SET last_offset = ?3, last_seq = ?4, count = ?7, " \

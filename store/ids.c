@@ -12,7 +12,7 @@ enum column {
     OLDEST, DUE, SUM
 };
 
-enum { CHECK_FLUSH = 4096 };
+enum { CHECK_FLUSH = 4096, REVIEW_ROWS = 256 };
 
 void ids_init(struct ids *ids)
 {
@@ -21,6 +21,7 @@ void ids_init(struct ids *ids)
     list_init(&ids->dirty);
     list_init(&ids->over);
     ids->next_idn = 1;
+    ids->reviewed = ids->reviewing = INT64_MAX;
 }
 
 static void discard(struct ids *ids, struct id_state *s)
@@ -289,6 +290,7 @@ static void shrink(struct ids *ids)
 
 void ids_commit(struct history *h)
 {
+    h->ids.reviewed = h->ids.reviewing;
     LIST_FOREACH_SAFE(s, tmp, &h->ids.dirty, struct id_state, dirty) {
         list_remove(&s->dirty);
         s->fresh = false;
@@ -299,6 +301,7 @@ void ids_commit(struct history *h)
 
 void ids_rollback(struct history *h)
 {
+    h->ids.reviewing = h->ids.reviewed;
     LIST_FOREACH_SAFE(s, tmp, &h->ids.dirty, struct id_state, dirty)
         discard(&h->ids, s);
 }
@@ -336,6 +339,59 @@ static bool needs_a_look(struct history *h, struct id_state *s)
     if (ids_is_over(s))
         s->due_ms = 1;
     return s->due_ms != before;
+}
+
+void ids_policy_changed(struct history *h, void *policy_arg)
+{
+    h->opt.policy_arg = policy_arg;
+    LIST_FOREACH(s, &h->ids.recent, struct id_state, recent) {
+        s->keep = h->opt.policy(policy_arg, s->rec.id);
+        ids_judge(h, s);
+    }
+    h->ids.reviewed = h->ids.reviewing = 0;
+}
+
+/* The statement stands on the row. A damaged one is left to the next start. */
+static int review(struct history *h, sqlite3_stmt *row)
+{
+    struct slice id = db_bytes(row, ID);
+    struct map_node *n = map_find(&h->ids.map, hash_bytes(id), has_id, &id);
+    struct id_state *s = n ? CONTAINER_OF(n, struct id_state, by_id) : NULL;
+    int rc = n ? 0 : state_load(h, row, &s);
+
+    if (rc < 0)
+        return rc == ERR_DAMAGED ? 0 : rc;
+    if (needs_a_look(h, s) || s->due_ms != db_i64(row, DUE))
+        ids_changed(h, s);
+    else if (!n)
+        discard(&h->ids, s);
+    return 0;
+}
+
+int ids_review(struct history *h)
+{
+    sqlite3_stmt *row = h->st[ST_ID_AFTER];
+    int64_t upto = h->ids.reviewed;
+    int rc;
+
+    if (upto == INT64_MAX)
+        return 0;
+    db_bind_i64(row, 1, upto);
+    db_bind_i64(row, 2, REVIEW_ROWS);
+    rc = db_step(row);
+    if (rc == 0)
+        upto = INT64_MAX;
+    for (; rc > 0; rc = db_step(row)) {
+        upto = db_i64(row, IDN);
+        rc = review(h, row);
+        if (rc < 0)
+            break;
+    }
+    sqlite3_reset(row);
+    if (rc < 0)
+        return rc;
+    h->ids.reviewing = upto;
+    return upto < INT64_MAX;
 }
 
 /* Nothing in the damaged row is believed but its name: under a wrong name no

@@ -30,6 +30,8 @@ struct ids {
     struct map map;
     struct list_node recent, dirty, over;
     int64_t next_idn;
+    int64_t reviewed;  /* rows up to here are as the policy has it */
+    int64_t reviewing; /* in this transaction */
 };
 
 void ids_init(struct ids *ids);
@@ -61,6 +63,13 @@ MUST_USE int ids_drop(struct history *h, struct id_state *s);
 MUST_USE int ids_flush(struct history *h); /* before the commit */
 void ids_commit(struct history *h);        /* after it */
 void ids_rollback(struct history *h);
+
+/* The policy has another argument: says other things of the same ids. Those in
+ * the cache follow at once, the others as ids_review() comes to them. */
+void ids_policy_changed(struct history *h, void *policy_arg);
+/* Looks at the next few of these, in a transaction. 1: there are more. 0: all
+ * have been looked at. */
+MUST_USE int ids_review(struct history *h);
 
 /* What the index over the ids names, as one number. Not in a transaction: one
  * that has met a page which cannot be read takes no write any more. */

@@ -252,6 +252,8 @@ static int step(struct history *h, const atomic_bool *hurry,
     if (rc > 0 && s)
         return step_id(h, s, now_ms, hurry, on);
     if (rc == 0)
+        rc = ids_review(h);
+    if (rc == 0)
         rc = step_keys(h, now_ms, next_ms);
     if (rc <= 0) {
         history_rollback(h);

@@ -30,6 +30,7 @@ struct job {
     writer_done_fn *fn;
     void *arg;
     int64_t last_used_ms;
+    void *policy_arg;
     uint64_t seq; /* of a key, and what it reached */
     uint32_t reached;
     char epoch[EPOCH_SIZE]; /* out: the new one */
@@ -274,6 +275,14 @@ static int set_reached(struct writer *w, struct job *j)
         return history_commit(w->h);
     history_rollback(w->h);
     return rc;
+}
+
+static int use_policy(struct writer *w, struct job *j)
+{
+    ids_policy_changed(w->h, j->policy_arg);
+    w->next_ns = 0;
+    w->retry_ns = 0;
+    return 0;
 }
 
 static int note_present(struct writer *w, struct job *j)
@@ -700,6 +709,20 @@ int writer_new_epoch(struct writer *w, writer_done_fn *fn, void *arg)
     if (!j)
         return ERR_NOMEM;
     w->epochs++;
+    return submit(w, j, fn, arg);
+}
+
+int writer_set_policy(struct writer *w, void *policy_arg, writer_done_fn *fn,
+                      void *arg)
+{
+    struct job *j;
+
+    if (w->closing)
+        return ERR_CLOSED;
+    j = job_new(use_policy, SLICE(""));
+    if (!j)
+        return ERR_NOMEM;
+    j->policy_arg = policy_arg;
     return submit(w, j, fn, arg);
 }
 

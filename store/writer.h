@@ -103,6 +103,12 @@ void writer_drop_counter(struct writer *w, struct slice id);
 /* Called with 0 or an error when the work is done. */
 typedef void writer_done_fn(void *arg, int rc);
 
+/* The policy of the store has this argument from now on (history.h), for those
+ * who are not kept in memory step by step; done when nobody reads the one
+ * before any more. ERR_CLOSED, ERR_NOMEM. */
+MUST_USE int writer_set_policy(struct writer *w, void *policy_arg,
+                               writer_done_fn *fn, void *arg);
+
 /* Makes a new epoch, in front of the next batch. */
 MUST_USE int writer_new_epoch(struct writer *w, writer_done_fn *fn, void *arg);
 

@@ -10,7 +10,8 @@ static struct keep keep;
 
 static struct keep policy(void *arg, struct slice id)
 {
-    UNUSED(arg);
+    if (arg)
+        return *(const struct keep *)arg;
     return slice_starts(id, SLICE("match/")) ? (struct keep){ 0, 0, 0 }
                                              : keep;
 }
@@ -323,5 +324,38 @@ TEST(an_id_that_returns_while_it_is_asked_about_is_not_forgotten)
     EXPECT_SOON(s.asked_calls == 1, shelf_turn(&s));
     EXPECT_INT(shelf_put(&s, "room/a", "x").rec.offset, 5);
     EXPECT_INT(s.forgotten_calls, 0);
+    shelf_close(&s);
+}
+
+static void policy_done(void *arg, int rc)
+{
+    *(int *)arg = rc;
+}
+
+/* Of ids in memory and of those that are not: 300 are more than a step. */
+TEST(another_policy_counts_for_what_is_there)
+{
+    struct shelf s = open_with((struct keep){ .max_count = 0 });
+    struct keep two = { .max_count = 2 };
+    char id[16], *text;
+    int done = 1;
+
+    shelf_open(&s);
+    put_many(&s, "room/a", 1, 10);
+    for (int i = 0; i < 300; i++) {
+        snprintf(id, sizeof id, "x/%d", i);
+        put_many(&s, id, 1, 3);
+    }
+    shelf_close(&s);
+    shelf_open(&s); /* nothing is in the cache */
+    put_many(&s, "room/a", 11, 12);
+    EXPECT_OK(writer_set_policy(s.writer, &two, policy_done, &done));
+    EXPECT_SOON(done == 0 && s.trimmed_calls == 301, shelf_turn(&s));
+    text = shelf_text(&s, "room/a");
+    EXPECT_STR(text, "11 12");
+    free(text);
+    text = shelf_text(&s, "x/299");
+    EXPECT_STR(text, "2 3");
+    free(text);
     shelf_close(&s);
 }
