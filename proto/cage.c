@@ -278,6 +278,8 @@ int cage_plan(struct cage *ret, enum cage_kind kind, const struct config *cfg,
     ret->tcp_link = is_tcp(cfg->router.url) ||
                     (kind != CAGE_ROUTER && is_tcp(cfg->link.url));
     ret->digests = cfg->link.secret[0] || (edge && strcmp(edge, "ws") == 0);
+    if (kind == CAGE_KEEPER)
+        return cage_allow(ret, "/", CAGE_READ);
     rc = plan_common(ret, cfg);
     if (rc < 0)
         return rc;

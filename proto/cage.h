@@ -14,7 +14,8 @@
  * router sees its own directories; the supervisor reads what it likes, since
  * it starts programs, writes where its children do, and stays open to a look:
  * it is to keep no secret (config_forget_secrets()). What it may not do its
- * children may not either: its list of calls therefore holds all of theirs.
+ * children may not either: its list of calls therefore holds all of theirs. A
+ * keeper reads files, and does nothing else.
  *
  * A wall that the kernel does not have is left out and named. Under a
  * sanitizer, whose own calls these are not, only no_new_privs and landlock
@@ -30,7 +31,11 @@
 
 #include "proto/config.h"
 
-enum cage_kind { CAGE_ROUTER, CAGE_GATEWAY, CAGE_SUPERVISOR, CAGE_KINDS };
+enum cage_kind {
+    CAGE_ROUTER, CAGE_GATEWAY, CAGE_SUPERVISOR,
+    CAGE_KEEPER, /* keeper.h */
+    CAGE_KINDS
+};
 
 enum cage_access {
     CAGE_READ,

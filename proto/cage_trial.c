@@ -162,7 +162,8 @@ static int make_ring(void)
 
 enum wall { CALLS, FILES, PORTS, SCOPES };
 
-enum { R = 1 << CAGE_ROUTER, G = 1 << CAGE_GATEWAY, S = 1 << CAGE_SUPERVISOR };
+enum { R = 1 << CAGE_ROUTER, G = 1 << CAGE_GATEWAY, S = 1 << CAGE_SUPERVISOR,
+       K = 1 << CAGE_KEEPER };
 
 static const struct attempt {
     const char *name;
@@ -172,25 +173,25 @@ static const struct attempt {
 } attempts[] = {
     {"read", read_file, FILES, R | G},
     {"list", list_files, FILES, R | G},
-    {"write", write_file, FILES, R | G | S},
-    {"execve", run_program, CALLS, R | G},
-    {"fork", make_process, CALLS, R | G},
-    {"code", make_code, CALLS, R | G},
-    {"vm_readv", look_into, CALLS, R | G | S},
-    {"ptrace", trace, CALLS, R | G | S},
-    {"signal", send_signal, CALLS, R | G},
-    {"find", find_process, SCOPES, R | G | S},
-    {"setuid", become_root, CALLS, R | G | S},
-    {"packet", raw_socket, CALLS, R | G | S},
-    {"bind", bind_port, PORTS, R | G | S},
-    {"connect", connect_port, PORTS, R | G | S},
-    {"abstract", connect_outside, SCOPES, R | G | S},
-    {"mount", mount_nothing, CALLS, R | G | S},
-    {"userns", new_user_space, CALLS, R | G | S},
-    {"bpf", load_program, CALLS, R | G | S},
-    {"perf", watch_cpu, CALLS, R | G | S},
-    {"keyctl", use_keys, CALLS, R | G | S},
-    {"io_uring", make_ring, CALLS, R | G | S},
+    {"write", write_file, FILES, R | G | S | K},
+    {"execve", run_program, CALLS, R | G | K},
+    {"fork", make_process, CALLS, R | G | K},
+    {"code", make_code, CALLS, R | G | K},
+    {"vm_readv", look_into, CALLS, R | G | S | K},
+    {"ptrace", trace, CALLS, R | G | S | K},
+    {"signal", send_signal, CALLS, R | G | K},
+    {"find", find_process, SCOPES, R | G | S | K},
+    {"setuid", become_root, CALLS, R | G | S | K},
+    {"packet", raw_socket, CALLS, R | G | S | K},
+    {"bind", bind_port, PORTS, R | G | S | K},
+    {"connect", connect_port, PORTS, R | G | S | K},
+    {"abstract", connect_outside, SCOPES, R | G | S | K},
+    {"mount", mount_nothing, CALLS, R | G | S | K},
+    {"userns", new_user_space, CALLS, R | G | S | K},
+    {"bpf", load_program, CALLS, R | G | S | K},
+    {"perf", watch_cpu, CALLS, R | G | S | K},
+    {"keyctl", use_keys, CALLS, R | G | S | K},
+    {"io_uring", make_ring, CALLS, R | G | S | K},
 };
 
 /* ---- trying ------------------------------------------------------------ */

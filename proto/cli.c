@@ -5,6 +5,9 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "proto/listen.h"
+#include "proto/reload.h"
+#include "proto/sheet.h"
 
 enum common { HELP, VERSION, CONFIG, CHECK_ONLY, PRINT_CONFIG, SET, DIR };
 
@@ -216,13 +219,81 @@ static int parse_all(struct cli *c, int argc, char **argv, struct wishes *w)
     return 0;
 }
 
+static int load_text(const struct cli *c, const struct slice *text,
+                     const char *dir, struct config **ret,
+                     struct opt_error *err)
+{
+    struct config_source from = { .file = text ? c->config_file : NULL,
+                                  .text = text, .sets = c->sets,
+                                  .set_count = c->set_count, .dir = dir };
+
+    return config_load(ret, &from, err);
+}
+
+int cli_load_again(const struct cli *c, struct slice text, struct config **ret,
+                   struct opt_error *err)
+{
+    /* Where a relative one starts cannot be asked in a cage. */
+    return load_text(c, c->config_file ? &text : NULL, c->config->dir, ret,
+                     err);
+}
+
+static int load_file(struct cli *c, struct opt_error *err)
+{
+    int rc = c->config_file ? opt_slurp(c->config_file, &c->text, err) : 0;
+
+    return rc < 0 ? rc
+                  : load_text(c, c->config_file ? &c->text : NULL, c->dir,
+                              &c->config, err);
+}
+
+/* As one that has been there since the first edition and heard of the next. */
+static int adopt(struct cli *c, struct slice text, struct opt_error *err)
+{
+    struct config *next;
+    int rc = cli_load_again(c, text, &next, err);
+
+    if (rc < 0)
+        return rc;
+    rc = config_adopt(next, c->config, true, NULL, NULL, err);
+    if (rc < 0) {
+        config_free(next);
+        return rc;
+    }
+    config_free(c->config);
+    c->config = next;
+    return 0;
+}
+
+static int load_sheet(struct cli *c, struct opt_error *err)
+{
+    struct sheet_text t;
+    int rc = sheet_read(c->sheet, &t);
+
+    if (rc < 0) {
+        opt_error_set(err, "the configuration handed over: %s", err_text(rc));
+        return rc;
+    }
+    rc = load_text(c, c->config_file ? &t.first : NULL, c->dir, &c->config,
+                   err);
+    if (rc == 0 && t.now.ptr)
+        rc = adopt(c, t.now, err);
+    c->edition = t.edition;
+    c->refused = t.refused;
+    opt_forget(&t.first);
+    opt_forget(&t.now);
+    return rc;
+}
+
 static int load(struct cli *c)
 {
     struct opt_error err;
-    struct config_source from = { .file = c->config_file, .sets = c->sets,
-                                  .set_count = c->set_count, .dir = c->dir };
-    int rc = config_load(&c->config, &from, &err);
+    int rc;
 
+    c->sheet = listen_handed(SHEET_NAME);
+    rc = c->sheet >= 0 ? load_sheet(c, &err) : load_file(c, &err);
+    if (!c->keeps_text)
+        opt_forget(&c->text);
     if (rc == 0)
         return 0;
     if (rc == ERR_BAD)
@@ -275,6 +346,7 @@ void cli_fini(struct cli *c)
 {
     config_free(c->config);
     c->config = NULL;
+    opt_forget(&c->text);
     for (size_t i = 0; i < c->set_count; i++)
         free((char *)(uintptr_t)c->sets[i]);
     free(c->sets);

@@ -30,9 +30,13 @@ struct cli {
     const char *more;     /* printed behind the options by --help; or NULL */
     const struct cli_option *options; /* its own */
     size_t option_count;
+    bool keeps_text; /* of the file: else it is wiped once it is understood */
 
     /* results */
-    struct config *config; /* the caller frees it */
+    struct config *config; /* in force; cli_fini() frees it */
+    struct slice text;     /* of config_file, for opt_forget() (opt.h) */
+    int sheet;             /* it was handed over by the supervisor (sheet.h); -1 */
+    uint64_t edition, refused; /* of the sheet */
     const char *config_file; /* as given, NULL without; of argv */
     const char *dir;         /* as given, NULL without; of argv */
     const char **sets;       /* as given; freed by cli_fini() */
@@ -50,8 +54,13 @@ struct cli {
  * stars over the secrets in it. */
 MUST_USE int cli_parse(struct cli *c, int argc, char **argv);
 
-/* Frees sets and config. */
+/* Frees sets, text and config. */
 void cli_fini(struct cli *c);
+
+/* What the same command line makes of text, now in config_file: another
+ * configuration, the caller's. As config_load(). */
+MUST_USE int cli_load_again(const struct cli *c, struct slice text,
+                            struct config **ret, struct opt_error *err);
 
 /* What touchline tells the processes that it starts: how often it has started
  * this one again, in TOUCHLINE_RESTARTS. 0: not once, or somebody else did. */

@@ -147,7 +147,9 @@ static int collect_all(struct settings *s, const struct config_source *from,
         rc = collect(s, &a, err);
     }
     if (rc == 0 && from->file)
-        rc = opt_read_file(from->file, collect, s, err);
+        rc = from->text ? opt_read_text(from->file, *from->text, collect, s,
+                                        err)
+                        : opt_read_file(from->file, collect, s, err);
     for (size_t i = 0; rc == 0 && i < from->set_count; i++)
         rc = opt_read_set(from->sets[i], collect, s, err);
     return rc;
@@ -401,8 +403,7 @@ static bool is_remote(struct slice url)
                || !endpoint_is_loopback(&e));
 }
 
-/* Keys that are fine alone and wrong together. */
-static int check_together(const struct config *cfg, struct opt_error *err)
+int config_check_together(const struct config *cfg, struct opt_error *err)
 {
     const struct config_limits *l = &cfg->limits;
     const char *what = NULL;
@@ -443,7 +444,7 @@ static int fill(struct config *cfg, const struct config_source *from,
     fill_workers(&cfg->ws);
     if (fill_admin(&cfg->http) < 0)
         return ERR_NOMEM;
-    return check_together(cfg, err);
+    return config_check_together(cfg, err);
 }
 
 int config_load(struct config **ret, const struct config_source *from,
@@ -528,6 +529,25 @@ const struct config_namespace *config_namespace(const struct config *cfg,
 
     CHECK(n); /* "" fits all */
     return n;
+}
+
+struct config_namespace *config_own_namespace(struct config *cfg,
+                                              const char *prefix)
+{
+    const struct config_namespace *rules =
+        config_namespace(cfg, slice_str(prefix));
+    struct config_namespace own = *rules;
+
+    if (strcmp(rules->prefix, prefix) != 0) {
+        if (make_namespace(cfg, slice_str(prefix)) < 0)
+            return NULL;
+        own.prefix = cfg->namespaces[cfg->namespace_count - 1].prefix;
+        cfg->namespaces[cfg->namespace_count - 1] = own;
+        qsort(cfg->namespaces, cfg->namespace_count, sizeof *cfg->namespaces,
+              longest_first);
+    }
+    return (struct config_namespace *)(uintptr_t)config_namespace(
+        cfg, slice_str(prefix));
 }
 
 const struct config_token *config_token(const struct config *cfg,

@@ -1,5 +1,6 @@
 /* config.h - the configuration of all binaries, with every default filled in.
- * Threads: loaded at start-up, read by any afterwards; never changes.
+ * Threads: read by any; never changes. Who reads the file again makes another
+ * one (proto/reload.h).
  *
  * What each field means, its bounds and its default: proto/options.def and
  * proto/limits.h. Sizes are bytes, durations nanoseconds, strings never NULL
@@ -98,6 +99,7 @@ struct config {
 /* Where it comes from; each later one overrides the earlier. */
 struct config_source {
     const char *file;        /* NULL: none */
+    const struct slice *text; /* what stands in it; NULL: it is opened */
     const char *const *sets; /* "SECTION.KEY=VALUE", as after --set */
     size_t set_count;
     const char *dir;         /* NULL: ./var */
@@ -133,6 +135,15 @@ const struct config_token *config_token(const struct config *cfg,
 
 /* May the holder publish to this id? */
 bool config_token_opens(const struct config_token *t, struct slice id);
+
+/* Keys that are fine alone and wrong together: ERR_BAD, and which. */
+MUST_USE int config_check_together(const struct config *cfg,
+                                   struct opt_error *err);
+
+/* Makes [namespace PREFIX], with the rules that its ids have anyway, or finds
+ * it. NULL: no memory. */
+struct config_namespace *config_own_namespace(struct config *cfg,
+                                              const char *prefix);
 
 /* The section of an edge, "http", "tcp" or "ws"; NULL for another name. */
 const struct config_edge *config_edge(const struct config *cfg,

@@ -32,6 +32,7 @@ static void put_meaning(struct buf *out, const struct opt_row *row)
     opt_print_range(&text, row);
     if (row->def[0])
         buf_addf(&text, "; default %s", row->def);
+    buf_addf(&text, "; changes %s", opt_change_text(row->change));
     buf_add_byte(&text, ')');
     put_comment(out, buf_text(&text));
     out->failed = out->failed || text.failed;
@@ -200,9 +201,9 @@ static void put_row(struct buf *out, const struct opt_row *row)
     struct buf range = BUF_INIT;
 
     opt_print_range(&range, row);
-    buf_addf(out, "| `%s` | %s%s%s | %s | %s | ", row->key,
+    buf_addf(out, "| `%s` | %s%s%s | %s | %s | %s | ", row->key,
              row->def[0] ? "`" : "", row->def, row->def[0] ? "`" : "",
-             buf_text(&range), row->users);
+             buf_text(&range), row->users, opt_change_text(row->change));
     put_cell(out, row->help);
     buf_add_str(out, " |\n");
     out->failed = out->failed || range.failed;
@@ -223,7 +224,13 @@ void config_print_manual(struct buf *out)
         "that starts with `#` or\n`;` is a comment. A bare number is bytes, "
         "seconds or a count; `64K`, `1M`,\n`500ms`, `10s` work too. A value "
         "with `#`, `;` or blanks at its ends goes\ninto double quotes. Keys "
-        "that are not set have the defaults shown.\n");
+        "that are not set have the defaults shown.\n\n"
+        "A reload (SIGHUP, `touchline reload`) puts a changed value in force "
+        "when the\ncolumn `changes` says: at once; for connections that come "
+        "later; or only with the\nnext start of the process that reads it, or "
+        "of all. What is not in force yet is logged\nby its key. Whether "
+        "anything is kept of a channel (`history` and `durability` between\n"
+        "nothing and something) is settled with the router's start, too.\n");
     for (size_t i = 0; i < config_row_count; i++) {
         const struct opt_row *row = &config_rows[i];
 
@@ -234,7 +241,7 @@ void config_print_manual(struct buf *out)
 
             buf_addf(out,
                      "\n## [%s%s]\n\n| key | default | values | read by | "
-                     "meaning |\n|---|---|---|---|---|\n",
+                     "changes | meaning |\n|---|---|---|---|---|---|\n",
                      row->section, name);
         }
         section = row->section;

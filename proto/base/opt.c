@@ -1,9 +1,11 @@
 #include "base/opt.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/secret.h"
@@ -136,40 +138,91 @@ static int read_line(struct reader *r, struct slice line)
                               : read_assignment(r, line);
 }
 
-int opt_read_file(const char *path, opt_assign_fn *fn, void *ctx,
-                  struct opt_error *err)
+/* With its line feed, if it has one. */
+static struct slice take_line(struct slice *rest)
+{
+    size_t len = slice_find_byte(*rest, '\n');
+    struct slice line = slice_head(*rest, len + (len < rest->len));
+
+    *rest = slice_from(*rest, line.len);
+    return line;
+}
+
+int opt_read_text(const char *path, struct slice text, opt_assign_fn *fn,
+                  void *ctx, struct opt_error *err)
 {
     struct reader r = { .path = path, .fn = fn, .ctx = ctx, .err = err };
-    FILE *f = fopen(path, "re");
-    char *text = NULL, bytes[BUFSIZ];
-    size_t room = 0;
     int rc = 0;
 
-    if (!f) {
-        opt_error_set(err, "%s: %s", path, strerror(errno));
-        return ERR_IO;
-    }
-    (void)setvbuf(f, bytes, _IOFBF, sizeof bytes);
-    while (rc == 0) {
-        ssize_t n = getline(&text, &room, f);
+    while (rc == 0 && text.len) {
+        struct slice line = take_line(&text);
 
-        if (n < 0)
-            break;
         r.line++;
-        rc = read_line(&r, slice_make(text, (size_t)n));
-    }
-    if (rc == 0 && ferror(f)) {
-        opt_error_set(err, "%s: %s", path, strerror(errno));
-        rc = ERR_IO;
+        rc = read_line(&r, line);
     }
     buf_fini(&r.section);
     buf_fini(&r.name);
-    if (text)
-        secret_wipe(text, room); /* there may be some in the file */
-    free(text);
-    fclose(f);
-    secret_wipe(bytes, sizeof bytes);
     return rc;
+}
+
+int opt_read_file(const char *path, opt_assign_fn *fn, void *ctx,
+                  struct opt_error *err)
+{
+    struct slice text;
+    int rc = opt_slurp(path, &text, err);
+
+    if (rc < 0)
+        return rc;
+    rc = opt_read_text(path, text, fn, ctx, err);
+    opt_forget(&text);
+    return rc;
+}
+
+/* What the file holds, up to room bytes; -1 with errno. */
+static ssize_t read_all(int fd, uint8_t *at, size_t room)
+{
+    size_t len = 0;
+    ssize_t n = 1;
+
+    while (len < room && n != 0) {
+        n = read(fd, at + len, room - len);
+        if (n < 0 && errno != EINTR)
+            return -1;
+        len += n > 0 ? (size_t)n : 0;
+    }
+    return (ssize_t)len;
+}
+
+int opt_slurp(const char *path, struct slice *ret, struct opt_error *err)
+{
+    uint8_t *text = malloc(OPT_FILE_MAX + 1);
+    int fd = text ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    ssize_t n = fd < 0 ? -1 : read_all(fd, text, OPT_FILE_MAX + 1);
+    int rc = text ? ERR_IO : ERR_NOMEM;
+
+    if (n < 0)
+        opt_error_set(err, "%s: %s", path,
+                      text ? strerror(errno) : err_text(ERR_NOMEM));
+    else if (n > OPT_FILE_MAX)
+        opt_error_set(err, "%s: larger than 1 MiB", path);
+    else
+        rc = 0;
+    if (fd >= 0)
+        close(fd);
+    *ret = slice_make(text, n < 0 ? 0 : (size_t)n);
+    if (rc < 0)
+        opt_forget(ret);
+    return rc;
+}
+
+void opt_forget(struct slice *text)
+{
+    void *at = (void *)(uintptr_t)text->ptr;
+
+    if (at)
+        secret_wipe(at, text->len);
+    free(at);
+    *text = slice_make(NULL, 0);
 }
 
 int opt_read_set(const char *text, opt_assign_fn *fn, void *ctx,

@@ -77,6 +77,18 @@ typedef int opt_assign_fn(void *ctx, const struct opt_assign *a,
  * readable), ERR_BAD (syntax), ERR_NOMEM, fn's own; the text is in *err. */
 MUST_USE int opt_read_file(const char *path, opt_assign_fn *fn, void *ctx,
                            struct opt_error *err);
+/* The same for what stands in a file of this name. */
+MUST_USE int opt_read_text(const char *path, struct slice text,
+                           opt_assign_fn *fn, void *ctx,
+                           struct opt_error *err);
+
+/* A file of at most OPT_FILE_MAX bytes, in memory; opt_forget() wipes and
+ * frees it, for there may be secrets in it. ERR_IO, ERR_NOMEM, and why in
+ * *err. */
+enum { OPT_FILE_MAX = 1024 * 1024 };
+MUST_USE int opt_slurp(const char *path, struct slice *ret,
+                       struct opt_error *err);
+void opt_forget(struct slice *text);
 
 /* The same for the text "SECTION.KEY=VALUE" or "SECTION NAME.KEY=VALUE" of a
  * command line; the key starts behind the last dot before the first '='. */
@@ -100,8 +112,18 @@ MUST_USE int opt_put_default(const struct opt_row *row, void *base);
 /* Frees what the field owns and empties it. */
 void opt_clear(const struct opt_row *row, void *base);
 
+/* Do both have the same value? */
+bool opt_equal(const struct opt_row *row, const void *a, const void *b);
+
+/* Puts what from has into to, whose own is freed. ERR_NOMEM: to is as it
+ * was. */
+MUST_USE int opt_copy(const struct opt_row *row, void *to, const void *from);
+
 /* Appends the field as it would be written in a file (a secret as ""). */
 void opt_print(struct buf *out, const struct opt_row *row, const void *base);
+
+/* What it means, in a few words: "at once". */
+const char *opt_change_text(enum opt_change change);
 
 /* Appends the allowed values in words: "1K to 1M", "one of a, b". */
 void opt_print_range(struct buf *out, const struct opt_row *row);

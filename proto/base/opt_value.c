@@ -340,6 +340,82 @@ void opt_clear(const struct opt_row *row, void *base)
     }
 }
 
+/* --- two structs --- */
+
+static bool same_list(const struct opt_list *a, const struct opt_list *b)
+{
+    bool same = a->count == b->count;
+
+    for (size_t i = 0; same && i < a->count; i++)
+        same = strcmp(a->items[i], b->items[i]) == 0;
+    return same;
+}
+
+static size_t plain_size(enum opt_type type)
+{
+    switch (type) {
+    case OPT_BOOL:
+        return sizeof(bool);
+    case OPT_ENUM:
+        return sizeof(int);
+    case OPT_DURATION:
+        return sizeof(int64_t);
+    default:
+        return sizeof(size_t);
+    }
+}
+
+bool opt_equal(const struct opt_row *row, const void *a, const void *b)
+{
+    const void *fa = (const char *)a + row->offset;
+    const void *fb = (const char *)b + row->offset;
+
+    if (row->type == OPT_LIST)
+        return same_list(fa, fb);
+    if (row->type == OPT_STRING || row->type == OPT_SECRET)
+        return strcmp(*(char *const *)fa, *(char *const *)fb) == 0;
+    return memcmp(fa, fb, plain_size(row->type)) == 0;
+}
+
+static int copy_list(struct opt_list *to, const struct opt_list *from)
+{
+    struct opt_list copy = { 0 };
+
+    copy.items = calloc(from->count + 1, sizeof *copy.items);
+    if (!copy.items)
+        return ERR_NOMEM;
+    for (; copy.count < from->count; copy.count++) {
+        copy.items[copy.count] = strdup(from->items[copy.count]);
+        if (!copy.items[copy.count]) {
+            free_list(&copy);
+            return ERR_NOMEM;
+        }
+    }
+    free_list(to);
+    *to = copy;
+    return 0;
+}
+
+int opt_copy(const struct opt_row *row, void *to, const void *from)
+{
+    const void *source = (const char *)from + row->offset;
+    void *field = field_of(row, to);
+    char *text;
+
+    if (row->type == OPT_LIST)
+        return copy_list(field, source);
+    if (row->type != OPT_STRING && row->type != OPT_SECRET) {
+        memcpy(field, source, plain_size(row->type));
+        return 0;
+    }
+    text = strdup(*(char *const *)source);
+    if (!text)
+        return ERR_NOMEM;
+    opt_clear(row, to);
+    *(char **)field = text;
+    return 0;
+}
+
 /* --- printing --- */
 
 /* As a file's reader takes it: in quotes where a comment or a blank at the
@@ -429,6 +505,18 @@ static void print_words(struct buf *out, const char *words)
             buf_add_str(out, slice_find_byte(rest, '|') < rest.len ? ", "
                                                                    : " or ");
     }
+}
+
+const char *opt_change_text(enum opt_change change)
+{
+    static const char *const texts[CHANGE_KINDS] = {
+        [CHANGE_NOW] = "at once",
+        [CHANGE_NEXT] = "for new connections",
+        [CHANGE_PROCESS] = "with the next start of the process",
+        [CHANGE_TOUCHLINE] = "with the next start of all",
+    };
+
+    return texts[change];
 }
 
 void opt_print_range(struct buf *out, const struct opt_row *row)

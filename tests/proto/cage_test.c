@@ -96,6 +96,11 @@ TEST(nothing_gets_out_of_a_supervisor)
     expect_it_holds(CAGE_SUPERVISOR);
 }
 
+TEST(nothing_gets_out_of_a_keeper)
+{
+    expect_it_holds(CAGE_KEEPER);
+}
+
 TEST(a_cage_that_does_not_hold_is_noticed)
 {
     struct place p = place_with(CAGE_GATEWAY, NULL);

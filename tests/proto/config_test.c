@@ -220,7 +220,8 @@ TEST(the_printed_configuration_has_every_key_with_its_meaning)
     EXPECT_OK(load(NULL, NULL));
     printed(&out);
     EXPECT_CONTAINS(buf_text(&out), "# longest line a telnet client may send "
-                                    "(512 to 2M; default 4K)\nline = 4K\n");
+                                    "(512 to 2M; default 4K; changes at\n"
+                                    "# once)\nline = 4K\n");
     EXPECT_CONTAINS(buf_text(&out), "[namespace match/]\nhistory = all\n");
     for (rest = buf_slice(&out); rest.ptr;)
         width = MAX(width, slice_split(&rest, '\n').len);
