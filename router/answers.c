@@ -32,6 +32,11 @@ void answers_init(struct answers *a, int64_t keep_ns)
     list_init(&a->segments);
 }
 
+void answers_keep(struct answers *a, int64_t keep_ns)
+{
+    a->keep_ns = keep_ns;
+}
+
 static struct segment *segment_at(struct list_node *n)
 {
     return n ? CONTAINER_OF(n, struct segment, node) : NULL;

@@ -40,6 +40,8 @@ struct answers {
 };
 
 void answers_init(struct answers *a, int64_t keep_ns);
+/* For so long from now on. */
+void answers_keep(struct answers *a, int64_t keep_ns);
 void answers_fini(struct answers *a);
 
 /* Copies. Without memory it is not remembered: then one that is sent again

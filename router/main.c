@@ -16,6 +16,7 @@
 #include "proto/cage.h"
 #include "proto/cli.h"
 #include "proto/notify.h"
+#include "proto/reread.h"
 #include "proto/user.h"
 #include "router/router.h"
 
@@ -38,6 +39,8 @@ struct process {
     struct pulse pulse;
     struct voice voice;
     struct loop_timer second;
+    struct reread reread;
+    unsigned changed, left; /* keys of a reload, those that have to wait */
 };
 
 /* ---- the store --------------------------------------------------------- */
@@ -278,13 +281,65 @@ static void terminate(void *ctx)
     router_drain(&p->router);
 }
 
+/* ---- reading the configuration again ----------------------------------- */
+
+static void on_difference(void *ctx, const struct config_change *c)
+{
+    struct process *p = ctx;
+
+    if (c->waits)
+        log_warn("config.unchanged", "%s", config_change_text(c).text);
+    else
+        log_info("config.changed", "%s", config_change_text(c).text);
+    p->changed += !c->waits;
+    p->left += c->waits;
+}
+
+/* The supervisor has logged why. */
+static void config_refused(void *ctx, const char *why)
+{
+    struct process *p = ctx;
+
+    stat_add(&p->router.stats, STAT_RELOADS_REFUSED, 1);
+    p->changed = p->left = 0;
+    if (why)
+        log_error("config.refused", "why=%s action=keep_the_old_one",
+                  log_quote(slice_str(why)).text);
+}
+
+static void configured(void *ctx)
+{
+    struct process *p = ctx;
+
+    stat_add(&p->router.stats, STAT_RELOADS, 1);
+    if (p->cli.sheet < 0)
+        log_info("config.reloaded", "changed=%u unchanged=%u", p->changed,
+                 p->left);
+    p->changed = p->left = 0;
+    reread_done(&p->reread);
+}
+
+static void use_config(void *ctx, const struct config *next)
+{
+    struct process *p = ctx;
+    int rc = router_configure(&p->router, next, configured, p);
+
+    if (rc == 0) {
+        log_set_level((enum log_level)next->log.level);
+    } else {
+        reread_drop(&p->reread);
+        config_refused(p, err_text(rc));
+    }
+}
+
 static void hangup(void *ctx)
 {
-    UNUSED(ctx);
+    struct process *p = ctx;
+
     if (log_reopen() < 0)
         log_error("log.reopen", "result=failed action=keep_the_old_one");
-    else
-        log_info("log.reopen", "config=unchanged");
+    if (!reread_begin(&p->reread))
+        log_info("log.reopen", "config=none");
 }
 
 /* Everybody gets what was answered before the links close. */
@@ -315,6 +370,9 @@ static void speak(void *ctx)
 
 /* ---- the start --------------------------------------------------------- */
 
+static const struct reread_ops reread_ops = {on_difference, use_config,
+                                             config_refused};
+
 static int watch_signals(struct process *p)
 {
     int rc = loop_signal_start(&p->term, p->loop, SIGTERM, terminate, p);
@@ -323,6 +381,8 @@ static int watch_signals(struct process *p)
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a full disk */
     if (rc == 0)
         rc = loop_signal_start(&p->interrupt, p->loop, SIGINT, terminate, p);
+    if (rc == 0)
+        rc = reread_watch(&p->reread, p->loop, &reread_ops, p);
     if (rc == 0)
         rc = loop_signal_start(&p->hangup, p->loop, SIGHUP, hangup, p);
     loop_timer_init(&p->bound, p->loop, stop, p);
@@ -401,6 +461,7 @@ static int serve(struct process *p)
     loop_signal_stop(&p->term);
     loop_signal_stop(&p->interrupt);
     loop_signal_stop(&p->hangup);
+    reread_stop(&p->reread);
     loop_free(p->loop);
     log_info("router.end", "result=%s", rc < 0 ? err_name(rc) : "OK");
     return exit_code(rc);
@@ -434,7 +495,11 @@ static int run(struct process *p)
         return check(p);
     notify_open(&p->notify);
     p->voice.notify = &p->notify;
+    if (reread_init(&p->reread, &p->cli, "router") < 0)
+        log_error("config.keeper", "error=\"%s\" "
+                  "action=SIGHUP_will_change_nothing", strerror(errno));
     rc = may_use_folder(p) < 0 || enter_cage(p) < 0 ? EXIT_FAILED : serve(p);
+    reread_fini(&p->reread);
     notify_close(&p->notify);
     return rc;
 }

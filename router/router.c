@@ -160,6 +160,39 @@ void router_new_epoch(struct router *r, const char *why)
         epoch_made(r, rc);
 }
 
+/* ---- another configuration --------------------------------------------- */
+
+static int64_t keep_answers(const struct config *cfg)
+{
+    return MAX(10 * SECOND, 2 * cfg->limits.publish_wait);
+}
+
+/* A store that closes may still read the old one. */
+static void policy_set(void *arg, int rc)
+{
+    struct router *r = arg;
+
+    if (rc == 0)
+        r->configured(r->configured_ctx);
+}
+
+int router_configure(struct router *r, const struct config *next,
+                     void (*done)(void *ctx), void *ctx)
+{
+    int rc = writer_set_policy(r->writer, (void *)(uintptr_t)next, policy_set,
+                               r);
+
+    if (rc < 0)
+        return rc;
+    r->configured = done;
+    r->configured_ctx = ctx;
+    r->config = next;
+    r->table.limit = next->limits.channels;
+    types_set_message(r->types, next->limits.message);
+    answers_keep(&r->publish.answers, keep_answers(next));
+    return 0;
+}
+
 /* ---- turns ------------------------------------------------------------- */
 
 static void end_of_turn(void *ctx)
@@ -278,7 +311,6 @@ static int init_store(struct router *r, struct history *h)
 int router_init(struct router *r, struct loop *loop,
                 const struct config *config, struct history *h)
 {
-    int64_t keep = MAX(10 * SECOND, 2 * config->limits.publish_wait);
     int rc;
 
     *r = (struct router){
@@ -291,7 +323,7 @@ int router_init(struct router *r, struct loop *loop,
     ctl_init(r);
     links_init(&r->links);
     missing_init(&r->missing);
-    publish_init(&r->publish, keep);
+    publish_init(&r->publish, keep_answers(config));
     canaries_init(&r->canaries);
     snapshots_init(&r->snapshots);
     presence_init(r);

@@ -71,6 +71,8 @@ struct router {
     struct questions questions;
     struct loop_turn end_of_turn;
     bool draining, epoch_under_way;
+    void (*configured)(void *ctx); /* router_configure() */
+    void *configured_ctx;
 };
 
 /* Reads what the store knows and starts its threads. Takes history in any
@@ -86,6 +88,12 @@ void router_fini(struct router *r);
 void router_drain(struct router *r);
 /* Draining, and everything taken is committed and answered. */
 bool router_drained(const struct router *r);
+
+/* Goes on with next, which outlives it or the next one. done(ctx) when nothing
+ * points into the one before any more. ERR_NOMEM, ERR_CLOSED: nothing has
+ * changed. */
+MUST_USE int router_configure(struct router *r, const struct config *next,
+                              void (*done)(void *ctx), void *ctx);
 
 /* A new name for the history, made by the store; all links hear of it. */
 void router_new_epoch(struct router *r, const char *why);

@@ -11,6 +11,10 @@
     X(UPTIME, GAUGE, "uptime_seconds", NULL, "age of the process")            \
     X(RESTARTS, COUNTER, "restarts_total", NULL,                              \
       "times that touchline started this process again")                      \
+    X(RELOADS, COUNTER, "reloads_total", "result=\"done\"",                   \
+      "times that the configuration was read again")                          \
+    X(RELOADS_REFUSED, COUNTER, "reloads_total", "result=\"refused\"",        \
+      "times that the configuration was read again")                          \
     X(SLOW_TURNS, COUNTER, "slow_turns_total", NULL,                          \
       "turns of the event loop that took 50 ms or more")                      \
     X(SLOW_TURN_MS, COUNTER, "slow_turn_ms_total", NULL,                      \

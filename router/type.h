@@ -52,6 +52,8 @@ MUST_USE int types_new(struct types **ret, const struct types_options *o);
 void types_free(struct types *ts); /* NULL is fine */
 /* Rooms write it into their snapshots. Call before the first commit. */
 void types_set_epoch(struct types *ts, const struct epoch *epoch);
+/* types_options.message from now on. */
+void types_set_message(struct types *ts, size_t bytes);
 
 enum type_flag {
     TYPE_STATEFUL = 1u << 0, /* makes snapshots */

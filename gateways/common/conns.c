@@ -207,22 +207,30 @@ static void ping_due(void *ctx)
         loop_timer_set_at(&cs->ping, step_ns(cs, cs->ping_step + 1));
 }
 
-static void first_wants(struct conns *cs)
+/* With a period of 0 it never comes. */
+static void begin_period(struct conns *cs)
 {
+    loop_timer_stop(&cs->ping);
     cs->ping_began_ns = clock_ns();
     cs->ping_step = cs->ping_next = 0;
-    loop_timer_set_at(&cs->ping, step_ns(cs, 1));
+    if (cs->pinged && period(cs))
+        loop_timer_set_at(&cs->ping, step_ns(cs, 1));
+}
+
+void conns_ping_changed(struct conns *cs)
+{
+    begin_period(cs);
 }
 
 void conns_want_pings(struct conns *cs, struct conn *c, bool wanted)
 {
-    if (!wanted || period(cs) == 0) {
+    if (!wanted) {
         cs->pinged -= (c->flags & CONN_PINGS) != 0;
         c->flags &= (uint16_t)~(CONN_PINGS | CONN_PINGS_NEW);
         return;
     }
     if (!(c->flags & CONN_PINGS) && cs->pinged++ == 0)
-        first_wants(cs);
+        begin_period(cs);
     c->flags |= CONN_PINGS | CONN_PINGS_NEW;
 }
 

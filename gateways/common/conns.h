@@ -149,5 +149,7 @@ void conn_queue_join(struct conns *cs, struct conn_queue *q,
  * one at least a period from now. One timer for all; a bounded number is
  * pinged each turn. */
 void conns_want_pings(struct conns *cs, struct conn *c, bool wanted);
+/* limits.ping is another one: the period begins now. */
+void conns_ping_changed(struct conns *cs);
 
 #endif

@@ -134,6 +134,9 @@ MUST_USE int gateway_init(struct gateway *g, const struct config *cfg,
                           const struct edge *edge, unsigned number,
                           struct door *door);
 void gateway_fini(struct gateway *g);
+/* Goes on with next, which outlives it or the next one; nothing of g points into
+ * the one before any more. Cost: a walk over all connections. */
+void gateway_configure(struct gateway *g, const struct config *next);
 /* The link is whole for the first time: clients are served from now on. */
 void gateway_ready(struct gateway *g);
 

@@ -18,7 +18,7 @@ struct share {
 
 struct door {
     uint32_t room;
-    size_t per_address;
+    _Atomic size_t per_address;
     atomic_uint inside;
     pthread_mutex_t lock; /* of shares */
     struct map shares;
@@ -41,7 +41,7 @@ int door_new(struct door **ret, uint32_t room, size_t per_address)
         return ERR_NOMEM;
     }
     d->room = room;
-    d->per_address = per_address;
+    atomic_init(&d->per_address, per_address);
     atomic_init(&d->inside, 0);
     map_init(&d->shares);
     *ret = d;
@@ -69,6 +69,11 @@ void door_free(struct door *d)
 uint32_t door_room(const struct door *d)
 {
     return d->room;
+}
+
+void door_set_per_address(struct door *d, size_t per_address)
+{
+    atomic_store(&d->per_address, per_address);
 }
 
 void door_set_publish_rate(struct door *d, size_t per_second)
@@ -137,19 +142,24 @@ static struct share *make(struct door *d, const struct address *a)
     return s;
 }
 
-bool door_take_share(struct door *d, const struct address *a)
+bool door_take_share(struct door *d, struct address *a)
 {
     struct address who = address_network(a);
+    size_t most = atomic_load(&d->per_address);
     struct share *s;
     bool may = false;
 
-    if (!d->per_address || !address_known(a))
+    if (!address_known(a))
         return true;
+    if (!most) {
+        *a = (struct address){0};
+        return true;
+    }
     pthread_mutex_lock(&d->lock);
     s = find(d, &who);
     if (!s)
         s = make(d, &who);
-    if (s && s->count < d->per_address) {
+    if (s && s->count < most) {
         s->count++;
         may = true;
     }
@@ -162,7 +172,7 @@ void door_give_share(struct door *d, const struct address *a)
     struct address who = address_network(a);
     struct share *s;
 
-    if (!d->per_address || !address_known(a))
+    if (!address_known(a))
         return;
     pthread_mutex_lock(&d->lock);
     s = find(d, &who);

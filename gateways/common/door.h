@@ -19,8 +19,12 @@ MUST_USE int door_new(struct door **ret, uint32_t room, size_t per_address);
 void door_free(struct door *d); /* NULL is fine */
 uint32_t door_room(const struct door *d);
 
+/* So many of one address from now on. Who is in stays; who came in while there
+ * was no limit is not counted. */
+void door_set_per_address(struct door *d, size_t per_address);
+
 /* An address may publish so often a second from now on; 0: as often as it
- * likes, as after door_new(). Before others see d. */
+ * likes, as after door_new(). */
 void door_set_publish_rate(struct door *d, size_t per_second);
 /* Counts a publication; false: too many. As rate_take() (rate.h). */
 bool door_may_publish(struct door *d, const struct address *a,
@@ -33,8 +37,9 @@ uint32_t door_places(struct door *d); /* how many may still enter, just now */
 void door_leave(struct door *d); /* by one that entered */
 
 /* Counts one more of this address, or of its network: address_network();
- * false: it has its share. Nobody's address always may. */
-bool door_take_share(struct door *d, const struct address *a);
+ * false: it has its share. Nobody's address always may. Where there is no limit
+ * nothing is counted, and *a becomes nobody's: it is what to give back. */
+bool door_take_share(struct door *d, struct address *a);
 /* One less, of one that took it. */
 void door_give_share(struct door *d, const struct address *a);
 /* Addresses that hold shares just now. */

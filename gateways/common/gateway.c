@@ -22,6 +22,7 @@
 #include "proto/notify.h"
 #include "proto/place.h"
 #include "proto/report.h"
+#include "proto/reread.h"
 #include "proto/user.h"
 
 enum { WORKERS_MAX = 256 }; /* what the option allows */
@@ -34,7 +35,7 @@ struct worker {
     pthread_t thread;
     struct gateway g;
     struct listen_set listen;
-    struct loop_wake drain_wake;
+    struct loop_wake drain_wake, config_wake;
     struct loop_timer drain_timer;
     struct pulse pulse;
     bool ready, done;
@@ -57,6 +58,11 @@ struct process {
     struct cage cage;
     bool own_ports; /* opened here, not handed over */
     atomic_uint waiting; /* workers that are not ready yet */
+    struct reread reread;
+    const struct config *next; /* to be in force; the workers' to read */
+    atomic_uint behind;        /* workers that do not go on with it yet */
+    struct loop_wake all_follow;
+    unsigned changed, left;    /* keys of it, those that have to wait */
 };
 
 /* ---- what an edge may ask ---------------------------------------------- */
@@ -349,11 +355,75 @@ static void drain_all(void *ctx)
         loop_wake_post(&p->workers[i].drain_wake);
 }
 
-static void reopen_log(void *ctx)
+/* ---- reading the configuration again ----------------------------------- */
+
+static void on_difference(void *ctx, const struct config_change *c)
 {
-    (void)ctx;
+    struct process *p = ctx;
+
+    if (c->waits)
+        log_warn("config.unchanged", "%s", config_change_text(c).text);
+    else
+        log_info("config.changed", "%s", config_change_text(c).text);
+    p->changed += !c->waits;
+    p->left += c->waits;
+}
+
+static void follow(void *ctx)
+{
+    struct worker *w = ctx;
+
+    gateway_configure(&w->g, w->process->next);
+    if (atomic_fetch_sub(&w->process->behind, 1) == 1)
+        loop_wake_post(&w->process->all_follow);
+}
+
+/* The door and the log are the process's; the rest is each worker's own. */
+static void use_config(void *ctx, const struct config *next)
+{
+    struct process *p = ctx;
+
+    door_set_per_address(p->door, next->limits.connections_per_address);
+    door_set_publish_rate(p->door, next->limits.publish_rate);
+    log_set_level((enum log_level)next->log.level);
+    p->next = next;
+    atomic_store(&p->behind, p->count);
+    for (unsigned i = 0; i < p->count; i++)
+        loop_wake_post(&p->workers[i].config_wake);
+}
+
+static void all_follow(void *ctx)
+{
+    struct process *p = ctx;
+
+    p->edge_config = config_edge(p->next, p->edge->name);
+    stat_add(&p->workers[0].g.stats, STAT_RELOADS, 1);
+    if (p->cli.sheet < 0)
+        log_info("config.reloaded", "changed=%u unchanged=%u", p->changed,
+                 p->left);
+    p->changed = p->left = 0;
+    reread_done(&p->reread);
+}
+
+/* The supervisor has logged why. */
+static void config_refused(void *ctx, const char *why)
+{
+    struct process *p = ctx;
+
+    stat_add(&p->workers[0].g.stats, STAT_RELOADS_REFUSED, 1);
+    p->changed = p->left = 0;
+    if (why)
+        log_error("config.refused", "why=%s action=keep_the_old_one",
+                  log_quote(slice_str(why)).text);
+}
+
+static void hang_up(void *ctx)
+{
+    struct process *p = ctx;
+
     if (log_reopen() < 0)
         log_error("log.reopen", "action=keep_old_file");
+    (void)reread_begin(&p->reread);
 }
 
 /* ---- the process ------------------------------------------------------- */
@@ -378,6 +448,8 @@ static int worker_start(struct worker *w, struct process *p, unsigned number,
     loop_timer_init(&w->drain_timer, g->loop, stop_now, w);
     pulse_start(&w->pulse, &p->heart, g->loop);
     rc = loop_wake_start(&w->drain_wake, g->loop, drain_worker, w);
+    if (rc == 0)
+        rc = loop_wake_start(&w->config_wake, g->loop, follow, w);
     if (rc < 0)
         return rc;
     *why = "cannot watch the listeners";
@@ -394,6 +466,7 @@ static void worker_stop(struct worker *w)
     loop_timer_stop(&w->drain_timer);
     pulse_stop(&w->pulse);
     loop_wake_stop(&w->drain_wake);
+    loop_wake_stop(&w->config_wake);
     gateway_fini(&w->g);
 }
 
@@ -511,15 +584,21 @@ static bool check_cage(const struct process *p)
 
 static int start_signals(struct process *p)
 {
+    static const struct reread_ops ops = {on_difference, use_config,
+                                          config_refused};
     struct loop *l = p->workers[0].g.loop;
     int rc;
 
     (void)signal(SIGPIPE, SIG_IGN);
-    rc = loop_signal_start(&p->term, l, SIGTERM, drain_all, p);
+    rc = reread_watch(&p->reread, l, &ops, p);
+    if (rc == 0)
+        rc = loop_wake_start(&p->all_follow, l, all_follow, p);
+    if (rc == 0)
+        rc = loop_signal_start(&p->term, l, SIGTERM, drain_all, p);
     if (rc == 0)
         rc = loop_signal_start(&p->intr, l, SIGINT, drain_all, p);
     if (rc == 0)
-        rc = loop_signal_start(&p->hup, l, SIGHUP, reopen_log, p);
+        rc = loop_signal_start(&p->hup, l, SIGHUP, hang_up, p);
     return rc;
 }
 
@@ -566,6 +645,8 @@ static int serve(struct process *p)
     loop_signal_stop(&p->term);
     loop_signal_stop(&p->intr);
     loop_signal_stop(&p->hup);
+    loop_wake_stop(&p->all_follow);
+    reread_stop(&p->reread);
     return rc < 0 ? EXIT_FAILED : EXIT_DONE;
 }
 
@@ -603,6 +684,10 @@ static int run(struct process *p)
                  p->cli.config->log.file, strerror(errno));
         code = complain(p, why);
     }
+    if (code == EXIT_DONE && !p->cli.check &&
+        reread_init(&p->reread, &p->cli, p->edge->name) < 0)
+        log_error("config.keeper", "error=\"%s\" "
+                  "action=SIGHUP_will_change_nothing", strerror(errno));
     if (code == EXIT_DONE && (p->cli.check ? !check_cage(p)
                                            : enter_cage(p) < 0))
         code = EXIT_FAILED;
@@ -612,6 +697,7 @@ static int run(struct process *p)
         close_listeners(p);
     for (unsigned i = 0; i < p->count; i++)
         worker_stop(&p->workers[i]);
+    reread_fini(&p->reread);
     door_free(p->door);
     siblings_free(p->siblings);
     listen_remove(&p->workers[0].listen);

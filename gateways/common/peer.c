@@ -17,8 +17,7 @@ static bool socket_peer(const struct conn *c, struct endpoint *e)
 
 int conn_peer_opened(struct conn *c, const struct address *share)
 {
-    if (!address_known(share) ||
-        !c->gw->config->limits.connections_per_address)
+    if (!address_known(share))
         return 0;
     if (!conn_extra(c))
         return ERR_NOMEM;

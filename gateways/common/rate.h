@@ -17,7 +17,7 @@
 #include "gateways/common/address.h"
 
 struct rate {
-    int64_t interval_ns; /* that one costs; 0: no limit */
+    _Atomic int64_t interval_ns; /* that one costs; 0: no limit */
     pthread_mutex_t lock; /* of the rest */
     struct map buckets;
     size_t sweep_at; /* so many addresses are looked through for rest */
@@ -26,7 +26,7 @@ struct rate {
 /* per_second: 0: no limit. ERR_NOMEM. */
 MUST_USE int rate_init(struct rate *r, size_t per_second);
 void rate_fini(struct rate *r);
-void rate_set(struct rate *r, size_t per_second); /* before others see r */
+void rate_set(struct rate *r, size_t per_second); /* from now on */
 /* Once more; false: too often, or no memory, and it does not count. Nobody's
  * address always may. */
 bool rate_take(struct rate *r, const struct address *a, int64_t now_ns);

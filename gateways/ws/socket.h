@@ -91,6 +91,8 @@ struct ws_socket {
 };
 
 struct ws_socket *ws_of(struct conn *c);
+/* What compressing takes is there; false: no memory. */
+bool ws_may_deflate(struct gateway *g);
 /* NULL: no memory, and the connection is gone. */
 struct ws_work *ws_work(struct conn *c);
 /* The one way to another state. */

@@ -183,7 +183,8 @@ static void take_head(struct conn *c, struct slice head)
         refuse_memory(c);
     } else if (know_client(c, &r)) {
         memcpy(ws_of(c)->work->upgrade->accept, h.accept, sizeof h.accept);
-        ws_of(c)->work->upgrade->deflate = h.deflate;
+        if (h.deflate.window && ws_may_deflate(conn_gateway(c)))
+            ws_of(c)->work->upgrade->deflate = h.deflate;
         ws_of(c)->kind = h.path == HANDSHAKE_RAW ? &ws_raw : &ws_commands;
         begin(c, &r);
     }

@@ -22,7 +22,7 @@ struct ws_worker {
     uint32_t last_ref;
     struct wsreader *spare; /* for whoever begins a message next */
     struct buf text, payload, busy;
-    struct wsdeflate *deflate; /* or NULL: ws.deflate is off */
+    struct wsdeflate *deflate; /* or NULL: ws.deflate was never on */
     struct buf packed, unpacked;
 };
 
@@ -38,9 +38,17 @@ static int ws_start(struct gateway *g)
     if (!w)
         return ERR_NOMEM;
     gateway_set_edge_state(g, w);
-    if (gateway_edge_config(g)->deflate && !(w->deflate = wsdeflate_new()))
-        return ERR_NOMEM;
-    return 0;
+    return gateway_edge_config(g)->deflate && !ws_may_deflate(g) ? ERR_NOMEM
+                                                                  : 0;
+}
+
+bool ws_may_deflate(struct gateway *g)
+{
+    struct ws_worker *w = gateway_edge_state(g);
+
+    if (!w->deflate)
+        w->deflate = wsdeflate_new();
+    return w->deflate != NULL;
 }
 
 static void reader_free(struct wsreader *r)

@@ -55,6 +55,11 @@ void types_set_epoch(struct types *ts, const struct epoch *epoch)
     ts->ctx.epoch = *epoch;
 }
 
+void types_set_message(struct types *ts, size_t bytes)
+{
+    ts->ctx.opt.message = bytes;
+}
+
 /* ---- finding ---------------------------------------------------------- */
 
 /* A type and what it keeps; NULL: plain. */

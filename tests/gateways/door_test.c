@@ -51,6 +51,26 @@ TEST(each_address_has_its_share)
     door_free(d);
 }
 
+TEST(a_share_is_given_back_by_who_took_it_whatever_the_limit_is_by_then)
+{
+    struct address a = address("192.0.2.1"), early = a, late = a, more = a;
+    struct door *d;
+
+    CHECK(door_new(&d, 9, 0) == 0);
+    EXPECT(door_take_share(d, &early));
+    EXPECT(!address_known(&early)); /* nothing was counted */
+    door_set_per_address(d, 1);
+    EXPECT(door_take_share(d, &late));
+    EXPECT(!door_take_share(d, &more));
+    door_give_share(d, &early);
+    EXPECT(!door_take_share(d, &more));
+    door_set_per_address(d, 0);
+    EXPECT_INT(door_addresses(d), 1);
+    door_give_share(d, &late);
+    EXPECT_INT(door_addresses(d), 0);
+    door_free(d);
+}
+
 TEST(a_network_of_64_bits_has_the_share_of_one_address)
 {
     struct address a = address("2001:db8:0:1::1");

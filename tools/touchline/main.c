@@ -20,6 +20,7 @@
 #include "proto/cage.h"
 #include "proto/user.h"
 #include "tools/touchline/lock.h"
+#include "tools/touchline/reload.h"
 #include "tools/touchline/plan.h"
 #include "tools/touchline/watch.h"
 
@@ -33,6 +34,8 @@ struct supervisor {
     struct loop_timer kill_timer;
     struct notify notify;
     struct watch watch;
+    struct control control;
+    struct reload reload;
     struct user user;
     struct cage cage;
     int lock_fd;
@@ -61,6 +64,7 @@ static void on_started(void *ctx, struct child *c)
     struct member *m = CONTAINER_OF(c, struct member, child);
 
     m->began = lock_start_time(c->pid);
+    m->confirmed = 0;
     write_lock(ctx);
 }
 
@@ -129,6 +133,7 @@ static void on_ready(void *ctx, struct child *c, struct slice line)
         printf("ready %s %s\n", m->kind, url_of(s, m->kind));
         fflush(stdout);
     }
+    reload_ready(&s->reload, m);
     if (!s->told && all_ready(s, NULL))
         tell(s);
     tell_state(s);
@@ -136,8 +141,11 @@ static void on_ready(void *ctx, struct child *c, struct slice line)
 
 static void on_line(void *ctx, struct child *c, struct slice line)
 {
-    (void)ctx;
-    fprintf(stderr, "%s: " SLICE_FMT "\n", c->spec.name, SLICE_ARG(line));
+    struct supervisor *s = ctx;
+    struct member *m = CONTAINER_OF(c, struct member, child);
+
+    if (!reload_heard(&s->reload, m, line))
+        fprintf(stderr, "%s: " SLICE_FMT "\n", c->spec.name, SLICE_ARG(line));
 }
 
 static bool running(const struct supervisor *s, bool router)
@@ -243,20 +251,43 @@ static void on_term(void *ctx)
 
 /* Between RELOADING and READY systemd calls it reloading; before the first
  * READY, and behind STOPPING, it is neither. */
-static void on_hup(void *ctx)
+static bool is_told(const struct supervisor *s)
+{
+    return s->told && !s->stopping;
+}
+
+static void on_reloaded(void *ctx)
 {
     struct supervisor *s = ctx;
-    bool told = s->told && !s->stopping;
 
-    if (told)
+    if (is_told(s))
+        notify_tell(&s->notify, "READY=1");
+}
+
+static void start_reload(struct supervisor *s, struct control_asker *asker)
+{
+    if (is_told(s))
         notify_tell(&s->notify, "RELOADING=1\nMONOTONIC_USEC=%" PRId64,
                     clock_ns() / MICROSECOND);
-    for (size_t i = 0; i < s->plan.count; i++)
-        child_signal(&s->plan.members[i].child, SIGHUP);
     if (log_reopen() < 0)
         log_error("log.reopen", "action=keep_old_file");
-    if (told)
-        notify_tell(&s->notify, "READY=1");
+    reload_begin(&s->reload, asker);
+}
+
+static void on_hup(void *ctx)
+{
+    start_reload(ctx, NULL);
+}
+
+static void on_asked(void *ctx, struct control_asker *a, struct slice verb)
+{
+    struct supervisor *s = ctx;
+
+    if (slice_eq(verb, SLICE("reload")))
+        start_reload(s, a);
+    else
+        control_answer(a, SLICE("this touchline does not know that verb\n"),
+                       EXIT_USAGE);
 }
 
 /* Its siblings count on it no more. */
@@ -412,6 +443,8 @@ static void end(struct supervisor *s)
         child_fini(&s->plan.members[i].child);
     loop_timer_stop(&s->kill_timer);
     watch_stop(&s->watch);
+    reload_fini(&s->reload);
+    control_close(&s->control);
     loop_signal_stop(&s->term);
     loop_signal_stop(&s->intr);
     loop_signal_stop(&s->hup);
@@ -457,24 +490,37 @@ static int check(struct supervisor *s)
     return code;
 }
 
+/* The text of the file is on the plan's sheet then. */
+static int make_plan(struct supervisor *s, char *why, size_t size)
+{
+    int rc = plan_make(&s->plan, &s->cli, why, size);
+
+    opt_forget(&s->cli.text);
+    return rc;
+}
+
 /* With the lock held. */
 static int serve(struct supervisor *s)
 {
     char why[256];
     int code = EXIT_DONE;
 
-    if (plan_make(&s->plan, &s->cli, why, sizeof why) < 0)
+    if (make_plan(s, why, sizeof why) < 0)
         code = complain(why);
     else if (loop_new(&s->loop) < 0 || catch_signals(s) < 0)
         code = complain("the event loop cannot be made");
     else if (give_up_root(s) < 0)
         code = EXIT_FAILED;
+    else if (s->control.fd >= 0 &&
+             control_watch(&s->control, s->loop, on_asked, s) < 0)
+        code = complain("the directory's socket cannot be watched");
     /* In the cage: who is in it is reached by nobody outside. */
     else if (watch_start(&s->watch, &s->plan, s->loop, s->notify.watchdog_ns,
                          s->cli.config, on_well, s) < 0)
         code = complain("the heartbeats cannot be listened for");
     if (code == EXIT_DONE) {
         loop_timer_init(&s->kill_timer, s->loop, hurry, s);
+        reload_init(&s->reload, &s->cli, &s->plan, s->loop, on_reloaded, s);
         hold_signals(SIG_UNBLOCK);
         code = supervise(s);
         end(s);
@@ -516,6 +562,9 @@ static int open_files(struct supervisor *s, unsigned *drained)
     }
     if (lock_take(cfg->dir, wait_ms, &s->lock_fd, drained, why, sizeof why) < 0)
         return complain(why);
+    if (control_open(&s->control, cfg->dir) < 0)
+        log_warn("control.none", "error=\"%s\" action=send_signals",
+                 strerror(errno));
     return EXIT_DONE;
 }
 
@@ -540,8 +589,29 @@ static int run(struct supervisor *s)
         log_warn("touchline.drained", "processes=%u why=\"outlived their "
                  "supervisor\"", drained);
     code = serve(s);
+    control_close(&s->control);
     lock_release(s->lock_fd, cfg->dir);
     return code;
+}
+
+/* The service's directory, where none is said and none is here. */
+static const char *directory(const struct supervisor *s)
+{
+    static const char *const service = "/var/lib/touchline";
+
+    return !s->cli.dir && access(s->cli.config->dir, F_OK) < 0
+               ? service : s->cli.config->dir;
+}
+
+/* Of the one that runs. */
+static int ask(const struct supervisor *s)
+{
+    static const char *const verbs[] = {"reload"};
+
+    for (size_t i = 0; s->cli.arg_count == 1 && i < ARRAY_LEN(verbs); i++)
+        if (strcmp(s->cli.args[0], verbs[i]) == 0)
+            return control_ask(directory(s), verbs[i]);
+    return cli_usage_error(&s->cli, "unexpected argument %s", s->cli.args[0]);
 }
 
 int main(int argc, char **argv)
@@ -554,14 +624,20 @@ int main(int argc, char **argv)
     if (getpid() == 1)
         hold_signals(SIG_BLOCK);
     s->notify.fd = -1;
+    s->control.fd = -1;
     check_report_signals("touchline");
     s->cli = (struct cli){
         .binary = "touchline",
         .about = "starts the router and its gateways, and keeps them running",
+        .usage = "[reload]",
+        .more = "reload: the touchline that runs in the directory reads its "
+                "file again, and says\nwhat is in force now and what has to "
+                "wait; 0: all processes follow\n",
+        .keeps_text = true,
     };
     code = cli_parse(&s->cli, argc, argv);
     if (code < 0)
-        code = run(s);
+        code = s->cli.arg_count ? ask(s) : run(s);
     notify_close(&s->notify);
     cli_fini(&s->cli);
     free(s);

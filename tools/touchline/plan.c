@@ -9,7 +9,7 @@
 #include "base/err.h"
 #include "base/log.h"
 
-enum { SIBLINGS_FILES = 2 }; /* the table and the bell */
+enum { MORE_FILES = 3 }; /* siblings' table and bell, the sheet */
 /* The path, --config FILE, --dir DIR, --instance N, and the ports that were
  * claimed for each edge; the words of --set come on top. */
 enum { FIXED_ARGS = 1 + 2 + 2 + 2 + 2 * PLAN_KINDS + PLAN_MORE_ARGS };
@@ -171,6 +171,12 @@ static void hand_siblings(struct member *m, struct siblings *s)
     hand_file(m, siblings_bell(s), SIBLINGS_BELL);
 }
 
+/* Behind all else. */
+static void hand_sheet(const struct plan *p, struct member *m)
+{
+    hand_file(m, p->sheet.handed, SHEET_NAME);
+}
+
 /* Without it each instance keeps the port, and turns away when it is full. */
 static struct siblings *share_port(const struct config_edge *e,
                                    unsigned kind)
@@ -188,7 +194,7 @@ static int add_edge(struct plan *p, unsigned kind, char *why, size_t size)
 {
     const struct config_edge *e = edge_of(p, kind);
     const struct listen_set *sets = &p->sets[p->set_count];
-    size_t shares = (e->workers + 1) * LISTEN_ADDRESSES + SIBLINGS_FILES;
+    size_t shares = (e->workers + 1) * LISTEN_ADDRESSES + MORE_FILES;
     int rc;
 
     if (!is_wanted(e))
@@ -206,6 +212,7 @@ static int add_edge(struct plan *p, unsigned kind, char *why, size_t size)
         plan_add_arg(m, m->number);
         hand_over(m, sets, sets + i * e->workers, e->workers);
         hand_siblings(m, p->siblings[kind]);
+        hand_sheet(p, m);
         rc = m->fd_names.failed ? ERR_NOMEM : 0;
     }
     return rc;
@@ -262,7 +269,11 @@ int plan_make(struct plan *p, const struct cli *cli, char *why, size_t size)
     if (rc == 0)
         rc = find_binaries(p);
     if (rc == 0)
-        rc = add_member(p, PLAN_KINDS, 0, 0, &router);
+        rc = sheet_new(&p->sheet, cli->text);
+    if (rc == 0)
+        rc = add_member(p, PLAN_KINDS, 0, MORE_FILES, &router);
+    if (rc == 0)
+        hand_sheet(p, router);
     for (unsigned i = 0; rc == 0 && i < PLAN_KINDS; i++) {
         first[i] = p->set_count;
         rc = add_edge(p, i, why, size);
@@ -290,6 +301,7 @@ void plan_fini(struct plan *p)
         siblings_free(p->siblings[i]);
         buf_fini(&p->listens[i]);
     }
+    sheet_fini(&p->sheet);
     free(p->members);
     free(p->sets);
     *p = (struct plan){.cli = NULL};

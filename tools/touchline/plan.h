@@ -10,6 +10,7 @@
 
 #include "proto/cli.h"
 #include "proto/listen.h"
+#include "proto/sheet.h"
 #include "proto/siblings.h"
 #include "tools/touchline/child.h"
 #include "tools/touchline/mute.h"
@@ -32,10 +33,12 @@ struct member {
     unsigned long long began; /* start time of its pid, for the lock */
     struct siblings *siblings; /* borrowed; NULL: it has its port alone */
     unsigned instance;
+    uint64_t confirmed; /* the edition of the sheet that it says it has */
 };
 
 struct plan {
     const struct cli *cli;
+    struct sheet sheet; /* the configuration, for all of them */
     struct member *members; /* the router first */
     size_t count;
     struct listen_set *sets; /* one for each worker of each instance */
