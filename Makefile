@@ -248,6 +248,8 @@ install-only: $B/print-options
 	install -m 644 $(wildcard docs/*.md docs/*.png) $(DOCDIR)/docs
 	install -m 644 $(wildcard docs/decisions/*.md) $(DOCDIR)/docs/decisions
 	install -m 644 $(wildcard docs/proxies/*) $(DOCDIR)/docs/proxies
+	install -D -m 644 -t $(ROOT)/share/touchline/monitoring \
+	    $(wildcard tools/monitoring/*)
 	$(foreach s,1 5 8,$(if $(wildcard docs/man/*.$s),\
 	    install -D -m 644 -t $(ROOT)/share/man/man$s \
 	        $(wildcard docs/man/*.$s) &&)) true

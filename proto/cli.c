@@ -36,6 +36,11 @@ static uint64_t number_in(const char *variable)
     return text && slice_parse_u64(slice_str(text), &n) == 0 ? n : 0;
 }
 
+bool cli_supervised(void)
+{
+    return getenv(CLI_RESTARTS) != NULL;
+}
+
 uint64_t cli_restarts(void)
 {
     return number_in(CLI_RESTARTS);

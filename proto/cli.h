@@ -66,6 +66,7 @@ MUST_USE int cli_load_again(const struct cli *c, struct slice text,
  * this one again, in TOUCHLINE_RESTARTS. 0: not once, or somebody else did. */
 #define CLI_RESTARTS "TOUCHLINE_RESTARTS"
 uint64_t cli_restarts(void);
+bool cli_supervised(void); /* by touchline, whatever has become of it */
 /* And how many of these because it was mute. */
 #define CLI_MUTE_RESTARTS "TOUCHLINE_MUTE_RESTARTS"
 uint64_t cli_mute_restarts(void);

@@ -494,7 +494,8 @@ static int run(struct process *p)
     if (p->cli.check)
         return check(p);
     notify_open(&p->notify);
-    p->voice.notify = &p->notify;
+    if (cli_supervised())
+        p->voice.notify = &p->notify;
     if (reread_init(&p->reread, &p->cli, "router") < 0)
         log_error("config.keeper", "error=\"%s\" "
                   "action=SIGHUP_will_change_nothing", strerror(errno));

@@ -29,7 +29,7 @@
     X(MUTE_RESTARTS, COUNTER, "mute_restarts_total", NULL,                    \
       "times that touchline replaced this process because it was mute")       \
     X(SUPERVISOR_LOST, GAUGE, "supervisor_lost", NULL,                        \
-      "1 while whoever started this process does not hear it")                \
+      "1 while the touchline that started this process is gone")                \
     X(LINKS_STALE, COUNTER, "link_stale_total", NULL,                         \
       "times that a link's queue was full and it had to be repaired")         \
     X(LINKS_RESYNC, COUNTER, "link_resync_total", NULL,                       \

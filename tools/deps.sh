@@ -47,6 +47,7 @@ nginx|nginx
 /usr/lib/nginx/modules/ngx_stream_module.so|libnginx-mod-stream
 haproxy|haproxy
 caddy|caddy
+prometheus|prometheus
 '
 package='
 dpkg-buildpackage|dpkg-dev
@@ -106,8 +107,9 @@ $run $line || { $run apt-get update && $run $line; } || {
     exit 1
 }
 case $missing in
-*nginx*|*haproxy*|*caddy*)
-    echo 'The tests start proxies of their own. Where systemd has started those' \
-        'just installed: systemctl disable --now nginx haproxy caddy' >&2 ;;
+*nginx*|*haproxy*|*caddy*|*prometheus*)
+    echo 'The tests start proxies and a Prometheus of their own. Where systemd has' \
+        'started those just installed: systemctl disable --now nginx haproxy caddy' \
+        'prometheus' >&2 ;;
 esac
 peers "$@"

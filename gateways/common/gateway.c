@@ -671,7 +671,8 @@ static int run(struct process *p)
         return complain(p, "out of memory");
     atomic_init(&p->waiting, p->count);
     notify_open(&p->notify);
-    p->voice.notify = &p->notify;
+    if (cli_supervised())
+        p->voice.notify = &p->notify;
     heart_init(&p->heart, &p->notify, p->count);
     snprintf(name, sizeof name, "%s%u", p->edge->name,
              (unsigned)atoi(p->instance) * p->count + 1);

@@ -121,7 +121,7 @@
     X(MUTE_RESTARTS, COUNTER, "mute_restarts_total", NULL,                    \
       "times that touchline replaced this process because it was mute")       \
     X(SUPERVISOR_LOST, GAUGE, "supervisor_lost", NULL,                        \
-      "1 while whoever started this process does not hear it")                \
+      "1 while the touchline that started this process is gone")                \
     X(LINKED, GAUGE, "linked", NULL, "1 while the router can be reached")     \
     X(REQUESTS, COUNTER, "requests_total", NULL,                              \
       "HTTP requests, also those refused, and what was none")                 \

@@ -147,7 +147,7 @@ def test_a_router_that_is_mute_is_started_anew_and_clients_stay():
 
 
 def test_a_router_that_stands_still_for_a_moment_is_left_alone():
-    with World(SETS) as w, w.stream("/v1/stream?channel=a") as s:
+    with World([*SETS, "process.canary_restart=1m"]) as w, w.stream("/v1/stream?channel=a") as s:
         s.item()
         before = w.pids("router")
         w.kill("router", 19)
