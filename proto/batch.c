@@ -184,6 +184,69 @@ int batches_seal(struct batches *b, struct buf *open, uint64_t seq)
     return 0;
 }
 
+/* ---- in another process --------------------------------------------------- */
+
+void batches_freeze(const struct batches *b, struct buf *out)
+{
+    put_u64(out, b->session);
+    put_u64(out, b->sealed);
+    put_u64(out, b->sent);
+    put_u64(out, b->acked);
+    put_u64(out, b->taken);
+    put_u64(out, b->seq);
+    LIST_FOREACH(batch, &b->kept, struct batch, node) {
+        put_u64(out, batch->number);
+        put_u64(out, batch->seq);
+        put_str32(out, slice_from(slice_make(batch->bytes, batch->len),
+                                  BATCH_HEADER));
+    }
+    put_u64(out, 0); /* no batch bears this number */
+}
+
+/* One that was kept; its number is the one behind *last, which it becomes. */
+static int thaw_kept(struct batches *b, struct cursor *in, uint64_t number,
+                     uint64_t *last)
+{
+    uint64_t seq = cursor_u64(in);
+    struct slice frames = cursor_str32(in);
+    struct buf open = BUF_INIT;
+    int rc;
+
+    if (in->failed || frames.len == 0 || (*last && number != *last + 1) ||
+        number <= b->acked || number > b->sealed ||
+        !frames_whole(cursor_init(frames)))
+        return ERR_FRAME;
+    *last = number;
+    batch_begin(&open);
+    buf_add(&open, frames);
+    b->sealed = number - 1;
+    rc = batches_seal(b, &open, seq);
+    buf_fini(&open);
+    return rc;
+}
+
+int batches_thaw(struct batches *b, struct cursor *in, size_t hurry_above)
+{
+    uint64_t number, sealed, last = 0;
+    int rc = 0;
+
+    batches_init(b, cursor_u64(in), hurry_above);
+    b->sealed = sealed = cursor_u64(in);
+    b->sent = cursor_u64(in);
+    b->acked = cursor_u64(in);
+    b->taken = cursor_u64(in);
+    b->seq = cursor_u64(in);
+    while (rc == 0 && (number = cursor_u64(in))) {
+        rc = thaw_kept(b, in, number, &last);
+        b->sealed = sealed;
+    }
+    if (rc == 0 && (in->failed || b->session == 0 || b->sent > sealed ||
+                    b->acked > b->sent || (last && last != sealed) ||
+                    (!last && b->acked != sealed)))
+        rc = ERR_FRAME;
+    return rc;
+}
+
 static void rewind_to_kept(struct batches *b)
 {
     b->next = b->kept.next;

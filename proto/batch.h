@@ -74,6 +74,14 @@ struct batches {
 void batches_init(struct batches *b, uint64_t session, size_t hurry_above);
 void batches_fini(struct batches *b); /* a zeroed one is fine */
 
+/* All that another process needs to be this end on the next line: numbers, and
+ * what is kept. Appended to out, whose failure sticks. */
+void batches_freeze(const struct batches *b, struct buf *out);
+/* Another process's end, into an uninitialised b, which needs batches_fini()
+ * whatever comes out. ERR_FRAME: nonsense. ERR_NOMEM. */
+MUST_USE int batches_thaw(struct batches *b, struct cursor *in,
+                          size_t hurry_above);
+
 /* Begins an open batch: the room for the header. */
 void batch_begin(struct buf *open);
 /* Frames go behind one another: begin, put the body, end. */

@@ -365,6 +365,36 @@ int joiner_open(struct joiner **ret, struct loop *loop,
     return 0;
 }
 
+/* ---- another process goes on ----------------------------------------------------- */
+
+void joiner_freeze(struct joiner *j, struct buf *out)
+{
+    put_str8(out, slice_str(j->who.name));
+    put_u64(out, j->who.life);
+    pipe_freeze(j->pipe, out);
+}
+
+int joiner_thaw(struct joiner *j, struct cursor *in)
+{
+    struct slice name = cursor_str8(in);
+    uint64_t life = cursor_u64(in);
+    int rc;
+
+    if (in->failed || life == 0 || !slice_eq(name, slice_str(j->who.name)))
+        return ERR_FRAME;
+    rc = pipe_thaw(j->pipe, in);
+    if (rc == 0)
+        j->who.life = life;
+    return rc;
+}
+
+void joiner_part(struct joiner *j)
+{
+    loop_timer_stop(&j->timer);
+    end_attempt(j);
+    pipe_part(j->pipe);
+}
+
 struct pipe *joiner_pipe(struct joiner *j)
 {
     return j->pipe;

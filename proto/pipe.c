@@ -645,6 +645,55 @@ void pipe_flush(struct pipe *p, int ms)
     p->flushing = false;
 }
 
+/* ---- another process goes on with it ---------------------------------------- */
+
+void pipe_freeze(struct pipe *p, struct buf *out)
+{
+    CHECK(pipe_is_up(p));
+    if (has_open(p))
+        seal(p);
+    batches_freeze(&p->stream, out);
+}
+
+int pipe_thaw(struct pipe *p, struct cursor *in)
+{
+    int64_t now = clock_ns();
+    int rc;
+
+    CHECK(p->state == PIPE_DOWN);
+    batches_fini(&p->stream);
+    rc = batches_thaw(&p->stream, in, p->limits.queue / 4);
+    if (rc < 0) {
+        batches_fini(&p->stream);
+        batches_init(&p->stream, 0, 0);
+        return rc;
+    }
+    p->state = PIPE_UP;
+    p->heard_ns = p->sent_ns = p->line_ns = now;
+    p->patience = FIRST_WORD;
+    set_timer(p, now, next_due(p, now));
+    return 0;
+}
+
+void pipe_beat(struct pipe *p)
+{
+    struct batch_out out;
+
+    if (!pipe_is_up(p) || !p->line || !p->stream.met ||
+        !bus_line_room(p->line))
+        return;
+    batches_heartbeat(&p->stream, 0, &out);
+    (void)send_out(p, &out);
+}
+
+void pipe_part(struct pipe *p)
+{
+    bus_line_close(p->line, BUS_END_QUIET);
+    p->line = NULL;
+    p->lost = false;
+    loop_timer_stop(&p->timer);
+}
+
 /* ---- life ---------------------------------------------------------------------- */
 
 int pipe_new(struct pipe **ret, struct bus *bus,

@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/cursor.h"
 #include "base/loop.h"
 #include "base/slice.h"
 
@@ -116,6 +117,20 @@ MUST_USE int pipe_dial(struct pipe *p, uint64_t session, const char *url);
 /* Where it listens: the tcp ports, else 0 (as when the line is lost). */
 void pipe_ports(const struct pipe *p, unsigned ports[2]);
 uint64_t pipe_session(const struct pipe *p); /* 0: down */
+/* What another process needs to go on with the stream of this pipe, which is
+ * up: for it, a line was lost and another comes. Appended to out, whose failure
+ * sticks. Nothing may be said on it behind this, unless the other one does not
+ * go on. */
+void pipe_freeze(struct pipe *p, struct buf *out);
+/* A pipe that is down goes on with that stream; it is up, and has lost its line.
+ * ERR_FRAME: that is none; ERR_NOMEM. It is down then. */
+MUST_USE int pipe_thaw(struct pipe *p, struct cursor *in);
+/* A word on the line, if it has room, so that the peer does not take us for
+ * dead: where the loop cannot turn. */
+void pipe_beat(struct pipe *p);
+/* Lets go of the line without a word: another process goes on with the stream.
+ * Only pipe_free() may follow. */
+void pipe_part(struct pipe *p);
 /* pipe_break() with down() called before it returns. */
 void pipe_fall(struct pipe *p, const char *why);
 

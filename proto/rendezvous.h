@@ -89,6 +89,14 @@ struct pipe *joiner_pipe(struct joiner *j); /* always the same one */
 const struct peer_id *joiner_who(const struct joiner *j);
 /* Where the last attempt looked, and what went wrong: for people. */
 const char *joiner_trouble(const struct joiner *j);
+/* Who it is, and its pipe's stream, for another process that goes on as the
+ * same peer (pipe_freeze()). The pipe is up. */
+void joiner_freeze(struct joiner *j, struct buf *out);
+/* Right after joiner_open(): goes on as that peer. Errors as of pipe_thaw(), and
+ * ERR_FRAME when its name is another one. */
+MUST_USE int joiner_thaw(struct joiner *j, struct cursor *in);
+/* The other process does: no goodbye. joiner_close() follows. */
+void joiner_part(struct joiner *j);
 /* Says goodbye: waits at most 100 ms. NULL is fine. */
 void joiner_close(struct joiner *j);
 

@@ -747,6 +747,72 @@ TEST(a_session_is_resumed_by_the_peer_whose_it_is)
     world_close(&w);
 }
 
+/* The gateway's process is another one from now on; `frames` of each end are
+ * under way meanwhile, and what the old one had not read yet is not lost. */
+static void gateway_moves(struct world *w, const char *name, unsigned frames)
+{
+    struct buf b = BUF_INIT;
+    struct cursor c;
+
+    end_say_many(&w->gateway, frames, 5000);
+    end_say_many(last_link(w), frames, 5000);
+    joiner_freeze(w->joiner, &b);
+    EXPECT(!b.failed);
+    joiner_part(w->joiner);
+    joiner_close(w->joiner);
+    gateway_up(w, name, NULL, NULL);
+    c = cursor_init(buf_slice(&b));
+    EXPECT_OK(joiner_thaw(w->joiner, &c));
+    EXPECT(cursor_all_read(&c));
+    EXPECT(pipe_is_up(w->gateway.pipe));
+    buf_fini(&b);
+}
+
+TEST(another_process_goes_on_with_the_stream_and_the_router_hears_no_end_of_it)
+{
+    struct world w;
+
+    world_open(&w, NULL, NULL);
+    gateway_up(&w, "http1", NULL, NULL);
+    expect_link_works(&w);
+    for (unsigned i = 0; i < 3; i++) {
+        gateway_moves(&w, "http1", i * 20);
+        expect_link_works(&w);
+    }
+    EXPECT_INT(w.joined, 1);
+    EXPECT_INT(w.links[0].ups, 1);
+    EXPECT_INT(w.links[0].downs + w.gateway.downs, 0);
+    EXPECT_INT(w.gateway.ups, 1);
+    world_close(&w);
+}
+
+TEST(a_stream_that_was_cut_short_or_is_another_ones_is_not_gone_on_with)
+{
+    struct world w;
+    struct buf b = BUF_INIT;
+    struct cursor c;
+
+    world_open(&w, NULL, NULL);
+    gateway_up(&w, "http1", NULL, NULL);
+    expect_link_works(&w);
+    end_say_many(&w.gateway, 3, 100);
+    joiner_freeze(w.joiner, &b);
+    joiner_part(w.joiner);
+    joiner_close(w.joiner);
+    gateway_up(&w, "http1", NULL, NULL);
+    for (size_t i = 0; i < b.len; i += 7) {
+        c = cursor_init(slice_make(b.ptr, i));
+        EXPECT_ERR(joiner_thaw(w.joiner, &c), ERR_FRAME);
+        EXPECT(!pipe_is_up(w.gateway.pipe));
+    }
+    joiner_close(w.joiner);
+    gateway_up(&w, "http2", NULL, NULL);
+    c = cursor_init(buf_slice(&b));
+    EXPECT_ERR(joiner_thaw(w.joiner, &c), ERR_FRAME);
+    buf_fini(&b);
+    world_close(&w);
+}
+
 /* A router whose lines lead nowhere: what dials them is let in and never
  * hears a word. */
 struct hole {
