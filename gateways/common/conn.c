@@ -81,6 +81,22 @@ static uint64_t socket_data(const struct conn *c)
 
 static void await_header(struct conn *c);
 
+int conn_watch(struct conn *c, int fd)
+{
+    struct gateway *g = c->gw;
+    int rc = pollset_add(g->sockets, fd,
+                         POLLSET_IN | POLLSET_OUT | POLLSET_RDHUP |
+                             POLLSET_EDGE,
+                         socket_data(c));
+
+    if (rc < 0)
+        return rc;
+    c->fd = fd;
+    g->open++;
+    stat_set(&g->stats, STAT_CONNS, g->open);
+    return 0;
+}
+
 int conn_open(struct gateway *g, int fd, unsigned flags, unsigned listener,
               const struct address *share)
 {
@@ -94,14 +110,10 @@ int conn_open(struct gateway *g, int fd, unsigned flags, unsigned listener,
     c->listener = (uint8_t)listener;
     if ((rc = conn_peer_opened(c, share)) < 0)
         goto fail;
-    rc = pollset_add(g->sockets, fd,
-                     POLLSET_IN | POLLSET_OUT | POLLSET_RDHUP | POLLSET_EDGE,
-                     socket_data(c));
+    rc = conn_watch(c, fd);
     if (rc < 0)
         goto fail;
-    g->open++;
     stat_add(&g->stats, STAT_ACCEPTED, 1);
-    stat_set(&g->stats, STAT_CONNS, g->open);
     log_debug("conn.open", "conn=%s peer=%s", conn_text(c),
               conn_peer_text(c));
     g->edge->opened(c);
@@ -274,6 +286,12 @@ void conn_abort(struct conn *c, const char *why)
 {
     log_debug("conn.abort", "conn=%s why=%s", conn_text(c), why);
     end(c, why);
+}
+
+/* Counted as an end by nobody: the link, which tells the counts, has gone. */
+void conn_part(struct conn *c)
+{
+    end(c, "drain");
 }
 
 bool conn_closing(const struct conn *c)
@@ -612,7 +630,7 @@ static void flushed(struct conn *c)
         return;
     }
     note_lag(c);
-    if ((c->flags & CONN_READABLE) && !(c->flags & CONN_PAUSED))
+    if ((c->flags & CONN_READABLE) && !(c->flags & CONN_PAUSED) && !g->still)
         conn_dirty(c);
     if (c->flags & CONN_WANT_DRAINED) {
         c->flags &= (uint16_t)~CONN_WANT_DRAINED;
@@ -779,7 +797,7 @@ static void peer_ended(struct conn *c)
 static bool held_back(const struct conn *c)
 {
     return c->state == CONN_OPEN &&
-           ((c->flags & CONN_PAUSED) ||
+           ((c->flags & CONN_PAUSED) || c->gw->still ||
             conn_out_pending(c) > c->gw->config->limits.queue);
 }
 
@@ -883,7 +901,7 @@ static void turn_of(struct conn *c)
 {
     c->flags &= (uint16_t)~CONN_DIRTY;
     if (in_of(c) && c->state == CONN_OPEN && !(c->flags & CONN_PAUSED) &&
-        (c->flags & CONN_READABLE))
+        (c->flags & CONN_READABLE) && !c->gw->still)
         (void)feed(c, slice_make(NULL, 0));
     if ((c->flags & CONN_READABLE) && !(c->flags & CONN_INPUT_END))
         read_some(c);

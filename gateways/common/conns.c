@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/err.h"
 #include "base/secret.h"
 #include "gateways/common/core.h"
 
@@ -42,6 +43,16 @@ static bool add_page(struct conns *cs)
     return cs->pages[cs->page_count] && ++cs->page_count;
 }
 
+static void prepare(struct conns *cs, struct conn *c, uint32_t number,
+                    uint32_t gen)
+{
+    memset(c, 0, cs->stride);
+    c->gw = cs->gw;
+    c->number = number;
+    c->seats.flags = gen;
+    c->state = CONN_OPEN;
+}
+
 struct conn *conns_take(struct conns *cs)
 {
     uint32_t number = cs->free, gen = cs->first_gen;
@@ -57,11 +68,7 @@ struct conn *conns_take(struct conns *cs)
         cs->free = c->turn;
         gen = conn_gen(c) + 1;
     }
-    memset(c, 0, cs->stride);
-    c->gw = cs->gw;
-    c->number = number;
-    c->seats.flags = gen;
-    c->state = CONN_OPEN;
+    prepare(cs, c, number, gen);
     return c;
 }
 
@@ -73,6 +80,43 @@ void conns_give(struct conns *cs, struct conn *c)
         return;
     c->turn = cs->free;
     cs->free = c->number;
+}
+
+uint32_t conns_gen(const struct conns *cs, uint32_t number)
+{
+    return conn_gen(slot(cs, number));
+}
+
+int conns_add_empty(struct conns *cs, uint32_t gen)
+{
+    struct conn *c;
+
+    if (cs->used == cs->page_count * PAGE_SLOTS && !add_page(cs))
+        return ERR_NOMEM;
+    c = slot(cs, cs->used);
+    c->number = cs->used++;
+    c->seats.flags = gen;
+    return 0;
+}
+
+struct conn *conns_place(struct conns *cs, uint32_t number, uint32_t gen)
+{
+    struct conn *c = number < cs->used ? slot(cs, number) : NULL;
+
+    if (!c || c->state != CONN_FREE || conn_gen(c) != gen)
+        return NULL;
+    prepare(cs, c, number, gen);
+    return c;
+}
+
+void conns_free_rest(struct conns *cs)
+{
+    for (uint32_t n = cs->used; n-- > 0;) {
+        struct conn *c = slot(cs, n);
+
+        if (c->state == CONN_FREE)
+            conns_give(cs, c);
+    }
 }
 
 struct conn *conns_at(const struct conns *cs, uint32_t number)
@@ -232,6 +276,17 @@ void conns_want_pings(struct conns *cs, struct conn *c, bool wanted)
     if (!(c->flags & CONN_PINGS) && cs->pinged++ == 0)
         begin_period(cs);
     c->flags |= CONN_PINGS | CONN_PINGS_NEW;
+}
+
+void conns_ping_on(struct conns *cs, int64_t began_ns, uint32_t step,
+                   uint32_t next)
+{
+    if (cs->pinged == 0)
+        return;
+    cs->ping_began_ns = began_ns;
+    cs->ping_step = step;
+    cs->ping_next = next;
+    loop_timer_set_at(&cs->ping, step_ns(cs, step + 1));
 }
 
 /* ---- the whole --------------------------------------------------------- */

@@ -130,6 +130,18 @@ void conns_fini(struct conns *cs); /* all must have been given back */
 /* CONN_OPEN, all zero but for its name. NULL: no memory. */
 struct conn *conns_take(struct conns *cs);
 void conns_give(struct conns *cs, struct conn *c);
+
+/* ---- those of a predecessor, which keep their names (freeze.h): all slots
+ * first, in order, then who has one, then the rest ---- */
+/* The last generation that this slot had. */
+uint32_t conns_gen(const struct conns *cs, uint32_t number);
+/* One more slot, empty and not to be taken yet. ERR_NOMEM. */
+MUST_USE int conns_add_empty(struct conns *cs, uint32_t gen);
+/* As conns_take(), in its slot. NULL: there is none, it is not empty, or of
+ * another generation. */
+struct conn *conns_place(struct conns *cs, uint32_t number, uint32_t gen);
+/* The slots that are still empty may be taken. */
+void conns_free_rest(struct conns *cs);
 /* By number, below cs->used; NULL where nobody is. */
 struct conn *conns_at(const struct conns *cs, uint32_t number);
 /* for (uint32_t i = 0; (c = conns_next_open(cs, &i)); ): those in CONN_OPEN */
@@ -151,5 +163,8 @@ void conn_queue_join(struct conns *cs, struct conn_queue *q,
 void conns_want_pings(struct conns *cs, struct conn *c, bool wanted);
 /* limits.ping is another one: the period begins now. */
 void conns_ping_changed(struct conns *cs);
+/* Pings come when a predecessor's would have come: as its ping_ members say. */
+void conns_ping_on(struct conns *cs, int64_t began_ns, uint32_t step,
+                   uint32_t next);
 
 #endif

@@ -73,6 +73,7 @@ struct gateway {
     bool linked;    /* WELCOME has come, the pipe is up */
     bool resyncing; /* between WELCOME and RESYNCED */
     bool draining;
+    bool still; /* nothing new is read or accepted (succession.h) */
     bool router_changed; /* at the last WELCOME: another life of it */
     int64_t unlinked_ns;
     uint64_t router_life, life_seq; /* its life, and the seq it began at */
@@ -95,6 +96,9 @@ struct gateway {
  * ERR_NOMEM, ERR_IO: fd is closed then. */
 MUST_USE int conn_open(struct gateway *g, int fd, unsigned flags,
                        unsigned listener, const struct address *share);
+/* Puts a connection that is new in its slot into the pollset, with this socket,
+ * which is its own on 0. Errors as of pollset_add(). */
+MUST_USE int conn_watch(struct conn *c, int fd);
 struct conn *conn_by_name(const struct gateway *g, uint32_t number,
                           uint32_t gen); /* NULL: gone */
 struct conn_extra *conn_extra(struct conn *c); /* NULL: no memory */
@@ -115,6 +119,8 @@ void conns_close(struct gateway *g);
 void conn_cut(struct conn *c, unsigned stat);
 /* Now, and what waits for it is lost: one that is closing and does not read. */
 void conn_drop(struct conn *c);
+/* Another process has its socket: nothing is said, or done to that. */
+void conn_part(struct conn *c);
 /* It has not everything that the ring's visits have passed. */
 bool conn_lags(const struct conn *c);
 void conn_set_lagging(struct conn *c, bool lags);

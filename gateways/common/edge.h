@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <sys/uio.h>
 
+#include "base/cursor.h"
 #include "proto/frame.h"
 #include "proto/msg.h"
 #include "proto/position.h"
@@ -153,6 +154,19 @@ struct edge {
     /* seq: how things stood behind this message; 0 for a refusal of our own. */
     void (*answered)(struct conn *c, uint32_t ref, enum publish_status status,
                      bool json, struct slice body, uint64_t seq);
+
+    /* ---- a successor takes over (freeze.h) ---- */
+    /* Nothing of it waits for an answer just now, so it can be written down. */
+    bool (*at_rest)(struct conn *c);
+    /* Appends what the edge keeps for it. What the common half has (output,
+     * input not used up, deadline, pings, channels) is not its affair. */
+    void (*freeze)(struct conn *c, struct buf *b);
+    /* The same, read into a state that is zeroed; asks nothing of conn.h but
+     * what it is. 0, ERR_FRAME, ERR_NOMEM; closed() follows also then. */
+    int (*thaw)(struct conn *c, struct cursor *in);
+    /* What it keeps for the worker; may be NULL, both. */
+    void (*freeze_worker)(struct gateway *g, struct buf *b);
+    int (*thaw_worker)(struct gateway *g, struct cursor *in);
 };
 
 #endif

@@ -104,6 +104,14 @@ void fanout_turn(struct gateway *g)
         loop_again(g->loop);
 }
 
+void fanout_forget(struct gateway *g)
+{
+    struct list_node *n;
+
+    while ((n = list_first(&g->fanouts)))
+        come_to_rest(CONTAINER_OF(n, struct fanout, node));
+}
+
 uint64_t fanout_settled(const struct gateway *g)
 {
     uint64_t settled = ring_end(&g->ring);

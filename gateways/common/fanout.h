@@ -24,6 +24,8 @@ enum {
 void fanout_wake(struct gateway *g, struct topic *t);
 /* A bounded number of visits and bytes, small topics first. */
 void fanout_turn(struct gateway *g);
+/* No visit is under way any more: the gateway ends. */
+void fanout_forget(struct gateway *g);
 /* Every live connection has everything up to this tick. */
 uint64_t fanout_settled(const struct gateway *g);
 

@@ -778,3 +778,9 @@ int chunked_feed(struct chunked *d, struct slice in, struct buf *body,
     }
     return rc;
 }
+
+bool chunked_is_valid(const struct chunked *d)
+{
+    return d->state < CHUNK_DONE && d->overhead <= CHUNK_OVERHEAD &&
+           d->fields <= TRAILERS_MAX;
+}

@@ -139,6 +139,8 @@ struct chunked {
     uint32_t fields;   /* trailers so far */
 };
 
+/* Can feeding have left it so, while more is needed? */
+bool chunked_is_valid(const struct chunked *d);
 /* Appends the data in `in` to body, which may grow to max bytes. *used: how
  * much of `in` was taken, also when more is needed; the rest comes again with
  * what follows. 0: the body is complete. ERR_AGAIN: more is needed. ERR_BAD:

@@ -22,6 +22,8 @@
       "milliseconds that those took together")                                \
     X(CONNS, GAUGE, "connections", NULL, "client sockets open now")           \
     X(ACCEPTED, COUNTER, "accepted_total", NULL, "client sockets accepted")   \
+    X(TAKEN_OVER, COUNTER, "taken_over_total", NULL,                          \
+      "clients that a predecessor handed over in an upgrade")                 \
     X(ACCEPT_REFUSED, COUNTER, "accept_refused_total", "why=\"files\"",       \
       "clients turned away at the door")                                      \
     X(ACCEPT_ADDRESS, COUNTER, "accept_refused_total", "why=\"address\"",     \

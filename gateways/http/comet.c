@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/err.h"
 #include "gateways/http/api.h"
 #include "gateways/http/form.h"
 #include "gateways/http/http.h"
@@ -657,4 +658,106 @@ void comet_closed(struct conn *c)
     free(h->page->ticker);
     free(h->page);
     h->page = NULL;
+}
+
+/* ---- a successor takes over --------------------------------------------- */
+
+static void page_freeze(const struct page *p, struct buf *b)
+{
+    put_u8(b, p != NULL);
+    if (!p)
+        return;
+    put_u64(b, p->last_seq);
+    put_u32(b, p->last_offset);
+    put_u32(b, p->count);
+    put_u32(b, p->ticker ? p->ticker->every_ms : 0);
+    if (!p->ticker)
+        return;
+    put_u32(b, p->ticker->count);
+    put_str32(b, buf_slice(&p->ticker->channel));
+}
+
+static int page_thaw(struct http_conn *h, struct cursor *in)
+{
+    struct page *p = calloc(1, sizeof *p);
+    uint32_t every_ms;
+
+    h->page = p;
+    if (!p)
+        return ERR_NOMEM;
+    p->last_seq = cursor_u64(in);
+    p->last_offset = cursor_u32(in);
+    p->count = cursor_u32(in);
+    every_ms = cursor_u32(in);
+    if (!every_ms)
+        return 0;
+    p->ticker = calloc(1, sizeof *p->ticker);
+    if (!p->ticker)
+        return ERR_NOMEM;
+    p->ticker->every_ms = every_ms;
+    p->ticker->count = cursor_u32(in);
+    buf_add(&p->ticker->channel, cursor_str32(in));
+    return p->ticker->channel.failed ? ERR_NOMEM : 0;
+}
+
+void comet_freeze(struct conn *c, struct buf *b)
+{
+    struct http_conn *h = conn_edge(c);
+    struct exchange *x;
+    const struct comet *p = waiting(h, &x);
+
+    if (!p) {
+        page_freeze(h->page, b);
+        return;
+    }
+    exchange_freeze(x, b);
+    put_u8(b, p->form);
+    put_u8(b, (uint8_t)(p->poll | p->started << 1 | p->has_since << 2 |
+                        p->urgent << 3 | p->pattern << 4));
+    put_u32(b, p->count);
+    put_u64(b, p->last_seq);
+    put_u32(b, p->wait_ms);
+    put_u32(b, p->every_ms);
+    put_str32(b, buf_slice(&p->channel));
+}
+
+/* The answer that is waited for; freed with its exchange. */
+static int waiting_thaw(struct conn *c, struct cursor *in)
+{
+    struct exchange *x;
+    struct comet *p;
+    unsigned flags;
+    int rc = exchange_thaw(c, in, &x);
+
+    if (rc < 0)
+        return rc;
+    p = calloc(1, sizeof *p);
+    if (!p)
+        return ERR_NOMEM;
+    x->ops = &comet_ops;
+    x->state = p;
+    p->form = cursor_u8(in);
+    flags = cursor_u8(in);
+    p->poll = flags & 1;
+    p->started = flags >> 1 & 1;
+    p->has_since = flags >> 2 & 1;
+    p->urgent = flags >> 3 & 1;
+    p->pattern = flags >> 4 & 1;
+    p->count = cursor_u32(in);
+    p->last_seq = cursor_u64(in);
+    p->wait_ms = cursor_u32(in);
+    p->every_ms = cursor_u32(in);
+    buf_add(&p->channel, cursor_str32(in));
+    if (in->failed || p->form >= FORMS || flags >> 5)
+        return ERR_FRAME;
+    return p->channel.failed ? ERR_NOMEM : 0;
+}
+
+int comet_thaw(struct conn *c, struct cursor *in, unsigned state)
+{
+    struct http_conn *h = conn_edge(c);
+
+    if (state != HTTP_STREAM)
+        return waiting_thaw(c, in);
+    return cursor_u8(in) ? page_thaw(h, in) : 0;
 }

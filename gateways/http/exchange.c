@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/err.h"
 #include "gateways/common/access.h"
 #include "gateways/common/envelope.h"
 #include "gateways/common/gateway.h"
@@ -101,11 +102,22 @@ static void allow_origin(struct exchange *x, const struct request *r)
                 "Access-Control-Expose-Headers: ETag, Retry-After\r\n");
 }
 
+/* Behind its connection's others. */
+static void line_up(struct exchange *x)
+{
+    struct http_conn *h = conn_edge(x->conn);
+    struct exchange **last = &h->talk->first;
+
+    while (*last)
+        last = &(*last)->next;
+    *last = x;
+    h->talk->unanswered++;
+}
+
 struct exchange *exchange_new(struct conn *c, const struct request *r)
 {
     struct http_conn *h = conn_edge(c);
     struct exchange *x = calloc(1, sizeof *x);
-    struct exchange **last = &h->talk->first;
 
     if (!x)
         return NULL;
@@ -124,10 +136,7 @@ struct exchange *exchange_new(struct conn *c, const struct request *r)
     if (r->field[FIELD_IF_NONE_MATCH].ptr)
         read_tags(x, r->field[FIELD_IF_NONE_MATCH]);
     allow_origin(x, r);
-    while (*last)
-        last = &(*last)->next;
-    *last = x;
-    h->talk->unanswered++;
+    line_up(x);
     gateway_count(conn_gateway(c), STAT_REQUESTS);
     return x;
 }
@@ -142,6 +151,38 @@ void exchange_free(struct exchange *x)
     buf_fini(&x->body);
     buf_fini(&x->out);
     free(x);
+}
+
+/* ---- a successor takes over --------------------------------------------- */
+
+void exchange_freeze(const struct exchange *x, struct buf *b)
+{
+    put_u16(b, x->serial);
+    put_u16(b, x->flags);
+    for (size_t i = 0; i < EXCHANGE_TAGS; i++)
+        put_u64(b, x->tags[i]);
+    put_str32(b, buf_slice(&x->fields));
+    put_str32(b, buf_slice(&x->body));
+}
+
+int exchange_thaw(struct conn *c, struct cursor *in, struct exchange **ret)
+{
+    struct exchange *x = calloc(1, sizeof *x);
+
+    if (!x)
+        return ERR_NOMEM;
+    x->conn = c;
+    line_up(x);
+    x->serial = cursor_u16(in);
+    x->flags = cursor_u16(in);
+    for (size_t i = 0; i < EXCHANGE_TAGS; i++)
+        x->tags[i] = cursor_u64(in);
+    buf_add(&x->fields, cursor_str32(in));
+    buf_add(&x->body, cursor_str32(in));
+    if (in->failed || (x->flags & EXCHANGE_DONE))
+        return ERR_FRAME;
+    *ret = x;
+    return x->fields.failed || x->body.failed ? ERR_NOMEM : 0;
 }
 
 /* ---- the head of an answer ---------------------------------------------- */

@@ -59,6 +59,13 @@ struct exchange {
 struct exchange *exchange_new(struct conn *c, const struct request *r);
 void exchange_free(struct exchange *x); /* NULL is fine */
 
+/* One that has no answer yet, but for its handler's part, in another process;
+ * thawed it stands behind the connection's others, which frees it. Errors as of
+ * edge->thaw(). */
+void exchange_freeze(const struct exchange *x, struct buf *b);
+MUST_USE int exchange_thaw(struct conn *c, struct cursor *in,
+                           struct exchange **ret);
+
 static inline uint32_t exchange_ref(const struct exchange *x, unsigned index)
 {
     return (uint32_t)x->serial << 16 | index;

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "gateways/http/admit.h"
 #include "gateways/http/comet.h"
+#include "gateways/http/form.h"
 #include "gateways/http/route.h"
 #include "gateways/common/target.h"
 
@@ -680,6 +681,163 @@ static void http_answer(struct conn *c, uint32_t ref,
     }
 }
 
+/* ---- a successor takes over ---------------------------------------------- */
+
+/* Who asks the router waits for its answer; who only waits for something to be
+ * said, or for the rest of a request, can be written down. */
+static bool http_at_rest(struct conn *c)
+{
+    const struct http_conn *h = conn_edge(c);
+
+    switch ((enum http_state)h->state) {
+    case HTTP_IDLE:
+    case HTTP_HEAD:
+        return h->talk->unanswered == 0;
+    case HTTP_BODY:
+    case HTTP_SUBSCRIBING:
+    case HTTP_POLL:
+        return h->talk->unanswered == 1;
+    case HTTP_STREAM:
+        return true;
+    case HTTP_CLOSING:
+        return false;
+    }
+    return false;
+}
+
+/* Which route it is, the head says again. */
+static void upload_freeze(const struct upload *u, struct buf *b)
+{
+    exchange_freeze(u->exchange, b);
+    put_str32(b, buf_slice(&u->head));
+    put_str32(b, buf_slice(&u->body));
+    put_u8(b, u->chunked.state);
+    put_u64(b, u->chunked.left);
+    put_u32(b, u->chunked.overhead);
+    put_u32(b, u->chunked.fields);
+    put_u64(b, u->seen);
+    put_u64(b, u->looked);
+}
+
+/* What the head says, kept with it. */
+static int upload_read_head(struct conn *c, struct upload *u,
+                            struct slice head)
+{
+    struct arrival a = {.path = BUF_INIT};
+    const struct fault *why;
+    int rc;
+
+    buf_add(&u->head, head);
+    if (u->head.failed)
+        return ERR_NOMEM;
+    rc = arrival_read(&a, c, buf_slice(&u->head), &why);
+    if (rc == 0 && a.route) {
+        u->request = a.request;
+        u->route = a.route;
+        u->tail = a.tail.ptr ? (size_t)(a.tail.ptr - a.path.ptr) : 0;
+        u->tail_len = a.tail.len;
+        u->path = a.path;
+        buf_init(&a.path);
+        /* Of a limit that is lower now the rest of the body will hear. */
+        u->max = MAX(admit_body_max(c, a.route), u->body.len);
+    } else if (rc == 0 || rc == ERR_BAD) {
+        rc = ERR_FRAME;
+    }
+    arrival_fini(&a);
+    return rc;
+}
+
+static bool upload_fits(const struct upload *u)
+{
+    if (u->request.flags & REQUEST_CHUNKED)
+        return chunked_is_valid(&u->chunked);
+    return u->body.len < u->request.length;
+}
+
+static int upload_thaw(struct conn *c, struct cursor *in)
+{
+    struct http_conn *h = conn_edge(c);
+    struct upload *u = calloc(1, sizeof *u);
+    struct slice head;
+    int rc;
+
+    if (!u)
+        return ERR_NOMEM;
+    h->talk->upload = u;
+    rc = exchange_thaw(c, in, &u->exchange);
+    if (rc < 0)
+        return rc;
+    head = cursor_str32(in);
+    buf_add(&u->body, cursor_str32(in));
+    u->chunked.state = cursor_u8(in);
+    u->chunked.left = cursor_u64(in);
+    u->chunked.overhead = cursor_u32(in);
+    u->chunked.fields = cursor_u32(in);
+    u->seen = cursor_u64(in);
+    u->looked = cursor_u64(in);
+    rc = in->failed ? ERR_FRAME : upload_read_head(c, u, head);
+    if (rc == 0 && !upload_fits(u))
+        rc = ERR_FRAME;
+    return rc == 0 && u->body.failed ? ERR_NOMEM : rc;
+}
+
+static void http_freeze(struct conn *c, struct buf *b)
+{
+    const struct http_conn *h = conn_edge(c);
+
+    put_u8(b, h->state);
+    put_u8(b, h->form);
+    put_u8(b, h->flags);
+    if (h->state == HTTP_STREAM) {
+        comet_freeze(c, b);
+        return;
+    }
+    put_u32(b, h->talk->served);
+    put_u16(b, h->talk->serial);
+    if (h->state == HTTP_BODY)
+        upload_freeze(h->talk->upload, b);
+    else if (h->state == HTTP_SUBSCRIBING || h->state == HTTP_POLL)
+        comet_freeze(c, b);
+}
+
+/* A head that is coming is scanned anew: its bytes wait as input. */
+static int talk_thaw(struct conn *c, uint8_t state, struct cursor *in)
+{
+    struct http_conn *h = conn_edge(c);
+    int rc = 0;
+
+    h->talk = calloc(1, sizeof *h->talk);
+    if (!h->talk)
+        return ERR_NOMEM;
+    h->talk->served = cursor_u32(in);
+    h->talk->serial = cursor_u16(in);
+    if (state == HTTP_BODY)
+        rc = upload_thaw(c, in);
+    else if (state == HTTP_SUBSCRIBING || state == HTTP_POLL)
+        rc = comet_thaw(c, in, state);
+    if (rc == 0)
+        h->state = state;
+    return rc;
+}
+
+static int http_thaw(struct conn *c, struct cursor *in)
+{
+    enum { FLAGS = HTTP_WAIT_ROOM | HTTP_WAIT_ALL | HTTP_ENDED |
+                   HTTP_TRAILERS | HTTP_PUT | HTTP_PATTERN };
+    struct http_conn *h = conn_edge(c);
+    uint8_t state = cursor_u8(in);
+
+    h->form = cursor_u8(in);
+    h->flags = cursor_u8(in);
+    if (in->failed || state >= HTTP_CLOSING || h->form >= FORMS ||
+        (h->flags & ~(unsigned)FLAGS))
+        return ERR_FRAME;
+    if (state != HTTP_STREAM)
+        return talk_thaw(c, state, in);
+    h->state = state;
+    return comet_thaw(c, in, state);
+}
+
 const struct edge http_edge = {
     .name = "http",
     .scheme = "http",
@@ -707,4 +865,7 @@ const struct edge http_edge = {
     .hole = http_hole,
     .page_end = http_page_end,
     .answered = http_answer,
+    .at_rest = http_at_rest,
+    .freeze = http_freeze,
+    .thaw = http_thaw,
 };

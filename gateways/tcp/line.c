@@ -236,3 +236,33 @@ int line_next(struct line *l, struct slice *in, uint32_t limit,
         rc = step(l, in, limit, event, ret);
     return rc;
 }
+
+enum { FROZEN_SKIPPING = 1u << 0, FROZEN_BEGUN = 1u << 1,
+       FROZEN_FLAGS = (1u << 2) - 1 };
+
+void line_freeze(const struct line *l, struct buf *b)
+{
+    put_u8(b, (uint8_t)((l->skipping ? FROZEN_SKIPPING : 0u) |
+                        (l->begun ? FROZEN_BEGUN : 0u)));
+    put_u8(b, l->telnet);
+    put_u32(b, l->sub);
+    put_str32(b, slice_make(l->kept, l->returned ? 0 : l->len));
+}
+
+int line_thaw(struct line *l, struct cursor *in)
+{
+    uint8_t flags = cursor_u8(in), telnet = cursor_u8(in);
+    uint32_t sub = cursor_u32(in);
+    struct slice kept = cursor_str32(in);
+
+    *l = (struct line){ .kept = NULL };
+    if (in->failed || (flags & ~(unsigned)FROZEN_FLAGS) ||
+        telnet > TELNET_SUB_IAC || sub > LINE_LIMIT_MAX + 1 ||
+        kept.len > LINE_LIMIT_MAX + 1)
+        return ERR_FRAME;
+    l->skipping = (flags & FROZEN_SKIPPING) != 0;
+    l->begun = (flags & FROZEN_BEGUN) != 0;
+    l->telnet = telnet & 7u;
+    l->sub = sub & 0xffffffu;
+    return kept.len ? keep(l, kept) : 0;
+}

@@ -19,7 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/base.h"
+#include "base/cursor.h"
 #include "base/slice.h"
 
 enum { LINE_LIMIT_MAX = 1 << 23 };
@@ -51,6 +51,10 @@ MUST_USE int line_next(struct line *l, struct slice *in, uint32_t limit,
 /* A line of an HTTP head: a request line, or the Host that every browser
  * sends. No verb looks like either. */
 bool line_is_http(struct slice line);
+/* What is unfinished, in another process. ERR_FRAME, ERR_NOMEM: line_fini() is
+ * due all the same. */
+void line_freeze(const struct line *l, struct buf *b);
+MUST_USE int line_thaw(struct line *l, struct cursor *in);
 /* Frees what is unfinished; l is fresh again. */
 void line_fini(struct line *l);
 

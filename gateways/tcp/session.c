@@ -276,6 +276,11 @@ static bool is_idle(const struct session *s)
     return !s->busy && !s->is_held && s->unanswered == 0;
 }
 
+bool session_at_rest(const struct session *s)
+{
+    return !s || (is_idle(s) && !s->ending);
+}
+
 static void say_goodbye(struct conn *c, const struct session *s)
 {
     struct notice n = {

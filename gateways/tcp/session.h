@@ -91,6 +91,8 @@ const struct verb *session_busy(struct conn *c, uint32_t ref);
 bool session_ready(struct conn *c);
 /* Keep this line until everything is answered; false: it may run now. */
 bool session_hold(struct conn *c, enum line_event event, struct slice line);
+/* Nothing of it waits. */
+bool session_at_rest(const struct session *s);
 /* Stop or restart input, close when that was waited for, and forget the
  * session when it says nothing any more. */
 void session_settle(struct conn *c);

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -10,6 +11,8 @@
 #include "gateways/tcp/session.h"
 #include "gateways/tcp/verbs.h"
 #include "gateways/tcp/watch.h"
+#include "proto/id.h"
+#include "proto/names.h"
 
 /* What a message's forms are here. */
 enum { FORM_LINE, FORM_REPLAY, FORM_FRAME };
@@ -342,6 +345,90 @@ static void tcp_answered(struct conn *c, uint32_t ref,
         verbs_answered(c, status, json, body);
 }
 
+/* ---- a successor takes over -------------------------------------------- */
+
+static bool tcp_at_rest(struct conn *c)
+{
+    return session_at_rest(tcp_of(c)->session);
+}
+
+/* Of a session at rest only the name is left to say. */
+static void tcp_freeze(struct conn *c, struct buf *b)
+{
+    const struct tcp *t = tcp_of(c);
+
+    line_freeze(&t->line, b);
+    put_str8(b, session_name(c));
+    put_u8(b, t->watch != NULL);
+    if (!t->watch)
+        return;
+    put_u64(b, t->watch->last_seq);
+    put_u8(b, t->watch->held);
+    put_str8(b, slice_make(t->watch->id, t->watch->len));
+}
+
+static int thaw_name(struct conn *c, struct slice name)
+{
+    struct session *s;
+
+    if (name.len == 0)
+        return 0;
+    if (!name_valid(name))
+        return ERR_FRAME;
+    s = tcp_of(c)->session = calloc(1, sizeof *s);
+    if (!s)
+        return ERR_NOMEM;
+    list_init(&s->answers);
+    s->name_len = (uint8_t)name.len;
+    memcpy(s->name, name.ptr, name.len);
+    return 0;
+}
+
+static int thaw_watch(struct tcp *t, struct cursor *in)
+{
+    uint64_t last_seq = cursor_u64(in);
+    bool held = cursor_u8(in);
+    struct slice id = cursor_str8(in);
+
+    if (in->failed || id_problem(id))
+        return ERR_FRAME;
+    t->watch = calloc(1, sizeof *t->watch + id.len);
+    if (!t->watch)
+        return ERR_NOMEM;
+    t->watch->last_seq = last_seq;
+    t->watch->held = held;
+    t->watch->len = (uint8_t)id.len;
+    memcpy(t->watch->id, id.ptr, id.len);
+    return 0;
+}
+
+static int tcp_thaw(struct conn *c, struct cursor *in)
+{
+    struct tcp *t = tcp_of(c);
+    int rc = line_thaw(&t->line, in);
+
+    if (rc == 0)
+        rc = thaw_name(c, cursor_str8(in));
+    if (rc == 0 && cursor_u8(in))
+        rc = thaw_watch(t, in);
+    return rc == 0 && in->failed ? ERR_FRAME : rc;
+}
+
+static void tcp_freeze_worker(struct gateway *g, struct buf *b)
+{
+    const struct tcp_worker *w = gateway_edge_state(g);
+
+    put_u32(b, w->last_ref);
+}
+
+static int tcp_thaw_worker(struct gateway *g, struct cursor *in)
+{
+    struct tcp_worker *w = gateway_edge_state(g);
+
+    w->last_ref = cursor_u32(in);
+    return in->failed ? ERR_FRAME : 0;
+}
+
 const struct edge tcp_edge = {
     .name = "tcp",
     .scheme = "tcp",
@@ -367,4 +454,9 @@ const struct edge tcp_edge = {
     .hole = tcp_hole,
     .page_end = tcp_page_end,
     .answered = tcp_answered,
+    .at_rest = tcp_at_rest,
+    .freeze = tcp_freeze,
+    .thaw = tcp_thaw,
+    .freeze_worker = tcp_freeze_worker,
+    .thaw_worker = tcp_thaw_worker,
 };

@@ -10,6 +10,7 @@
 #include "gateways/ws/handshake.h"
 #include "gateways/ws/upgrade.h"
 #include "gateways/ws/wsdeflate.h"
+#include "proto/id.h"
 
 enum {
     OUT_ENOUGH = 64 * 1024, /* output that waits; then input waits, too */
@@ -812,6 +813,151 @@ static void ws_answer(struct conn *c, uint32_t ref, enum publish_status status,
     ws_settle(c);
 }
 
+/* ---- a successor takes over -------------------------------------------- */
+
+static bool ws_at_rest(struct conn *c)
+{
+    const struct ws_socket *s = ws_of(c);
+
+    if (s->state == WS_HEAD)
+        return true; /* its bytes wait as input, and are scanned anew */
+    return s->state == WS_OPEN && (!s->work || s->work->unanswered == 0);
+}
+
+enum { FROZEN_PATTERNS = 1u << 0, FROZEN_PINGED = 1u << 1,
+       FROZEN_RAW = 1u << 2, FROZEN_FLAGS = (1u << 3) - 1 };
+
+static void freeze_work(const struct ws_work *w, struct buf *b)
+{
+    put_u64(b, w ? w->last_seq : 0);
+    put_str8(b, w && w->pong ? slice_make(w->pong, w->pong[0] + (size_t)1)
+                             : slice_make(NULL, 0));
+    put_str8(b, w && w->target ? slice_str(w->target) : slice_make(NULL, 0));
+}
+
+static void ws_freeze(struct conn *c, struct buf *b)
+{
+    const struct ws_socket *s = ws_of(c);
+    size_t at;
+
+    put_u8(b, s->state);
+    if (s->state == WS_HEAD)
+        return;
+    put_u8(b, (uint8_t)((s->patterns ? FROZEN_PATTERNS : 0u) |
+                        (s->pinged ? FROZEN_PINGED : 0u) |
+                        (s->kind == &ws_raw ? FROZEN_RAW : 0u)));
+    put_u8(b, s->window);
+    put_u16(b, s->controls);
+    put_u32(b, s->control_s);
+    freeze_work(s->work, b);
+    put_u32(b, s->reader ? s->reader->fragments : 0);
+    at = b->len;
+    put_u32(b, 0);
+    if (s->reader)
+        wsreader_freeze(s->reader, b);
+    put_u32_at(b, at, (uint32_t)(b->len - at - sizeof(uint32_t)));
+}
+
+static int thaw_pong(struct ws_work *w, struct slice pong)
+{
+    if (pong.len == 0)
+        return 0;
+    if (pong.ptr[0] > WS_CONTROL_MAX || pong.len != pong.ptr[0] + (size_t)1)
+        return ERR_FRAME;
+    w->pong = malloc(1 + WS_CONTROL_MAX);
+    if (!w->pong)
+        return ERR_NOMEM;
+    memcpy(w->pong, pong.ptr, pong.len);
+    return 0;
+}
+
+static int thaw_work(struct ws_socket *s, struct cursor *in)
+{
+    uint64_t last_seq = cursor_u64(in);
+    struct slice pong = cursor_str8(in), target = cursor_str8(in);
+    int rc;
+
+    if (in->failed || (target.len && id_problem(target)))
+        return ERR_FRAME;
+    if (!last_seq && !pong.len && !target.len)
+        return 0;
+    s->work = calloc(1, sizeof *s->work);
+    if (!s->work)
+        return ERR_NOMEM;
+    list_init(&s->work->replies);
+    s->work->last_seq = last_seq;
+    rc = thaw_pong(s->work, pong);
+    if (rc == 0 && target.len && !(s->work->target = slice_dup(target)))
+        rc = ERR_NOMEM;
+    return rc;
+}
+
+static int thaw_reader(struct ws_socket *s, struct cursor *in)
+{
+    uint32_t fragments = cursor_u32(in);
+    struct slice bytes = cursor_str32(in);
+
+    if (in->failed || bytes.len == 0)
+        return in->failed ? ERR_FRAME : 0;
+    s->reader = calloc(1, sizeof *s->reader);
+    return s->reader ? wsreader_thaw(s->reader, bytes, fragments) : ERR_NOMEM;
+}
+
+/* Who negotiated compression has it, whatever the configuration says now. */
+static int need_deflate(struct conn *c)
+{
+    struct ws_worker *w = worker_of(c);
+
+    if (!w->deflate)
+        w->deflate = wsdeflate_new();
+    return w->deflate ? 0 : ERR_NOMEM;
+}
+
+static int thaw_open(struct conn *c, struct cursor *in)
+{
+    struct ws_socket *s = ws_of(c);
+    uint8_t flags = cursor_u8(in), window = cursor_u8(in);
+    int rc;
+
+    s->controls = cursor_u16(in);
+    s->control_s = cursor_u32(in);
+    if (in->failed || (flags & ~(unsigned)FROZEN_FLAGS) || window > 15)
+        return ERR_FRAME;
+    s->patterns = flags & FROZEN_PATTERNS;
+    s->pinged = flags & FROZEN_PINGED;
+    s->kind = flags & FROZEN_RAW ? &ws_raw : &ws_commands;
+    s->window = window & 15u;
+    s->state = WS_OPEN;
+    rc = window ? need_deflate(c) : 0;
+    if (rc == 0)
+        rc = thaw_work(s, in);
+    return rc < 0 ? rc : thaw_reader(s, in);
+}
+
+static int ws_thaw(struct conn *c, struct cursor *in)
+{
+    uint8_t state = cursor_u8(in);
+
+    if (in->failed || (state != WS_HEAD && state != WS_OPEN))
+        return ERR_FRAME;
+    return state == WS_HEAD ? 0 : thaw_open(c, in);
+}
+
+static void ws_freeze_worker(struct gateway *g, struct buf *b)
+{
+    const struct ws_worker *w = gateway_edge_state(g);
+
+    put_u32(b, w->last_ref);
+}
+
+static int ws_thaw_worker(struct gateway *g, struct cursor *in)
+{
+    struct ws_worker *w = gateway_edge_state(g);
+
+    w->last_ref = cursor_u32(in);
+    return in->failed ? ERR_FRAME : 0;
+}
+
 const struct edge ws_edge = {
     .name = "ws",
     .scheme = "ws",
@@ -840,4 +986,9 @@ const struct edge ws_edge = {
     .hole = ws_hole,
     .page_end = ws_page_end,
     .answered = ws_answer,
+    .at_rest = ws_at_rest,
+    .freeze = ws_freeze,
+    .thaw = ws_thaw,
+    .freeze_worker = ws_freeze_worker,
+    .thaw_worker = ws_thaw_worker,
 };

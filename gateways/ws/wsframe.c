@@ -1,5 +1,7 @@
 #include "gateways/ws/wsframe.h"
 
+#include "base/err.h"
+
 enum { FIN = 0x80, RSV = 0x70, OPCODE = 0x0f, MASKED = 0x80, LENGTH = 0x7f,
        CONTROL_BIT = 8, LENGTH_16 = 126, LENGTH_64 = 127, MASK_BYTES = 4 };
 
@@ -332,4 +334,59 @@ void wsreader_reset(struct wsreader *r)
 void wsreader_fini(struct wsreader *r)
 {
     buf_fini(&r->message);
+}
+
+/* ---- in another process ------------------------------------------------ */
+
+/* A frame of what came of the message in front of the one under way: masked
+ * with zeroes, so that its payload stands as it is. */
+static void freeze_begun(const struct wsreader *r, size_t len, struct buf *b)
+{
+    uint8_t head[WS_HEADER_MAX];
+    size_t n = wsframe_header(head, r->message_op, len);
+
+    head[0] = (uint8_t)(r->message_op | (r->compressed ? WS_COMPRESSED : 0));
+    head[1] |= MASKED;
+    buf_add(b, slice_make(head, n));
+    buf_add(b, slice_make("\0\0\0", MASK_BYTES));
+    buf_add(b, slice_head(buf_slice(&r->message), len));
+}
+
+void wsreader_freeze(const struct wsreader *r, struct buf *b)
+{
+    bool payload = in_payload(r), data = payload && !is_control(r);
+    size_t of_frame = data ? (size_t)r->taken : 0;
+    struct slice came;
+    uint8_t *to;
+
+    if (r->message_op && !r->returned && r->fragments > data)
+        freeze_begun(r, r->message.len - of_frame, b);
+    buf_add(b, slice_make(r->head, r->head_len));
+    if (!payload || r->taken == 0)
+        return;
+    came = data ? slice_from(buf_slice(&r->message),
+                             r->message.len - of_frame)
+                : slice_make(r->control, (size_t)r->taken);
+    to = buf_reserve(b, came.len);
+    if (!to)
+        return;
+    unmask(to, came, r->head + r->head_len - MASK_BYTES, 0); /* masks as well */
+    b->len += came.len;
+}
+
+int wsreader_thaw(struct wsreader *r, struct slice bytes, uint32_t fragments)
+{
+    static const struct wsframe_limits no_limits = {
+        .message = SIZE_MAX / 2, .compressed = SIZE_MAX / 2,
+        .fragments = UINT32_MAX};
+    struct wsframe f;
+
+    wsframe_next(r, &bytes, &no_limits, &f);
+    if (f.event == WS_FAILED && f.code == WS_TRY_LATER)
+        return ERR_NOMEM;
+    if (f.event != WS_MORE || fragments < r->fragments)
+        return ERR_FRAME;
+    if (r->message_op)
+        r->fragments = fragments;
+    return 0;
 }

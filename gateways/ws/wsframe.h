@@ -92,4 +92,12 @@ bool wsreader_idle(const struct wsreader *r);
 void wsreader_reset(struct wsreader *r);
 void wsreader_fini(struct wsreader *r);
 
+/* What it has been fed of the message and the frame under way, as bytes that
+ * bring a fresh reader to the same state; but for the count of fragments. */
+void wsreader_freeze(const struct wsreader *r, struct buf *b);
+/* A fresh reader: is fed those. ERR_FRAME: they are more than the beginning of
+ * something. ERR_NOMEM. */
+MUST_USE int wsreader_thaw(struct wsreader *r, struct slice bytes,
+                           uint32_t fragments);
+
 #endif

@@ -166,6 +166,7 @@ TEST(whatever_comes_in_whatever_order_is_answered_once_and_ends)
     for (unsigned i = 0; i < STORMS; i++) {
         struct storm s = {.f = fake_new(&http_edge, NULL)};
 
+        fake_set_moves(s.f, i % 2);
         s.c = fake_connect(s.f);
         s.m = fake_msg("a", 5, 5, "hi");
         talk(&s);

@@ -227,6 +227,7 @@ TEST(each_line_of_any_talk_gets_one_answer_in_order)
         talk_begin(talk);
         clock_fake(SECOND, 0);
         f = fake_new(&tcp_edge, NULL);
+        fake_set_moves(f, talk % 2);
         c = fake_connect(f);
         late = 0;
         speak();

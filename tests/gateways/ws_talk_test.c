@@ -244,6 +244,7 @@ static void open_talk(uint32_t talk)
     talk_begin(talk);
     clock_fake(100 * SECOND, 0);
     f = fake_new(&ws_edge, (const char *const[]){ "limits.ping=0", NULL });
+    fake_set_moves(f, talk % 2);
     c = fake_connect(f);
     peer_handshake(&b, "/v1/ws");
     fake_send(c, buf_slice(&b));

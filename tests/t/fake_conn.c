@@ -1,6 +1,7 @@
 #include "tests/t/fake_conn.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -40,7 +41,8 @@ struct fake {
     struct gateway gateway;
     struct epoch epoch;
     uint64_t seq, now_ms;
-    bool linked, mute;
+    bool linked, mute, moves;
+    unsigned moved;
     void *edge_state;
     struct conn *conns[CONNS_MAX];
     unsigned conn_count;
@@ -77,6 +79,7 @@ struct fake *fake_new(const struct edge *edge, const char *const *sets)
     if (config_load(&f->config, &from, &err) < 0)
         test_fail(__FILE__, __LINE__, "%s", err.text);
     f->edge = edge;
+    f->moves = getenv("FAKE_MOVES") != NULL;
     f->gateway.fake = f;
     f->linked = true;
     f->now_ms = 1000;
@@ -218,7 +221,35 @@ static bool turn_of(struct conn *c)
     return busy;
 }
 
-void fake_turn(struct fake *f)
+/* What the edge keeps of c is written down, forgotten, and read again, as by
+ * another process; if it is at rest. */
+static void move(struct conn *c)
+{
+    const struct edge *edge = c->fake->edge;
+    struct buf b = BUF_INIT;
+    struct cursor in;
+    uint8_t *copy;
+
+    if (c->closing || !edge->at_rest(c))
+        return;
+    edge->freeze(c, &b);
+    CHECK(!b.failed);
+    edge->closed(c);
+    memset(c + 1, 0, edge->conn_bytes);
+    copy = take(b.len);
+    memcpy(copy, b.ptr, b.len);
+    in = cursor_init(slice_make(copy, b.len));
+    EXPECT_OK(edge->thaw(c, &in));
+    EXPECT(cursor_all_read(&in));
+    free(copy);
+    buf_fini(&b);
+    c->fake->moved++;
+}
+
+void fake_set_moves(struct fake *f, bool moves) { f->moves = moves; }
+unsigned fake_moved(const struct fake *f) { return f->moved; }
+
+static void let_settle(struct fake *f)
 {
     bool busy = true;
 
@@ -229,6 +260,14 @@ void fake_turn(struct fake *f)
             if (!f->conns[i]->closed)
                 busy |= turn_of(f->conns[i]);
     }
+}
+
+void fake_turn(struct fake *f)
+{
+    let_settle(f);
+    for (unsigned i = 0; f->moves && i < f->conn_count; i++)
+        if (!f->conns[i]->closed)
+            move(f->conns[i]);
 }
 
 void fake_send(struct conn *c, struct slice bytes)

@@ -47,6 +47,12 @@ bool fake_is_closed(const struct conn *c); /* by the edge, or by a FIN */
 const char *fake_close_why(const struct conn *c);
 size_t fake_unused(const struct conn *c); /* input the edge has left */
 
+/* From now on each connection that is at rest at the end of a turn goes on in
+ * "another process": what the edge keeps is written down, forgotten and read
+ * again. FAKE_MOVES=1 in the environment: in every test, from the start. */
+void fake_set_moves(struct fake *f, bool moves);
+unsigned fake_moved(const struct fake *f); /* how often so far */
+
 /* ---- time ---- */
 void fake_pass(struct fake *f, uint32_t ms);
 uint32_t fake_deadline(const struct conn *c); /* ms from now; 0: none */
