@@ -231,6 +231,16 @@ int listen_open(struct listen_set *set, const struct opt_list *list,
     return 0;
 }
 
+/* Other things are handed, too: listeners are the streams among them. */
+static bool is_stream(int fd)
+{
+    int type = 0;
+    socklen_t len = sizeof type;
+
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 &&
+           type == SOCK_STREAM;
+}
+
 static int handed_count(void)
 {
     const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
@@ -264,7 +274,7 @@ unsigned listen_inherited(struct listen_set *set, unsigned worker,
         bool admin = len == 5 && memcmp(names, "admin", 5) == 0;
 
         if ((unsigned)i % workers == worker &&
-            set->count < LISTEN_ADDRESSES &&
+            set->count < LISTEN_ADDRESSES && is_stream(FIRST_HANDED_FD + i) &&
             describe(&set->at[set->count], FIRST_HANDED_FD + i) == 0)
             set->at[set->count++].admin = admin;
         if (names)

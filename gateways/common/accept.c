@@ -171,7 +171,7 @@ static bool is_own_queue(const struct listener *l)
 
 static int watch(struct listener *l)
 {
-    if (l->gw->accepting.paused || l->deaf ||
+    if (l->gw->accepting.paused || l->gw->accepting.held || l->deaf ||
         (l->gw->accepting.left && !l->at.admin))
         return 0;
     return loop_fd_start(&l->watch, l->gw->loop, l->at.fd, LOOP_READ,
@@ -414,6 +414,22 @@ void accept_stop(struct gateway *g)
         close(l->at.fd);
         free(l);
     }
+}
+
+void accept_hold(struct gateway *g, bool held)
+{
+    g->accepting.held = held;
+    for (struct listener *l = g->accepting.listeners; l; l = l->next) {
+        loop_fd_stop(&l->watch);
+        if (watch(l) < 0)
+            pause_all(g);
+    }
+}
+
+void accept_part(struct gateway *g)
+{
+    g->accepting.siblings = NULL;
+    accept_stop(g);
 }
 
 void accept_count_drops(struct gateway *g)

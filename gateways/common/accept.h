@@ -27,6 +27,7 @@ struct accepting {
     struct listener *listeners;
     bool paused; /* for want of files, until `again` */
     bool left;   /* the port, to siblings that have more room */
+    bool held;   /* accept_hold() */
     struct loop_timer again, room_again;
     struct loop_timer listen_again; /* a socket that did not listen again */
     struct siblings *siblings; /* borrowed; NULL: nobody shares the port */
@@ -38,6 +39,10 @@ uint32_t accept_room(size_t workers);
 /* Takes the sockets of set. ERR_NOMEM, ERR_IO. */
 MUST_USE int accept_start(struct gateway *g, const struct listen_set *set);
 void accept_stop(struct gateway *g); /* for good; the sockets are closed */
+/* Nobody is let in for a while, or again; who comes waits in the kernel. */
+void accept_hold(struct gateway *g, bool held);
+/* accept_stop(), and siblings take the successor for this process. */
+void accept_part(struct gateway *g);
 /* Each second: clients that the kernel dropped, because nobody accepted them
  * fast enough, count for limits.accept_backlog. Cost: a system call for each
  * listener. */

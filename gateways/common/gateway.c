@@ -16,9 +16,11 @@
 #include "gateways/common/core.h"
 #include "gateways/common/deliver.h"
 #include "gateways/common/fanout.h"
+#include "gateways/common/succession.h"
 #include "gateways/common/uplink.h"
 #include "proto/cage.h"
 #include "proto/cli.h"
+#include "proto/replacing.h"
 #include "proto/notify.h"
 #include "proto/place.h"
 #include "proto/report.h"
@@ -57,6 +59,8 @@ struct process {
     struct user user;
     struct cage cage;
     bool own_ports; /* opened here, not handed over */
+    bool inherits;  /* from a predecessor */
+    struct succession succession;
     atomic_uint waiting; /* workers that are not ready yet */
     struct reread reread;
     const struct config *next; /* to be in force; the workers' to read */
@@ -261,6 +265,7 @@ void gateway_fini(struct gateway *g)
     if (g->edge->stop)
         g->edge->stop(g);
     uplink_close(g);
+    fanout_forget(g);
     deliver_forget(g);
     pages_fini(g);
     ring_fini(&g->ring);
@@ -442,7 +447,6 @@ static int worker_start(struct worker *w, struct process *p, unsigned number,
         stat_set(&g->stats, STAT_MUTE_RESTARTS, cli_mute_restarts());
     }
     g->worker = w;
-    g->accepting.siblings = p->siblings;
     if (rc < 0)
         return rc;
     loop_timer_init(&w->drain_timer, g->loop, stop_now, w);
@@ -450,13 +454,16 @@ static int worker_start(struct worker *w, struct process *p, unsigned number,
     rc = loop_wake_start(&w->drain_wake, g->loop, drain_worker, w);
     if (rc == 0)
         rc = loop_wake_start(&w->config_wake, g->loop, follow, w);
-    if (rc < 0)
-        return rc;
+    return rc < 0 ? rc : uplink_open(g, why);
+}
+
+static int worker_listen(struct worker *w, const char **why)
+{
+    struct gateway *g = &w->g;
+
     *why = "cannot watch the listeners";
-    rc = accept_start(g, &w->listen);
-    if (rc < 0)
-        return rc;
-    return uplink_open(g, why);
+    g->accepting.siblings = w->process->siblings;
+    return accept_start(g, &w->listen);
 }
 
 static void worker_stop(struct worker *w)
@@ -602,6 +609,64 @@ static int start_signals(struct process *p)
     return rc;
 }
 
+/* ---- predecessor and successor ------------------------------------------ */
+
+/* Its clients are the successor's; those that are closing have their time. */
+static void worker_parted(void *ctx, struct gateway *g)
+{
+    struct worker *w = g->worker;
+
+    UNUSED(ctx);
+    g->draining = true;
+    loop_timer_set(&w->drain_timer, g->config->limits.drain_wait);
+    loop_again(g->loop);
+}
+
+static void gateways_of(struct process *p, struct gateway **ret)
+{
+    for (unsigned i = 0; i < p->count; i++)
+        ret[i] = &p->workers[i].g;
+}
+
+/* The supervisor hears why by a line, and says it. */
+static int refuse_to_inherit(const struct process *p, const char *why)
+{
+    printf("failed %s %s\n", p->edge->name, why);
+    fflush(stdout);
+    log_error("succession.failed", "why=%s action=exit",
+              log_quote(slice_str(why)).text);
+    return EXIT_FAILED;
+}
+
+static int inherit(struct process *p, struct gateway *const *all,
+                   const struct succession_self *self)
+{
+    int heir = listen_handed(CONTROL_SUCCESSOR);
+    char why[SUCCESSION_WHY_MAX];
+    uint32_t clients;
+    bool orphan;
+
+    if (heir < 0)
+        return EXIT_DONE;
+    if (succession_take(heir, self, all, &clients, &orphan, why) < 0)
+        return refuse_to_inherit(p, why);
+    p->inherits = true;
+    if (orphan)
+        log_warn("succession.orphan", "clients=%u action=serve_them",
+                 (unsigned)clients);
+    else
+        log_info("succession.taken", "clients=%u", (unsigned)clients);
+    return EXIT_DONE;
+}
+
+/* Whose link is whole already does not hear that it has become so. */
+static void ready_at_once(struct process *p)
+{
+    for (unsigned i = 0; p->inherits && i < p->count; i++)
+        if (p->workers[i].g.linked)
+            gateway_ready(&p->workers[i].g);
+}
+
 /* Signals are the first thread's. */
 static int spawn(struct worker *w)
 {
@@ -618,6 +683,9 @@ static int spawn(struct worker *w)
 static int serve(struct process *p)
 {
     unsigned first = (unsigned)atoi(p->instance) * p->count + 1;
+    const struct succession_self self = {
+        .edge = p->edge->name, .instance = p->instance, .workers = p->count};
+    struct gateway *all[WORKERS_MAX];
     const char *why = "out of memory";
     unsigned running = 1;
     int rc = door_new(&p->door, accept_room(p->count),
@@ -626,12 +694,22 @@ static int serve(struct process *p)
     if (rc < 0)
         return complain(p, why);
     door_set_publish_rate(p->door, p->cli.config->limits.publish_rate);
-    join_siblings(p);
     for (unsigned i = 0; i < p->count; i++)
         if (worker_start(&p->workers[i], p, first + i, &why) < 0)
             return complain(p, why);
+    gateways_of(p, all);
+    if (inherit(p, all, &self) != EXIT_DONE)
+        return EXIT_FAILED;
+    join_siblings(p);
+    for (unsigned i = 0; i < p->count; i++)
+        if (worker_listen(&p->workers[i], &why) < 0)
+            return complain(p, why);
+    if (succession_start(&p->succession, &self, all,
+                         listen_handed(CONTROL_LINE), worker_parted, p) < 0)
+        return complain(p, "the supervisor cannot be listened to");
     if (start_signals(p) < 0)
         return complain(p, "cannot catch signals");
+    ready_at_once(p);
     while (rc == 0 && running < p->count) {
         rc = spawn(&p->workers[running]);
         running += rc == 0;
@@ -696,6 +774,7 @@ static int run(struct process *p)
         code = serve(p);
     else
         close_listeners(p);
+    succession_stop(&p->succession);
     for (unsigned i = 0; i < p->count; i++)
         worker_stop(&p->workers[i]);
     reread_fini(&p->reread);

@@ -1,0 +1,602 @@
+/* Predecessor and successor in one process: the one turns its loops, the other
+ * takes what it is handed, on a thread of its own. The link of both is played. */
+#include "gateways/common/succession.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "gateways/common/core.h"
+#include "gateways/common/freeze.h"
+#include "gateways/common/uplink.h"
+#include "proto/replacing.h"
+#include "proto/frame_io.h"
+#include "tests/t/t.h"
+
+enum { CLIENTS = 250, WORKERS = 2, SAY_HELLO = 1, SAY_REFUSE, SAY_ACK };
+
+/* ---- the link, of all gateways ------------------------------------------- */
+
+static atomic_uint logged_out, beats;
+
+int joiner_open(struct joiner **ret, struct loop *loop,
+                const struct joiner_options *options,
+                const struct joiner_ops *ops, void *ctx)
+{
+    UNUSED(loop);
+    UNUSED(options);
+    UNUSED(ops);
+    UNUSED(ctx);
+    *ret = calloc(1, sizeof(struct buf));
+    CHECK(*ret != NULL);
+    return 0;
+}
+
+struct pipe *joiner_pipe(struct joiner *j)
+{
+    return (struct pipe *)(void *)j;
+}
+
+const struct peer_id *joiner_who(const struct joiner *j)
+{
+    static const struct peer_id who = {.name = "tcp1", .life = 7};
+
+    UNUSED(j);
+    return &who;
+}
+
+void joiner_close(struct joiner *j)
+{
+    if (j)
+        buf_fini((struct buf *)(void *)j);
+    free(j);
+}
+
+void joiner_freeze(struct joiner *j, struct buf *out)
+{
+    UNUSED(j);
+    put_u32(out, 4711);
+}
+
+int joiner_thaw(struct joiner *j, struct cursor *in)
+{
+    UNUSED(j);
+    return cursor_u32(in) == 4711 ? 0 : ERR_FRAME;
+}
+
+void joiner_part(struct joiner *j)
+{
+    UNUSED(j);
+}
+
+struct buf *pipe_frame(struct pipe *p, uint8_t code)
+{
+    struct buf *b = (struct buf *)(void *)p;
+
+    buf_reset(b);
+    atomic_fetch_add(&logged_out, code == FRAME_LOGOUT);
+    return b;
+}
+
+void pipe_frame_end(struct pipe *p)
+{
+    UNUSED(p);
+}
+
+void pipe_figures(const struct pipe *p, struct pipe_figures *ret)
+{
+    UNUSED(p);
+    *ret = (struct pipe_figures){.resent = 0};
+}
+
+void pipe_hold(struct pipe *p, bool held)
+{
+    UNUSED(p);
+    UNUSED(held);
+}
+
+void pipe_break(struct pipe *p, const char *why)
+{
+    UNUSED(p);
+    UNUSED(why);
+}
+
+bool pipe_is_up(const struct pipe *p)
+{
+    UNUSED(p);
+    return true;
+}
+
+void pipe_beat(struct pipe *p)
+{
+    UNUSED(p);
+    atomic_fetch_add(&beats, 1);
+}
+
+/* ---- an edge that keeps a number for each client, and echoes ---------------- */
+
+static bool busy_one; /* somebody is in the middle of something */
+
+static void nothing(struct conn *c)
+{
+    UNUSED(c);
+}
+
+static struct slice busy(const struct gateway *g)
+{
+    UNUSED(g);
+    return SLICE("busy\n");
+}
+
+static ssize_t input(struct conn *c, struct slice bytes)
+{
+    uint32_t *count = conn_edge(c);
+
+    *count += (uint32_t)bytes.len;
+    buf_addf(conn_out(c), "%u\n", *count);
+    return (ssize_t)bytes.len;
+}
+
+static void end(struct conn *c)
+{
+    conn_close(c, "client");
+}
+
+static bool at_rest(struct conn *c)
+{
+    UNUSED(c);
+    return !busy_one;
+}
+
+static void freeze(struct conn *c, struct buf *b)
+{
+    put_u32(b, *(uint32_t *)conn_edge(c));
+}
+
+static int thaw(struct conn *c, struct cursor *in)
+{
+    *(uint32_t *)conn_edge(c) = cursor_u32(in);
+    return 0;
+}
+
+static const struct edge edge = {
+    .name = "tcp",
+    .scheme = "tcp",
+    .conn_bytes = sizeof(uint32_t),
+    .opened = nothing,
+    .busy = busy,
+    .input = input,
+    .input_end = end,
+    .ping = nothing,
+    .closed = nothing,
+    .drain = end,
+    .kicked = nothing,
+    .at_rest = at_rest,
+    .freeze = freeze,
+    .thaw = thaw,
+};
+
+/* ---- a process -------------------------------------------------------------- */
+
+struct side {
+    struct config *cfg;
+    struct door *door;
+    struct gateway *all[WORKERS];
+    unsigned workers;
+};
+
+static void side_open(struct side *s, unsigned workers)
+{
+    struct config_source from = {.dir = test_dir()};
+    struct opt_error err;
+    const char *why;
+
+    CHECK(config_load(&s->cfg, &from, &err) == 0);
+    CHECK(door_new(&s->door, CLIENTS * 2, 0) == 0);
+    s->workers = workers;
+    for (unsigned i = 0; i < workers; i++) {
+        s->all[i] = calloc(1, sizeof *s->all[i]);
+        CHECK(gateway_init(s->all[i], s->cfg, &edge, i + 1, s->door) == 0);
+        CHECK(uplink_open(s->all[i], &why) == 0);
+    }
+}
+
+static void side_close(struct side *s)
+{
+    for (unsigned i = 0; i < s->workers; i++) {
+        gateway_fini(s->all[i]);
+        free(s->all[i]);
+    }
+    door_free(s->door);
+    config_free(s->cfg);
+}
+
+static struct world {
+    struct side old, next;
+    struct succession succession;
+    struct succession_self self;
+    struct handover supervisor;
+    int heir; /* the successor's end */
+    uint32_t attempt;
+    int clients[CLIENTS];
+    unsigned parted;
+    pthread_t thread;
+    /* of the successor */
+    uint32_t taken;
+    bool orphan;
+    char why[SUCCESSION_WHY_MAX];
+    int rc;
+} w;
+
+static void parted(void *ctx, struct gateway *g)
+{
+    UNUSED(ctx);
+    UNUSED(g);
+    w.parted++;
+}
+
+static void turn(void)
+{
+    for (unsigned i = 0; i < w.old.workers; i++)
+        CHECK(loop_step(w.old.all[i]->loop, MILLISECOND) == 0);
+}
+
+static void client_comes(unsigned i)
+{
+    const struct address nobody = {0};
+    int ends[2];
+
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+    CHECK(door_enter(w.old.door));
+    CHECK(conn_open(w.old.all[i % w.old.workers], ends[0], 0, 0, &nobody) == 0);
+    w.clients[i] = ends[1];
+}
+
+static unsigned ask(struct side *s, unsigned i)
+{
+    char text[16];
+    ssize_t n = 0;
+
+    EXPECT_INT(send(w.clients[i], "x", 1, 0), 1);
+    EXPECT_SOON((n = recv(w.clients[i], text, sizeof text - 1, MSG_DONTWAIT)) > 0,
+                (void)!loop_step(s->all[i % s->workers]->loop, MILLISECOND));
+    text[n] = '\0';
+    return (unsigned)atoi(text);
+}
+
+static void world_open(void)
+{
+    int control[2];
+
+    busy_one = false;
+    w = (struct world){.self = {.edge = "tcp", .instance = "0", .workers = 1}};
+    side_open(&w.old, 1);
+    for (unsigned i = 0; i < w.old.workers; i++)
+        w.old.all[i]->linked = true;
+    side_open(&w.next, 1);
+    CHECK(handover_pair(control) == 0);
+    handover_init(&w.supervisor, control[0]);
+    CHECK(succession_start(&w.succession, &w.self, w.old.all, control[1],
+                           parted, NULL) == 0);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        client_comes(i);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        EXPECT_INT(ask(&w.old, i), 1);
+}
+
+static void world_close(void)
+{
+    succession_stop(&w.succession);
+    handover_fini(&w.supervisor);
+    side_close(&w.old);
+    side_close(&w.next);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        close(w.clients[i]);
+}
+
+/* The supervisor names a successor. */
+static void name_heir(void)
+{
+    struct buf b = BUF_INIT;
+    int ends[2];
+
+    CHECK(handover_pair(ends) == 0);
+    w.heir = ends[1];
+    put_u32(&b, ++w.attempt);
+    CHECK(handover_send(&w.supervisor, CONTROL_HAND_OVER, buf_slice(&b),
+                        &ends[0], 1, 0) == 0);
+    buf_fini(&b);
+    close(ends[0]);
+}
+
+static void *take(void *ctx)
+{
+    const struct succession_self *self = ctx;
+
+    w.rc = succession_take(w.heir, self, w.next.all, &w.taken, &w.orphan,
+                           w.why);
+    return NULL;
+}
+
+static void begin_taking(const struct succession_self *self)
+{
+    CHECK(pthread_create(&w.thread, NULL, take, (void *)(uintptr_t)self) == 0);
+}
+
+/* What the predecessor tells the supervisor. */
+static uint8_t outcome(char *text, size_t size)
+{
+    struct handover_message m = {.kind = 0};
+    struct cursor c;
+    struct slice rest;
+
+    EXPECT_SOON(handover_receive(&w.supervisor, 0, &m) == 0, turn());
+    c = cursor_init(m.body);
+    EXPECT_INT(cursor_u32(&c), w.attempt);
+    rest = cursor_rest(&c);
+    snprintf(text, size, SLICE_FMT, SLICE_ARG(rest));
+    return m.kind;
+}
+
+static void expect_all_on_old(unsigned count)
+{
+    EXPECT_INT(w.old.all[0]->open, CLIENTS);
+    EXPECT_INT(w.parted, 0);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        EXPECT_INT(ask(&w.old, i), count);
+}
+
+/* ---- how it goes ---------------------------------------------------------------- */
+
+TEST(all_clients_go_to_the_successor_with_what_was_known_of_them)
+{
+    char text[200];
+
+    world_open();
+    name_heir();
+    begin_taking(&w.self);
+    EXPECT_INT(outcome(text, sizeof text), CONTROL_HANDED);
+    CHECK(pthread_join(w.thread, NULL) == 0);
+    EXPECT_INT(w.rc, 0);
+    EXPECT(!w.orphan);
+    EXPECT_INT(w.taken, CLIENTS);
+    EXPECT_SOON(w.parted == 1, turn());
+    EXPECT_INT(w.old.all[0]->open, 0);
+    EXPECT_INT(w.next.all[0]->open, CLIENTS);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        EXPECT_INT(ask(&w.next, i), 2);
+    EXPECT_INT(logged_out, 0);
+    world_close();
+}
+
+TEST(another_format_workers_edge_or_link_is_refused_and_the_old_one_goes_on)
+{
+    static const struct {
+        uint16_t format, link, workers;
+        const char *edge, *why;
+    } others[] = {
+        {FREEZE_FORMAT + 1, FRAME_VERSION, 1, "tcp", "in format"},
+        {FREEZE_FORMAT, FRAME_VERSION + 1, 1, "tcp", "link version"},
+        {FREEZE_FORMAT, FRAME_VERSION, 3, "tcp", "1 workers, the successor 3"},
+        {FREEZE_FORMAT, FRAME_VERSION, 1, "ws", "another kind"},
+    };
+    char text[200];
+
+    world_open();
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        struct handover_message m;
+        struct buf b = BUF_INIT;
+        struct handover h;
+
+        name_heir();
+        handover_init(&h, w.heir);
+        put_u16(&b, others[i].format);
+        put_u16(&b, others[i].link);
+        put_u16(&b, others[i].workers);
+        put_str8(&b, slice_str(others[i].edge));
+        put_str8(&b, SLICE("0"));
+        EXPECT_OK(handover_send(&h, SAY_HELLO, buf_slice(&b), NULL, 0, 0));
+        EXPECT_INT(outcome(text, sizeof text), CONTROL_KEPT);
+        EXPECT_CONTAINS(text, others[i].why);
+        EXPECT_OK(handover_receive(&h, 0, &m));
+        EXPECT_INT(m.kind, SAY_REFUSE);
+        handover_fini(&h);
+        buf_fini(&b);
+        expect_all_on_old((unsigned)i + 2);
+    }
+    world_close();
+}
+
+/* One that takes `messages` of them, and is gone. */
+static void *take_some(void *ctx)
+{
+    unsigned messages = *(unsigned *)ctx;
+    struct handover_message m;
+    struct buf b = BUF_INIT;
+    struct handover h;
+
+    handover_init(&h, w.heir);
+    put_u16(&b, FREEZE_FORMAT);
+    put_u16(&b, FRAME_VERSION);
+    put_u16(&b, 1);
+    put_str8(&b, SLICE("tcp"));
+    put_str8(&b, SLICE("0"));
+    CHECK(handover_send(&h, SAY_HELLO, buf_slice(&b), NULL, 0, 0) == 0);
+    while (messages-- &&
+           handover_receive(&h, clock_ns() + 10 * SECOND, &m) == 0)
+        if (messages)
+            (void)!handover_send(&h, SAY_ACK, SLICE(""), NULL, 0, 0);
+    handover_fini(&h);
+    buf_fini(&b);
+    return NULL;
+}
+
+TEST(a_successor_that_dies_at_any_message_costs_nothing)
+{
+    char text[200];
+
+    world_open();
+    for (unsigned n = 0; n < 9; n++) {
+        unsigned messages = n;
+
+        name_heir();
+        CHECK(pthread_create(&w.thread, NULL, take_some, &messages) == 0);
+        EXPECT_INT(outcome(text, sizeof text), CONTROL_KEPT);
+        EXPECT_CONTAINS(text, "successor");
+        CHECK(pthread_join(w.thread, NULL) == 0);
+        expect_all_on_old(n + 2);
+    }
+    name_heir();
+    begin_taking(&w.self);
+    EXPECT_INT(outcome(text, sizeof text), CONTROL_HANDED);
+    CHECK(pthread_join(w.thread, NULL) == 0);
+    EXPECT_INT(w.taken, CLIENTS);
+    world_close();
+}
+
+TEST(who_is_in_the_middle_of_something_is_waited_for)
+{
+    char text[200];
+
+    world_open();
+    busy_one = true;
+    name_heir();
+    begin_taking(&w.self);
+    EXPECT_SOON(w.old.all[0]->still, turn());
+    for (unsigned i = 0; i < 20; i++)
+        turn();
+    EXPECT_INT(send(w.clients[0], "xx", 2, 0), 2); /* read by the successor */
+    turn();
+    busy_one = false;
+    EXPECT_INT(outcome(text, sizeof text), CONTROL_HANDED);
+    CHECK(pthread_join(w.thread, NULL) == 0);
+    EXPECT_INT(w.taken, CLIENTS);
+    EXPECT_INT(ask(&w.next, 1), 2);
+    EXPECT_INT(ask(&w.next, 0) > 1, true);
+    world_close();
+}
+
+TEST(who_does_not_come_to_rest_keeps_its_clients_and_says_why)
+{
+    char text[200];
+
+    world_open();
+    busy_one = true;
+    name_heir();
+    begin_taking(&w.self);
+    EXPECT_SOON(w.old.all[0]->still, turn());
+    loop_timer_set(&w.succession.bound, 0); /* as if it had waited so long */
+    EXPECT_INT(outcome(text, sizeof text), CONTROL_KEPT);
+    EXPECT_CONTAINS(text, "does not come to rest: tcp1/");
+    CHECK(pthread_join(w.thread, NULL) == 0);
+    EXPECT_INT(w.rc, ERR_DENIED);
+    EXPECT_CONTAINS(w.why, "does not come to rest");
+    busy_one = false;
+    expect_all_on_old(2);
+    world_close();
+}
+
+/* A predecessor that dies behind so many messages: all that it would write is
+ * written here, as far as it comes. */
+static void die_behind(unsigned messages)
+{
+    struct freezer f;
+    struct handover h;
+    struct handover_message m;
+    int ends[2];
+
+    CHECK(handover_pair(ends) == 0);
+    w.heir = ends[1];
+    handover_init(&h, ends[0]);
+    begin_taking(&w.self);
+    EXPECT_OK(handover_receive(&h, clock_ns() + 10 * SECOND, &m));
+    freezer_init(&f, w.old.all[0]);
+    while (messages-- && freezer_next(&f) == 0) {
+        EXPECT_OK(handover_send(&h, f.kind, buf_slice(&f.body), f.files,
+                                f.file_count, clock_ns() + 10 * SECOND));
+        if (handover_receive(&h, clock_ns() + 10 * SECOND, &m) < 0)
+            break;
+    }
+    freezer_fini(&f);
+    handover_fini(&h);
+    CHECK(pthread_join(w.thread, NULL) == 0);
+}
+
+TEST(what_a_dying_predecessor_has_handed_over_is_served)
+{
+    world_open();
+    die_behind(6); /* worker, topics, ring, slots, and two of three groups */
+    EXPECT_INT(w.rc, 0);
+    EXPECT(w.orphan);
+    EXPECT_INT(w.taken, 200);
+    EXPECT_INT(logged_out, CLIENTS - 200);
+    for (unsigned i = 0; i < 200; i++)
+        EXPECT_INT(ask(&w.next, i), 2);
+    world_close();
+}
+
+TEST(a_predecessor_that_dies_too_early_has_no_successor)
+{
+    for (unsigned n = 0; n < 4; n++) {
+        world_open();
+        die_behind(n);
+        EXPECT(w.rc < 0);
+        EXPECT(!w.orphan);
+        EXPECT_CONTAINS(w.why, "predecessor");
+        world_close();
+    }
+}
+
+/* ---- several workers, each on its own thread -------------------------------------- */
+
+static atomic_bool over;
+
+static void *run_worker(void *ctx)
+{
+    struct gateway *g = ctx;
+
+    while (!atomic_load(&over))
+        CHECK(loop_step(g->loop, MILLISECOND) == 0);
+    return NULL;
+}
+
+TEST(workers_on_threads_of_their_own_hand_over_together)
+{
+    struct succession_self self = {.edge = "tcp", .instance = "0",
+                                   .workers = WORKERS};
+    struct handover_message m = {.kind = 0};
+    pthread_t threads[WORKERS];
+    int control[2];
+
+    w = (struct world){.self = self};
+    side_open(&w.old, WORKERS);
+    side_open(&w.next, WORKERS);
+    for (unsigned i = 0; i < WORKERS; i++)
+        w.old.all[i]->linked = true;
+    CHECK(handover_pair(control) == 0);
+    handover_init(&w.supervisor, control[0]);
+    CHECK(succession_start(&w.succession, &self, w.old.all, control[1], parted,
+                           NULL) == 0);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        client_comes(i);
+    for (unsigned i = 0; i < WORKERS; i++)
+        CHECK(pthread_create(&threads[i], NULL, run_worker, w.old.all[i]) == 0);
+    name_heir();
+    begin_taking(&self);
+    EXPECT_OK(handover_receive(&w.supervisor, clock_ns() + 10 * SECOND, &m));
+    EXPECT_INT(m.kind, CONTROL_HANDED);
+    CHECK(pthread_join(w.thread, NULL) == 0);
+    EXPECT_INT(w.taken, CLIENTS);
+    atomic_store(&over, true);
+    for (unsigned i = 0; i < WORKERS; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        EXPECT_INT(ask(&w.next, i), 1);
+    world_close();
+}
