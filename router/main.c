@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "proto/cage.h"
 #include "proto/cli.h"
+#include "proto/frame.h"
 #include "proto/notify.h"
 #include "proto/reread.h"
 #include "proto/user.h"
@@ -25,6 +26,7 @@ enum { CHECK_MS = 2000, LOCK_MS = 3000 };
 struct process {
     struct cli cli;
     const char *restore; /* --restore FILE */
+    const char *for_link; /* --for-link N */
     char *file;          /* the database */
     struct loop *loop;
     struct router router;
@@ -228,6 +230,16 @@ static int restore(const struct process *p)
     return EXIT_DONE;
 }
 
+/* Do gateways that speak this version understand it? */
+static bool is_for_link(const struct process *p)
+{
+    if (!p->for_link || atoi(p->for_link) == FRAME_VERSION)
+        return true;
+    fprintf(stderr, "touchline-router: it speaks link version %d, and not %s\n",
+            FRAME_VERSION, p->for_link);
+    return false;
+}
+
 /* The configuration was good, or we would not be here. */
 static int check(struct process *p)
 {
@@ -235,6 +247,8 @@ static int check(struct process *p)
     struct history_report report;
     int rc = history_look(&opt, &report);
 
+    if (!is_for_link(p))
+        return EXIT_FAILED;
     if (rc < 0 && rc != ERR_NOT_FOUND) {
         return exit_code(store_failed(p->file, rc, &report));
     }
@@ -511,6 +525,8 @@ int main(int argc, char **argv)
     const struct cli_option options[] = {
         {"restore", "FILE", "install a backup as the database, and exit",
          NULL, &p.restore},
+        {"for-link", "N", "with --check: fail if it speaks another version of "
+         "the link", NULL, &p.for_link},
     };
     int rc;
 

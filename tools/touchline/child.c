@@ -118,7 +118,8 @@ static void set_number(const char *name, long value)
  * the supervisor's handlers, which write where the supervisor reads. */
 static void forget_signals(void)
 {
-    static const int caught[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGPIPE};
+    static const int caught[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGPIPE,
+                                 SIGUSR2};
     sigset_t none;
 
     for (size_t i = 0; i < ARRAY_LEN(caught); i++)
@@ -218,6 +219,10 @@ void child_start(struct child *c)
         return;
     forget_run(c);
     c->starts++;
+    if (c->ops->prepare && !c->ops->prepare(c->ctx, c)) {
+        start_later(c);
+        return;
+    }
     if (!open_pipes(out, go)) {
         log_error("child.pipe", "name=\"%s\" error=\"%s\"", c->spec.name,
                   strerror(errno));
@@ -258,6 +263,31 @@ void child_stop(struct child *c)
     child_signal(c, SIGTERM);
 }
 
+void child_replace(struct child *c)
+{
+    c->replaced = true;
+    child_signal(c, SIGTERM);
+}
+
+void child_take_over(struct child *c, struct child *from)
+{
+    int out = from->out;
+
+    loop_timer_stop(&c->again);
+    close_out(c);
+    forget_run(c);
+    c->pid = from->pid;
+    c->ready = from->ready;
+    c->starts = 0;
+    loop_fd_stop(&from->watch);
+    from->out = -1;
+    from->pid = 0;
+    forget_run(from);
+    buf_reset(&from->line);
+    if (out >= 0)
+        watch_output(c, out);
+}
+
 static void log_exit(const struct child *c, int status)
 {
     if (WIFSIGNALED(status))
@@ -288,10 +318,16 @@ void child_exited(struct child *c, int status)
             break;
     }
     close_out(c);
-    if (!c->stopping)
+    c->status = status;
+    if (!c->stopping && !c->replaced)
         log_exit(c, status);
     c->pid = 0;
     forget_run(c);
+    if (c->replaced && !c->stopping) {
+        c->replaced = false;
+        child_start(c);
+        return;
+    }
     if (c->stopping) {
         c->ops->ended(c->ctx, c, false);
         return;

@@ -20,6 +20,9 @@ enum { CHILD_STARTS_MAX = 5 };
 struct child;
 
 struct child_ops {
+    /* It is about to be started: its fds can be changed. False: it cannot be,
+     * and is tried later. May be NULL. */
+    bool (*prepare)(void *ctx, struct child *c);
     /* c->pid is new; it runs when this returns. */
     void (*started)(void *ctx, struct child *c);
     /* A line of its standard output, without the line feed. */
@@ -53,6 +56,8 @@ struct child {
     int64_t heard_ns; /* its last sign of life, watch.h; 0: none yet */
     int64_t told_ns;       /* it was told to abort for being mute; 0: not */
     bool hung, bowing_out; /* told to abort; it ends by itself */
+    bool replaced; /* told to end, for the next one is another version */
+    int status;    /* of waitpid(), when it has ended */
     unsigned starts;  /* in a row that never became ready */
     uint64_t restarts;
     uint64_t mute_restarts; /* of these, by mute.h */
@@ -69,6 +74,11 @@ void child_start(struct child *c);
 /* SIGTERM, and no start any more. */
 void child_stop(struct child *c);
 void child_signal(struct child *c, int signo);
+/* SIGTERM, and the next one is started, from what its path names now. */
+void child_replace(struct child *c);
+/* The process of `from`, which runs, is c's from now on; what c had is nobody's,
+ * though it may run on. `from` is as before child_start(). */
+void child_take_over(struct child *c, struct child *from);
 /* waitpid() says that it has ended. */
 void child_exited(struct child *c, int status);
 void child_fini(struct child *c);

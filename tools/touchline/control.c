@@ -152,6 +152,18 @@ void control_close(struct control *c)
     close(in);
 }
 
+void control_say(struct control_asker *a, const char *line)
+{
+    struct buf b = BUF_INIT;
+
+    if (!a || a->fd < 0)
+        return;
+    buf_addf(&b, "%s\n", line);
+    if (!b.failed)
+        (void)!send(a->fd, b.ptr, b.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    buf_fini(&b);
+}
+
 void control_answer(struct control_asker *a, struct slice text, int code)
 {
     struct buf b = BUF_INIT;
@@ -186,8 +198,18 @@ static int connect_to(const char *dir)
     return fd;
 }
 
+static void print_or_keep(bool live, const char *line, struct buf *text)
+{
+    if (!live) {
+        buf_add_str(text, line);
+        return;
+    }
+    fputs(line, stdout);
+    fflush(stdout);
+}
+
 /* All up to the line `exit N`, which is not printed. */
-static int print_answer(FILE *f)
+static int print_answer(FILE *f, bool live)
 {
     struct buf text = BUF_INIT;
     char line[1024];
@@ -195,7 +217,7 @@ static int print_answer(FILE *f)
 
     while (fgets(line, sizeof line, f))
         if (sscanf(line, "exit %d", &code) != 1)
-            buf_add_str(&text, line);
+            print_or_keep(live, line, &text);
     if (code < 0) {
         fprintf(stderr, "touchline: it ended before it had answered\n");
         code = EXIT_FAILED;
@@ -205,7 +227,7 @@ static int print_answer(FILE *f)
     return code;
 }
 
-int control_ask(const char *dir, const char *verb)
+int control_ask(const char *dir, const char *verb, bool live)
 {
     int fd = connect_to(dir), code;
     FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
@@ -217,7 +239,7 @@ int control_ask(const char *dir, const char *verb)
     }
     if (dprintf(fd, "%s\n", verb) < 0)
         perror("touchline");
-    code = print_answer(f);
+    code = print_answer(f, live);
     fclose(f);
     return code;
 }

@@ -1,4 +1,5 @@
-/* control.h - what a running supervisor is asked to do: `touchline reload`.
+/* control.h - what a running supervisor is asked to do: `touchline reload`,
+ * `touchline upgrade`.
  *
  * A socket in the directory, `touchline.sock`, for its user and root alone. Who
  * asks writes a line with a verb; the answer is text for people, whose last line
@@ -42,11 +43,13 @@ MUST_USE int control_watch(struct control *c, struct loop *l,
                                          struct slice verb),
                            void *ctx);
 void control_close(struct control *c); /* harmless on one that is not open */
+/* A line in front of the answer, while it is being found. NULL is fine. */
+void control_say(struct control_asker *a, const char *line);
 /* Who has gone meanwhile is told nothing. */
 void control_answer(struct control_asker *a, struct slice text, int code);
 
-/* Asks the supervisor of dir and prints what it says, on standard error where
- * the code is not 0. The code it names; EXIT_NO_ROUTER: nobody answers there. */
-int control_ask(const char *dir, const char *verb);
+/* Asks the supervisor of dir and prints what it says: line by line (live), or
+ * all of it at the end, on standard error where the code is not 0. The code it names; EXIT_NO_ROUTER: nobody answers there. */
+int control_ask(const char *dir, const char *verb, bool live);
 
 #endif

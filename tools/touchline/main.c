@@ -22,6 +22,7 @@
 #include "tools/touchline/lock.h"
 #include "tools/touchline/reload.h"
 #include "tools/touchline/plan.h"
+#include "tools/touchline/upgrade.h"
 #include "tools/touchline/watch.h"
 
 enum { KILL_AFTER_MS = 2000 }; /* behind drain_wait */
@@ -30,12 +31,14 @@ struct supervisor {
     struct cli cli;
     struct plan plan;
     struct loop *loop;
-    struct loop_signal term, intr, hup, chld;
+    struct loop_signal term, intr, hup, chld, usr2;
     struct loop_timer kill_timer;
     struct notify notify;
     struct watch watch;
     struct control control;
     struct reload reload;
+    struct upgrade upgrade;
+    struct control_asker *upgrade_asker; /* NULL: a signal */
     struct user user;
     struct cage cage;
     int lock_fd;
@@ -54,15 +57,37 @@ static void write_lock(const struct supervisor *s)
 
         if (m->child.pid)
             lock_entry(&list, m->child.pid, m->began, m->kind);
+        for (unsigned k = 0; k < MEMBER_RETIRED; k++)
+            if (m->retired[k])
+                lock_entry(&list, m->retired[k],
+                           lock_start_time(m->retired[k]), m->kind);
     }
+    if (s->upgrade.other.pid)
+        lock_entry(&list, s->upgrade.other.pid, s->upgrade.began,
+                   s->upgrade.at->kind);
     lock_write(s->lock_fd, &list);
     buf_fini(&list);
+}
+
+static bool is_gateway(const struct member *m)
+{
+    return strcmp(m->kind, "router") != 0;
+}
+
+static bool on_prepare(void *ctx, struct child *c)
+{
+    struct member *m = CONTAINER_OF(c, struct member, child);
+
+    (void)ctx;
+    return !is_gateway(m) || plan_open_line(m) == 0;
 }
 
 static void on_started(void *ctx, struct child *c)
 {
     struct member *m = CONTAINER_OF(c, struct member, child);
 
+    if (is_gateway(m))
+        plan_close_their_end(m);
     m->began = lock_start_time(c->pid);
     m->confirmed = 0;
     write_lock(ctx);
@@ -137,6 +162,7 @@ static void on_ready(void *ctx, struct child *c, struct slice line)
     if (!s->told && all_ready(s, NULL))
         tell(s);
     tell_state(s);
+    upgrade_ready(&s->upgrade, m);
 }
 
 static void on_line(void *ctx, struct child *c, struct slice line)
@@ -211,6 +237,7 @@ static void stop_all(struct supervisor *s)
         return;
     }
     s->stopping = true;
+    upgrade_stop(&s->upgrade);
     log_info("touchline.stop", "children=%zu", s->plan.count);
     for (size_t i = 1; i < s->plan.count; i++)
         child_stop(&s->plan.members[i].child);
@@ -239,8 +266,8 @@ static void on_ended(void *ctx, struct child *c, bool gave_up)
         stop_next(s);
 }
 
-static const struct child_ops child_ops = {on_started, on_line, on_ready,
-                                           on_ended};
+static const struct child_ops child_ops = {on_prepare, on_started, on_line,
+                                           on_ready, on_ended};
 
 /* ---- signals ----------------------------------------------------------- */
 
@@ -279,17 +306,6 @@ static void on_hup(void *ctx)
     start_reload(ctx, NULL);
 }
 
-static void on_asked(void *ctx, struct control_asker *a, struct slice verb)
-{
-    struct supervisor *s = ctx;
-
-    if (slice_eq(verb, SLICE("reload")))
-        start_reload(s, a);
-    else
-        control_answer(a, SLICE("this touchline does not know that verb\n"),
-                       EXIT_USAGE);
-}
-
 /* Its siblings count on it no more. */
 static void on_gone(struct member *m, int status)
 {
@@ -307,7 +323,8 @@ static void on_chld(void *ctx)
     pid_t pid;
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-        for (size_t i = 0; i < s->plan.count; i++)
+        for (size_t i = 0; !upgrade_exited(&s->upgrade, pid, status) &&
+                           i < s->plan.count; i++)
             if (s->plan.members[i].child.pid == pid) {
                 on_gone(&s->plan.members[i], status);
                 break;
@@ -316,6 +333,87 @@ static void on_chld(void *ctx)
         write_lock(s);
         tell_state(s);
     }
+}
+
+/* ---- an upgrade ------------------------------------------------------------ */
+
+/* To who has asked, and to who watches touchline itself. */
+static void on_upgrade_says(void *ctx, const char *text)
+{
+    struct supervisor *s = ctx;
+
+    fprintf(stderr, "touchline: %s\n", text);
+    control_say(s->upgrade_asker, text);
+}
+
+static void on_upgrade_over(void *ctx, bool done)
+{
+    struct supervisor *s = ctx;
+
+    on_upgrade_says(s, done ? "everything is replaced"
+                            : "the upgrade has ended before its end");
+    control_answer(s->upgrade_asker, SLICE(""),
+                   done ? EXIT_DONE : EXIT_FAILED);
+    s->upgrade_asker = NULL;
+}
+
+static void on_replaced(void *ctx, struct member *m)
+{
+    struct supervisor *s = ctx;
+
+    m->confirmed = 0;
+    mute_ended(m);
+    write_lock(s);
+    reload_ready(&s->reload, m);
+}
+
+static void on_upgrade_listed(void *ctx)
+{
+    write_lock(ctx);
+}
+
+static void on_upgrade_gone(void *ctx, struct member *m, int status)
+{
+    (void)ctx;
+    on_gone(m, status);
+}
+
+static const struct upgrade_ops upgrade_ops = {
+    on_upgrade_says, on_upgrade_over, on_upgrade_listed, on_replaced,
+    on_upgrade_gone};
+
+/* asker NULL: by SIGUSR2. */
+static void start_upgrade(struct supervisor *s, struct control_asker *asker)
+{
+    const char *why = "touchline goes down";
+
+    if (!s->stopping && !upgrade_under_way(&s->upgrade))
+        s->upgrade_asker = asker;
+    if (!s->stopping && upgrade_begin(&s->upgrade, &why))
+        return;
+    log_warn("upgrade.refused", "why=\"%s\"", why);
+    control_say(asker, why);
+    control_answer(asker, SLICE(""), EXIT_FAILED);
+    if (!upgrade_under_way(&s->upgrade))
+        s->upgrade_asker = NULL;
+}
+
+static void on_usr2(void *ctx)
+{
+    start_upgrade(ctx, NULL);
+}
+
+static void on_asked(void *ctx, struct control_asker *a, struct slice verb)
+{
+    struct supervisor *s = ctx;
+
+    if (slice_eq(verb, SLICE("reload")))
+        start_reload(s, a);
+    else if (slice_eq(verb, SLICE("upgrade")))
+        start_upgrade(s, a);
+    else
+        control_answer(a, SLICE("this touchline does not know that verb\n"),
+                       EXIT_USAGE);
 }
 
 /* Our loop turns, and no child hangs. */
@@ -333,7 +431,9 @@ static int catch_signals(struct supervisor *s)
     (void)signal(SIGPIPE, SIG_IGN);
     if ((rc = loop_signal_start(&s->term, s->loop, SIGTERM, on_term, s)) < 0 ||
         (rc = loop_signal_start(&s->intr, s->loop, SIGINT, on_term, s)) < 0 ||
-        (rc = loop_signal_start(&s->hup, s->loop, SIGHUP, on_hup, s)) < 0)
+        (rc = loop_signal_start(&s->hup, s->loop, SIGHUP, on_hup, s)) < 0 ||
+        (rc = loop_signal_start(&s->usr2, s->loop, SIGUSR2, on_usr2,
+                                s)) < 0)
         return rc;
     return loop_signal_start(&s->chld, s->loop, SIGCHLD, on_chld, s);
 }
@@ -349,6 +449,7 @@ static void hold_signals(int how)
     sigaddset(&held, SIGINT);
     sigaddset(&held, SIGHUP);
     sigaddset(&held, SIGCHLD);
+    sigaddset(&held, SIGUSR2);
     (void)sigprocmask(how, &held, NULL);
 }
 
@@ -441,6 +542,7 @@ static void end(struct supervisor *s)
 {
     for (size_t i = 0; i < s->plan.count; i++)
         child_fini(&s->plan.members[i].child);
+    upgrade_fini(&s->upgrade);
     loop_timer_stop(&s->kill_timer);
     watch_stop(&s->watch);
     reload_fini(&s->reload);
@@ -449,6 +551,7 @@ static void end(struct supervisor *s)
     loop_signal_stop(&s->intr);
     loop_signal_stop(&s->hup);
     loop_signal_stop(&s->chld);
+    loop_signal_stop(&s->usr2);
     loop_free(s->loop);
 }
 
@@ -519,6 +622,7 @@ static int serve(struct supervisor *s)
                          s->cli.config, on_well, s) < 0)
         code = complain("the heartbeats cannot be listened for");
     if (code == EXIT_DONE) {
+        upgrade_init(&s->upgrade, &s->plan, s->loop, &upgrade_ops, s);
         loop_timer_init(&s->kill_timer, s->loop, hurry, s);
         reload_init(&s->reload, &s->cli, &s->plan, s->loop, on_reloaded, s);
         hold_signals(SIG_UNBLOCK);
@@ -606,11 +710,14 @@ static const char *directory(const struct supervisor *s)
 /* Of the one that runs. */
 static int ask(const struct supervisor *s)
 {
-    static const char *const verbs[] = {"reload"};
+    static const struct {
+        const char *name;
+        bool live; /* what it says is of interest while it says it */
+    } verbs[] = {{"reload", false}, {"upgrade", true}};
 
     for (size_t i = 0; s->cli.arg_count == 1 && i < ARRAY_LEN(verbs); i++)
-        if (strcmp(s->cli.args[0], verbs[i]) == 0)
-            return control_ask(directory(s), verbs[i]);
+        if (strcmp(s->cli.args[0], verbs[i].name) == 0)
+            return control_ask(directory(s), verbs[i].name, verbs[i].live);
     return cli_usage_error(&s->cli, "unexpected argument %s", s->cli.args[0]);
 }
 
@@ -629,10 +736,13 @@ int main(int argc, char **argv)
     s->cli = (struct cli){
         .binary = "touchline",
         .about = "starts the router and its gateways, and keeps them running",
-        .usage = "[reload]",
+        .usage = "[reload | upgrade]",
         .more = "reload: the touchline that runs in the directory reads its "
                 "file again, and says\nwhat is in force now and what has to "
-                "wait; 0: all processes follow\n",
+                "wait; 0: all processes follow\n"
+                "upgrade: it replaces its processes by the binaries that are "
+                "there now, and clients\nstay connected; 0: all are "
+                "replaced\n",
         .keeps_text = true,
     };
     code = cli_parse(&s->cli, argc, argv);

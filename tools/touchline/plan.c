@@ -8,8 +8,9 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "proto/replacing.h"
 
-enum { MORE_FILES = 3 }; /* siblings' table and bell, the sheet */
+enum { MORE_FILES = 4 }; /* siblings' table and bell, the sheet, the line to us */
 /* The path, --config FILE, --dir DIR, --instance N, and the ports that were
  * claimed for each edge; the words of --set come on top. */
 enum { FIXED_ARGS = 1 + 2 + 2 + 2 + 2 * PLAN_KINDS + PLAN_MORE_ARGS };
@@ -64,6 +65,7 @@ static int add_member(struct plan *p, unsigned kind, size_t number,
     snprintf(m->number, sizeof m->number, "%zu", number);
     snprintf(m->name, sizeof m->name, "%s-%zu", m->kind, number + 1);
     m->instance = (unsigned)number;
+    m->control.fd = -1;
     m->argv = calloc(FIXED_ARGS + 2 * cli->set_count + 1, sizeof *m->argv);
     m->fds = calloc(shares + 1, sizeof *m->fds);
     if (!m->argv || !m->fds)
@@ -177,6 +179,53 @@ static void hand_sheet(const struct plan *p, struct member *m)
     hand_file(m, p->sheet.handed, SHEET_NAME);
 }
 
+/* The line to the supervisor; behind all else, and new for each run. */
+static void hand_control(struct member *m)
+{
+    m->control_at = m->fd_count;
+    hand_file(m, -1, CONTROL_LINE);
+}
+
+int plan_open_line(struct member *m)
+{
+    int ends[2];
+
+    plan_close_their_end(m);
+    if (m->control.fd >= 0)
+        handover_fini(&m->control);
+    if (handover_pair(ends) < 0)
+        return ERR_IO;
+    handover_init(&m->control, ends[0]);
+    m->fds[m->control_at] = ends[1];
+    return 0;
+}
+
+void plan_close_their_end(struct member *m)
+{
+    int *fd = &m->fds[m->control_at];
+
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+int plan_hand(const struct member *m, int control, int heir, int **fds,
+              unsigned *count, struct buf *names)
+{
+    *count = m->fd_count + (heir >= 0);
+    *fds = calloc(*count, sizeof **fds);
+    if (!*fds)
+        return ERR_NOMEM;
+    memcpy(*fds, m->fds, m->fd_count * sizeof **fds);
+    (*fds)[m->control_at] = control;
+    buf_add(names, buf_slice(&m->fd_names));
+    if (heir >= 0) {
+        (*fds)[m->fd_count] = heir;
+        buf_addf(names, ":%s", CONTROL_SUCCESSOR);
+    }
+    return names->failed ? ERR_NOMEM : 0;
+}
+
 /* Without it each instance keeps the port, and turns away when it is full. */
 static struct siblings *share_port(const struct config_edge *e,
                                    unsigned kind)
@@ -213,6 +262,7 @@ static int add_edge(struct plan *p, unsigned kind, char *why, size_t size)
         hand_over(m, sets, sets + i * e->workers, e->workers);
         hand_siblings(m, p->siblings[kind]);
         hand_sheet(p, m);
+        hand_control(m);
         rc = m->fd_names.failed ? ERR_NOMEM : 0;
     }
     return rc;
@@ -293,6 +343,8 @@ void plan_fini(struct plan *p)
         listen_close(&p->sets[i]);
     }
     for (size_t i = 0; i < p->count; i++) {
+        if (p->members[i].control.fd >= 0)
+            handover_fini(&p->members[i].control);
         free(p->members[i].argv);
         free(p->members[i].fds);
         buf_fini(&p->members[i].fd_names);

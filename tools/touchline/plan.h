@@ -9,13 +9,14 @@
 #define TOUCHLINE_TOOLS_PLAN_H
 
 #include "proto/cli.h"
+#include "proto/handover.h"
 #include "proto/listen.h"
 #include "proto/sheet.h"
 #include "proto/siblings.h"
 #include "tools/touchline/child.h"
 #include "tools/touchline/mute.h"
 
-enum { PLAN_KINDS = 3, PLAN_PATH_MAX = 4096 };
+enum { PLAN_KINDS = 3, PLAN_PATH_MAX = 4096, MEMBER_RETIRED = 4 };
 
 /* One process to be. */
 struct member {
@@ -34,6 +35,10 @@ struct member {
     struct siblings *siblings; /* borrowed; NULL: it has its port alone */
     unsigned instance;
     uint64_t confirmed; /* the edition of the sheet that it says it has */
+    unsigned control_at;     /* in fds: its end of the line to us, while it is
+                                started; -1. A router has none */
+    struct handover control; /* our end; fd -1: there is none */
+    pid_t retired[MEMBER_RETIRED]; /* predecessors that still end; 0: none */
 };
 
 struct plan {
@@ -57,6 +62,16 @@ MUST_USE int plan_make(struct plan *p, const struct cli *cli, char *why,
 /* Closes the sockets and removes the files of those that have one. */
 void plan_fini(struct plan *p);
 
+/* What a member is handed, with the line to us and, where heir is not -1, that to
+ * its predecessor, in arrays that the caller frees; so for a process of its own.
+ * ERR_NOMEM. */
+MUST_USE int plan_hand(const struct member *m, int control, int heir,
+                       int **fds, unsigned *count, struct buf *names);
+/* A line for the process that is to be started: its end is handed to it, ours is
+ * m->control. ERR_IO. */
+MUST_USE int plan_open_line(struct member *m);
+/* It has been started: its end is its own. */
+void plan_close_their_end(struct member *m);
 /* Adds an argument, borrowed for the plan's life; there is room for
  * PLAN_MORE_ARGS. */
 enum { PLAN_MORE_ARGS = 1 };
