@@ -242,8 +242,22 @@ static int put_aside(const char *path, const char *suffix,
     return rc;
 }
 
-/* The old WAL goes first: it must never meet the new file. The old file stays
- * in its place until the new one takes it: there is a store at any time. */
+/* What the WAL holds goes into the old file, which then is whole without it. One
+ * that cannot be read is no reason to go on without the backup. */
+static void bring_home(const char *path)
+{
+    sqlite3 *conn = NULL;
+
+    if (access(path, F_OK) < 0 || db_open(&conn, path, DB_WRITER, 0) < 0)
+        return;
+    sqlite3_wal_checkpoint_v2(conn, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL,
+                              NULL);
+    db_close(conn);
+}
+
+/* The old WAL goes first: it must never meet the new file, so its going is on
+ * the disk before that comes. The old file stays in its place until the new
+ * one takes it: there is a store at any time. */
 static int set_aside(const char *path)
 {
     int rc = clear_aside(path);
@@ -252,7 +266,9 @@ static int set_aside(const char *path)
         rc = put_aside(path, "-wal", rename);
     if (rc == 0)
         rc = put_aside(path, "-shm", rename);
-    return rc == 0 ? put_aside(path, "", link) : rc;
+    if (rc == 0)
+        rc = put_aside(path, "", link);
+    return rc == 0 ? file_sync_name(path) : rc;
 }
 
 static int install(sqlite3 *from, const char *path)
@@ -263,8 +279,10 @@ static int install(sqlite3 *from, const char *path)
     if (rc < 0)
         return rc;
     rc = copy_all(from, part);
-    if (rc == 0)
+    if (rc == 0) {
+        bring_home(path);
         rc = set_aside(path);
+    }
     if (rc == 0 && rename(part, path) < 0)
         rc = err_from_errno(errno);
     if (rc < 0)

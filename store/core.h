@@ -79,6 +79,7 @@ struct history {
     uint64_t last_seq;          /* last one given to anything; see append.h */
     uint64_t last_stored;       /* last one committed */
     bool full_sync;             /* the connection's setting now */
+    bool had_wal;               /* when it was opened */
     bool impatient;             /* somebody held the lock the last time */
     bool only_trim;             /* the disk is full: what room there is, is
                                    for trimming, and nothing is stored */

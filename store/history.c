@@ -293,6 +293,14 @@ static int make_file(const char *path)
     return 0;
 }
 
+/* Nobody has read the file yet, for that makes one. */
+static bool has_wal(const char *path)
+{
+    char name[FILE_NAME_SIZE];
+
+    return file_name(name, path, "-wal") == 0 && access(name, F_OK) == 0;
+}
+
 /* Nothing is written before the file is known to be ours. */
 static int connect_first(struct history *h, struct history_report *report)
 {
@@ -302,6 +310,7 @@ static int connect_first(struct history *h, struct history_report *report)
         return say(report, rc, "the store is in use by another process");
     if (rc < 0)
         return say(report, rc, "the store's folder cannot be written to");
+    h->had_wal = has_wal(h->opt.path);
     rc = make_file(h->opt.path);
     if (rc == 0)
         rc = db_open(&h->conn, h->opt.path, DB_WRITER, h->opt.busy_ms);
@@ -392,11 +401,13 @@ static int look(struct history *h, struct found *f)
     return rc;
 }
 
+/* A WAL is cut and never deleted, but by others: who was not closed and has
+ * none may have lost what was in it. */
 static bool is_another_file(const struct history *h, const struct found *f)
 {
     const struct guard *g = &h->guard;
 
-    return f->file.st_ino != h->meta.inode
+    return (!h->had_wal && !h->meta.clean) || f->file.st_ino != h->meta.inode
            || f->file.st_dev != h->meta.device || !g->found
            || (h->meta.life != g->lives[0] && h->meta.life != g->lives[1]);
 }

@@ -127,21 +127,38 @@ TEST(what_an_earlier_restore_set_aside_does_not_mix_with_the_next)
 {
     struct shelf s = shelf_init("db");
     const char *file = test_path("backup");
-    size_t len;
 
     shelf_open(&s);
     shelf_put(&s, "room/a", "one");
     EXPECT_OK(shelf_backup(&s, file));
-    shelf_kill(&s); /* its WAL stays */
+    shelf_close(&s);
     EXPECT_OK(history_restore(file, s.opt.path, NULL));
-    free(test_read_file(test_path("db.before-restore-wal"), &len));
-    EXPECT(len > 0);
+    test_write_file(test_path("db.before-restore-wal"), SLICE("of another"));
     EXPECT_OK(history_restore(file, s.opt.path, NULL));
     EXPECT_OK(access(test_path("db.before-restore"), F_OK));
     EXPECT_INT(access(test_path("db.before-restore-wal"), F_OK), -1);
     shelf_open(&s);
     EXPECT_STR(epoch_reason_name(s.report.why), "restored");
     shelf_close(&s);
+}
+
+/* Who puts it back puts one file back. */
+TEST(what_a_restore_sets_aside_is_whole_without_its_wal)
+{
+    struct shelf s = shelf_init("db"), old = shelf_init("db.before-restore");
+    char *text;
+
+    shelf_open(&s);
+    EXPECT_OK(shelf_backup(&s, test_path("backup")));
+    shelf_put(&s, "room/a", "one");
+    shelf_kill(&s); /* its WAL stays */
+    EXPECT_OK(history_restore(test_path("backup"), s.opt.path, NULL));
+    unlink(test_path("db.before-restore-wal"));
+    shelf_open(&old);
+    text = shelf_text(&old, "room/a");
+    EXPECT_STR(text, "one");
+    free(text);
+    shelf_close(&old);
 }
 
 TEST(what_is_no_backup_is_not_restored)

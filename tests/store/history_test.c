@@ -442,6 +442,25 @@ TEST(a_lost_wal_is_a_store_that_knows_less_and_still_opens)
     shelf_close(&s);
 }
 
+/* Then the file knows the life in which it was written, and is not whole. */
+TEST(a_wal_that_is_lost_behind_a_checkpoint_is_noticed_too)
+{
+    static char big[50000];
+    struct shelf s = used_store();
+    struct writer_figures f;
+
+    memset(big, 'x', sizeof big - 1);
+    shelf_open(&s);
+    EXPECT_SOON((writer_figures(s.writer, &f), f.checkpoints > 0),
+                shelf_put(&s, "room/a", big));
+    shelf_put(&s, "room/a", "two");
+    shelf_kill(&s);
+    EXPECT_OK(unlink(suffixed(&s, "-wal")));
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "copied");
+    shelf_close(&s);
+}
+
 TEST(every_failing_allocation_of_a_start_is_an_error_and_nothing_else)
 {
     struct shelf s = used_store();
