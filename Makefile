@@ -161,7 +161,7 @@ $B/%.S.o: %.S Makefile $$(wildcard $$(dir $$*)*/*) | deps-build
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .PHONY: all help deps deps-build deps-test run test unit asan tsan fuzz js \
-        layers system hostile differential bench docs install install-only \
+        layers system hostile differential power bench docs install install-only \
         deb deb-test deps-package clean
 
 all: deps-build $(BINARIES) $B/print-options ## build everything into build/bin
@@ -222,6 +222,10 @@ hostile: deps-test ## what strangers may try, in full size; T=T7: one threat
 
 hostile-%:
 	@$(MAKE) --no-print-directory hostile T=$*
+
+power: ## every moment at which the power may go, in every way; minutes
+	@$(MAKE) -sj$(JOBS) --no-print-directory $B/tests/store/power_test
+	@T_DEADLINE=3600 TOUCHLINE_HOSTILE=full $B/tests/store/power_test
 
 bench: all $(BENCH) ## measure memory, latency, fan-out, store, link
 	@tests/bench/run.py $(BENCH)
