@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -12,37 +14,61 @@
 #include "base/err.h"
 #include "store/file.h"
 
-enum { SLOT_SIZE = 512, SLOTS = 2, USED = 48 };
+enum { SLOT_SIZE = 512, SLOTS = 2, USED = 56, USED_BEFORE = 48 };
+#define TOUCH_NS (100 * MILLISECOND) /* from the clock's time to the file's */
+enum { STAMP_TRIES = 3 };
 
-/* A slot: magic, number, two lives, mark, and the hash of these. */
-static const char magic[] = "TLguard1";
+/* A slot: magic, number, two lives, mark, the time it was written at, and the
+ * hash of these. An older one has no time. */
+static const char magic[] = "TLguard2", magic_before[] = "TLguard1";
 
 struct slot {
     uint64_t number, lives[2], mark;
+    int64_t stamp_ns; /* CLOCK_REALTIME; 0: it says nothing */
 };
 
 static bool slot_read(int fd, int which, struct slot *ret)
 {
     uint8_t bytes[USED];
     struct cursor c = cursor_init(slice_make(bytes, sizeof bytes));
-    struct slot s;
+    struct slot s = { .stamp_ns = 0 };
+    struct slice name;
+    bool older;
 
     if (pread(fd, bytes, sizeof bytes, which * SLOT_SIZE) != sizeof bytes)
         return false;
-    if (!slice_eq(cursor_take(&c, 8), slice_str(magic)))
+    name = cursor_take(&c, 8);
+    older = slice_eq(name, slice_str(magic_before));
+    if (!older && !slice_eq(name, slice_str(magic)))
         return false;
     s.number = cursor_u64(&c);
     s.lives[0] = cursor_u64(&c);
     s.lives[1] = cursor_u64(&c);
     s.mark = cursor_u64(&c);
-    if (cursor_u64(&c) != XXH3_64bits(bytes, USED - 8))
+    if (!older)
+        s.stamp_ns = (int64_t)cursor_u64(&c);
+    if (cursor_u64(&c) != XXH3_64bits(bytes, (older ? USED_BEFORE : USED) - 8))
         return false;
     *ret = s;
     return true;
 }
 
+static int64_t ns_of(struct timespec t)
+{
+    return t.tv_sec * SECOND + t.tv_nsec;
+}
+
+/* The time at which the file says it changed is behind this one. */
+static int64_t changed_after(int fd, int64_t stamp_ns)
+{
+    struct stat st;
+
+    return fstat(fd, &st) < 0 ? 0 : ns_of(st.st_ctim) - stamp_ns;
+}
+
 static void load(struct guard *g)
 {
+    int64_t stamp_ns = 0;
     struct slot s;
 
     for (int i = 0; i < SLOTS; i++) {
@@ -52,7 +78,9 @@ static void load(struct guard *g)
         g->number = s.number;
         memcpy(g->lives, s.lives, sizeof g->lives);
         g->mark = s.mark;
+        stamp_ns = s.stamp_ns;
     }
+    g->touched = stamp_ns && changed_after(g->fd, stamp_ns) > TOUCH_NS;
 }
 
 /* Both slots get their blocks now, while there is room for them. */
@@ -112,39 +140,63 @@ void guard_close(struct guard *g)
     g->fd = -1;
 }
 
-static int slot_write(int fd, int which, const struct buf *b)
+static int slot_encode(struct buf *b, const struct slot *s)
 {
-    ssize_t n = pwrite(fd, b->ptr, b->len, which * SLOT_SIZE);
+    buf_reset(b);
+    put_raw(b, slice_str(magic));
+    put_u64(b, s->number);
+    put_u64(b, s->lives[0]);
+    put_u64(b, s->lives[1]);
+    put_u64(b, s->mark);
+    put_u64(b, (uint64_t)s->stamp_ns);
+    if (!b->failed)
+        put_u64(b, XXH3_64bits(b->ptr, b->len));
+    return b->failed ? ERR_NOMEM : 0;
+}
 
-    if (n != (ssize_t)b->len || fdatasync(fd) < 0)
-        return err_from_errno(errno);
-    return 0;
+static int slot_put(int fd, const struct slot *s, struct buf *b)
+{
+    int rc = slot_encode(b, s);
+    ssize_t n;
+
+    if (rc < 0)
+        return rc;
+    n = pwrite(fd, b->ptr, b->len, (off_t)(s->number % SLOTS) * SLOT_SIZE);
+    return n == (ssize_t)b->len ? 0 : err_from_errno(errno);
+}
+
+/* The clock is read before the write, and the file may get a later time: this
+ * process was held up, or the file system has a clock of its own. Then it is
+ * tried again, and in the end the slot says nothing of it. */
+static int slot_write(int fd, struct slot *s, struct buf *b)
+{
+    struct timespec now;
+    int rc = 0;
+
+    for (int left = STAMP_TRIES; rc == 0; left--) {
+        clock_gettime(CLOCK_REALTIME, &now);
+        s->stamp_ns = left ? ns_of(now) : 0;
+        rc = slot_put(fd, s, b);
+        if (!left || changed_after(fd, s->stamp_ns) < TOUCH_NS / 2)
+            break;
+    }
+    if (rc == 0 && fdatasync(fd) < 0)
+        rc = err_from_errno(errno);
+    return rc;
 }
 
 int guard_write(struct guard *g, uint64_t life, uint64_t next_life,
                 uint64_t mark)
 {
+    struct slot s = { g->number + 1, { life, next_life }, mark, 0 };
     struct buf b = BUF_INIT;
-    int rc = ERR_NOMEM;
+    int rc = slot_write(g->fd, &s, &b);
 
-    put_raw(&b, slice_str(magic));
-    put_u64(&b, g->number + 1);
-    put_u64(&b, life);
-    put_u64(&b, next_life);
-    put_u64(&b, mark);
-    if (b.failed)
-        goto done;
-    put_u64(&b, XXH3_64bits(b.ptr, b.len));
-    if (b.failed)
-        goto done;
-    rc = slot_write(g->fd, (int)((g->number + 1) % SLOTS), &b);
-    if (rc < 0)
-        goto done;
-    g->number++;
-    g->lives[0] = life;
-    g->lives[1] = next_life;
-    g->mark = mark;
-done:
     buf_fini(&b);
-    return rc;
+    if (rc < 0)
+        return rc;
+    g->number = s.number;
+    memcpy(g->lives, s.lives, sizeof g->lives);
+    g->mark = mark;
+    return 0;
 }

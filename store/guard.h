@@ -20,13 +20,15 @@ struct guard {
     uint64_t number;   /* of writes so far: the higher slot is the newer */
     uint64_t lives[2]; /* the store has one of them */
     uint64_t mark;
+    bool touched;      /* somebody else has changed the file since */
 };
 
 /* An unopened guard, harmless to close. */
 #define GUARD_INIT { .fd = -1 }
 
 /* Opens or creates <path>-guard, locks it, reads it. ERR_BUSY: another
- * process has it. ERR_IO, ERR_FULL, ERR_NOMEM. */
+ * process has it. ERR_IO, ERR_FULL, ERR_NOMEM. What chmod, chown and link do to
+ * a file counts as a change. */
 MUST_USE int guard_open(struct guard *g, const char *path);
 void guard_close(struct guard *g);
 

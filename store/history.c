@@ -408,7 +408,7 @@ static bool is_another_file(const struct history *h, const struct found *f)
     const struct guard *g = &h->guard;
 
     return (!h->had_wal && !h->meta.clean) || f->file.st_ino != h->meta.inode
-           || f->file.st_dev != h->meta.device || !g->found
+           || f->file.st_dev != h->meta.device || !g->found || g->touched
            || (h->meta.life != g->lives[0] && h->meta.life != g->lives[1]);
 }
 

@@ -95,8 +95,8 @@ enum history_check {
 enum epoch_reason {
     EPOCH_SAME,     /* none was: the history goes on */
     EPOCH_NEW,      /* the file is new */
-    EPOCH_COPIED,   /* another file than the one last written to, or its WAL
-                       is gone */
+    EPOCH_COPIED,   /* another file than the one last written to, or not as we
+                       left it: an old copy, or its WAL is gone */
     EPOCH_RESTORED, /* a backup */
     EPOCH_BOOT,     /* another boot, without a clean close before */
     EPOCH_MARK,     /* a seq above the mark */

@@ -2,8 +2,10 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "tests/store/shelf.h"
 
@@ -132,6 +134,69 @@ TEST(an_old_copy_in_the_same_inode_is_a_new_epoch)
     EXPECT_INT(after.st_ino, before.st_ino);
     shelf_open(&s);
     EXPECT_STR(why(&s), "copied");
+    shelf_close(&s);
+}
+
+/* With all that belongs to it, as `cp` does it. */
+static void put_back_old(struct shelf *s)
+{
+    struct test_soon soon = test_soon();
+    int64_t begin_ns = clock_ns();
+
+    copy_file(s->opt.path, test_path("old"));
+    copy_file(suffixed(s, "-guard"), test_path("old-guard"));
+    shelf_open(s);
+    shelf_put(s, "room/a", "two");
+    shelf_close(s);
+    while (clock_ns() - begin_ns < SECOND / 4)
+        EXPECT(!test_soon_over(&soon));
+    copy_file(test_path("old"), s->opt.path);
+    copy_file(test_path("old-guard"), suffixed(s, "-guard"));
+}
+
+TEST(an_old_copy_with_its_guard_in_the_same_inodes_is_a_new_epoch)
+{
+    struct shelf s;
+
+    shelf_show_times(true);
+    s = used_store();
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "same");
+    shelf_close(&s);
+    put_back_old(&s);
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "copied");
+    shelf_close(&s);
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "same");
+    shelf_close(&s);
+}
+
+/* As an older program wrote it: without a time. */
+static void age_guard(const struct shelf *s, int which)
+{
+    int fd = open(suffixed(s, "-guard"), O_RDWR | O_CLOEXEC);
+    uint8_t slot[56];
+    uint64_t sum;
+
+    EXPECT(fd >= 0);
+    EXPECT_INT(pread(fd, slot, sizeof slot, which * 512), sizeof slot);
+    memcpy(slot, "TLguard1", 8);
+    sum = XXH3_64bits(slot, 40);
+    memcpy(slot + 40, &sum, sizeof sum);
+    memset(slot + 48, 0, 8);
+    EXPECT_INT(pwrite(fd, slot, sizeof slot, which * 512), sizeof slot);
+    close(fd);
+}
+
+TEST(a_guard_of_an_older_program_is_good)
+{
+    struct shelf s = used_store();
+
+    for (int which = 0; which < 2; which++)
+        age_guard(&s, which);
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "same");
     shelf_close(&s);
 }
 

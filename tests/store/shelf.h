@@ -41,6 +41,10 @@ void shelf_open(struct shelf *s);
 int shelf_try_open(struct shelf *s);
 void shelf_close(struct shelf *s);
 
+/* Do files say when they last changed? Not at first: a kill of a shelf puts
+ * bytes back, and that is not to show. */
+void shelf_show_times(bool yes);
+
 /* Ends without any of the marks of a clean close, as kill -9 would: the copy
  * of the files that is made while the store is open takes their place, in the
  * same inodes. Unlike kill -9 it also works within one process. */
