@@ -126,6 +126,9 @@ struct edge {
      * the start follow, then started(), then messages. */
     void (*subscribed)(struct conn *c, uint32_t ref);
     void (*started)(struct conn *c, uint32_t ref);
+    /* What is subscribed begins anew, unasked: its notices have been given, those
+     * of all channels that do so. May be NULL. */
+    void (*restarted)(struct conn *c);
     /* The request could not be granted (a limit, the router's refusal). */
     void (*subscribe_failed)(struct conn *c, uint32_t ref, const char *code,
                              struct slice text);

@@ -461,6 +461,8 @@ void start_finish(struct start *s)
     conn_dirty(c);
     if (!silent && g->edge->started)
         g->edge->started(c, ref);
+    if (silent && !conn_starts(c) && g->edge->restarted)
+        g->edge->restarted(c);
     if (c->state == CONN_OPEN)
         start_kick(c);
 }

@@ -27,6 +27,7 @@ struct comet {
     bool started;
     bool has_since;
     bool urgent;   /* a notice that the client must hear now */
+    bool anew;     /* more of them may follow: the poll begins anew */
     unsigned count; /* messages in x->body */
     uint64_t last_seq; /* of the message put last */
     uint32_t wait_ms;
@@ -413,6 +414,18 @@ void comet_started(struct conn *c, uint32_t ref)
         conn_deadline(c, p->wait_ms);
 }
 
+/* Not before: the answer ends the subscription, and what is not in it the
+ * client would never hear. */
+void comet_restarted(struct conn *c)
+{
+    struct http_conn *h = conn_edge(c);
+    struct exchange *x;
+    struct comet *p = waiting(h, &x);
+
+    if (p && p->poll && p->started && p->urgent)
+        poll_answer(c, x, false);
+}
+
 static enum put_result poll_put(struct conn *c, struct exchange *x,
                                 struct comet *p, struct msg *m)
 {
@@ -437,14 +450,20 @@ static enum put_result poll_put(struct conn *c, struct exchange *x,
     return PUT_OK;
 }
 
-static void poll_notice(struct conn *c, struct exchange *x, struct comet *p,
-                        const struct notice *n)
+static void poll_add_notice(struct exchange *x, const struct notice *n)
 {
     if (x->body.len)
         buf_add_byte(&x->body, ',');
     envelope_notice(&x->body, n);
+}
+
+static void poll_notice(struct conn *c, struct exchange *x, struct comet *p,
+                        const struct notice *n)
+{
+    poll_add_notice(x, n);
     p->urgent |= n->kind != NOTICE_RESUMED;
-    if (p->started && p->urgent)
+    p->anew |= p->started && n->kind != NOTICE_JOIN && n->kind != NOTICE_LEAVE;
+    if (p->started && p->urgent && !p->anew)
         poll_answer(c, x, false);
 }
 
@@ -575,12 +594,19 @@ static void tick(struct conn *c, struct ticker *t)
     conn_deadline(c, t->every_ms);
 }
 
+static void poll_in_vain(struct conn *c, struct exchange *x)
+{
+    const struct comet *p = x->state;
+
+    poll_answer(c, x, !p->urgent);
+}
+
 void comet_deadline(struct conn *c)
 {
     struct http_conn *h = conn_edge(c);
 
     if (h->state == HTTP_POLL)
-        poll_answer(c, h->talk->first, true);
+        poll_in_vain(c, h->talk->first);
     else if (h->page && h->page->ticker)
         tick(c, h->page->ticker);
 }
@@ -620,16 +646,18 @@ void comet_cut(struct conn *c)
 static void poll_end(struct conn *c, struct exchange *x,
                      const struct comet_end *why)
 {
+    const struct comet *p = x->state;
     struct notice n = {
         .kind = NOTICE_CLOSING,
         .cursor = conn_cursor(c),
         .text = why->text,
     };
 
-    buf_reset(&x->body);
+    if (!p->urgent)
+        buf_reset(&x->body);
     if (why->told)
-        envelope_notice(&x->body, &n);
-    poll_answer(c, x, !why->told);
+        poll_add_notice(x, &n);
+    poll_answer(c, x, !why->told && !p->urgent);
 }
 
 void comet_end(struct conn *c, const struct comet_end *why)

@@ -23,6 +23,7 @@ struct comet_end {
 /* Of struct edge. */
 void comet_subscribed(struct conn *c, uint32_t ref);
 void comet_started(struct conn *c, uint32_t ref);
+void comet_restarted(struct conn *c);
 void comet_subscribe_failed(struct conn *c, uint32_t ref, const char *code,
                             struct slice text);
 void comet_notice(struct conn *c, const struct notice *n);

@@ -855,6 +855,7 @@ const struct edge http_edge = {
     .kicked = http_kicked,
     .subscribed = comet_subscribed,
     .started = comet_started,
+    .restarted = comet_restarted,
     .subscribe_failed = comet_subscribe_failed,
     .notice = comet_notice,
     .put = comet_put,

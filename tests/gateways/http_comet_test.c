@@ -483,6 +483,36 @@ TEST(a_poll_hears_of_a_gap_at_once)
     fake_free(s.f);
 }
 
+/* All of it, and not what comes first: the answer ends the subscription. */
+TEST(a_poll_that_begins_anew_hears_of_all_its_channels)
+{
+    struct scene s = start(GET("/v1/poll?channel=a&channel=b&since=e1-4"),
+                           NOTICE_RESUMED);
+
+    fake_notice(s.c, NOTICE_GAP, "a", "e2-9");
+    fake_notice(s.c, NOTICE_GAP, "b", "e2-9");
+    EXPECT_STR(fake_text(s.c), "");
+    fake_notice(s.c, NOTICE_SNAPSHOT, "a", "e2-9");
+    EXPECT_STR(fake_text(s.c), "");
+    http_edge.restarted(s.c);
+    fake_turn(s.f);
+    EXPECT_CONTAINS(body(s.c), "\"notice\":\"gap\",\"channel\":\"a\"");
+    EXPECT_CONTAINS(body(s.c), "\"notice\":\"gap\",\"channel\":\"b\"");
+    EXPECT_CONTAINS(body(s.c), "\"notice\":\"snapshot\"");
+    fake_free(s.f);
+}
+
+TEST(a_poll_whose_time_is_up_while_it_begins_anew_loses_no_gap)
+{
+    struct scene s = start(GET("/v1/poll?channel=a&since=e1-4&wait=7"),
+                           NOTICE_RESUMED);
+
+    fake_notice(s.c, NOTICE_GAP, "a", "e2-9");
+    fake_pass(s.f, 7100);
+    EXPECT_CONTAINS(body(s.c), "\"notice\":\"gap\"");
+    fake_free(s.f);
+}
+
 TEST(a_poll_takes_a_page_and_no_more)
 {
     static const char *const sets[] = {"limits.page=3", NULL};
