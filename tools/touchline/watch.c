@@ -113,6 +113,15 @@ bool watch_look(struct watch *w, int64_t now_ns)
     return well;
 }
 
+static void look(void *ctx)
+{
+    struct watch *w = ctx;
+
+    loop_timer_set(&w->next, w->time_ns / LOOKS);
+    if (watch_look(w, loop_now(w->loop)))
+        w->well(w->ctx);
+}
+
 /* Who was told to abort for being mute, and has not for a second. */
 static void kill_what_was_told(struct watch *w, int64_t now_ns)
 {
@@ -124,17 +133,8 @@ static void kill_what_was_told(struct watch *w, int64_t now_ns)
     }
 }
 
-static void look(void *ctx)
-{
-    struct watch *w = ctx;
-
-    loop_timer_set(&w->next, w->time_ns / LOOKS);
-    if (watch_look(w, loop_now(w->loop)))
-        w->well(w->ctx);
-}
-
-/* First told to abort, which leaves a trace of where it stands; then the look
- * for those who hang, or the next one here, kills it. */
+/* First told to abort, which leaves a trace of where it stands; the next look
+ * kills it. */
 static void look_for_mute(void *ctx)
 {
     struct watch *w = ctx;
