@@ -31,6 +31,7 @@ struct config_edge {
     struct opt_list admin;
     char *public_url;                /* of ws only; "" or no slash at its end */
     bool deflate;                    /* of ws alone */
+    bool websocket;                  /* of http alone */
 };
 
 struct config_limits {

@@ -227,8 +227,8 @@ void config_print_manual(struct buf *out)
         "that are not set have the defaults shown.\n\n"
         "A reload (SIGHUP, `touchline reload`) puts a changed value in force "
         "when the\ncolumn `changes` says: at once; for connections that come "
-        "later; or only with the\nnext start of the process that reads it, or "
-        "of all. What is not in force yet is logged\nby its key. Whether "
+        "later; or only with the\nnext start of the process that reads it (an "
+        "upgrade is one), or of all. What is not in force yet is logged\nby its key. Whether "
         "anything is kept of a channel (`history` and `durability` between\n"
         "nothing and something) is settled with the router's start, too.\n");
     for (size_t i = 0; i < config_row_count; i++) {

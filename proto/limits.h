@@ -135,6 +135,7 @@ enum {
 #define PONG_WAIT         (10 * SECOND) /* silent for longer: dead */
 #define CLOSE_DRAIN_WAIT  (1 * SECOND)  /* input thrown away after an error */
 #define LAST_OUTPUT_WAIT  (10 * SECOND) /* for who closes, without queue_age */
+#define PASS_WAIT         (2 * SECOND)  /* for the WebSocket gateway to have room */
 #define ROOM_NOTICE_EVERY (1 * SECOND)
 #define ROOM_LEAVE_DELAY  (10 * SECOND)
 #define RING_LINGER       (30 * SECOND) /* kept longer than the last seat */

@@ -106,6 +106,23 @@ static void admit(struct listener *l, int fd, const struct sockaddr *peer)
     (void)!conn_open(g, fd, flags, l->index, &share);
 }
 
+void accept_guest(struct gateway *g, int fd, const struct guest *guest)
+{
+    struct address share = guest->share;
+
+    if (g->draining || !door_enter(g->door)) {
+        turn_away(g, fd, STAT_ACCEPT_REFUSED);
+        return;
+    }
+    if (!door_take_share(g->door, &share)) {
+        door_leave(g->door);
+        gateway_limit(g, LIMIT_CONNECTIONS_PER_ADDRESS);
+        turn_away(g, fd, STAT_ACCEPT_ADDRESS);
+        return;
+    }
+    (void)!conn_open_guest(g, fd, guest, &share);
+}
+
 /* False: nothing more to accept just now; errno says why. */
 static bool take_one(struct listener *l)
 {

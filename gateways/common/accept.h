@@ -43,6 +43,10 @@ void accept_stop(struct gateway *g); /* for good; the sockets are closed */
 void accept_hold(struct gateway *g, bool held);
 /* accept_stop(), and siblings take the successor for this process. */
 void accept_part(struct gateway *g);
+/* Lets in, or turns away, whom another gateway has passed on (pass.h). Takes
+ * fd. */
+struct guest;
+void accept_guest(struct gateway *g, int fd, const struct guest *guest);
 /* Each second: clients that the kernel dropped, because nobody accepted them
  * fast enough, count for limits.accept_backlog. Cost: a system call for each
  * listener. */

@@ -97,8 +97,9 @@ int conn_watch(struct conn *c, int fd)
     return 0;
 }
 
-int conn_open(struct gateway *g, int fd, unsigned flags, unsigned listener,
-              const struct address *share)
+static int open_conn(struct gateway *g, int fd, unsigned flags,
+                     unsigned listener, const struct address *share,
+                     struct conn **ret)
 {
     struct conn *c = conns_take(&g->conns);
     int rc = ERR_NOMEM;
@@ -120,6 +121,7 @@ int conn_open(struct gateway *g, int fd, unsigned flags, unsigned listener,
     if ((flags & CONN_HEADER_DUE) &&
         g->edge_config->proxy_protocol == PROXY_ALWAYS)
         await_header(c);
+    *ret = c;
     return 0;
 fail:
     if (c) {
@@ -131,6 +133,14 @@ fail:
     close(fd);
     door_leave(g->door);
     return rc;
+}
+
+int conn_open(struct gateway *g, int fd, unsigned flags, unsigned listener,
+              const struct address *share)
+{
+    struct conn *c;
+
+    return open_conn(g, fd, flags, listener, share, &c);
 }
 
 static void free_buf(struct buf **b)
@@ -791,6 +801,28 @@ static void peer_ended(struct conn *c)
         die(c);
     else if (c->state == CONN_OPEN)
         c->gw->edge->input_end(c);
+}
+
+int conn_open_guest(struct gateway *g, int fd, const struct guest *guest,
+                    const struct address *share)
+{
+    unsigned flags = (guest->flags & GUEST_LOOPBACK ? CONN_LOOPBACK : 0) |
+                     (guest->flags & GUEST_AT_LOOPBACK ? CONN_AT_LOOPBACK : 0);
+    struct conn *c;
+    int rc = open_conn(g, fd, flags, 0, share, &c);
+
+    if (rc < 0)
+        return rc;
+    if (address_known(&guest->proxied)) {
+        if (!conn_extra(c)) {
+            conn_abort(c, "memory");
+            return 0;
+        }
+        c->extra->proxied = guest->proxied;
+    }
+    if (feed(c, guest->in) && (guest->flags & GUEST_INPUT_END))
+        peer_ended(c);
+    return 0;
 }
 
 /* Input waits: too many answers are due, or nobody reads them. */

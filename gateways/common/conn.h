@@ -73,6 +73,16 @@ void conn_close(struct conn *c, const char *why);
 void conn_abort(struct conn *c, const char *why);
 bool conn_closing(const struct conn *c);
 
+/* ---- to another gateway (pass.h) ---- */
+/* Is there one that WebSockets can be passed on to? */
+bool conn_can_pass(const struct conn *c);
+/* c, of which these bytes have been read and not used, is the other gateway's;
+ * nothing may wait to be sent to it. closed() follows from the loop. ERR_AGAIN:
+ * the bytes come again as input when it should be tried again, until then none
+ * does. ERR_FULL: there is no room, for longer than one waits. ERR_TOO_BIG: more
+ * than a message holds. Then c is as it was. */
+MUST_USE int conn_pass_on(struct conn *c, struct slice bytes);
+
 /* ---- input ---- */
 /* Stop and restart reading (too many unanswered requests). */
 void conn_pause_input(struct conn *c, bool paused);

@@ -63,6 +63,7 @@ struct conn_extra {
     struct list_node lagging; /* on gateway.lagging */
     int64_t lagging_ns;  /* since when */
     int64_t progress_ns; /* when the socket took something last */
+    int64_t pass_ns; /* since when it waits to be passed on (pass.h) */
     uint16_t patterns;
     struct address share;     /* whose it takes (door.h); a reset socket
                                  does not know any more */

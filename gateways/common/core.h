@@ -15,7 +15,9 @@
 #include "gateways/common/door.h"
 #include "gateways/common/doorstep.h"
 #include "gateways/common/gateway.h"
+#include "gateways/common/guest.h"
 #include "gateways/common/outvec.h"
+#include "gateways/common/pass.h"
 #include "gateways/common/pages.h"
 #include "gateways/common/ring.h"
 #include "gateways/common/start.h"
@@ -46,6 +48,7 @@ struct gateway {
     struct accepting accepting;
     struct door *door;   /* borrowed; all workers have the same */
     struct doorstep doorstep;
+    struct passing passing;
     struct conns conns;
     uint32_t open;
     struct list_node lagging; /* live, but not at the end of the ring */
@@ -99,6 +102,11 @@ MUST_USE int conn_open(struct gateway *g, int fd, unsigned flags,
 /* Puts a connection that is new in its slot into the pollset, with this socket,
  * which is its own on 0. Errors as of pollset_add(). */
 MUST_USE int conn_watch(struct conn *c, int fd);
+/* The same with a client that another gateway has passed on: what it has read
+ * of it is the edge's first input. */
+MUST_USE int conn_open_guest(struct gateway *g, int fd,
+                             const struct guest *guest,
+                             const struct address *share);
 struct conn *conn_by_name(const struct gateway *g, uint32_t number,
                           uint32_t gen); /* NULL: gone */
 struct conn_extra *conn_extra(struct conn *c); /* NULL: no memory */

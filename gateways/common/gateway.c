@@ -196,6 +196,8 @@ static void each_second(void *ctx)
     slow_check(g);
     accept_count_drops(g);
     accept_room_again(g);
+    pass_attend(g);
+    pass_retry(g);
     asks_expire(g, clock_ns());
     pages_expire(g, clock_ns());
     canary_stats(g, clock_ns());
@@ -260,6 +262,7 @@ void gateway_fini(struct gateway *g)
     if (!g->loop)
         return;
     accept_stop(g);
+    pass_stop(g);
     doorstep_fini(&g->doorstep);
     conns_close(g);
     if (g->edge->stop)
@@ -333,6 +336,7 @@ static void drain_worker(void *ctx)
     if (w == w->process->workers)
         notify_tell(&w->process->notify, "STOPPING=1");
     accept_stop(g);
+    pass_attend(g);
     while ((c = conns_next_open(&g->conns, &i)))
         g->edge->drain(c);
     loop_timer_set(&w->drain_timer, g->config->limits.drain_wait);
@@ -460,10 +464,12 @@ static int worker_start(struct worker *w, struct process *p, unsigned number,
 static int worker_listen(struct worker *w, const char **why)
 {
     struct gateway *g = &w->g;
+    int rc;
 
     *why = "cannot watch the listeners";
     g->accepting.siblings = w->process->siblings;
-    return accept_start(g, &w->listen);
+    rc = accept_start(g, &w->listen);
+    return rc < 0 ? rc : pass_start(g);
 }
 
 static void worker_stop(struct worker *w)

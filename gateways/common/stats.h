@@ -24,6 +24,10 @@
     X(ACCEPTED, COUNTER, "accepted_total", NULL, "client sockets accepted")   \
     X(TAKEN_OVER, COUNTER, "taken_over_total", NULL,                          \
       "clients that a predecessor handed over in an upgrade")                 \
+    X(PASSED_ON, COUNTER, "passed_total", "way=\"on\"",                       \
+      "WebSockets that came to the HTTP gateway's port")                      \
+    X(PASSED_IN, COUNTER, "passed_total", "way=\"in\"",                       \
+      "WebSockets that came to the HTTP gateway's port")                      \
     X(ACCEPT_REFUSED, COUNTER, "accept_refused_total", "why=\"files\"",       \
       "clients turned away at the door")                                      \
     X(ACCEPT_ADDRESS, COUNTER, "accept_refused_total", "why=\"address\"",     \

@@ -142,7 +142,7 @@ static bool refuses_who(struct exchange *x, const struct request *r)
     return false;
 }
 
-static bool asks_for_websocket(const struct request *r)
+bool admit_asks_for_websocket(const struct request *r)
 {
     unsigned both = REQUEST_UPGRADE | REQUEST_WEBSOCKET;
 
@@ -159,7 +159,9 @@ bool admit_refuses(struct exchange *x, const struct request *r,
         x->flags &= (uint16_t)~EXCHANGE_KEEP;
     if (refuses_host(x, r) || refuses_who(x, r))
         return true;
-    if (asks_for_websocket(r) && api_knows_websocket(conn_config(x->conn))) {
+    if (admit_asks_for_websocket(r) &&
+        (api_knows_websocket(conn_config(x->conn)) ||
+         api_passes_websocket(x->conn))) {
         api_websocket(x, &(struct call){.request = r, .path = r->path});
         return true;
     }

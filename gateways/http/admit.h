@@ -11,6 +11,8 @@
  * are, or is empty. */
 bool admit_refuses(struct exchange *x, const struct request *r,
                    const struct route *route, struct slice allow);
+/* Is it the beginning of a WebSocket? */
+bool admit_asks_for_websocket(const struct request *r);
 /* The longest body of this route, and what is said of a longer one. */
 size_t admit_body_max(const struct conn *c, const struct route *route);
 const struct fault *admit_too_big(const struct route *route);

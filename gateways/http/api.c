@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "gateways/common/envelope.h"
 #include "gateways/common/target.h"
+#include "gateways/http/admit.h"
 #include "gateways/http/figures.h"
 #include "gateways/http/http.h"
 #include "proto/endpoint.h"
@@ -271,10 +272,47 @@ static void add_websocket_url(struct buf *url, struct exchange *x,
                                                             : "/v1/ws");
 }
 
+bool api_passes_websocket(const struct conn *c)
+{
+    return conn_config(c)->http.websocket && conn_can_pass(c);
+}
+
+/* One that could not be passed on; or a request that is none, in the WebSocket
+ * gateway's words: whoever looks for it has found it. */
+static void reply_websocket_here(struct exchange *x, const struct call *call)
+{
+    if (admit_asks_for_websocket(call->request)) {
+        reply_error(x, 503, "websocket.away",
+                    SLICE("The WebSocket gateway takes nobody just now."));
+        return;
+    }
+    gateway_refused(conn_gateway(x->conn), SLICE("upgrade.required"));
+    buf_add_str(&x->fields, "Upgrade: websocket\r\nConnection: Upgrade\r\n");
+    buf_add_str(&x->body, "{\"error\":");
+    envelope_error(&x->body, SLICE("upgrade.required"),
+                   SLICE("WebSocket is spoken here; this was a request for "
+                         "something else."));
+    if (*conn_config(x->conn)->ws.public_url) {
+        struct buf url = BUF_INIT;
+
+        add_websocket_url(&url, x, call);
+        buf_add_str(&x->body, ",\"url\":");
+        json_put_string(&x->body, buf_slice(&url));
+        x->body.failed |= url.failed;
+        buf_fini(&url);
+    }
+    buf_add_byte(&x->body, '}');
+    reply_gathered(x, 426);
+}
+
 void api_websocket(struct exchange *x, const struct call *call)
 {
     struct buf url = BUF_INIT;
 
+    if (api_passes_websocket(x->conn)) {
+        reply_websocket_here(x, call);
+        return;
+    }
     if (!api_knows_websocket(conn_config(x->conn))) {
         reply_error(x, 404, "path.unknown",
                     SLICE("WebSocket is spoken on no port here."));

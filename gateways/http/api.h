@@ -31,5 +31,7 @@ void api_query_failed(struct exchange *x, enum publish_status status,
 unsigned api_port(const struct opt_list *listen);
 /* Can api_websocket() say where it is spoken? Else it answers 404. */
 bool api_knows_websocket(const struct config *cfg);
+/* It is spoken on this port, too (http.websocket). */
+bool api_passes_websocket(const struct conn *c);
 
 #endif

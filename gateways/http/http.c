@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "gateways/http/admit.h"
+#include "gateways/http/api.h"
 #include "gateways/http/comet.h"
 #include "gateways/http/form.h"
 #include "gateways/http/route.h"
@@ -322,6 +323,32 @@ static enum step hold(struct conn *c, enum http_flag until)
     return STEP_WAIT;
 }
 
+static bool is_for_websocket(const struct conn *c, const struct request *r)
+{
+    return admit_asks_for_websocket(r) && api_passes_websocket(c);
+}
+
+/* What was answered before is on its way first. Who cannot be passed on is
+ * answered here. */
+static enum step pass(struct conn *c, struct arrival *a, struct slice head,
+                      struct slice rest, size_t *used)
+{
+    enum step step;
+    int rc;
+
+    if (conn_out_pending(c)) {
+        step = hold(c, HTTP_WAIT_ROOM);
+        conn_want_drained(c);
+        return step;
+    }
+    rc = conn_pass_on(c, slice_make(head.ptr, head.len + rest.len));
+    if (rc == ERR_AGAIN)
+        return STEP_WAIT;
+    if (rc < 0)
+        begin(c, a, head, rest, used);
+    return STEP_ON;
+}
+
 static enum step arrive(struct conn *c, struct slice head, struct slice rest,
                         size_t *used)
 {
@@ -338,6 +365,8 @@ static enum step arrive(struct conn *c, struct slice head, struct slice rest,
         reject(c, &a.request, why);
     else if (h->talk->unanswered && !may_overlap(&a))
         step = hold(c, HTTP_WAIT_ALL);
+    else if (is_for_websocket(c, &a.request))
+        step = pass(c, &a, head, rest, used);
     else
         begin(c, &a, head, rest, used);
     arrival_fini(&a);

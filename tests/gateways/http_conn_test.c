@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/err.h"
 #include "gateways/http/http.h"
 #include "tests/t/fake_conn.h"
 #include "tests/t/t.h"
@@ -567,6 +568,84 @@ TEST(websocket_is_found_where_the_configuration_says)
                  "Upgrade: websocket\r\n\r\n");
     EXPECT_INT(status(c), 426);
     EXPECT_CONTAINS(fake_text(c), "\"url\":\"wss://live.example/v1/ws\"");
+    fake_free(f);
+}
+
+#define WEBSOCKET "GET /v1/ws?channel=a HTTP/1.1\r\n" HOST                    \
+                  "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n" \
+                  "Sec-WebSocket-Version: 13\r\n\r\n"
+
+static struct fake *passing(int rc)
+{
+    static const char *const sets[] = {"http.websocket=on", NULL};
+    struct fake *f = fake_new(&http_edge, sets);
+
+    fake_set_pass(f, rc);
+    return f;
+}
+
+TEST(a_websocket_is_passed_on_with_all_that_came_of_it)
+{
+    struct fake *f = passing(0);
+    struct conn *c = fake_connect(f), *slow = fake_connect(f);
+
+    send_text(c, WEBSOCKET "frames");
+    EXPECT(slice_eq(fake_passed(c), SLICE(WEBSOCKET "frames")));
+    EXPECT_STR(fake_text(c), "");
+    EXPECT_STR(fake_close_why(c), "passed");
+    fake_send_pieces(slow, SLICE(WEBSOCKET), 7);
+    EXPECT(slice_eq(fake_passed(slow), SLICE(WEBSOCKET)));
+    fake_free(f);
+}
+
+TEST(what_was_asked_before_a_websocket_is_answered_first)
+{
+    struct fake *f = passing(0);
+    struct conn *c = fake_connect(f), *deaf = fake_connect(f);
+
+    send_text(c, PUBLISH("a", "1", "x") WEBSOCKET);
+    EXPECT_INT(fake_passed(c).len, 0);
+    answer_publish(c, fake_next_call(f)->ref, 7);
+    fake_turn(f);
+    EXPECT_INT(status(c), 201);
+    EXPECT(slice_eq(fake_passed(c), SLICE(WEBSOCKET)));
+    /* Who does not read its answer is not passed on without it. */
+    fake_stop_reading(deaf, true);
+    send_text(deaf, GET("/healthz") WEBSOCKET);
+    EXPECT_INT(fake_passed(deaf).len, 0);
+    fake_stop_reading(deaf, false);
+    fake_turn(f);
+    fake_turn(f);
+    EXPECT_INT(status(deaf), 200);
+    EXPECT(slice_eq(fake_passed(deaf), SLICE(WEBSOCKET)));
+    fake_free(f);
+}
+
+TEST(where_nobody_takes_a_websocket_it_is_told_to_come_again)
+{
+    struct fake *f = passing(ERR_FULL);
+    struct conn *c = fake_connect(f);
+
+    send_text(c, WEBSOCKET);
+    EXPECT_INT(status(c), 503);
+    EXPECT_CONTAINS(fake_text(c), "\"websocket.away\"");
+    EXPECT_CONTAINS(fake_text(c), "Retry-After: ");
+    fake_forget_out(c);
+    send_text(c, GET("/healthz"));
+    EXPECT_INT(status(c), 200);
+    fake_free(f);
+}
+
+TEST(who_looks_for_the_websocket_has_found_it)
+{
+    struct fake *f = passing(0);
+    struct conn *c = fake_connect(f);
+
+    send_text(c, GET("/v1/ws"));
+    EXPECT_INT(status(c), 426);
+    EXPECT_CONTAINS(fake_text(c), "\"upgrade.required\"");
+    EXPECT(!strstr(fake_text(c), "\"url\""));
+    EXPECT_INT(fake_passed(c).len, 0);
     fake_free(f);
 }
 

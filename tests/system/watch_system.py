@@ -159,7 +159,7 @@ ELSEWHERE = {
     "query.denied", "query.failed", "query.unknown", "request.bad", "request.timeout",
     "request.too_long", "router.answer", "router.away", "router.busy", "router.memory",
     "server.memory", "slow", "store.busy", "store.damaged", "store.failed", "store.full",
-    "ws.try_later",
+    "websocket.away", "ws.try_later",
 }
 SETS = ["namespace secret/.publish=nobody", "limits.channels_per_connection=20",
         "ws.deflate=on"]

@@ -20,6 +20,8 @@ BIN = os.path.join(ROOT, os.environ.get("TOUCHLINE_BIN", "build/bin"))
 DATA = os.environ.get("TOUCHLINE_DATA", os.path.join(ROOT, "..", "shared", "data"))
 DEADLINE = float(os.environ.get("TOUCHLINE_DEADLINE", "20"))
 EDGES = ("http", "tcp", "ws")
+# WebSockets go to the HTTP gateway's port, which passes them on.
+ONE_PORT = bool(os.environ.get("TOUCHLINE_ONE_PORT"))
 
 
 class Failed(AssertionError):
@@ -416,6 +418,8 @@ class World:
         self.base = under or tempfile.mkdtemp(prefix="tl-")
         self.dir = os.path.join(self.base, "var")
         self.sets = [f"{kind}.listen=127.0.0.1:0" for kind in EDGES] + list(sets)
+        if ONE_PORT:
+            self.sets.insert(0, "http.websocket=on")
         self.config = None
         self.before = before
         self.env = {**os.environ, **env} if env else None
@@ -460,6 +464,8 @@ class World:
             return f.read()[-n:].decode(errors="replace")
 
     def address(self, kind):
+        if ONE_PORT and kind == "ws":
+            kind = "http"
         host, port = re.match(r"\w+://(.*):(\d+)", self.urls[kind]).groups()
         return host.strip("[]"), int(port)
 

@@ -20,7 +20,7 @@ enum {
 
 struct conn {
     struct fake *fake;
-    struct buf out, in;
+    struct buf out, in, passed;
     const struct config_token *token;
     char forwarded[ADDRESS_TEXT_MAX];
     const char *why;
@@ -41,8 +41,9 @@ struct fake {
     struct gateway gateway;
     struct epoch epoch;
     uint64_t seq, now_ms;
-    bool linked, mute, moves;
+    bool linked, mute, moves, can_pass;
     unsigned moved;
+    int pass_rc;
     void *edge_state;
     struct conn *conns[CONNS_MAX];
     unsigned conn_count;
@@ -117,6 +118,7 @@ void fake_free(struct fake *f)
         close_now(f->conns[i]);
         buf_fini(&f->conns[i]->out);
         buf_fini(&f->conns[i]->in);
+        buf_fini(&f->conns[i]->passed);
         free(f->conns[i]);
     }
     for (unsigned i = 0; i < f->call_count; i++)
@@ -456,6 +458,29 @@ static void begin_close(struct conn *c, const char *why)
 void conn_close(struct conn *c, const char *why) { begin_close(c, why); }
 void conn_abort(struct conn *c, const char *why) { begin_close(c, why); }
 bool conn_closing(const struct conn *c) { return c->closing; }
+
+void fake_set_pass(struct fake *f, int rc)
+{
+    f->can_pass = true;
+    f->pass_rc = rc;
+}
+
+struct slice fake_passed(const struct conn *c)
+{
+    return buf_slice(&c->passed);
+}
+
+bool conn_can_pass(const struct conn *c) { return c->fake->can_pass; }
+
+int conn_pass_on(struct conn *c, struct slice bytes)
+{
+    CHECK(conn_out_pending(c) == 0);
+    if (c->fake->pass_rc < 0)
+        return c->fake->pass_rc;
+    buf_add(&c->passed, bytes);
+    conn_abort(c, "passed");
+    return 0;
+}
 
 void conn_pause_input(struct conn *c, bool paused)
 {

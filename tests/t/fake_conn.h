@@ -52,6 +52,10 @@ size_t fake_unused(const struct conn *c); /* input the edge has left */
  * again. FAKE_MOVES=1 in the environment: in every test, from the start. */
 void fake_set_moves(struct fake *f, bool moves);
 unsigned fake_moved(const struct fake *f); /* how often so far */
+/* There is another gateway, and whoever is passed on gets this answer. */
+void fake_set_pass(struct fake *f, int rc);
+/* The bytes that went along with it; empty: it was not passed on. */
+struct slice fake_passed(const struct conn *c);
 
 /* ---- time ---- */
 void fake_pass(struct fake *f, uint32_t ms);

@@ -8,9 +8,11 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "proto/handover.h"
 #include "proto/replacing.h"
 
-enum { MORE_FILES = 4 }; /* siblings' table and bell, the sheet, the line to us */
+/* Siblings' table and bell, an end, the sheet, the line to us. */
+enum { MORE_FILES = 5 };
 /* The path, --config FILE, --dir DIR, --instance N, and the ports that were
  * claimed for each edge; the words of --set come on top. */
 enum { FIXED_ARGS = 1 + 2 + 2 + 2 + 2 * PLAN_KINDS + PLAN_MORE_ARGS };
@@ -173,6 +175,27 @@ static void hand_siblings(struct member *m, struct siblings *s)
     hand_file(m, siblings_bell(s), SIBLINGS_BELL);
 }
 
+/* WebSockets on the HTTP gateway's port: gateways/common/pass.h, whose names
+ * these are. Without the pair they are told where the other port is. */
+static void make_passing(struct plan *p)
+{
+    p->passing[0] = p->passing[1] = -1;
+    if (is_wanted(&p->cli->config->http) && is_wanted(&p->cli->config->ws) &&
+        handover_pair(p->passing) < 0)
+        log_warn("pass.none", "error=\"%s\" action=no_http.websocket",
+                 strerror(errno));
+}
+
+static void hand_passing(const struct plan *p, struct member *m)
+{
+    if (p->passing[0] < 0)
+        return;
+    if (strcmp(m->kind, "http") == 0)
+        hand_file(m, p->passing[0], "touchline-pass-out");
+    else if (strcmp(m->kind, "ws") == 0)
+        hand_file(m, p->passing[1], "touchline-pass-in");
+}
+
 /* Behind all else. */
 static void hand_sheet(const struct plan *p, struct member *m)
 {
@@ -261,6 +284,7 @@ static int add_edge(struct plan *p, unsigned kind, char *why, size_t size)
         plan_add_arg(m, m->number);
         hand_over(m, sets, sets + i * e->workers, e->workers);
         hand_siblings(m, p->siblings[kind]);
+        hand_passing(p, m);
         hand_sheet(p, m);
         hand_control(m);
         rc = m->fd_names.failed ? ERR_NOMEM : 0;
@@ -318,6 +342,7 @@ int plan_make(struct plan *p, const struct cli *cli, char *why, size_t size)
     rc = make_room(p);
     if (rc == 0)
         rc = find_binaries(p);
+    make_passing(p);
     if (rc == 0)
         rc = sheet_new(&p->sheet, cli->text);
     if (rc == 0)
@@ -354,6 +379,9 @@ void plan_fini(struct plan *p)
         buf_fini(&p->listens[i]);
     }
     sheet_fini(&p->sheet);
+    for (unsigned i = 0; i < 2; i++)
+        if (p->passing[i] > 0)
+            close(p->passing[i]);
     free(p->members);
     free(p->sets);
     *p = (struct plan){.cli = NULL};

@@ -44,6 +44,7 @@ struct member {
 struct plan {
     const struct cli *cli;
     struct sheet sheet; /* the configuration, for all of them */
+    int passing[2]; /* from http to ws; -1: not both are started */
     struct member *members; /* the router first */
     size_t count;
     struct listen_set *sets; /* one for each worker of each instance */
