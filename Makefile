@@ -136,6 +136,29 @@ $(BENCH): %: %.c.o $$(call layers,$$@)
 $(CHAOS): %: %_main.c.o $$(call helpers,$$@) $$(call layers,$$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# Programs that speak the next version of the link: what says it is compiled
+# anew, and the libraries have the rest.
+NEXT     := $B/next
+NEXT_OF  := $(shell grep -l FRAME_VERSION proto/*.c)
+NEXT_BIN := $(addprefix $(NEXT)/bin/,router-ctl \
+                $(addprefix touchline-,router http tcp ws))
+$(NEXT)/%.c.o: %.c Makefile | deps-build
+	@mkdir -p $(@D) && echo '  cc   $< (next)'
+	$(Q)$(CC) $(CPPFLAGS) -DFRAME_VERSION_STEP=1 $(CFLAGS) -MMD -MP -c -o $@ $<
+
+define next # name, folder of main.c, libraries from the top layer down
+$(NEXT)/bin/$1: $B/$2/main.c.o $(patsubst %,$(NEXT)/%.o,$(NEXT_OF)) \
+        $(call libs,$3 proto base)
+	@mkdir -p $$(@D) && echo '  link $$@'
+	$$(Q)$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LDLIBS)
+endef
+
+$(eval $(call next,touchline-router,router,router store))
+$(eval $(call next,touchline-http,gateways/http,http gateway))
+$(eval $(call next,touchline-tcp,gateways/tcp,tcp gateway))
+$(eval $(call next,touchline-ws,gateways/ws,ws gateway))
+$(eval $(call next,router-ctl,tools/router-ctl,router-ctl))
+
 # What system tests load in front of the C library, to make it fail.
 INJECT := build/tests/chaos/inject.so
 $(INJECT): tests/chaos/preload/inject.c tests/chaos/preload/inject.h Makefile
@@ -210,14 +233,14 @@ layers: ## who includes whom, and whose words the core speaks
 
 system: deps-build ## whole processes over real sockets
 	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES) $B/print-options \
-	    $(INJECT)
+	    $(INJECT) $(NEXT_BIN)
 	@python3 tests/system/run.py
 
 differential: all ## what we and node's HTTP server make of the same bytes
 	@python3 tests/system/http_differential.py
 
 hostile: deps-test ## what strangers may try, in full size; T=T7: one threat
-	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES) $(INJECT)
+	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES) $(INJECT) $(NEXT_BIN)
 	@MAKE="$(MAKE)" python3 tests/hostile/run.py $(T)
 
 hostile-%:

@@ -15,7 +15,11 @@
 #include "proto/position.h"
 #include "proto/publish_status.h"
 
-enum { FRAME_VERSION = 2 };
+/* Of the link. Another build, of the next version, is made for tests. */
+#ifndef FRAME_VERSION_STEP
+#define FRAME_VERSION_STEP 0
+#endif
+enum { FRAME_VERSION = 2 + FRAME_VERSION_STEP };
 enum frame_code {
 #define FRAME(code, name, sender, least, meaning) FRAME_##name = code,
 #include "proto/frames.def"

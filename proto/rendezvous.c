@@ -28,6 +28,8 @@ enum {
     URL_MAX = 80         /* leaves room for the names of the links */
 };
 #define CHALLENGE_AGE (10 * SECOND)
+#define STRANGE_STAYS (2 * SECOND) /* who asks for so long keeps asking, */
+#define STRANGE_PAUSE (5 * SECOND) /* with no longer pauses than this */
 
 /* A link that was given out, for as long as its pipe is there. */
 struct offer {
@@ -65,6 +67,12 @@ struct rendezvous {
     uint8_t challenge_key[KEY_BYTES];
     struct answered answered[ANSWERED_MAX]; /* a ring */
     unsigned next_answered;
+
+    struct {
+        uint64_t refused;
+        int version;
+        int64_t first_ns, last_ns; /* of one that keeps asking */
+    } strange;
 
     struct loop_timer prober; /* the next probe, or the next step of one */
     struct bus_ask *probe;
@@ -318,6 +326,30 @@ static void answer_stranger(struct rendezvous *r,
         answer_join(r, q, reply);
 }
 
+/* A stranger where a secret is asked for may say what he likes. */
+static void note_strange(struct rendezvous *r, int version, int64_t now_ns)
+{
+    r->strange.refused++;
+    if (r->secret)
+        return;
+    if (r->strange.version != version ||
+        now_ns - r->strange.last_ns > STRANGE_PAUSE)
+        r->strange.first_ns = now_ns;
+    r->strange.version = version;
+    r->strange.last_ns = now_ns;
+}
+
+static void refuse_version(struct rendezvous *r, int version,
+                           struct buf *reply)
+{
+    char why[64];
+
+    note_strange(r, version, clock_ns());
+    snprintf(why, sizeof why, "speaks link version %d, this router %d",
+             version, FRAME_VERSION);
+    refuse(reply, why);
+}
+
 static void on_request(void *ctx, struct slice request, struct buf *reply)
 {
     struct rendezvous *r = ctx;
@@ -326,11 +358,7 @@ static void on_request(void *ctx, struct slice request, struct buf *reply)
     if (join_read_request(request, &q) < 0) {
         refuse(reply, "not understood");
     } else if (q.version != FRAME_VERSION) {
-        char why[64];
-
-        snprintf(why, sizeof why, "speaks link version %d, this router %d",
-                 q.version, FRAME_VERSION);
-        refuse(reply, why);
+        refuse_version(r, q.version, reply);
     } else if (q.verb == JOIN_PROBE) {
         join_write_alive(reply, r->life);
     } else if (r->secret) {
@@ -595,6 +623,16 @@ uint64_t rendezvous_reopened(const struct rendezvous *r)
 uint64_t rendezvous_refused(const struct rendezvous *r, enum bus_refusal why)
 {
     return bus_refused(r->bus, why);
+}
+
+struct rendezvous_strange rendezvous_strange(const struct rendezvous *r,
+                                             int64_t now_ns)
+{
+    bool stays = r->strange.last_ns - r->strange.first_ns >= STRANGE_STAYS &&
+                 now_ns - r->strange.last_ns <= STRANGE_PAUSE;
+
+    return (struct rendezvous_strange){r->strange.refused,
+                                       stays ? r->strange.version : 0};
 }
 
 bool rendezvous_is_stuck(const struct rendezvous *r)

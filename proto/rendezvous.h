@@ -61,6 +61,14 @@ const char *rendezvous_url(const struct rendezvous *r);
 uint64_t rendezvous_reopened(const struct rendezvous *r); /* listener cures */
 /* Connections turned away, as of bus_refused(). */
 uint64_t rendezvous_refused(const struct rendezvous *r, enum bus_refusal why);
+/* Peers of other link versions. It keeps asking when it has done so for a few
+ * seconds up to now, as a gateway does and nobody who asks once. */
+struct rendezvous_strange {
+    uint64_t refused; /* so far */
+    int version;      /* of one that keeps asking; 0: there is none */
+};
+struct rendezvous_strange rendezvous_strange(const struct rendezvous *r,
+                                             int64_t now_ns);
 /* As of bus_is_stuck(): a router had better start anew; no client notices. */
 bool rendezvous_is_stuck(const struct rendezvous *r);
 /* Free the pipes first. NULL is fine. */

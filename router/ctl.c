@@ -137,6 +137,21 @@ static const char *mute_state(const struct router *r, size_t mute)
     return mute == gateways ? "DOWN" : "DEGRADED";
 }
 
+/* 0: nobody asks in vain. */
+static int strange_version(const struct router *r)
+{
+    return r->rendezvous ? rendezvous_strange(r->rendezvous, clock_ns()).version
+                         : 0;
+}
+
+static void say_strange(int version, struct buf *why)
+{
+    buf_addf(why, "a gateway that speaks link version %d keeps asking to join "
+             "and is refused, for the router speaks version %d: install one "
+             "version of all programs and restart them", version,
+             FRAME_VERSION);
+}
+
 static const char *state_of(const struct router *r, struct buf *why)
 {
     int64_t now_ns = clock_ns(), stuck_ns = canary_stuck_ns(r, now_ns);
@@ -162,6 +177,8 @@ static const char *state_of(const struct router *r, struct buf *why)
         buf_add_str(why, "the store fails: stored channels take nothing");
     else if (r->publish.paused)
         buf_add_str(why, "publications come faster than the disk takes them");
+    else if (strange_version(r))
+        say_strange(strange_version(r), why);
     else if (r->missing.count)
         say_missing(&r->missing, why);
     else

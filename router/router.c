@@ -246,6 +246,8 @@ void router_gauges(struct router *r)
                  rendezvous_refused(r->rendezvous, BUS_REFUSED_USER));
         stat_set(s, STAT_CROWD,
                  rendezvous_refused(r->rendezvous, BUS_REFUSED_CROWD));
+        stat_set(s, STAT_STRANGE,
+                 rendezvous_strange(r->rendezvous, clock_ns()).refused);
     }
     if (r->writer) {
         struct writer_figures w;

@@ -42,6 +42,8 @@
       "connections to the router's sockets that were turned away")            \
     X(CROWD, COUNTER, "link_refused_total", "why=\"crowd\"",                  \
       "connections to the router's sockets that were turned away")            \
+    X(STRANGE, COUNTER, "link_refused_total", "why=\"version\"",              \
+      "connections to the router's sockets that were turned away")            \
     X(IDS, GAUGE, "ids", NULL, "ids and patterns known")                      \
     X(PATTERNS, GAUGE, "patterns", NULL, "patterns subscribed to")            \
     X(SEATS, GAUGE, "seats", NULL, "pairs of id and connection")              \

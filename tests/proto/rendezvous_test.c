@@ -464,13 +464,19 @@ TEST(another_version_is_refused_in_words_it_can_read)
     struct world w;
     struct heard h = {.done = false};
     struct join_reply reply;
+    char later[] = "TJ?\x01 whatever it says by then", wanted[64];
 
     world_open(&w, NULL, NULL);
-    ask(&w, &h, SLICE("TJ\x02\x01 whatever it says by then"));
+    later[2] = FRAME_VERSION + 1;
+    snprintf(wanted, sizeof wanted, "speaks link version %d, this router %d",
+             FRAME_VERSION + 1, FRAME_VERSION);
+    ask(&w, &h, slice_str(later));
     EXPECT_OK(h.rc);
     EXPECT_OK(join_read_reply(buf_slice(&h.reply), &reply));
     EXPECT_INT(reply.verb, JOIN_REFUSE);
-    EXPECT_SLICE(reply.text, SLICE("speaks link version 2, this router 1"));
+    EXPECT_SLICE(reply.text, slice_str(wanted));
+    EXPECT_INT(rendezvous_strange(w.rendezvous, clock_ns()).refused, 1);
+    EXPECT_INT(rendezvous_strange(w.rendezvous, clock_ns()).version, 0);
     buf_fini(&h.reply);
     world_close(&w);
 }
@@ -479,8 +485,8 @@ TEST(noise_at_the_rendezvous_is_answered_and_harms_nobody)
 {
     static const struct slice noise[] = {
         SLICE_INIT(""), SLICE_INIT("T"), SLICE_INIT("GET / HTTP/1.1\r\n"),
-        SLICE_INIT("TJ\x01\x01"), SLICE_INIT("TJ\x01\x7f"),
-        SLICE_INIT("TJ\x01\x02too much"),
+        SLICE_INIT("TJ\x02\x01"), SLICE_INIT("TJ\x02\x7f"),
+        SLICE_INIT("TJ\x02\x02too much"),
     };
     struct world w;
     struct heard h = {.done = false};

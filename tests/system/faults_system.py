@@ -7,13 +7,16 @@ import http.client
 import json
 import os
 import random
+import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
-from world import (EDGES, ROOT, Failed, Stream, Tcp, World, Ws, check, equal, eventually, figure,
+from world import (BIN, EDGES, ROOT, Failed, Stream, Tcp, World, Ws, check, equal, eventually, figure,
                    full_size)
 
 sys.path.insert(0, os.path.join(ROOT, "tests", "chaos"))
@@ -618,3 +621,89 @@ def test_f15_a_link_that_is_cut_or_held_in_one_direction_closes_nobody():
         kept = talk.judge()
         is_lively(w)
         figure(f"{dict(relay.injected)}, {kept} acknowledged, all kept")
+
+
+# ---- F17: programs of another version --------------------------------------
+
+class Mixed(World):
+    """Its binaries lie in a folder of their own, where single ones can be
+    replaced by those of the next version of the link."""
+
+    def __init__(self, *later):
+        base = tempfile.mkdtemp(prefix="tl-")
+        self.bin = os.path.join(base, "bin")
+        shutil.copytree(BIN, self.bin)
+        super().__init__(ONE_LOOP, under=base, start=False)
+        self.next_version(*later)
+
+    def next_version(self, *kinds):
+        for name in (k if k == "router-ctl" else f"touchline-{k}" for k in kinds):
+            shutil.copy(os.path.join(BIN, "../next/bin", name), self.bin + "/.new")
+            os.replace(self.bin + "/.new", os.path.join(self.bin, name))
+
+    def args(self, binary, *more):
+        return [os.path.join(self.bin, binary), *super().args(binary, *more)[1:]]
+
+
+def says(w, text):
+    eventually(lambda: text in w.log_tail(1 << 20), text)
+
+
+def test_f17_a_gateway_of_another_version_is_refused_in_words_and_the_others_serve():
+    for later in ("http",), ("router", "tcp", "ws", "router-ctl"):
+        with Mixed(*later) as w:
+            w.start(("router", "tcp", "ws"))
+            says(w, "link.refused")
+            pid, = w.pids("http")
+            with w.telnet() as t, w.ws("/v1/ws?channel=a") as c:
+                c.item()
+                t.send(b"PUB a hello\r\n")
+                check(t.line().startswith(b"OK PUB a "), "published")
+                equal(c.message()["data"], "hello")
+            equal(w.pids("http"), [pid], "it waits for a router that it understands")
+            equal(w.log_tail(1 << 20).count('child.start name="http-1"'), 1, "started once")
+            status = eventually(lambda: degraded(w), "DEGRADED")
+            check("link version" in status and "is refused" in status, status)
+
+
+def router_ctl(w, *words):
+    """Of its own folder: the code, and what it says."""
+    p = subprocess.run([os.path.join(w.bin, "router-ctl"), "--dir", w.dir, *words],
+                       capture_output=True, timeout=20)
+    return p.returncode, (p.stdout + p.stderr).decode()
+
+
+def degraded(w):
+    code, text = router_ctl(w, "status")
+    return code == 1 and text.startswith("DEGRADED") and text
+
+
+def test_f17_a_router_that_is_replaced_by_another_version_closes_nobody():
+    """As when an upgrade is half done: the operator is told, clients wait, and
+    find everything when it is done."""
+    with Mixed() as w:
+        w.start()
+        with w.stream("/v1/stream?channel=a") as s, w.ws("/v1/ws?channel=a") as c:
+            s.item(), c.item()
+            equal(w.publish("a", "before").status, 201)
+            w.next_version("router")
+            w.kill("router", signal.SIGTERM)
+            says(w, "link.refused")
+            answer = w.publish("a", "meanwhile")
+            equal((answer.status, answer.code()), (503, "router.away"))
+            code, text = router_ctl(w, "status")
+            check(code and "link version" in text, f"the old one: {code} {text}")
+            w.next_version("router-ctl")
+            check("link version" in eventually(lambda: degraded(w), "DEGRADED"), "why")
+            w.next_version(*EDGES)
+            before = s.message()
+            equal((before["data"], c.message()["data"]), ("before", "before"))
+            for kind in EDGES:
+                w.kill(kind, signal.SIGTERM)
+            equal(s.item()["notice"], "closing")
+        eventually(lambda: attempt(w.publish, "a", "after").status == 201, "published")
+        cursor = f"{before['epoch']}-{before['seq']}"
+        with w.stream("/v1/stream?channel=a&since=" + cursor) as s:
+            equal(s.item()["notice"], "resumed")
+            equal(s.message()["data"], "after")
+        is_lively(w)
