@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import sqlite3
@@ -707,3 +708,72 @@ def test_f17_a_router_that_is_replaced_by_another_version_closes_nobody():
             equal(s.item()["notice"], "resumed")
             equal(s.message()["data"], "after")
         is_lively(w)
+
+
+# ---- F21: memory runs out for real -----------------------------------------
+
+GROUPS = "/sys/fs/cgroup/memory"
+
+
+@contextlib.contextmanager
+def small_group(size):
+    """A control group whose processes get so many bytes more, and then death."""
+    path = os.path.join(GROUPS, f"touchline-{os.getpid()}")
+    os.mkdir(path)
+    try:
+        with open(path + "/memory.limit_in_bytes", "w") as f:
+            f.write(str(size))
+        yield path
+    finally:
+        eventually(lambda: attempt(os.rmdir, path) or not os.path.exists(path), "its group")
+
+
+def load(w):
+    """Ids for the router, bytes for the ring of a gateway."""
+    begun = time.monotonic_ns()
+    rows = [{"channel": f"new/{begun}/{n}", "data": "x" * 3000} for n in range(250)]
+    w.http("POST", "/v1/publish", json.dumps(rows), {"Content-Type": "application/json"})
+
+
+def test_f21_who_is_killed_for_memory_is_back_and_nothing_is_lost():
+    if not os.access(GROUPS, os.W_OK):
+        print("     skipped: there are no control groups of memory here")
+        return
+    with World(ONE_LOOP, config=KEEP_ALL) as w, w.stream("/v1/stream?channel=new/**") as s:
+        s.item()
+        with Talk(w) as talk:
+            for kind in ("router", "http", "router"):
+                pid, = w.pids(kind)
+                with small_group(2 << 20) as group:
+                    with open(group + "/cgroup.procs", "w") as f:
+                        f.write(str(pid))
+                    eventually(lambda: [attempt(load, w), pid not in w.pids(kind)][1],
+                               f"{kind} is killed")
+                    eventually(lambda: w.pids(kind), f"another {kind}")
+                talk.progress(50)
+        kept = talk.judge()
+        is_lively(w)
+        equal(w.log_tail(1 << 20).count("child.killed"), 3)
+        check_file(w)
+    figure(f"3 killed, {kept} acknowledged, all kept")
+
+
+def address_space(pid):
+    with open(f"/proc/{pid}/statm") as f:
+        return int(f.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_f21_who_may_have_no_more_memory_refuses_and_lives():
+    with World(ONE_LOOP, config=KEEP_ALL) as w:
+        pids = all_pids(w)
+        for kind in ("http", "router"):
+            pid, = pids[kind]
+            with Talk(w) as talk:
+                resource.prlimit(pid, resource.RLIMIT_AS, (address_space(pid), -1))
+                for _ in range(20):
+                    attempt(load, w)
+                everything(w)
+                resource.prlimit(pid, resource.RLIMIT_AS, (-1, -1))
+                talk.progress(50)
+            is_lively(w)
+        equal(all_pids(w), pids)
