@@ -511,3 +511,45 @@ TEST(a_page_that_rots_while_it_is_known_fails_only_who_needs_it)
     }
     shelf_close(&s);
 }
+
+/* --- a WAL that ends early --- */
+
+static uint64_t wal_left; /* hundredths of it */
+
+static void shorten_wal(const char *path, struct buf *bytes)
+{
+    size_t len = strlen(path);
+
+    if (len > 4 && strcmp(path + len - 4, "-wal") == 0)
+        buf_truncate(bytes, (size_t)(bytes->len * wal_left / 100));
+    if (len > 4 && strcmp(path + len - 4, "-shm") == 0)
+        buf_truncate(bytes, 0);
+}
+
+TEST(a_wal_cut_anywhere_leaves_the_messages_in_front_of_the_cut)
+{
+    for (wal_left = 0; wal_left <= 100; wal_left += 4) {
+        struct shelf s = shelf_init("db");
+        uint64_t last_seq = 0, last = 0;
+        char epoch[EPOCH_SIZE];
+        struct page *p;
+
+        shelf_open(&s);
+        for (int i = 0; i < ROWS; i++)
+            last_seq = shelf_put(&s, "room/a", "x").rec.seq;
+        memcpy(epoch, s.epoch, sizeof epoch);
+        shelf_cut(&s, shorten_wal);
+        shelf_open(&s);
+        EXPECT(s.first_seq > last_seq || strcmp(s.epoch, epoch) != 0);
+        p = shelf_read(&s, "room/a", 0);
+        EXPECT_OK(p->rc);
+        EXPECT_INT(p->damaged_count, 0);
+        for (size_t i = 0; i < p->count; i++)
+            EXPECT_INT(p->records[i].offset, ++last);
+        page_free(p);
+        EXPECT(wal_left < 100 || last == ROWS);
+        EXPECT_INT(shelf_put(&s, "room/a", "goes on").rec.offset, last + 1);
+        shelf_close(&s);
+        unlink(s.opt.path);
+    }
+}

@@ -10,6 +10,7 @@ import re
 import select
 import shutil
 import subprocess
+import sys
 import time
 
 from browser import Browser
@@ -490,6 +491,33 @@ def test_what_shows_a_threat_is_run_for_it():
         for name in re.findall(r"`([^`]+)`", "".join(shown)):
             name = re.sub(r"^tests/(.*)\.c$", r"\1", name)
             check(name in run, f"{threat}: {name} is not in threats.txt")
+
+
+def chaos_rows():
+    """{name: row of the table} of the faults that tests/chaos draws."""
+    sys.path.append(os.path.join(ROOT, "tests", "chaos"))
+    from faults import table
+    return {f.name: f.row for f in table().values()}
+
+
+def test_every_fault_is_shown_by_tests_that_exist():
+    from run import tests  # which imports this file
+    system = [t.name for t in tests()]
+    text = read("docs/testing.md").partition("\n## Faults\n")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| (F\d+) \| (.*) \|$", text, re.M))
+    equal(list(rows), [f"F{n}" for n in range(1, 22)], "rows of the table")
+    drawn = chaos_rows()
+    for fault, cells in rows.items():
+        shown = re.findall(r"`([^`]+)`", cells)
+        check(shown, f"{fault}: shown by nothing")
+        chaos = {name[6:] for name in shown if name.startswith("chaos ")}
+        equal(chaos, {name for name, row in drawn.items() if row == fault}, fault)
+        for name in shown:
+            if re.match(r"(?!tests/)\w+/\w+ ", name):
+                program, unit = name.split()
+                check(unit in names_of_units(program), f"{fault}: no test is named {name}")
+            elif "." in name:
+                check(any(name in n for n in system), f"{fault}: no test is named {name}")
 
 
 def test_every_error_code_is_listed():

@@ -20,7 +20,7 @@ import time
 from world import (BIN, EDGES, ROOT, Failed, Stream, Tcp, World, Ws, check, equal, eventually, figure,
                    full_size)
 
-sys.path.insert(0, os.path.join(ROOT, "tests", "chaos"))
+sys.path.append(os.path.join(ROOT, "tests", "chaos"))
 from inject import Injector  # noqa: E402  tests/chaos is no package
 from relay import Relay  # noqa: E402
 

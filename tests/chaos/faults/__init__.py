@@ -47,6 +47,8 @@ class Fault:
     alone: bool = False  # never beside another fault
     weight: int = 1  # how often it is drawn, beside the others
     prepare: Optional[Callable[["Stage"], None]] = None
+    wire: bool = False  # needs a relay in the link: drawn in half of the rounds, only there
+    possible: bool = True  # this machine lets it be done
 
 
 class Stage:
