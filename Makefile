@@ -40,7 +40,7 @@ WARN    += -Wno-format-truncation -Wno-stringop-truncation \
 endif
 
 CPPFLAGS := -D_GNU_SOURCE -DTOUCHLINE_VERSION='"$(VERSION)"' \
-            -iquote . -iquote proto
+            -iquote . -iquote proto -DFRAME_VERSION_STEP=0
 CFLAGS   := -std=c11 -g $(MODE) $(HARDEN) $(WARN) -pthread
 LDFLAGS  := $(MODE) $(PIE) -pthread -rdynamic -Wl,--as-needed \
             -Wl,-z,relro,-z,now,-z,noexecstack
@@ -144,7 +144,8 @@ NEXT_BIN := $(addprefix $(NEXT)/bin/,router-ctl \
                 $(addprefix touchline-,router http tcp ws))
 $(NEXT)/%.c.o: %.c Makefile | deps-build
 	@mkdir -p $(@D) && echo '  cc   $< (next)'
-	$(Q)$(CC) $(CPPFLAGS) -DFRAME_VERSION_STEP=1 $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS) -UFRAME_VERSION_STEP \
+	    -DFRAME_VERSION_STEP=1 $(CFLAGS) -MMD -MP -c -o $@ $<
 
 define next # name, folder of main.c, libraries from the top layer down
 $(NEXT)/bin/$1: $B/$2/main.c.o $(patsubst %,$(NEXT)/%.o,$(NEXT_OF)) \

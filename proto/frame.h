@@ -15,11 +15,7 @@
 #include "proto/position.h"
 #include "proto/publish_status.h"
 
-/* Of the link. Another build, of the next version, is made for tests. */
-#ifndef FRAME_VERSION_STEP
-#define FRAME_VERSION_STEP 0
-#endif
-enum { FRAME_VERSION = 2 + FRAME_VERSION_STEP };
+enum { FRAME_VERSION = 2 + FRAME_VERSION_STEP }; /* step: of the Makefile */
 enum frame_code {
 #define FRAME(code, name, sender, least, meaning) FRAME_##name = code,
 #include "proto/frames.def"
