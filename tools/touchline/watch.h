@@ -43,8 +43,9 @@ struct watch {
 
 /* Looks after the plan's children from now on, and calls well(ctx) after every
  * look that found none of them hanging. time_ns 0: no such looks are taken, only
- * those for the mute, of which cfg says what mute is. The socket's name is abstract and chosen by the kernel: nothing is left in a directory.
- * ERR_IO, ERR_NOMEM. */
+ * those for the mute, of which cfg says what mute is. The socket's name is
+ * abstract and chosen by the kernel: nothing is left in a directory. ERR_IO,
+ * ERR_NOMEM. */
 MUST_USE int watch_start(struct watch *w, struct plan *plan, struct loop *loop,
                          int64_t time_ns, const struct config *cfg,
                          loop_fn *well, void *ctx);
