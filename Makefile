@@ -2,7 +2,7 @@
 
 VERSION      := 0.1.0
 PREFIX       ?= /usr/local
-FUZZ_SECONDS ?= 5
+FUZZ_SECONDS ?= 60
 JOBS         ?= $(shell nproc)
 
 # One tree of objects per variant: build, build/asan, build/tsan, build/fuzz.
@@ -119,7 +119,8 @@ helpers = $(patsubst %,$B/%.o,$(filter-out %_test.c %_fuzz.c %_bench.c \
               $(wildcard $(patsubst $B/%,%,$(dir $1))*.c)))
 # A fake takes the place of the real thing in the tests that include it.
 FAKES  := $(patsubst %,$B/%.o,$(wildcard tests/t/fake_*.c))
-FAKED  := $(shell grep -l '"tests/t/fake_' tests/*/*_test.c 2>/dev/null)
+FAKED  := $(shell grep -l '"tests/t/fake_' tests/*/*_test.c \
+              tests/fuzz/*_fuzz.c 2>/dev/null)
 fakes   = $(if $(filter $(patsubst $B/%,%.c,$1),$(FAKED)),$(FAKES))
 layers  = $(call libs,$(or $(LIBS_$(call folder,$1)),$(LIBS_every)))
 
@@ -127,7 +128,7 @@ $(TESTS): %: %.c.o $$(call helpers,$$@) $$(call fakes,$$@) $B/libt.a \
               $$(call layers,$$@)
 	$(Q)$(CC) $(LDFLAGS) $(WRAP) -o $@ $^ $(LDLIBS)
 
-$(FUZZ): %: %.c.o $$(call helpers,$$@) $$(call layers,$$@)
+$(FUZZ): %: %.c.o $$(call helpers,$$@) $$(call fakes,$$@) $$(call layers,$$@)
 	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 $(BENCH): %: %.c.o $$(call layers,$$@)
@@ -184,7 +185,7 @@ $B/%.S.o: %.S Makefile $$(wildcard $$(dir $$*)*/*) | deps-build
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.PHONY: all help deps deps-build deps-test run test unit asan tsan fuzz js \
+.PHONY: all help deps deps-build deps-test run test unit asan tsan fuzz fuzz-long js \
         layers system hostile differential power bench docs install install-only \
         deb deb-test deps-package clean
 
@@ -205,7 +206,8 @@ run: deps-build ## start everything in build/demo, with a match to watch
 	@tools/demo.sh
 
 test: deps-test ## all of what follows; ends in "N passed, N failed"
-	@tests/run.sh layers unit js asan fuzz system
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-5} \
+	    tests/run.sh layers unit js asan fuzz system
 
 unit: ## the unit tests; one that does not build keeps no other from running
 	@$(MAKE) -kj$(JOBS) --no-print-directory VARIANT=$(VARIANT) $(TESTS); \
@@ -222,9 +224,12 @@ ifeq ($(VARIANT),fuzz)
 fuzz: $(FUZZ)
 	@tests/run.sh --fuzz $(FUZZ_SECONDS) $(FUZZ)
 else
-fuzz: ## each parser's fuzz target for FUZZ_SECONDS (5)
+fuzz: ## each parser's fuzz target for FUZZ_SECONDS (60; 5 within `test`)
 	@$(MAKE) -j$(JOBS) --no-print-directory VARIANT=fuzz fuzz
 endif
+
+fuzz-long: ## each of them for half an hour; hours
+	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=1800
 
 js: ## the browser's client, in node
 	@tests/run.sh --js
