@@ -97,8 +97,12 @@ int sheet_new(struct sheet *s, struct slice text)
              : put_text(s->fd, FIRST, text);
     if (rc == 0)
         rc = put_head(s, s->edition, 0);
-    if (rc < 0)
+    if (rc < 0) {
+        int error = errno;
+
         sheet_fini(s);
+        errno = error;
+    }
     return rc;
 }
 

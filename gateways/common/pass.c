@@ -31,9 +31,11 @@ static struct guest guest_of(const struct conn *c, struct slice bytes)
         .in = bytes,
     };
 
+    /* Who asked before on a connection of a proxy's is not who asks now. */
     if (c->extra) {
-        guest.share = c->extra->share;
         guest.proxied = c->extra->proxied;
+        guest.share = address_known(&c->extra->forwarded) ? c->extra->proxied
+                                                          : c->extra->share;
     }
     return guest;
 }

@@ -149,6 +149,11 @@ def test_clients_behind_a_proxy_are_named_and_bounded():
             return int(c.until(b"\r\n\r\n").split()[1])
 
         equal([header(n) for n in (3, 3, 3, 1)], [101, 101, 503, 503])
+        # A proxy's connection is kept; who asked before is not who asks now.
+        c = stack.enter_context(Http(w.address("http")))
+        c.ask("GET", "/healthz", X_Forwarded_For="192.0.2.1").answer()
+        c.send(HANDSHAKE.replace(KEY.encode(), KEY.encode() + b"X-Forwarded-For: 192.0.2.9\r\n"))
+        as_ws(c)
         with here(w) as ws:  # a proxy that names nobody is no guest of this machine
             ws.item()
             ws.say(cmd="publish", channel="match/x", data={}, ref=1)

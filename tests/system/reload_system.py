@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 
+import limits_system
 from world import (BIN, DEADLINE, Failed, Lines, Stream, World, Ws, check, equal,
                    eventually, figure, full_size)
 
@@ -349,6 +350,18 @@ def test_deflate_is_offered_once_it_is_on():
                 late.any_frame()
             early.say(cmd="ping", ref=1)
             check(early.reply(1)["ok"], "the early one goes on")
+
+
+def test_without_shared_memory_each_process_reads_the_file():
+    with World(config="[limits]\nmessage = 8K\n", before=limits_system.without_shared_memory) as w:
+        log_has(w, "config.sheet")
+        write(w, "[limits]\nmessage = 2K\n[http]\nworkers = 7\n")
+        code, _, err = touchline(w, "reload")
+        equal(code, 1)
+        check("by itself" in err, err)
+        eventually(lambda: w.publish("a", "x" * 4000).status == 413, "they follow")
+        log_has(w, "http1 config.unchanged", 'key="http.workers"')
+        log_has(w, "router config.reloaded", "changed=1")
 
 
 # ---- alone -----------------------------------------------------------------

@@ -196,10 +196,19 @@ static void hand_passing(const struct plan *p, struct member *m)
         hand_file(m, p->passing[1], "touchline-pass-in");
 }
 
+/* Without it each reads the file by itself, as those that run alone. */
+static void make_sheet(struct plan *p)
+{
+    if (sheet_new(&p->sheet, p->cli->text) < 0)
+        log_warn("config.sheet", "error=\"%s\" "
+                 "action=each_process_reads_the_file", strerror(errno));
+}
+
 /* Behind all else. */
 static void hand_sheet(const struct plan *p, struct member *m)
 {
-    hand_file(m, p->sheet.handed, SHEET_NAME);
+    if (p->sheet.handed >= 0)
+        hand_file(m, p->sheet.handed, SHEET_NAME);
 }
 
 /* The line to the supervisor; behind all else, and new for each run. */
@@ -343,8 +352,7 @@ int plan_make(struct plan *p, const struct cli *cli, char *why, size_t size)
     if (rc == 0)
         rc = find_binaries(p);
     make_passing(p);
-    if (rc == 0)
-        rc = sheet_new(&p->sheet, cli->text);
+    make_sheet(p);
     if (rc == 0)
         rc = add_member(p, PLAN_KINDS, 0, MORE_FILES, &router);
     if (rc == 0)

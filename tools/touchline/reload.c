@@ -201,10 +201,14 @@ static void begin(struct reload *r, struct control_asker *asker)
     r->under_way = true;
     r->asker = asker;
     r->changed = r->left = 0;
-    if (!r->cli->config_file) { /* they open their logs again */
-        signal_children(r);
-        buf_add_str(&r->text, "it was started without --config: there is no "
-                              "file to read\n");
+    if (!r->cli->config_file || r->plan->sheet.handed < 0) {
+        signal_children(r); /* who open their logs again, too */
+        buf_add_str(&r->text,
+                    r->cli->config_file
+                        ? "there is no shared memory for the file: each "
+                          "process reads it by itself, and logs what it finds\n"
+                        : "it was started without --config: there is no file "
+                          "to read\n");
         finish(r, EXIT_FAILED);
         return;
     }
