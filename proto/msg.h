@@ -29,6 +29,17 @@ enum msg_flag {
                                  makes of it: a snapshot follows */
 };
 
+/* What a reader who does not keep up may do without, as the type of its id
+ * says: two bits of the flags. Which readers, says the namespace. */
+enum msg_weight {
+    WEIGHT_KEYED = 0,       /* a newer one of the same key says all it says;
+                               without a key nothing does */
+    WEIGHT_LESSER = 1u << 3, /* goes first: no state knows of it */
+    WEIGHT_STATE = 2u << 3,  /* a newer state says all it says */
+    WEIGHT_KEPT = 3u << 3,   /* is never left out */
+    MSG_WEIGHT = 3u << 3,
+};
+
 /* Encodings an edge can hang on a message: what they are is the edge's. */
 enum { MSG_FORMS = 6 };
 

@@ -74,7 +74,8 @@ struct type_refusal {
 
 struct type_verdict {
     struct msg_parts event; /* the publication, or what the type made of it,
-                               with MSG_RESNAPSHOT if types_commit() will */
+                               with MSG_RESNAPSHOT if types_commit() will,
+                               and its weight for slow readers (msg.h) */
     struct slice record;    /* for the store; ptr NULL: none, leave the old */
     struct type_refusal refusal; /* only when refused */
 };

@@ -318,6 +318,17 @@ static int match_judge(void *self, const struct msg_parts *in,
     return 0;
 }
 
+/* The score, who was shown a card and who plays: each is an event that people
+ * wait for. What moves the match on is in the newest state; no state knows of
+ * the rest. */
+static unsigned match_weight(const struct msg_parts *event)
+{
+    enum match_kind kind;
+
+    return match_kind_find(event->kind, &kind) == 0 ? match_kind_weight(kind)
+                                                    : WEIGHT_KEPT;
+}
+
 /* ---- what became of it ------------------------------------------------ */
 
 static bool match_commit(void *self, const struct msg *msg)
@@ -578,6 +589,7 @@ const struct type match_type = {
     .open = match_open,
     .close = match_close,
     .judge = match_judge,
+    .weight = match_weight,
     .commit = match_commit,
     .rollback = match_rollback,
     .withdraw = match_withdraw,

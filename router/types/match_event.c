@@ -2,6 +2,7 @@
 
 #include "base/err.h"
 #include "proto/json.h"
+#include "proto/msg.h"
 
 #define F(name) (1u << FIELD_##name)
 #define P(name) (1u << PERIOD_##name)
@@ -23,15 +24,17 @@ static const struct kind_row {
     const char *word;
     uint32_t allowed, required;
     unsigned when;
+    uint8_t weight;
 } kinds[MATCH_KINDS] = {
-#define KIND(name, word, allowed, required, when)                     \
+#define KIND(name, word, weight, allowed, required, when)             \
     [MATCH_##name] = { word, (allowed) | F(MINUTE) | F(COMMENT), required, \
-                       when },
+                       when, WEIGHT_##weight },
 #include "router/types/match.def"
 };
 
 const char *match_kind_word(enum match_kind k) { return kinds[k].word; }
 const char *match_period_word(enum match_period p) { return period_words[p]; }
+uint8_t match_kind_weight(enum match_kind k) { return kinds[k].weight; }
 unsigned match_kind_when(enum match_kind k) { return kinds[k].when; }
 
 int match_kind_find(struct slice word, enum match_kind *ret)

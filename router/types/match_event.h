@@ -28,7 +28,7 @@ enum match_field {
     MATCH_FIELDS
 };
 enum match_kind {
-#define KIND(name, word, allowed, required, when) MATCH_##name,
+#define KIND(name, word, weight, allowed, required, when) MATCH_##name,
 #include "router/types/match.def"
     MATCH_KINDS
 };
@@ -77,6 +77,7 @@ const char *match_period_word(enum match_period p);
 /* ERR_NOT_FOUND */
 MUST_USE int match_kind_find(struct slice word, enum match_kind *ret);
 MUST_USE int match_period_find(struct slice word, enum match_period *ret);
+uint8_t match_kind_weight(enum match_kind k); /* enum msg_weight */
 unsigned match_kind_when(enum match_kind k); /* a bit (1 << PERIOD_...) each */
 /* 1-24 bytes of a-z0-9 */
 bool team_id_valid(struct slice id);

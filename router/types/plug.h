@@ -30,6 +30,9 @@ struct type {
 
     int (*judge)(void *self, const struct msg_parts *in,
                  struct type_verdict *ret);
+    /* What a slow reader may do without of an event that was accepted: its
+     * weight (msg.h). NULL: WEIGHT_KEYED, what has a newer one of its key. */
+    unsigned (*weight)(const struct msg_parts *event);
     bool (*commit)(void *self, const struct msg *m);
     void (*rollback)(void *self);
     void (*withdraw)(void *self, struct slice id);

@@ -171,6 +171,13 @@ static int normalise(struct teams *t, const struct msg_parts *in)
     return rc == 0 && t->ctx->data.failed ? ERR_NOMEM : rc;
 }
 
+/* The newest message is the team. */
+static unsigned team_weight(const struct msg_parts *event)
+{
+    UNUSED(event);
+    return WEIGHT_STATE;
+}
+
 static int team_judge(void *self, const struct msg_parts *in,
                       struct type_verdict *ret)
 {
@@ -379,6 +386,7 @@ const struct type team_type = {
     .open = team_open,
     .close = team_close,
     .judge = team_judge,
+    .weight = team_weight,
     .commit = team_commit,
     .rollback = team_rollback,
     .withdraw = team_withdraw,

@@ -145,6 +145,8 @@ int types_judge(struct types *ts, const struct msg_parts *in,
     forget_answers(ts);
     if (f.type && f.type->judge)
         rc = f.type->judge(f.self, in, &v);
+    if (rc == 0 && f.type && f.type->weight)
+        v.event.flags |= (uint8_t)f.type->weight(&v.event);
     *ret = v;
     return rc;
 }

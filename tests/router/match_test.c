@@ -371,6 +371,37 @@ TEST(every_kind_of_the_ball_is_taken_in_play)
     stage_free(s);
 }
 
+TEST(goals_cards_and_substitutions_are_kept_for_slow_readers)
+{
+    static const struct {
+        const char *event;
+        unsigned weight;
+    } events[] = {
+        {"{\"kind\":\"start\",\"data\":{\"home_players\":[7]}}", WEIGHT_STATE},
+        {"{\"kind\":\"shot\",\"data\":{\"team\":\"elp\"}}", WEIGHT_LESSER},
+        {"{\"kind\":\"goal\",\"data\":{\"team\":\"elp\"}}", WEIGHT_KEPT},
+        {"{\"kind\":\"card\",\"data\":{\"team\":\"elp\",\"player\":7,"
+         "\"card\":\"yellow\"}}", WEIGHT_KEPT},
+        {"{\"kind\":\"substitution\",\"data\":{\"team\":\"elp\","
+         "\"player_out\":7,\"player_in\":9}}", WEIGHT_KEPT},
+        {"{\"kind\":\"throwin\",\"data\":{\"team\":\"tig\"}}",
+         WEIGHT_LESSER},
+        {"{\"kind\":\"halftime_start\",\"data\":{}}", WEIGHT_STATE},
+    };
+    struct stage *s = with_teams();
+
+    (void)stage_act(s, "match.new", "{\"home\":\"elp\",\"visit\":\"tig\","
+                    "\"start_time\":\"2011-09-13\"}", true);
+    EXPECT_INT(stage_weight(s), WEIGHT_STATE);
+    for (size_t i = 0; i < ARRAY_LEN(events); i++) {
+        stage_say(s, M, events[i].event);
+        EXPECT_INT(stage_weight(s), events[i].weight);
+    }
+    retract(s, 4);
+    EXPECT_INT(stage_weight(s), WEIGHT_STATE);
+    stage_free(s);
+}
+
 TEST(a_goal_may_have_no_player_and_may_be_an_own_goal)
 {
     struct stage *s = with_lineups();

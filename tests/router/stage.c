@@ -240,3 +240,9 @@ const char *stage_kind(struct stage *s)
     EXPECT(s->accepted > 0);
     return give(s, s->log[s->accepted - 1]->kind);
 }
+
+unsigned stage_weight(const struct stage *s)
+{
+    EXPECT(s->accepted > 0);
+    return s->log[s->accepted - 1]->flags & MSG_WEIGHT;
+}

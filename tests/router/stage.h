@@ -59,6 +59,7 @@ const char *stage_snapshot(struct stage *s, const char *id);
 /* The newest message said: its data. */
 const char *stage_data(struct stage *s);
 const char *stage_kind(struct stage *s);
+unsigned stage_weight(const struct stage *s); /* enum msg_weight */
 /* The offset of the newest accepted message of id, 0 when there is none. */
 uint64_t stage_last_offset(const struct stage *s, struct slice id);
 
