@@ -442,6 +442,7 @@ void conn_set_lagging(struct conn *c, bool lags)
         return;
     if (!lags) {
         list_remove(&c->extra->lagging);
+        thin_forget(c);
         conn_extra_done(c);
         return;
     }
@@ -575,7 +576,7 @@ static enum step all_sent(struct conn *c, bool all, bool pages, bool moved,
         if (catchup_under_way(c))
             catchup_advance(c);
     }
-    if (out_of(c) || pages)
+    if (out_of(c) || pages || thin_owes(c))
         return STEP_MORE;
     return !all && moved ? STEP_MORE : STEP_DONE;
 }
@@ -640,6 +641,7 @@ static void flushed(struct conn *c)
         return;
     }
     note_lag(c);
+    start_again(c);
     if ((c->flags & CONN_READABLE) && !(c->flags & CONN_PAUSED) && !g->still)
         conn_dirty(c);
     if (c->flags & CONN_WANT_DRAINED) {
@@ -657,6 +659,8 @@ static void flush(struct conn *c)
         (c->flow == FLOW_STARTING || c->flow == FLOW_NONE) &&
         !(c->flags & CONN_WANT_DRAINED))
         return;
+    if (thin_owes(c))
+        thin_tell(c);
     for (unsigned i = 0; i < SENDS_PER_FLUSH; i++) {
         enum step step = send_some(c);
 
@@ -924,6 +928,7 @@ void conn_socket_event(void *ctx, uint64_t data, uint32_t events)
     }
     if ((events & POLLSET_OUT) && (c->flags & CONN_STALLED)) {
         set_stalled(c, false);
+        thin_drained(c);
         come_again(c);
     }
 }

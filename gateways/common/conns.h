@@ -64,6 +64,12 @@ struct conn_extra {
     int64_t lagging_ns;  /* since when */
     int64_t progress_ns; /* when the socket took something last */
     int64_t pass_ns; /* since when it waits to be passed on (pass.h) */
+    struct thinned *thinned; /* NULL: nothing has been left out since */
+    struct {             /* of what `cut` is said of, since it lags: */
+        uint64_t from, upto; /* ticks looked at; good while from is its place */
+        size_t bytes;
+        int64_t oldest_ns;
+    } whole;
     uint16_t patterns;
     struct address share;     /* whose it takes (door.h); a reset socket
                                  does not know any more */
@@ -96,6 +102,12 @@ static inline struct conn *conn_of_seat(const struct seat *s)
 static inline struct start *conn_starts(const struct conn *c)
 {
     return c->extra ? c->extra->starts : NULL;
+}
+
+/* Some of what is due to it is left out (slow.h). */
+static inline bool conn_thinned(const struct conn *c)
+{
+    return c->extra && c->extra->thinned;
 }
 
 static inline bool conn_has_out(const struct conn *c)

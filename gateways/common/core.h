@@ -20,8 +20,10 @@
 #include "gateways/common/pass.h"
 #include "gateways/common/pages.h"
 #include "gateways/common/ring.h"
+#include "gateways/common/slow.h"
 #include "gateways/common/start.h"
 #include "gateways/common/stats.h"
+#include "gateways/common/thin.h"
 #include "gateways/common/topic.h"
 #include "gateways/common/wheel.h"
 #include "proto/config.h"
@@ -132,14 +134,6 @@ void conn_part(struct conn *c);
 /* It has not everything that the ring's visits have passed. */
 bool conn_lags(const struct conn *c);
 void conn_set_lagging(struct conn *c, bool lags);
-
-/* ---- slow.c ---- */
-/* Each second: who lags too far is looked for from now on. */
-void slow_check(struct gateway *g);
-/* Each turn: among a bounded number of them. */
-void slow_turn(struct gateway *g);
-/* One gap notice for each channel of c that has something it has not got. */
-void slow_tell(struct conn *c);
 
 /* ---- gateway.c ---- */
 /* g is zeroed; half done, gateway_fini() undoes it. No link yet. Borrows

@@ -93,25 +93,14 @@ void deliver_gap(struct gateway *g, struct slice id, const struct gap *gap)
     msg_drop(m);
 }
 
-/* An entry leaves though somebody still has to get it: that reader is cut. */
-static void cut_who_needs(struct gateway *g, const struct ring_entry *e,
-                          uint64_t tick)
-{
-    struct list_node *head = &g->lagging;
-    struct list_node *next;
-
-    for (struct list_node *n = head->next; n != head; n = next) {
-        struct conn *c = CONTAINER_OF(n, struct conn_extra, lagging)->conn;
-
-        next = n->next;
-        if (c->tick < tick && c->flow == FLOW_LIVE && pull_due(c, e))
-            conn_cut(c, STAT_CUT_QUEUE);
-    }
-}
-
-/* The oldest entry goes; t is its topic, which has a past. */
+/* The oldest entry goes; t is its topic, which has a past. A snapshot from
+ * before it goes, too: nothing shows any more that it is old. */
 static void leaves_ring(struct gateway *g, struct topic *t)
 {
+    const struct snapshot *s = t->past_->snapshot;
+
+    if (s && s->tick < g->ring.first)
+        topic_drop_snapshot(t);
     if (t->past_->newest == g->ring.first)
         t->past_->newest = 0;
     ring_drop_first(&g->ring);
@@ -130,7 +119,7 @@ void deliver_expire(struct gateway *g)
         if (g->ring.bytes > g->ring.bytes_max)
             gateway_limit(g, LIMIT_RING_TOTAL);
         if (!list_empty(&g->lagging))
-            cut_who_needs(g, e, tick);
+            thin_let_go(g, e, tick);
         t->floor = MAX(t->floor, e->msg->seq);
         leaves_ring(g, t);
         topic_maybe_release(g, t);
@@ -153,6 +142,7 @@ static void forget_seat(struct conn *c, struct seat *s)
     struct topic *t = topic_of_seat(s);
 
     start_drop_topic(c, t);
+    thin_leave(c, t);
     if ((t->seats.flags & TOPIC_PATTERN) && c->extra) {
         c->extra->patterns--;
         conn_extra_done(c);

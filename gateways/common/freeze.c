@@ -157,10 +157,13 @@ static void write_entry(struct buf *b, const struct ring_entry *e)
         .offset = m->offset, .ts_ms = m->ts_ms, .id = m->id, .from = m->from,
         .kind = m->kind, .key = m->key, .data = m->data,
     };
-    size_t at = b->len + sizeof(int64_t);
     struct gap gap;
+    size_t at;
 
     put_i64(b, e->came_ns);
+    put_u32(b, e->newer);
+    put_u8(b, e->share);
+    at = b->len;
     put_u32(b, 0);
     if (frozen_is_gap(m)) {
         memcpy(&gap, m->data.ptr, sizeof gap);
@@ -333,6 +336,7 @@ static void write_conn(struct freezer *f, struct conn *c)
     put_str32(b, x && x->out ? buf_slice(x->out) : slice_make(NULL, 0));
     write_seats(b, c);
     write_starts(b, c);
+    thin_freeze(c, b);
     at = b->len;
     put_u32(b, 0);
     f->g->edge->freeze(c, b);

@@ -28,6 +28,11 @@ bool conn_muted(const struct conn *c, const struct topic *t)
 
 uint64_t pull_limit(const struct conn *c)
 {
+    return MIN(pull_end(c), thin_limit(c));
+}
+
+uint64_t pull_end(const struct conn *c)
+{
     const struct start *s = conn_starts(c);
 
     if (s && s->state == START_READY)
@@ -164,6 +169,7 @@ static bool collect(struct conn *c, uint64_t limit, uint64_t *ticks,
 {
     struct ring *r = &c->gw->ring;
     struct seat_iter it = seats_of_conn(&c->seats);
+    bool thinned = conn_thinned(c);
     struct seat *s;
     unsigned n = 0;
 
@@ -175,7 +181,7 @@ static bool collect(struct conn *c, uint64_t limit, uint64_t *ticks,
             continue;
         for (struct ring_entry *e; tick > c->tick && (e = ring_at(r, tick));
              tick = e->previous) {
-            if (tick > limit)
+            if (tick > limit || (thinned && thin_leaves_out(c, e, tick)))
                 continue;
             if (n == CHAIN_MAX)
                 return false;
@@ -210,11 +216,15 @@ static bool pull_walk(struct conn *c, struct outvec *v, uint64_t limit)
 {
     struct ring *r = &c->gw->ring;
     uint64_t tick = MAX(c->tick + 1, r->first);
+    bool thinned = conn_thinned(c);
 
     if (!conn_lags(c))
         tick = MAX(tick, fanout_settled(c->gw) + 1);
     for (; tick <= limit && c->flow == FLOW_LIVE; tick++) {
-        if (pull_due(c, ring_at(r, tick)) && !put_entry(c, v, tick))
+        struct ring_entry *e = ring_at(r, tick);
+
+        if (pull_due(c, e) && !(thinned && thin_leaves_out(c, e, tick)) &&
+            !put_entry(c, v, tick))
             return false;
         if (v->marks == 0)
             c->tick = tick;
@@ -240,18 +250,27 @@ bool pull(struct conn *c, struct outvec *v, uint64_t limit)
 void pull_settle(struct conn *c, uint64_t tick)
 {
     struct outvec *v = c->gw->out;
-    bool all = c->flow != FLOW_LIVE;
+    bool all;
 
+    if (c->flags & CONN_STALLED)
+        thin_drained(c);
+    all = c->flow != FLOW_LIVE;
     while (!all) {
-        uint64_t before = c->tick;
+        uint64_t before = c->tick, limit = MIN(tick, thin_limit(c));
 
         outvec_reset(v);
         v->to_out = true;
-        all = pull(c, v, tick);
+        all = pull(c, v, limit);
         if (v->bytes)
             outvec_copy(v, 0, v->bytes, conn_out(c));
         if (v->marks)
             c->tick = v->mark[v->marks - 1].tick;
+        if (all && limit < tick) {
+            c->tick = MAX(c->tick, limit);
+            thin_tell(c);
+            all = c->flow != FLOW_LIVE;
+            continue;
+        }
         if (!all && !v->bytes && c->tick == before)
             break;
         if (conn_out_pending(c) > c->gw->config->limits.queue) {
@@ -263,44 +282,66 @@ void pull_settle(struct conn *c, uint64_t tick)
 }
 
 /* Who holds patterns walks the ring. */
-static size_t pending_walk(struct conn *c, int64_t since_ns, size_t max,
-                           int64_t *oldest_ns)
+static void each_walk(struct conn *c, uint64_t behind, int64_t since_ns,
+                      pull_fn *fn, void *ctx)
 {
     struct ring *r = &c->gw->ring;
-    size_t bytes = 0;
 
-    for (uint64_t tick = MAX(c->tick + 1, r->first);
-         tick < r->next && bytes <= max; tick++) {
+    for (uint64_t tick = MAX(behind + 1, r->first); tick < r->next; tick++) {
         struct ring_entry *e = ring_at(r, tick);
 
-        if (e->came_ns < since_ns || !pull_due(c, e))
-            continue;
-        bytes += msg_size(e->msg);
-        *oldest_ns = MIN(*oldest_ns, e->came_ns);
+        if (e->came_ns >= since_ns && pull_due(c, e) && !fn(ctx, e, tick))
+            return;
     }
-    return bytes;
+}
+
+void pull_each(struct conn *c, uint64_t behind, int64_t since_ns, pull_fn *fn,
+               void *ctx)
+{
+    struct ring *r = &c->gw->ring;
+    struct seat_iter it = seats_of_conn(&c->seats);
+    struct seat *s;
+
+    behind = MAX(behind, c->tick);
+    if (c->extra && c->extra->patterns) {
+        each_walk(c, behind, since_ns, fn, ctx);
+        return;
+    }
+    while ((s = seat_next(&it))) {
+        uint64_t tick = topic_past(topic_of_seat(s))->newest;
+
+        for (struct ring_entry *e; tick > behind && (e = ring_at(r, tick)) &&
+                                   e->came_ns >= since_ns; tick = e->previous)
+            if (!fn(ctx, e, tick))
+                return;
+    }
+}
+
+struct pending {
+    struct conn *conn;
+    bool thinned;
+    size_t bytes, max;
+    int64_t oldest_ns;
+};
+
+static bool add_pending(void *ctx, struct ring_entry *e, uint64_t tick)
+{
+    struct pending *p = ctx;
+
+    if (p->thinned && thin_leaves_out(p->conn, e, tick))
+        return true;
+    p->bytes += msg_size(e->msg);
+    p->oldest_ns = MIN(p->oldest_ns, e->came_ns);
+    return p->bytes <= p->max;
 }
 
 size_t pull_pending(struct conn *c, int64_t since_ns, size_t max,
                     int64_t *oldest_ns)
 {
-    struct ring *r = &c->gw->ring;
-    struct seat_iter it = seats_of_conn(&c->seats);
-    struct seat *s;
-    size_t bytes = 0;
+    struct pending p = {.conn = c, .thinned = conn_thinned(c), .max = max,
+                        .oldest_ns = *oldest_ns};
 
-    if (c->extra && c->extra->patterns)
-        return pending_walk(c, since_ns, max, oldest_ns);
-    while ((s = seat_next(&it)) && bytes <= max) {
-        const struct topic *t = topic_of_seat(s);
-        uint64_t tick = topic_past(t)->newest;
-
-        for (struct ring_entry *e; tick > c->tick && (e = ring_at(r, tick)) &&
-                                   e->came_ns >= since_ns && bytes <= max;
-             tick = e->previous) {
-            bytes += msg_size(e->msg);
-            *oldest_ns = MIN(*oldest_ns, e->came_ns);
-        }
-    }
-    return bytes;
+    pull_each(c, 0, since_ns, add_pending, &p);
+    *oldest_ns = p.oldest_ns;
+    return p.bytes;
 }

@@ -8,7 +8,9 @@
 #include "gateways/common/ring.h"
 #include "gateways/common/topic.h"
 
-/* The end of what this connection may take from the ring just now. */
+/* The end of what of the ring is for this connection just now. */
+uint64_t pull_end(const struct conn *c);
+/* How far it may take that before it is told what is left out (thin.h). */
 uint64_t pull_limit(const struct conn *c);
 /* Puts what is due, up to the limit, into v; false when v is full and more is
  * due. Marks in v where each message ends, and its tick. */
@@ -19,6 +21,12 @@ void pull_notice(struct conn *c, const struct ring_entry *e);
 bool pull_due(struct conn *c, const struct ring_entry *e);
 /* Moves what is due up to tick into out, whether the socket takes it or not. */
 void pull_settle(struct conn *c, uint64_t tick);
+/* Calls fn for each entry that came since then, from behind this tick on, and
+ * waits for c, of muted channels, too; newest first within a channel. False
+ * ends it. */
+typedef bool pull_fn(void *ctx, struct ring_entry *e, uint64_t tick);
+void pull_each(struct conn *c, uint64_t behind, int64_t since_ns, pull_fn *fn,
+               void *ctx);
 /* Bytes that wait for a connection in the ring, of what came since then,
  * counted up to max; *oldest_ns becomes when the oldest of them came. */
 size_t pull_pending(struct conn *c, int64_t since_ns, size_t max,

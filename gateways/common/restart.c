@@ -31,6 +31,7 @@ void restart_conn(struct conn *c, enum gap_why why)
     }
     s->silent = s->has_reason = true;
     s->reason = (uint8_t)why;
+    thin_forget(c);
     if (s->count == 0)
         start_free(s);
     c->flow = FLOW_STARTING;
@@ -43,7 +44,7 @@ void restart_conn(struct conn *c, enum gap_why why)
 void restart_settled(struct conn *c, enum gap_why why)
 {
     if (c->flow == FLOW_LIVE)
-        conn_settle(c, pull_limit(c));
+        conn_settle(c, pull_end(c));
     if (c->state == CONN_OPEN && c->seats.count)
         restart_conn(c, why);
 }
@@ -89,7 +90,7 @@ static bool settle(struct conn *c, const struct topic *t)
     struct seat_iter it;
     struct seat *seat;
 
-    conn_settle(c, pull_limit(c));
+    conn_settle(c, pull_end(c));
     if (c->state != CONN_OPEN || c->seats.count == held)
         return c->state == CONN_OPEN;
     it = seats_of_conn(&c->seats);
@@ -103,7 +104,7 @@ static void one_again(struct conn *c, struct topic *t, enum gap_why why,
                       uint64_t from, uint64_t to)
 {
     bool muted = conn_muted(c, t);
-    uint64_t limit = pull_limit(c);
+    uint64_t limit = pull_end(c);
     struct start *s;
 
     if (c->state != CONN_OPEN || (muted && !take_over(c, t)))
@@ -140,11 +141,22 @@ void restart_volatile(struct conn *c)
     struct seat *seat;
 
     if (c->flow == FLOW_LIVE) /* here, where an edge may leave channels */
-        conn_settle(c, pull_limit(c));
+        conn_settle(c, pull_end(c));
     it = seats_of_conn(&c->seats);
     while (c->state == CONN_OPEN && (seat = seat_next(&it)))
         if (topic_of_seat(seat)->seats.flags & TOPIC_VOLATILE)
             one_again(c, topic_of_seat(seat), GAP_VOLATILE, 0, 0);
+}
+
+/* One that has no place yet will get a later one than this. */
+static bool snapshot_is_due(const struct conn *c, const struct topic *t)
+{
+    for (const struct start *s = conn_starts(c); s; s = s->next)
+        if (s->silent && s->count == 1 && s->topics[0].topic == t &&
+            s->topics[0].beside &&
+            (s->state == START_LOGIN || s->state == START_SNAP))
+            return true;
+    return false;
 }
 
 /* Its messages go on: the snapshot has its place among them. */
@@ -152,7 +164,8 @@ void restart_snapshot_of(struct conn *c, struct topic *t)
 {
     struct start *s;
 
-    if (c->state != CONN_OPEN || !(t->seats.flags & TOPIC_STATEFUL))
+    if (c->state != CONN_OPEN || !(t->seats.flags & TOPIC_STATEFUL) ||
+        snapshot_is_due(c, t))
         return;
     s = silent_start(c, t);
     if (s)

@@ -29,6 +29,9 @@ struct ring_entry {
     struct topic *topic; /* borrowed: a topic outlives its entries */
     uint64_t previous;   /* tick of the topic's entry before, or 0 */
     int64_t came_ns;
+    uint32_t newer; /* so many ticks later there is one of the same id and key;
+                       0: none is known of (slow.h) */
+    uint8_t share;  /* enum share */
 };
 
 struct ring {

@@ -1,11 +1,5 @@
-/* slow.c - who reads too slowly is told and cut, and delays nobody.
- *
- * Only connections that lag are looked at, once a second, some each turn: those whose socket
- * did not take what was due. What waits for them waits in the ring, once for
- * all; their own memory is the rest of a message that was begun, and pages
- * of the store that were read for them. One that was cut keeps that rest and
- * its last words while it has time to read them (conn_cut): it still counts,
- * and is dropped first when it owes most. */
+#include "gateways/common/slow.h"
+
 #include <string.h>
 
 #include "gateways/common/catchup.h"
@@ -14,26 +8,35 @@
 
 enum {
     DEBTORS_A_SECOND = 64, /* each is looked for among all who lag */
-    CHECKS_A_TURN = 32,    /* each counts what may wait, message by message */
+    CHECKS_A_TURN = 32,    /* each looks at what has come since */
 };
 
-/* The offsets of a topic that are due and not begun, from the ring. */
+/* ---- who is cut ---------------------------------------------------------- */
+
+/* What of a topic is due and not begun, from the ring, behind what has been
+ * left out of it already. */
 static void count_missed(struct conn *c, const struct topic *t,
                          struct notice *n)
 {
+    const struct thin_loss *l = thin_loss_of(c, t);
     struct ring_entry *e;
 
     for (uint64_t tick = topic_past(t)->newest;
          tick > c->tick && (e = ring_at(&c->gw->ring, tick));
          tick = e->previous) {
-        if (e->msg->flags & MSG_NOTICE)
+        if (e->msg->flags & MSG_NOTICE ||
+            (conn_thinned(c) && thin_leaves_out(c, e, tick)))
             continue;
         n->from = e->msg->offset;
         if (!n->to)
             n->to = e->msg->offset;
+        n->missed++;
     }
-    if (n->to)
-        n->missed = n->to - n->from + 1;
+    if (!l || !l->count)
+        return;
+    n->from = n->from ? MIN(n->from, l->from) : l->from;
+    n->to = MAX(n->to, l->to);
+    n->missed += l->count;
 }
 
 /* Has the topic something for c that it has not got? */
@@ -41,6 +44,8 @@ static bool misses(struct conn *c, const struct topic *t)
 {
     if (conn_muted(c, t))
         return c->flow == FLOW_PAGING;
+    if (thin_loss_of(c, t))
+        return true;
     if (t->seats.flags & TOPIC_PATTERN)
         return c->tick < ring_end(&c->gw->ring);
     return topic_past(t)->newest > c->tick;
@@ -76,7 +81,33 @@ void slow_tell(struct conn *c)
 /* What waits for c in memory of its own. */
 static size_t own_bytes(const struct conn *c)
 {
-    return conn_out_pending(c) + catchup_bytes(c);
+    return conn_out_pending(c) + catchup_bytes(c) + thin_bytes(c);
+}
+
+static bool add_whole(void *ctx, struct ring_entry *e, uint64_t tick)
+{
+    struct conn *c = ctx;
+
+    UNUSED(tick);
+    if (thin_share(c->gw, e) != SHARE_WHOLE)
+        return true;
+    c->extra->whole.bytes += msg_size(e->msg);
+    c->extra->whole.oldest_ns = MIN(c->extra->whole.oldest_ns, e->came_ns);
+    return true;
+}
+
+/* Of what must not be left out: what has come since it was looked at last. */
+static void measure(struct conn *c)
+{
+    struct conn_extra *x = c->extra;
+
+    if (x->whole.from != c->tick || !x->whole.upto) {
+        x->whole.from = x->whole.upto = c->tick;
+        x->whole.bytes = 0;
+        x->whole.oldest_ns = INT64_MAX;
+    }
+    pull_each(c, x->whole.upto, x->lagging_ns, add_whole, c);
+    x->whole.upto = ring_end(&c->gw->ring);
 }
 
 static void check(struct conn *c, int64_t now)
@@ -89,9 +120,11 @@ static void check(struct conn *c, int64_t now)
         return;
     /* Who catches up from the ring owes what came since it began; replies in
      * out are bounded by not reading requests meanwhile. */
-    if (c->flow == FLOW_LIVE && (c->flags & CONN_STALLED))
-        waits = conn_out_pending(c) +
-                pull_pending(c, c->extra->lagging_ns, limits->queue, &oldest);
+    if (c->flow == FLOW_LIVE && (c->flags & CONN_STALLED)) {
+        measure(c);
+        waits = conn_out_pending(c) + c->extra->whole.bytes;
+        oldest = MIN(oldest, c->extra->whole.oldest_ns);
+    }
     if (waits > limits->queue) {
         gateway_limit(c->gw, LIMIT_QUEUE);
         conn_cut(c, STAT_CUT_QUEUE);
@@ -100,7 +133,9 @@ static void check(struct conn *c, int64_t now)
     if (!age || !(c->flags & CONN_STALLED))
         return;
     oldest = MAX(oldest, c->extra->lagging_ns);
-    if (now - oldest > age || now - c->extra->progress_ns > age) {
+    if (now - oldest > age ||
+        (now - c->extra->progress_ns > age &&
+         !(c->flow == FLOW_LIVE && thin_may_help(c)))) {
         gateway_limit(c->gw, LIMIT_QUEUE_AGE);
         conn_cut(c, STAT_CUT_AGE);
     }
@@ -169,6 +204,7 @@ void slow_check(struct gateway *g)
     g->unchecked = 0;
     LIST_FOREACH(x, &g->lagging, struct conn_extra, lagging)
         g->unchecked++;
+    stat_set(&g->stats, STAT_LAGGING, g->unchecked);
     check_total(g);
     loop_again(g->loop);
 }

@@ -403,6 +403,14 @@ void start_kick(struct conn *c)
         decide(conn_starts(c));
 }
 
+void start_again(struct conn *c)
+{
+    const struct start *s = conn_starts(c);
+
+    if (s && s->state == START_LOGIN && s->silent && c->flow == FLOW_LIVE)
+        start_kick(c);
+}
+
 void start_link_down(struct conn *c)
 {
     struct start *next;
@@ -489,12 +497,25 @@ static void go_on(struct start *s)
     }
 }
 
+/* A snapshot beside the messages of a reader who does not read waits for it in
+ * the router, not here. */
+static bool would_pile_up(const struct start *s)
+{
+    return s->silent && s->late && s->count && s->topics[0].beside &&
+           (s->conn->flags & CONN_STALLED);
+}
+
 static void say(struct start *s)
 {
     struct conn *c = s->conn;
     const struct edge *edge = c->gw->edge;
 
     list_remove(&s->node);
+    if (would_pile_up(s)) {
+        drop_snapshots(s);
+        s->state = START_LOGIN; /* start_again() */
+        return;
+    }
     if (!verdict_holds(s)) {
         s->state = START_LOGIN;
         decide(s);

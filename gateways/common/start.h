@@ -104,6 +104,8 @@ void start_logged_in(struct conn *c);
 void start_refused(struct start *s);
 /* Decide, if that is all it waits for. */
 void start_kick(struct conn *c);
+/* The same for one that waited for its reader to read. */
+void start_again(struct conn *c);
 /* The link has gone: what it was asked will not be answered. */
 void start_link_down(struct conn *c);
 /* Decide for all that wait, now that the link is whole again. */

@@ -90,6 +90,14 @@
       "slow readers cut: it waited too long")                                 \
     X(CUT_TOTAL, COUNTER, "cut_total", "why=\"queue_total\"",                 \
       "slow readers cut: all queues together were too big")                   \
+    X(LEFT_OUT, COUNTER, "left_out_total", "policy=\"drop-oldest\"",          \
+      "messages that slow readers did without")                               \
+    X(LEFT_OUT_CONFLATED, COUNTER, "left_out_total",                          \
+      "policy=\"conflate\"", "messages that slow readers did without")        \
+    X(THINNED, COUNTER, "thinned_total", NULL,                                \
+      "times that a slow reader's messages were thinned out")                 \
+    X(LAGGING, GAUGE, "lagging_connections", NULL,                            \
+      "connections that are behind the newest message")                       \
     X(STALLED, GAUGE, "stalled_connections", NULL,                            \
       "connections whose socket takes no more just now")                      \
     X(QUEUED, GAUGE, "queued_bytes", NULL,                                    \

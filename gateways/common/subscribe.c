@@ -108,6 +108,7 @@ static uint64_t place(struct conn *c)
     struct gateway *g = c->gw;
     const struct ring_entry *e, *next;
     int64_t oldest = 0;
+    uint64_t seq;
 
     if (c->flow == FLOW_PAGING && conn_starts(c))
         return catchup_seq(conn_starts(c));
@@ -119,6 +120,8 @@ static uint64_t place(struct conn *c)
     e = ring_at(&g->ring, c->tick);
     if (e)
         return e->msg->seq;
+    if (thin_place(c, &seq))
+        return seq;
     /* The entry at its place has left the ring; what left since was not for
      * it (see deliver_expire). */
     next = ring_at(&g->ring, MAX(c->tick + 1, g->ring.first));

@@ -168,6 +168,8 @@ static int take_entry(struct thaw *t, struct cursor *in)
 {
     struct ring *r = &t->g->ring;
     int64_t came_ns = cursor_i64(in);
+    uint32_t newer = cursor_u32(in);
+    uint8_t share = cursor_u8(in);
     struct slice frame = cursor_str32(in);
     struct msg_parts p;
     struct gap gap;
@@ -175,9 +177,15 @@ static int take_entry(struct thaw *t, struct cursor *in)
 
     if (rc == 0)
         rc = read_gap(in, &p, &gap);
-    if (rc < 0 || in->failed || r->next >= t->ring_end || !fits_ring(r, &p))
+    if (rc < 0 || in->failed || r->next >= t->ring_end || !fits_ring(r, &p) ||
+        share > SHARE_NOTICE)
         return ERR_FRAME;
-    return append(t->g, &p, came_ns);
+    rc = append(t->g, &p, came_ns);
+    if (rc == 0) {
+        ring_at(r, ring_end(r))->newer = newer;
+        ring_at(r, ring_end(r))->share = share;
+    }
+    return rc;
 }
 
 /* ---- starts ---------------------------------------------------------------- */
@@ -448,7 +456,8 @@ static int fill(struct conn *c, struct cursor *in)
         return rc;
     c->flow = flow & 0xf;
     take_lag(c, frozen, lagging_ns, progress_ns);
-    return take_edge(c, in);
+    rc = thin_thaw(c, in);
+    return rc < 0 ? rc : take_edge(c, in);
 }
 
 /* Into its slot and the pollset; *file is its own from here on. */

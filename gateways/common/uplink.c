@@ -674,11 +674,13 @@ static void forget_watches(struct gateway *g)
 
     while (map_next(&it, &n)) {
         struct topic *t = CONTAINER_OF(n, struct topic, by_id);
+        bool watched = t->seats.flags & TOPIC_WATCHED;
 
         t->seats.flags &= ~(uint32_t)(TOPIC_WATCHED | TOPIC_SNAP_ASKED);
         topic_drop_snapshot(t);
-        /* Its messages stop coming while nobody here logs in for it. */
-        if (t->seats.count == 0)
+        /* Its messages stop coming while nobody here logs in for it; and if
+         * that had not been answered yet, they had stopped before. */
+        if (t->seats.count == 0 || !watched)
             t->floor = UINT64_MAX;
     }
 }

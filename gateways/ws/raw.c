@@ -154,7 +154,7 @@ static void raw_notice(struct conn *c, const struct notice *n)
 {
     if (n->kind != NOTICE_GAP || n->why == GAP_VOLATILE)
         return;
-    if (n->why == GAP_SLOW)
+    if (n->why == GAP_SLOW || n->why == GAP_CONFLATED)
         ws_close(c, WS_SLOW, "too slow", "slow");
     else
         ws_close(c, WS_NO_RESUME, gap_why_text(n->why), "no_resume");

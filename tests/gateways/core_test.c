@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "gateways/common/core.h"
+#include "gateways/common/deliver.h"
 #include "gateways/common/uplink.h"
 #include "proto/frame_io.h"
 #include "tests/t/t.h"
@@ -382,6 +383,9 @@ static void notice(struct conn *c, const struct notice *n)
     if (n->kind == NOTICE_GAP)
         buf_addf(b, ":%s:%llu-%llu", gap_why_text(n->why),
                  (unsigned long long)n->from, (unsigned long long)n->to);
+    if (n->kind == NOTICE_GAP &&
+        (n->why == GAP_SLOW || n->why == GAP_CONFLATED))
+        buf_addf(b, "(%llu)", (unsigned long long)n->missed);
     for (unsigned i = 0; i < n->count; i++)
         buf_addf(b, "/" SLICE_FMT, SLICE_ARG(n->channels[i]));
     if (n->state.len)
@@ -728,6 +732,37 @@ TEST(a_cursor_that_cannot_be_resumed_gets_a_gap_and_a_snapshot)
     world_free(w);
 }
 
+TEST(what_came_while_nobody_watched_is_not_taken_from_the_ring)
+{
+    struct world *w = world();
+    unsigned first = watcher(w), n = client(w);
+    const struct id_says other = {.id = "b"};
+    const struct id_says says = {.id = "a", .last_seq = 102,
+                                 .last_offset = 102};
+
+    hear_message("a", 101, "in the ring");
+    turn(w);
+    link_.ops.pipe.down(link_.ctx, "gone");
+    conn_abort(w->conn[first], "leaves");
+    turn(w);
+    hear_welcome("e", 1, 102); /* nobody here listens to `a` any more */
+    hear_resynced(102);
+    subscribe(w, n, "b", NULL, 1);
+    hear_logged_in(102, 0, &other, 1);
+    hear_message("b", 103, "served");
+    turn(w);
+    subscribe(w, n, "a", "e-100", 2); /* not answered */
+    link_.ops.pipe.down(link_.ctx, "gone");
+    buf_reset(&link_.said);
+    hear_welcome("e", 1, 103);
+    hear_logged_in(103, LOGIN_RESYNC, &other, 1);
+    hear_logged_in(103, LOGIN_RESYNC, &says, 1);
+    hear_resynced(103);
+    turn(w);
+    EXPECT_CONTAINS(buf_text(&link_.said), "FETCH ");
+    world_free(w);
+}
+
 TEST(an_older_cursor_on_a_live_connection_is_replayed_beside_it)
 {
     struct world *w = world();
@@ -903,6 +938,34 @@ TEST(newcomers_share_one_snapshot_until_something_happens)
     hear_message("m", 102, "card");
     got(w, three, "[1] snapshot/m={1}@e-101 (1) m:card ");
     got(w, two, "m:goal m:card ");
+    world_free(w);
+}
+
+TEST(a_snapshot_older_than_what_has_left_the_ring_is_asked_for_again)
+{
+    const struct id_says says = {.id = "m", .flags = ID_STATEFUL,
+                                 .state = "{0}"};
+    const struct id_says later = {.id = "m", .flags = ID_STATEFUL};
+    struct world *w;
+    unsigned first, n;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    first = client(w);
+    subscribe(w, first, "m", NULL, 1);
+    hear_logged_in(100, 0, &says, 1);
+    hear_message("m", 101, "a goal");
+    drain(w, first);
+    clock_fake_advance(40 * SECOND); /* the ring has nothing of it */
+    turn(w);
+    n = client(w);
+    subscribe(w, n, "m", NULL, 2);
+    hear_logged_in(101, 0, &later, 1);
+    buf_reset(&link_.said);
+    turn(w);
+    said("");
+    hear_snapshot("m", 101, "{1}");
+    got(w, n, "[2] snapshot/m={1}@e-101 (2) ");
     world_free(w);
 }
 
@@ -1451,8 +1514,8 @@ TEST(who_was_cut_and_comes_back_reads_whole_messages_and_what_it_missed)
     read_all(w, n, text, sizeof text);
     for (at = text; strncmp(at, "a:x", 3) == 0; at += sizeof big + 2)
         whole++;
-    snprintf(wanted, sizeof wanted, "gap:slow:%u-140/a@e-%u ", 101 + whole,
-             100 + whole);
+    snprintf(wanted, sizeof wanted, "gap:slow:%u-140(%u)/a@e-%u ", 101 + whole,
+             40 - whole, 100 + whole);
     EXPECT(whole > 0);
     EXPECT_STR(at, wanted);
     world_free(w);
@@ -1501,6 +1564,406 @@ TEST(when_all_owe_too_much_as_many_go_as_it_takes)
     EXPECT_INT(stat_get(&w->g->stats, STAT_CUT_TOTAL), SLOW / 2);
     EXPECT_INT(w->g->open, SLOW / 2);
     world_free(w);
+}
+
+/* ---- readers for whom something is left out ----------------------------- */
+
+/* Long enough that a few fill a socket: seq, key and padding. */
+static void hear_padded(const char *id, uint64_t seq, uint8_t weight,
+                        const char *key)
+{
+    char text[20000];
+    struct msg_parts p = parts(id, seq, "");
+    struct buf b = BUF_INIT;
+
+    p.data.ptr = (const uint8_t *)text;
+    memset(text, 'x', sizeof text);
+    p.data.len = (size_t)snprintf(text, sizeof text, "%llu%s",
+                                  (unsigned long long)seq, key);
+    text[p.data.len] = 'x';
+    p.data.len = sizeof text;
+    p.flags |= weight;
+    p.key = slice_str(key);
+    frame_write_deliver(&b, &p);
+    hear(FRAME_DELIVER, &b);
+}
+
+/* A client that watches this id, of `flags`, with a budget of ten messages. */
+static unsigned slow_watcher(struct world *w, const char *id, uint8_t flags)
+{
+    const struct id_says says = {.id = id, .flags = flags,
+                                 .state = flags & ID_STATEFUL ? "{1}" : NULL};
+    unsigned n = client(w);
+
+    w->cfg->limits.queue = 10 * 20200;
+    subscribe(w, n, id, NULL, 1);
+    hear_logged_in(100, 0, &says, 1);
+    drain(w, n);
+    buf_reset(&link_.said);
+    return n;
+}
+
+/* All that it gets if it reads now, without the padding. */
+static const char *all_of(struct world *w, unsigned n)
+{
+    static char text[4 << 20];
+    size_t len = 0, out = 0;
+    ssize_t r;
+
+    do {
+        turn(w);
+        r = read(w->fd[n], text + len, sizeof text - 1 - len);
+        len += r > 0 ? (size_t)r : 0;
+    } while (r > 0);
+    for (size_t i = 0; i < len; i++)
+        if (text[i] != 'x')
+            text[out++] = text[i];
+    text[out] = '\0';
+    return text;
+}
+
+/* What it had when its socket was full: so many messages, from 101 on. */
+static unsigned whole_before_gap(const char *text)
+{
+    const char *gap = strstr(text, "gap:");
+    unsigned n = 0;
+
+    for (const char *at = text; gap && (at = strchr(at, ' ')) && at < gap; at++)
+        n++;
+    return n;
+}
+
+TEST(the_oldest_are_left_out_and_told_by_one_gap_before_the_next_message)
+{
+    char wanted[400];
+    struct world *w;
+    const char *text;
+    unsigned n, had;
+    size_t len;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = slow_watcher(w, "room/1", 0);
+    for (uint64_t seq = 101; seq <= 140; seq++) {
+        hear_padded("room/1", seq, 0, "");
+        turn(w);
+    }
+    text = all_of(w, n);
+    had = whole_before_gap(text);
+    EXPECT(had > 2 && had < 28);
+    len = strlen(text) - strlen(strstr(text, "gap:"));
+    EXPECT_INT(strncmp(text, "room/1:101 room/1:102 ", 22), 0);
+    snprintf(wanted, sizeof wanted, "gap:slow:%u-130(%u)/room/1@e-%u "
+             "room/1:131 room/1:132 room/1:133 room/1:134 room/1:135 "
+             "room/1:136 room/1:137 room/1:138 room/1:139 room/1:140 ",
+             101 + had, 30 - had, 100 + had);
+    EXPECT_STR(text + len, wanted);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_LEFT_OUT), 30 - had);
+    EXPECT_INT(w->conn[n]->state, CONN_OPEN);
+    EXPECT(!conn_thinned(w->conn[n])); /* it has caught up, and owes nothing */
+    world_free(w);
+}
+
+TEST(who_never_reads_stays_where_something_may_be_left_out_and_costs_nothing)
+{
+    struct world *w;
+    unsigned n;
+    size_t owed;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = slow_watcher(w, "room/1", 0);
+    for (uint64_t seq = 101; seq <= 120; seq++)
+        hear_padded("room/1", seq, 0, "");
+    turn(w);
+    owed = conn_out_pending(w->conn[n]);
+    for (uint64_t seq = 121; seq <= 320; seq++) {
+        hear_padded("room/1", seq, 0, "");
+        clock_fake_advance(SECOND);
+        turn(w);
+    }
+    EXPECT_INT(w->conn[n]->state, CONN_OPEN);
+    EXPECT_INT(conn_out_pending(w->conn[n]), owed);
+    EXPECT(stat_get(&w->g->stats, STAT_QUEUED) < owed + 1000);
+    /* Most of it has left the ring; of the rest what is not too old comes. */
+    EXPECT_CONTAINS(all_of(w, n), "/room/1@e-1");
+    EXPECT_INT(stat_get(&w->g->stats, STAT_GAPS_SLOW), 1);
+    world_free(w);
+}
+
+TEST(what_the_ring_has_lost_is_told_exactly)
+{
+    char wanted[100];
+    struct world *w;
+    const char *text;
+    unsigned n, had;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = slow_watcher(w, "room/1", 0);
+    for (uint64_t seq = 101; seq <= 130; seq++)
+        hear_padded("room/1", seq, 0, "");
+    turn(w);
+    clock_fake_advance(40 * SECOND); /* all of it leaves the ring */
+    hear_message("b", 131, "not ours");
+    turn(w);
+    hear_message("room/1", 132, "new");
+    text = all_of(w, n);
+    had = whole_before_gap(text);
+    snprintf(wanted, sizeof wanted, "gap:slow:%u-130(%u)/room/1@e-%u "
+             "room/1:new ", 101 + had, 30 - had, 100 + had);
+    EXPECT_STR(strstr(text, "gap:"), wanted);
+    world_free(w);
+}
+
+TEST(of_conflated_ids_the_newest_of_each_key_and_all_without_one_come)
+{
+    struct world *w;
+    const char *text;
+    unsigned n;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = slow_watcher(w, "match/1", 0);
+    for (uint64_t seq = 101; seq <= 140; seq++) {
+        hear_padded("match/1", seq, 0,
+                    seq % 20 == 0 ? "" : seq % 2 ? "odd" : "even");
+        turn(w);
+    }
+    text = all_of(w, n);
+    EXPECT_CONTAINS(text, "gap:conflated:");
+    EXPECT_STR(strchr(strstr(text, "gap:"), ' '),
+               " match/1:120 match/1:138even match/1:139odd match/1:140 ");
+    EXPECT_INT(stat_get(&w->g->stats, STAT_LEFT_OUT), 0);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_LEFT_OUT_CONFLATED),
+               36 - whole_before_gap(text));
+    world_free(w);
+}
+
+TEST(lesser_kinds_go_first_and_what_is_kept_never)
+{
+    struct world *w;
+    const char *text;
+    unsigned n;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = slow_watcher(w, "match/1", ID_STATEFUL);
+    for (uint64_t seq = 101; seq <= 140; seq++) {
+        hear_padded("match/1", seq,
+                    seq % 10 == 0 ? WEIGHT_KEPT
+                    : seq % 10 == 5 ? WEIGHT_STATE : WEIGHT_LESSER, "");
+        turn(w);
+    }
+    text = all_of(w, n);
+    EXPECT(whole_before_gap(text) < 19);
+    EXPECT_CONTAINS(text, "gap:conflated:");
+    /* Ten of them: all that is more than lesser, and the newest lesser ones. */
+    EXPECT_CONTAINS(strstr(text, "gap:"),
+                    " match/1:120 match/1:125 match/1:130 match/1:135"
+                    " match/1:136 match/1:137 match/1:138 match/1:139"
+                    " match/1:140 ");
+    said(""); /* the state is what its messages say */
+    world_free(w);
+}
+
+TEST(where_a_state_is_not_what_the_messages_make_of_it_a_snapshot_follows)
+{
+    struct world *w;
+    const char *text;
+    unsigned n;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = slow_watcher(w, "match/1", ID_STATEFUL);
+    for (uint64_t seq = 101; seq <= 140; seq++) {
+        hear_padded("match/1", seq, WEIGHT_STATE, "");
+        turn(w);
+    }
+    text = all_of(w, n);
+    EXPECT_CONTAINS(text, "gap:conflated:");
+    EXPECT_STR(strchr(strstr(text, "gap:"), ' '), " match/1:140 ");
+    said("SNAP ");
+    hear_snapshot("match/1", 140, "{2}");
+    EXPECT_STR(all_of(w, n), "snapshot/match/1={2}@e-140 ");
+    EXPECT_INT(w->conn[n]->state, CONN_OPEN);
+    world_free(w);
+}
+
+TEST(more_than_may_be_left_out_ends_the_connection)
+{
+    struct world *w;
+    unsigned n;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = slow_watcher(w, "match/1", 0);
+    for (uint64_t seq = 101; seq <= 140; seq++) {
+        hear_padded("match/1", seq, WEIGHT_KEPT, "");
+        turn(w);
+    }
+    EXPECT_CONTAINS(all_of(w, n), "gap:slow:");
+    EXPECT_INT(stat_get(&w->g->stats, STAT_CUT_QUEUE), 1);
+    world_free(w);
+}
+
+TEST(what_must_not_be_missed_and_leaves_the_ring_ends_the_connection)
+{
+    struct world *w;
+    unsigned n;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = slow_watcher(w, "match/1", 0);
+    for (uint64_t seq = 101; seq <= 120; seq++)
+        hear_padded("match/1", seq, WEIGHT_LESSER, "");
+    hear_padded("match/1", 121, WEIGHT_KEPT, "");
+    turn(w);
+    clock_fake_advance(29 * SECOND);
+    turn(w);
+    EXPECT_INT(w->conn[n]->state, CONN_OPEN);
+    clock_fake_advance(3 * SECOND);
+    hear_message("b", 122, "not ours");
+    turn(w);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_CUT_QUEUE), 1);
+    world_free(w);
+}
+
+/* A connection that holds a channel of each policy. */
+static unsigned holds_all(struct world *w)
+{
+    unsigned n = slow_watcher(w, "room/1", 0);
+    const struct id_says more[] = {{.id = "a"}, {.id = "match/1"}};
+
+    subscribe(w, n, "a", NULL, 2);
+    hear_logged_in(100, 0, &more[0], 1);
+    subscribe(w, n, "match/1", NULL, 3);
+    hear_logged_in(100, 0, &more[1], 1);
+    drain(w, n);
+    return n;
+}
+
+TEST(other_channels_of_a_slow_connection_stay_whole_and_in_order)
+{
+    struct world *w;
+    const char *text;
+    unsigned n;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = holds_all(w);
+    for (uint64_t seq = 101; seq <= 140; seq++) {
+        if (seq % 8 == 0)
+            hear_message("a", seq, "whole");
+        else
+            hear_padded(seq & 1 ? "room/1" : "match/1", seq, 0, "k");
+        turn(w);
+    }
+    text = all_of(w, n);
+    EXPECT_CONTAINS(text, "gap:conflated:");
+    EXPECT_CONTAINS(text, "gap:slow:");
+    EXPECT_CONTAINS(text, " room/1:127k a:whole room/1:129k room/1:131k"
+                    " room/1:133k room/1:135k a:whole room/1:137k room/1:139k"
+                    " match/1:140k ");
+    EXPECT_INT(stat_get(&w->g->stats, STAT_GAPS_SLOW), 1);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_GAPS_CONFLATED), 1);
+    world_free(w);
+}
+
+TEST(a_channel_that_is_to_be_cut_cuts_when_it_waits_too_long_itself)
+{
+    struct world *w;
+    unsigned n;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = holds_all(w);
+    for (uint64_t seq = 101; seq <= 140; seq++)
+        hear_padded("room/1", seq, 0, "");
+    turn(w);
+    clock_fake_advance(20 * SECOND);
+    turn(w);
+    clock_fake_advance(SECOND);
+    turn(w);
+    EXPECT_INT(w->conn[n]->state, CONN_OPEN);
+    hear_message("a", 141, "waits");
+    turn(w);
+    for (unsigned i = 0; i < 13; i++) {
+        clock_fake_advance(SECOND);
+        turn(w);
+    }
+    EXPECT_INT(stat_get(&w->g->stats, STAT_CUT_AGE), 1);
+    EXPECT_CONTAINS(all_of(w, n), "gap:slow:141-141(1)/a@");
+    world_free(w);
+}
+
+TEST(what_a_left_channel_missed_a_pattern_is_told)
+{
+    const struct id_says pattern = {.id = "room/*"};
+    struct world *w;
+    unsigned n;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = slow_watcher(w, "room/1", 0);
+    subscribe(w, n, "room/*", NULL, 2);
+    hear_logged_in(100, 0, &pattern, 1);
+    drain(w, n);
+    for (uint64_t seq = 101; seq <= 120; seq++)
+        hear_padded("room/1", seq, 0, "");
+    turn(w);
+    clock_fake_advance(40 * SECOND);
+    turn(w);
+    EXPECT_INT(conn_unsubscribe(w->conn[n], SLICE("room/1")), 0);
+    EXPECT_CONTAINS(all_of(w, n), "gap:slow:0-0(");
+    EXPECT_INT(stat_get(&w->g->stats, STAT_GAPS_SLOW), 1);
+    world_free(w);
+}
+
+TEST(who_is_told_of_a_room_that_the_ring_has_lost_gets_its_state)
+{
+    struct world *w;
+    const char *text;
+    unsigned n;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = slow_watcher(w, "room/1", ID_STATEFUL);
+    for (uint64_t seq = 101; seq <= 120; seq++)
+        hear_padded("room/1", seq, 0, "");
+    hear_notice("room/1", "join", "{\"count\":2}");
+    turn(w);
+    clock_fake_advance(40 * SECOND);
+    turn(w);
+    buf_reset(&link_.said);
+    text = all_of(w, n);
+    EXPECT_CONTAINS(text, "gap:slow:");
+    said("SNAP ");
+    hear_snapshot("room/1", 120, "{here}");
+    EXPECT_STR(all_of(w, n), "snapshot/room/1={here}@e-120 ");
+    world_free(w);
+}
+
+TEST(a_slow_reader_without_memory_for_its_gaps_is_not_left_with_a_hole)
+{
+    for (unsigned left = 0; left < 6; left++) {
+        struct world *w;
+        unsigned n;
+
+        clock_fake(1000 * SECOND, 0);
+        w = world();
+        n = slow_watcher(w, "room/1", 0);
+        for (uint64_t seq = 101; seq <= 120; seq++)
+            hear_padded("room/1", seq, 0, "");
+        turn(w);
+        clock_fake_advance(40 * SECOND);
+        test_fail_malloc_after(left);
+        deliver_expire(w->g);
+        (void)test_malloc_failed();
+        turn(w);
+        EXPECT(w->g->open == 0 || thin_owes(w->conn[n]));
+        world_free(w);
+    }
 }
 
 /* ---- names and time ---------------------------------------------------- */

@@ -2,7 +2,8 @@
  * subscribe, stall, read on, leave and resume; a router of a few lines loses
  * its link and dies; the gateway hands all of it to a successor. Every client checks, line by line, that it gets exactly
  * what it is due: in order, each once, and nothing missing that a gap has not
- * told. T_SEED repeats a run. */
+ * told; and that what a gap tells is what it does not get, one for one, and may
+ * be left out by the namespace's policy. T_SEED repeats a run. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "gateways/common/catchup.h"
 #include "gateways/common/core.h"
@@ -26,8 +28,13 @@ enum {
     IDS = 8,    /* the first so many of them */
     STORED = 6, /* the first so many of those */
     REFS = 1 << 15,
-    QUEUE_BYTES = 256 * 1024,
+    GAPS = 64, /* remembered for each channel */
+    KEYS = 4,
 };
+
+/* By prefix; drawn at the beginning. */
+static const char *const prefixes[] = {"", "x/", "user/", "volatile/"};
+static const char *const policies[] = {"cut", "drop-oldest", "conflate"};
 
 static const char *const names[NAMES] = {
     "a", "b", "x/1", "x/2", "x/y/3", "user/42",
@@ -81,7 +88,7 @@ static struct {
     bool resyncing, synced; /* the LOGINs said again, and SYNCED, have come */
     uint64_t life, seq, offset[IDS];
     bool leaf[NAMES]; /* the link has one */
-    struct {
+    struct entry {
         unsigned id;
         uint64_t seq, offset;
     } log[LOG_MAX];
@@ -220,6 +227,19 @@ static struct buf *answer(uint8_t code)
     return &queue_add(&router.out, code)->body;
 }
 
+/* What a message weighs, and its key: what its seq makes of it. */
+static uint8_t weight_of(const struct entry *e)
+{
+    return (uint8_t)(e->seq % 5 == 4 ? 0 : e->seq % 5 << 3) & MSG_WEIGHT;
+}
+
+static struct slice key_of(const struct entry *e)
+{
+    static const char *const keys[KEYS] = {"", "home", "visit", "ball"};
+
+    return slice_str(keys[e->seq * 7 / 3 % KEYS]);
+}
+
 /* Room for the cursor, and for what is in `pad`: long enough to stall on. */
 static struct msg_parts parts_of(unsigned entry)
 {
@@ -228,7 +248,9 @@ static struct msg_parts parts_of(unsigned entry)
 
     memset(pad, 'x', sizeof pad);
     return (struct msg_parts){
-        .flags = id < STORED ? MSG_STORED : 0,
+        .flags = (uint8_t)((id < STORED ? MSG_STORED : 0) |
+                           weight_of(&router.log[entry])),
+        .key = key_of(&router.log[entry]),
         .seq = router.log[entry].seq,
         .offset = router.log[entry].offset,
         .id = name_of(id),
@@ -477,10 +499,12 @@ static void subscribe_failed(struct conn *c, uint32_t ref, const char *code,
 static void notice(struct conn *c, const struct notice *n)
 {
     for (unsigned i = 0; i < n->count; i++) {
-        buf_addf(conn_out(c), "%s " SLICE_FMT " " SLICE_FMT " %s\n",
+        buf_addf(conn_out(c), "%s " SLICE_FMT " " SLICE_FMT " %s %" PRIu64
+                 " %" PRIu64 " %" PRIu64 "\n",
                  notice_text(n->kind), SLICE_ARG(n->channels[i]),
                  SLICE_ARG(n->cursor),
-                 n->kind == NOTICE_GAP ? gap_why_text(n->why) : "-");
+                 n->kind == NOTICE_GAP ? gap_why_text(n->why) : "-",
+                 n->from, n->to, n->missed);
     }
 }
 
@@ -556,8 +580,18 @@ enum channel_state {
     HELD,
 };
 
+/* A gap of a reader that did not keep up, and still reads. */
+struct left_out {
+    uint64_t from, to; /* 0: of a pattern */
+    bool conflated;
+};
+
 struct channel {
     enum channel_state state;
+    struct left_out gaps[GAPS];
+    unsigned gap_count;
+    uint64_t told, seen; /* messages: missing by gaps, and found missing */
+    bool fuzzy; /* a pattern, some of whose ids were held besides */
     uint32_t ref; /* of the subscription that made it ASKED or REPLAYS */
     uint64_t seq; /* has everything up to here */
     bool gap;     /* told that what has no history may be missing */
@@ -586,6 +620,7 @@ static struct {
     uint32_t refs;
     uint64_t messages, replayed, gaps, closed; /* so many of each */
     uint64_t handed, paging; /* handed over: gateways; who was reading pages */
+    uint64_t left_out, conflated;
 } world;
 
 static struct conn *conn_of(const struct client *k)
@@ -596,8 +631,71 @@ static struct conn *conn_of(const struct client *k)
     return c && !conn_closing(c) ? c : NULL;
 }
 
-/* Nothing up to `upto` is missing of what is behind ch->seq. */
-static void check_whole(const struct client *k, const struct channel *ch,
+static int policy_of(unsigned id)
+{
+    return config_namespace(world.cfg, name_of(id))->slow;
+}
+
+/* By which it gives way to a newer one: of conflated ids. */
+static bool same_key(const struct entry *a, const struct entry *b)
+{
+    bool state = weight_of(a) == WEIGHT_STATE;
+
+    if (a->id != b->id || state != (weight_of(b) == WEIGHT_STATE))
+        return false;
+    return state || (weight_of(a) == WEIGHT_KEYED &&
+                     weight_of(b) == WEIGHT_KEYED && key_of(a).len &&
+                     slice_eq(key_of(a), key_of(b)));
+}
+
+/* Does the namespace let a reader do without it? */
+static bool may_be_left_out(unsigned entry)
+{
+    const struct entry *e = &router.log[entry];
+
+    if (policy_of(e->id) != SLOW_CONFLATE)
+        return policy_of(e->id) == SLOW_DROP_OLDEST;
+    if (weight_of(e) == WEIGHT_LESSER)
+        return true;
+    for (unsigned i = entry + 1; i < router.count; i++)
+        if (same_key(e, &router.log[i]))
+            return true;
+    return false;
+}
+
+/* Has a gap said so? */
+static bool was_told(const struct client *k, const struct entry *e)
+{
+    for (unsigned n = 0; n < NAMES; n++)
+        for (unsigned i = 0; hears(n, e->id) &&
+                             i < MIN(k->channels[n].gap_count,
+                                     (unsigned)GAPS); i++) {
+            const struct left_out *g = &k->channels[n].gaps[i];
+
+            if (!g->from || (g->from <= e->offset && e->offset <= g->to))
+                return true;
+        }
+    return false;
+}
+
+/* It did not come. */
+static void check_missing(const struct client *k, const struct channel *ch,
+                          unsigned name, unsigned entry, uint64_t upto)
+{
+    const struct entry *e = &router.log[entry];
+
+    if (!was_told(k, e) || !may_be_left_out(entry))
+        test_fail(__FILE__, __LINE__,
+                  "client %d misses %s %" PRIu64 " (%" PRIu64 "), policy %s, "
+                  "weight %u, of %s (has %" PRIu64
+                  ", state %d) before %" PRIu64,
+                  (int)(k - world.clients), names[e->id], e->seq, e->offset,
+                  policies[policy_of(e->id)], weight_of(e), names[name],
+                  ch->seq, ch->state, upto);
+}
+
+/* Nothing up to `upto` is missing of what is behind ch->seq, but what was told. */
+static void check_whole(const struct client *k, struct channel *ch,
                         unsigned name, uint64_t upto, unsigned from_id,
                         unsigned to_id)
 {
@@ -605,21 +703,31 @@ static void check_whole(const struct client *k, const struct channel *ch,
 
     while (i && router.log[i - 1].seq > ch->seq)
         i--;
-    for (; i < router.count && router.log[i].seq <= upto; i++)
-        if (router.log[i].id >= from_id && router.log[i].id < to_id &&
-            hears(name, router.log[i].id))
-            test_fail(__FILE__, __LINE__,
-                      "client %d misses %s %" PRIu64 " of %s (has %" PRIu64
-                      ", state %d) before %" PRIu64,
-                      (int)(k - world.clients), names[router.log[i].id],
-                      router.log[i].seq, names[name], ch->seq, ch->state,
-                      upto);
+    for (; i < router.count && router.log[i].seq <= upto; i++) {
+        const struct entry *e = &router.log[i];
+
+        if (e->id < from_id || e->id >= to_id || !hears(name, e->id))
+            continue;
+        check_missing(k, ch, name, i, upto);
+        if (name == e->id || k->channels[e->id].state == OUT)
+            ch->seen++;
+    }
 }
 
 /* What is kept. */
-static void check_kept(const struct client *k, unsigned name, uint64_t upto)
+static void check_kept(struct client *k, unsigned name, uint64_t upto)
 {
-    check_whole(k, &k->channels[name], name, upto, 0, STORED);
+    struct channel *ch = &k->channels[name];
+
+    check_whole(k, ch, name, upto, 0, STORED);
+    ch->seq = MAX(ch->seq, upto);
+}
+
+/* Patterns that hear the id: by which channel it misses something changes. */
+static void blur(struct client *k, unsigned name)
+{
+    for (unsigned n = 0; n < NAMES; n++)
+        k->channels[n].fuzzy |= n != name && name < IDS && hears(n, name);
 }
 
 /* The channel counts, and has everything up to its seq. */
@@ -627,6 +735,9 @@ static void hold(struct client *k, unsigned name, uint64_t seq)
 {
     struct channel *ch = &k->channels[name];
 
+    blur(k, name);
+    ch->told = ch->seen = 0;
+    ch->fuzzy = name >= IDS;
     ch->state = HELD;
     for (unsigned id = STORED; id < IDS; id++) {
         struct channel *silent = &k->silent[id];
@@ -644,7 +755,10 @@ static void hold(struct client *k, unsigned name, uint64_t seq)
 
 static void leave(struct client *k, unsigned name)
 {
-    k->channels[name] = (struct channel){.state = OUT};
+    blur(k, name);
+    k->channels[name].state = OUT;
+    k->channels[name].seq = k->channels[name].ref = 0;
+    k->channels[name].gap = false;
     for (unsigned id = STORED; id < IDS; id++) {
         bool held = false;
 
@@ -722,25 +836,38 @@ static void on_message(struct client *k, unsigned id, uint64_t seq,
         k->seq = seq;
 }
 
-static void on_gap(struct client *k, unsigned name, const char *why)
+static void on_gap(struct client *k, unsigned name, char *const *word)
 {
+    struct channel *ch = &k->channels[name];
+    struct left_out g = {
+        .from = strtoull(word[4], NULL, 10),
+        .to = strtoull(word[5], NULL, 10),
+        .conflated = strcmp(word[3], "conflated") == 0,
+    };
+
     world.gaps++;
-    if (strcmp(why, "slow") == 0)
+    if (g.conflated || strcmp(word[3], "slow") == 0) {
+        world.left_out += !g.conflated;
+        world.conflated += g.conflated;
+        ch->gaps[ch->gap_count++ % GAPS] = g;
+        ch->told += strtoull(word[6], NULL, 10);
         return;
-    EXPECT_STR(why, "volatile");
-    if (k->channels[name].state == REPLAYS)
-        k->channels[name].gap = true;
+    }
+    EXPECT_STR(word[3], "volatile");
+    if (ch->state == REPLAYS)
+        ch->gap = true;
     for (unsigned id = STORED; id < IDS; id++)
         k->silent[id].gap |= hears(name, id);
 }
 
-static void on_notice(struct client *k, const char *what, unsigned name,
-                      uint64_t seq, const char *why)
+static void on_notice(struct client *k, unsigned name, uint64_t seq,
+                      char *const *word)
 {
     struct channel *ch = &k->channels[name];
+    const char *what = word[0];
 
     if (strcmp(what, "gap") == 0) {
-        on_gap(k, name, why);
+        on_gap(k, name, word);
     } else if (strcmp(what, "snapshot") == 0 && ch->state == HELD) {
         check_kept(k, name, seq);
         ch->seq = MAX(ch->seq, seq);
@@ -768,10 +895,10 @@ static void on_start(struct client *k, uint64_t seq)
 
 static void on_line(struct client *k, char *line)
 {
-    char *word[4] = {"", "", "", ""};
+    char *word[7] = {"", "", "", "", "", "", ""};
     unsigned n = 0;
 
-    for (char *at = strtok(line, " "); at && n < 4; at = strtok(NULL, " "))
+    for (char *at = strtok(line, " "); at && n < ARRAY_LEN(word); at = strtok(NULL, " "))
         word[n++] = at;
     if (strcmp(word[0], "message") == 0 || strcmp(word[0], "replay") == 0)
         on_message(k, name_find(slice_str(word[1])),
@@ -783,8 +910,8 @@ static void on_line(struct client *k, char *line)
     else if (strcmp(word[0], "left") == 0)
         leave(k, name_find(slice_str(word[1])));
     else
-        on_notice(k, word[0], name_find(slice_str(word[1])),
-                  strtoull(word[2] + 2, NULL, 10), word[3]);
+        on_notice(k, name_find(slice_str(word[1])),
+                  strtoull(word[2] + 2, NULL, 10), word);
 }
 
 static void on_bytes(struct client *k, char *at, size_t len)
@@ -868,10 +995,13 @@ static void client_subscribes(struct client *k, unsigned name)
         s.since.seq = MIN(s.since.seq, world.g->seq);
     }
     EXPECT_INT(conn_subscribe(c, &s, &why), 0);
-    if (ch->state == OUT)
-        *ch = (struct channel){.state = s.has_since ? REPLAYS : ASKED,
-                               .ref = s.ref,
-                               .seq = s.since.seq};
+    if (ch->state != OUT)
+        return;
+    ch->state = s.has_since ? REPLAYS : ASKED;
+    ch->ref = s.ref;
+    ch->seq = s.since.seq;
+    ch->gap = false;
+    blur(k, name);
 }
 
 static void client_leaves(struct client *k, unsigned name)
@@ -893,20 +1023,28 @@ static void turn(void)
 
 static void begin(void)
 {
-    const char *sets[] = {"tcp.workers=1", "process.canary=0"};
+    char slow[ARRAY_LEN(prefixes)][40];
+    const char *sets[ARRAY_LEN(prefixes) + 2] = {"tcp.workers=1",
+                                                "process.canary=0"};
     struct config_source from = {.sets = sets, .set_count = ARRAY_LEN(sets),
                                  .dir = test_dir()};
     struct opt_error err;
     const char *why;
 
+    for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
+        snprintf(slow[i], sizeof slow[i], "namespace %s.slow=%s", prefixes[i],
+                 policies[chance(ARRAY_LEN(policies))]);
+        sets[i + 2] = slow[i];
+    }
+    clock_fake(1000 * SECOND, 0);
     CHECK(config_load(&world.cfg, &from, &err) == 0);
     world.g = calloc(1, sizeof *world.g);
     CHECK(door_new(&world.door, CLIENTS * 2, 1) == 0);
     CHECK(gateway_init(world.g, world.cfg, &edge, 1, world.door) == 0);
     CHECK(uplink_open(world.g, &why) == 0);
     world.cfg->limits.page = 20 + chance(100);
-    world.cfg->limits.queue = QUEUE_BYTES;
-    world.g->ring.bytes_max = (size_t)8192 << chance(6);
+    world.cfg->limits.queue = (size_t)4096 << chance(7);
+    world.g->ring.bytes_max = (size_t)8192 << chance(9);
     router.life = 1;
     router.seq = 100;
     link_up();
@@ -1042,6 +1180,20 @@ static bool is_quiet(void)
            list_empty(&world.g->lagging);
 }
 
+/* So many as gaps have told are missing, and no more. */
+static void check_counts(const struct client *k, unsigned name)
+{
+    struct channel *ch = &world.clients[k - world.clients].channels[name];
+    bool kept = name < STORED || (name >= IDS && !hears(name, STORED));
+
+    if (ch->state == HELD && !ch->fuzzy && kept && ch->told != ch->seen)
+        test_fail(__FILE__, __LINE__, "client %d misses %" PRIu64
+                  " of %s, and was told of %" PRIu64,
+                  (int)(k - world.clients), ch->seen, names[name], ch->told);
+    ch->told = ch->seen = 0;
+    ch->fuzzy = false;
+}
+
 /* All that is under way comes to its end, and everybody reads it. */
 static void settle(void)
 {
@@ -1066,6 +1218,9 @@ static void settle(void)
         for (unsigned n = 0; n < NAMES; n++)
             if (world.clients[k].channels[n].state == HELD)
                 check_kept(&world.clients[k], n, router.seq);
+    for (unsigned k = 0; k < CLIENTS; k++)
+        for (unsigned n = 0; n < NAMES; n++)
+            check_counts(&world.clients[k], n);
 }
 
 static void finish(void)
@@ -1101,6 +1256,8 @@ TEST(everybody_gets_what_is_due_whatever_happens)
             turn();
         if (chance(60) == 0 && comes_to_rest())
             hand_over(chance(3) == 0);
+        clock_fake_advance(chance(100) ? chance(20) * MILLISECOND
+                                       : chance(4) * SECOND);
         if (i % 2000 == 1999)
             settle();
     }

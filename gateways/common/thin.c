@@ -1,0 +1,731 @@
+#include "gateways/common/thin.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "gateways/common/core.h"
+#include "gateways/common/pull.h"
+#include "gateways/common/restart.h"
+
+enum { DUE_FIRST = 256 }; /* entries that room is made for */
+
+/* What a channel's reader has to do without, and has not been told. */
+struct loss {
+    struct map_node node; /* on thinned.losses */
+    const struct topic *topic;
+    struct thin_loss is;
+};
+
+struct thinned {
+    /* Of these shares, what came since the connection lags is left out up to
+     * this tick; of the last, if its newer one has come up to there, too. */
+    uint64_t latest, lesser, newest;
+    uint64_t at, seq; /* at this tick it had everything up to this seq */
+    uint64_t first;   /* tick of the oldest that has not been told */
+    struct map losses;
+};
+
+/* ---- shares -------------------------------------------------------------- */
+
+/* By what a message replaces others, and is replaced; empty: the whole id. */
+static struct slice key_of(const struct msg *m)
+{
+    return (m->flags & MSG_WEIGHT) == WEIGHT_STATE ? slice_make(NULL, 0)
+                                                   : m->key;
+}
+
+static enum share conflated_share(const struct msg *m)
+{
+    switch (m->flags & MSG_WEIGHT) {
+    case WEIGHT_LESSER: return SHARE_LESSER;
+    case WEIGHT_STATE: return SHARE_NEWEST;
+    case WEIGHT_KEPT: return SHARE_KEPT;
+    default: return m->key.len ? SHARE_NEWEST : SHARE_KEPT;
+    }
+}
+
+static enum share ask_share(const struct gateway *g, const struct msg *m)
+{
+    if (m->flags & MSG_NOTICE)
+        return SHARE_NOTICE;
+    switch ((enum slow_policy)config_namespace(g->config, m->id)->slow) {
+    case SLOW_DROP_OLDEST: return SHARE_LATEST;
+    case SLOW_CONFLATE: return conflated_share(m);
+    case SLOW_CUT: break;
+    }
+    return SHARE_WHOLE;
+}
+
+enum share thin_share(const struct gateway *g, struct ring_entry *e)
+{
+    if (e->share == SHARE_UNASKED)
+        e->share = (uint8_t)ask_share(g, e->msg);
+    return (enum share)e->share;
+}
+
+bool thin_leaves_out(const struct conn *c, const struct ring_entry *e,
+                     uint64_t tick)
+{
+    const struct thinned *s = c->extra->thinned;
+
+    if (e->came_ns < c->extra->lagging_ns)
+        return false;
+    switch ((enum share)e->share) {
+    case SHARE_LATEST: return tick <= s->latest;
+    case SHARE_LESSER: return tick <= s->lesser;
+    case SHARE_NEWEST: return e->newer && tick + e->newer <= s->newest;
+    default: return false;
+    }
+}
+
+bool thin_may_help(struct conn *c)
+{
+    struct seat_iter it = seats_of_conn(&c->seats);
+    struct seat *s;
+
+    while ((s = seat_next(&it)))
+        if (config_namespace(c->gw->config, topic_id(topic_of_seat(s)))->slow !=
+            SLOW_CUT)
+            return true;
+    return false;
+}
+
+/* ---- what is left out ---------------------------------------------------- */
+
+static uint32_t topic_hash(const struct topic *t)
+{
+    return hash_bytes(slice_make(&t, sizeof t));
+}
+
+static bool same_topic(const struct map_node *n, const void *key)
+{
+    return CONTAINER_OF(n, struct loss, node)->topic == key;
+}
+
+static struct loss *loss_find(const struct thinned *s, const struct topic *t)
+{
+    struct map_node *n = map_find(&s->losses, topic_hash(t), same_topic, t);
+
+    return n ? CONTAINER_OF(n, struct loss, node) : NULL;
+}
+
+const struct thin_loss *thin_loss_of(const struct conn *c,
+                                     const struct topic *t)
+{
+    const struct loss *l = conn_thinned(c) ? loss_find(c->extra->thinned, t)
+                                           : NULL;
+
+    return l ? &l->is : NULL;
+}
+
+size_t thin_bytes(const struct conn *c)
+{
+    const struct thinned *s = conn_thinned(c) ? c->extra->thinned : NULL;
+
+    return s ? sizeof *s + map_count(&s->losses) * sizeof(struct loss) : 0;
+}
+
+static void loss_free(struct thinned *s, struct loss *l)
+{
+    map_remove(&s->losses, &l->node);
+    free(l);
+}
+
+void thin_forget(struct conn *c)
+{
+    struct thinned *s = conn_thinned(c) ? c->extra->thinned : NULL;
+    struct map_iter it;
+    struct map_node *n;
+
+    if (!s)
+        return;
+    it = map_iter(&s->losses);
+    while (map_next(&it, &n)) {
+        map_iter_remove(&it, n);
+        free(CONTAINER_OF(n, struct loss, node));
+    }
+    map_fini(&s->losses);
+    free(s);
+    c->extra->thinned = NULL;
+}
+
+/* Made for a connection that lags. NULL: no memory, and it is gone. */
+static struct thinned *thinned_of(struct conn *c)
+{
+    if (c->extra->thinned)
+        return c->extra->thinned;
+    c->extra->thinned = calloc(1, sizeof *c->extra->thinned);
+    if (!c->extra->thinned) {
+        conn_abort(c, "memory");
+        return NULL;
+    }
+    map_init(&c->extra->thinned->losses);
+    log_info("conn.slow", "conn=%s peer=%s queued=%zu action=leave_out",
+             conn_text(c), conn_peer_text(c), conn_out_pending(c));
+    return c->extra->thinned;
+}
+
+/* NULL: no memory. */
+static struct loss *loss_add(struct thinned *s, const struct topic *t)
+{
+    struct loss *l = calloc(1, sizeof *l);
+
+    if (!l || map_add(&s->losses, &l->node, topic_hash(t)) < 0) {
+        free(l);
+        return NULL;
+    }
+    l->topic = t;
+    return l;
+}
+
+/* NULL: no memory, and c is gone: nobody has a hole that it does not know of. */
+static struct loss *loss_of(struct conn *c, const struct topic *t)
+{
+    struct thinned *s = thinned_of(c);
+    struct loss *l = s ? loss_find(s, t) : NULL;
+
+    if (!s || l)
+        return l;
+    l = loss_add(s, t);
+    if (!l)
+        conn_abort(c, "memory");
+    return l;
+}
+
+static void note_loss(struct conn *c, const struct topic *t,
+                      const struct ring_entry *e)
+{
+    struct loss *l = loss_of(c, t);
+
+    if (!l)
+        return;
+    if (e->msg->flags & MSG_NOTICE) {
+        l->is.state = l->is.more = true;
+        return;
+    }
+    l->is.count++;
+    l->is.oldest |= e->share == SHARE_LATEST;
+    l->is.state |= (e->msg->flags & MSG_WEIGHT) == WEIGHT_STATE ||
+                (e->msg->flags & MSG_RESNAPSHOT);
+    if (t->seats.flags & TOPIC_PATTERN)
+        return;
+    l->is.from = l->is.from ? MIN(l->is.from, e->msg->offset) : e->msg->offset;
+    l->is.to = MAX(l->is.to, e->msg->offset);
+}
+
+static bool holds(struct conn *c, struct topic *t)
+{
+    return seat_find(&t->seats, &c->seats) &&
+           !(conn_starts(c) && conn_muted(c, t));
+}
+
+/* What was left out of an id that c leaves is still missing for a pattern that
+ * matches it. */
+struct heirs {
+    struct conn *conn;
+    const struct loss *loss;
+};
+
+static void inherit(void *ctx, void *value)
+{
+    const struct heirs *h = ctx;
+    struct loss *l = h->conn->state == CONN_OPEN && holds(h->conn, value)
+                         ? loss_of(h->conn, value) : NULL;
+
+    if (!l)
+        return;
+    l->is.count += h->loss->is.count;
+    l->is.oldest |= h->loss->is.oldest;
+    l->is.more |= h->loss->is.more;
+}
+
+void thin_leave(struct conn *c, const struct topic *t)
+{
+    struct loss *l = conn_thinned(c) ? loss_find(c->extra->thinned, t) : NULL;
+    struct heirs h = {c, l};
+
+    if (c->extra) /* what waited in t does no more */
+        c->extra->whole.from = UINT64_MAX;
+    if (!l)
+        return;
+    if (!(t->seats.flags & TOPIC_PATTERN))
+        trie_match(c->gw->topics.patterns, topic_id(t), inherit, &h);
+    if (conn_thinned(c)) /* else memory ran out, and c is gone */
+        loss_free(c->extra->thinned, l);
+}
+
+struct by_pattern {
+    struct conn *conn;
+    const struct ring_entry *entry;
+};
+
+static void note_by_pattern(void *ctx, void *value)
+{
+    const struct by_pattern *by = ctx;
+
+    if (by->conn->state == CONN_OPEN && holds(by->conn, value))
+        note_loss(by->conn, value, by->entry);
+}
+
+/* e, which is due, is left out: of its channel; else of each pattern through
+ * which it would have come. */
+static void leave_out(struct conn *c, const struct ring_entry *e,
+                      uint64_t tick)
+{
+    struct by_pattern by = {c, e};
+    struct thinned *s = thinned_of(c);
+
+    if (!s)
+        return;
+    if (map_count(&s->losses) == 0 || tick < s->first)
+        s->first = tick;
+    if (!(e->msg->flags & MSG_NOTICE))
+        stat_add(&c->gw->stats, e->share == SHARE_LATEST
+                                    ? STAT_LEFT_OUT
+                                    : STAT_LEFT_OUT_CONFLATED, 1);
+    if (holds(c, e->topic))
+        note_loss(c, e->topic, e);
+    else
+        trie_match(c->gw->topics.patterns, e->msg->id, note_by_pattern, &by);
+}
+
+static bool has_losses(const struct conn *c)
+{
+    return conn_thinned(c) && map_count(&c->extra->thinned->losses);
+}
+
+uint64_t thin_limit(const struct conn *c)
+{
+    return has_losses(c) ? c->extra->thinned->first - 1 : UINT64_MAX;
+}
+
+bool thin_owes(const struct conn *c)
+{
+    return has_losses(c) && c->flow == FLOW_LIVE && c->state == CONN_OPEN &&
+           MAX(c->tick + 1, c->gw->ring.first) >= c->extra->thinned->first;
+}
+
+static void tell(struct conn *c, const struct loss *l)
+{
+    struct slice id = topic_id(l->topic);
+    struct notice n = {
+        .kind = NOTICE_GAP,
+        .channels = &id,
+        .count = 1,
+        .cursor = conn_cursor(c),
+        .why = l->is.oldest || l->is.more ? GAP_SLOW : GAP_CONFLATED,
+        .from = l->is.from,
+        .to = l->is.to,
+        .missed = l->is.more ? 0 : l->is.count,
+    };
+    char cursor[CURSOR_TEXT_MAX];
+
+    memcpy(cursor, n.cursor.ptr, n.cursor.len);
+    n.cursor.ptr = (const uint8_t *)cursor;
+    stat_add(&c->gw->stats, STAT_GAPS_TRIMMED + (unsigned)n.why, 1);
+    c->gw->edge->notice(c, &n);
+}
+
+/* Notices of a channel that has a state are in the snapshot; of a pattern they
+ * are missing. */
+static bool is_told_by_state(const struct loss *l)
+{
+    return l->is.count == 0 && !(l->topic->seats.flags & TOPIC_PATTERN);
+}
+
+void thin_tell(struct conn *c)
+{
+    struct seat_iter it = seats_of_conn(&c->seats);
+    unsigned held = c->seats.count;
+    struct seat *s;
+
+    /* An edge that leaves channels while it is told hears the rest later. */
+    while (thin_owes(c) && c->seats.count == held && (s = seat_next(&it))) {
+        struct topic *t = topic_of_seat(s);
+        struct loss *l = loss_find(c->extra->thinned, t);
+        struct loss said;
+
+        if (!l)
+            continue;
+        said = *l;
+        loss_free(c->extra->thinned, l);
+        if (is_told_by_state(&said))
+            said.is.more = false;
+        else
+            tell(c, &said);
+        if (said.is.state && c->state == CONN_OPEN && c->seats.count == held)
+            restart_snapshot_of(c, t);
+    }
+    if (c->state == CONN_OPEN)
+        start_again(c);
+}
+
+/* ---- thinning ------------------------------------------------------------ */
+
+/* What is due to a connection and may be left out, or counts. */
+struct due {
+    struct conn *conn;
+    uint64_t limit;
+    uint64_t *ticks; /* oldest first, once it is sorted */
+    size_t count, room;
+    size_t bytes, left; /* of what is not left out */
+    int64_t stale_ns;   /* what came before this is over queue_age */
+    bool failed;
+};
+
+static struct ring_entry *entry_at(const struct due *d, size_t i)
+{
+    return ring_at(&d->conn->gw->ring, d->ticks[i]);
+}
+
+static bool add_due(void *ctx, struct ring_entry *e, uint64_t tick)
+{
+    struct due *d = ctx;
+    struct conn *c = d->conn;
+
+    if (tick > d->limit || (conn_starts(c) && !pull_due(c, e)) ||
+        thin_leaves_out(c, e, tick))
+        return true;
+    if (d->count == d->room) {
+        size_t room = d->room ? 2 * d->room : DUE_FIRST;
+        uint64_t *ticks = realloc(d->ticks, room * sizeof *ticks);
+
+        if (!ticks) {
+            d->failed = true;
+            return false;
+        }
+        d->ticks = ticks;
+        d->room = room;
+    }
+    (void)thin_share(c->gw, e);
+    d->ticks[d->count++] = tick;
+    d->bytes += msg_size(e->msg);
+    d->left++;
+    return true;
+}
+
+static int by_tick(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static bool same_key(const struct ring_entry *a, const struct ring_entry *b)
+{
+    return a->topic == b->topic && slice_eq(key_of(a->msg), key_of(b->msg));
+}
+
+/* For each that gives way to a newer one of its key: how much later that came.
+ * False: no memory. */
+static bool find_newer(const struct due *d)
+{
+    size_t room = DUE_FIRST;
+    uint64_t *seen;
+
+    while (room < 2 * d->count)
+        room *= 2;
+    seen = calloc(room, sizeof *seen);
+    if (!seen)
+        return false;
+    for (size_t i = d->count; i-- > 0;) {
+        struct ring_entry *e = entry_at(d, i);
+        size_t at;
+
+        if (e->share != SHARE_NEWEST)
+            continue;
+        at = (hash_bytes(key_of(e->msg)) ^ topic_hash(e->topic)) & (room - 1);
+        while (seen[at] && !same_key(e, ring_at(&d->conn->gw->ring, seen[at])))
+            at = (at + 1) & (room - 1);
+        if (seen[at])
+            e->newer = (uint32_t)MIN(seen[at] - d->ticks[i],
+                                     (uint64_t)UINT32_MAX);
+        seen[at] = d->ticks[i];
+    }
+    free(seen);
+    return true;
+}
+
+static bool is_too_much(const struct due *d)
+{
+    return d->left > 1 && d->bytes > d->conn->gw->config->limits.queue;
+}
+
+static void leave_out_due(struct due *d, const struct ring_entry *e,
+                          uint64_t tick)
+{
+    d->bytes -= msg_size(e->msg);
+    d->left--;
+    leave_out(d->conn, e, tick);
+}
+
+/* The oldest of this share, until the rest is within the budget. */
+static void trim(struct due *d, enum share share, uint64_t *upto)
+{
+    for (size_t i = 0; i < d->count && d->conn->state == CONN_OPEN; i++) {
+        const struct ring_entry *e = entry_at(d, i);
+
+        if (e->share != share)
+            continue;
+        if (!is_too_much(d) && e->came_ns >= d->stale_ns)
+            return;
+        *upto = d->ticks[i];
+        leave_out_due(d, e, d->ticks[i]);
+    }
+}
+
+static bool gives_way(const struct due *d, size_t i)
+{
+    const struct ring_entry *e = entry_at(d, i);
+
+    return e->share == SHARE_NEWEST && e->newer &&
+           d->ticks[i] + e->newer <= d->ticks[d->count - 1];
+}
+
+/* All that give way, if that is called for. */
+static void conflate(struct due *d, uint64_t *upto)
+{
+    bool wanted = is_too_much(d);
+
+    for (size_t i = 0; !wanted && i < d->count; i++)
+        wanted = entry_at(d, i)->came_ns < d->stale_ns && gives_way(d, i);
+    if (!wanted)
+        return;
+    for (size_t i = 0; i < d->count && d->conn->state == CONN_OPEN; i++)
+        if (gives_way(d, i))
+            leave_out_due(d, entry_at(d, i), d->ticks[i]);
+    *upto = d->ticks[d->count - 1];
+}
+
+static void thin(struct due *d)
+{
+    struct conn *c = d->conn;
+    struct thinned upto = *c->extra->thinned;
+
+    qsort(d->ticks, d->count, sizeof *d->ticks, by_tick);
+    if (!find_newer(d)) {
+        conn_abort(c, "memory");
+        return;
+    }
+    stat_add(&c->gw->stats, STAT_THINNED, 1);
+    trim(d, SHARE_LESSER, &upto.lesser);
+    conflate(d, &upto.newest);
+    trim(d, SHARE_LATEST, &upto.latest);
+    if (c->state != CONN_OPEN)
+        return;
+    c->extra->thinned->lesser = upto.lesser;
+    c->extra->thinned->newest = upto.newest;
+    c->extra->thinned->latest = upto.latest;
+    if (is_too_much(d)) { /* and none of the rest may be left out */
+        gateway_limit(c->gw, LIMIT_QUEUE);
+        conn_cut(c, STAT_CUT_QUEUE);
+    }
+}
+
+/* When the oldest that may still wait has come. */
+static int64_t stale_ns(const struct gateway *g)
+{
+    int64_t age = g->config->limits.queue_age;
+
+    return age ? loop_now(g->loop) - age : INT64_MIN;
+}
+
+void thin_drained(struct conn *c)
+{
+    struct due d = {.conn = c};
+    size_t queue = c->gw->config->limits.queue;
+    int64_t oldest = INT64_MAX;
+
+    if (c->flow != FLOW_LIVE || c->state != CONN_OPEN || !conn_lags(c) ||
+        !thin_may_help(c))
+        return;
+    d.stale_ns = stale_ns(c->gw);
+    if (pull_pending(c, c->extra->lagging_ns, queue, &oldest) <= queue &&
+        oldest >= d.stale_ns)
+        return;
+    if (!thinned_of(c))
+        return;
+    d.limit = pull_end(c);
+    pull_each(c, 0, c->extra->lagging_ns, add_due, &d);
+    if (d.failed)
+        conn_abort(c, "memory");
+    else if (d.count)
+        thin(&d);
+    free(d.ticks);
+}
+
+/* ---- what leaves the ring ------------------------------------------------ */
+
+/* Something newer says what e says, to whoever holds its id. */
+static bool has_newer(const struct gateway *g, struct ring_entry *e,
+                      uint64_t tick)
+{
+    uint64_t at = topic_past(e->topic)->newest;
+
+    while (!e->newer && at > tick) {
+        struct ring_entry *newer = ring_at(&g->ring, at);
+
+        if (thin_share(g, newer) != SHARE_NEWEST || !same_key(newer, e))
+            at = newer->previous;
+        else
+            e->newer = (uint32_t)MIN(at - tick, (uint64_t)UINT32_MAX);
+    }
+    return e->newer;
+}
+
+/* Its reader gets the state of the id instead. */
+static bool has_state(struct conn *c, const struct ring_entry *e)
+{
+    return (e->topic->seats.flags & TOPIC_STATEFUL) && holds(c, e->topic);
+}
+
+static bool may_go(struct conn *c, struct ring_entry *e, uint64_t tick)
+{
+    switch (thin_share(c->gw, e)) {
+    case SHARE_LATEST:
+    case SHARE_LESSER:
+        return true;
+    case SHARE_NEWEST:
+        return has_newer(c->gw, e, tick) ||
+               ((e->msg->flags & MSG_WEIGHT) == WEIGHT_STATE &&
+                has_state(c, e));
+    case SHARE_NOTICE:
+        return !slice_eq(e->msg->kind, SLICE("gap"));
+    default:
+        return false;
+    }
+}
+
+/* c has everything in front of e, which it misses. */
+static void note_place(struct conn *c, const struct ring_entry *e)
+{
+    struct thinned *s = thinned_of(c);
+
+    if (!s || s->at == c->tick)
+        return;
+    s->at = c->tick;
+    s->seq = e->msg->seq - !(e->msg->flags & MSG_NOTICE);
+}
+
+bool thin_place(const struct conn *c, uint64_t *seq)
+{
+    if (!conn_thinned(c) || c->extra->thinned->at != c->tick)
+        return false;
+    *seq = c->extra->thinned->seq;
+    return true;
+}
+
+static void let_go(struct conn *c, struct ring_entry *e, uint64_t tick)
+{
+    if (c->tick >= tick || c->flow != FLOW_LIVE || !pull_due(c, e) ||
+        (conn_thinned(c) && thin_leaves_out(c, e, tick)))
+        return;
+    if (!may_go(c, e, tick)) {
+        conn_cut(c, STAT_CUT_QUEUE);
+        return;
+    }
+    note_place(c, e);
+    if (c->state == CONN_OPEN)
+        leave_out(c, e, tick);
+}
+
+void thin_let_go(struct gateway *g, struct ring_entry *e, uint64_t tick)
+{
+    struct list_node *head = &g->lagging;
+    struct list_node *next;
+
+    for (struct list_node *n = head->next; n != head; n = next) {
+        next = n->next;
+        let_go(CONTAINER_OF(n, struct conn_extra, lagging)->conn, e, tick);
+    }
+}
+
+/* ---- for a successor ----------------------------------------------------- */
+
+enum loss_flag { LOSS_OLDEST = 1u << 0, LOSS_MORE = 1u << 1,
+                 LOSS_STATE = 1u << 2, LOSS_FLAGS = 7u };
+
+static void write_loss(struct buf *b, const struct loss *l)
+{
+    put_str8(b, topic_id(l->topic));
+    put_u64(b, l->is.from);
+    put_u64(b, l->is.to);
+    put_u64(b, l->is.count);
+    put_u8(b, (uint8_t)((l->is.oldest ? LOSS_OLDEST : 0) |
+                        (l->is.more ? LOSS_MORE : 0) |
+                        (l->is.state ? LOSS_STATE : 0)));
+}
+
+void thin_freeze(const struct conn *c, struct buf *b)
+{
+    const struct thinned *s = conn_thinned(c) ? c->extra->thinned : NULL;
+    struct map_iter it;
+    struct map_node *n;
+
+    put_u8(b, s != NULL);
+    if (!s)
+        return;
+    put_u64(b, s->latest);
+    put_u64(b, s->lesser);
+    put_u64(b, s->newest);
+    put_u64(b, s->at);
+    put_u64(b, s->seq);
+    put_u64(b, s->first);
+    put_u32(b, (uint32_t)map_count(&s->losses));
+    it = map_iter((struct map *)(uintptr_t)&s->losses);
+    while (map_next(&it, &n))
+        write_loss(b, CONTAINER_OF(n, struct loss, node));
+}
+
+static int read_loss(struct conn *c, struct cursor *in)
+{
+    struct slice id = cursor_str8(in);
+    struct thin_loss is = {.from = cursor_u64(in)};
+    struct topic *t = in->failed ? NULL : topics_find(&c->gw->topics, id);
+    unsigned flags;
+    struct loss *l;
+
+    is.to = cursor_u64(in);
+    is.count = cursor_u64(in);
+    flags = cursor_u8(in);
+    is.oldest = flags & LOSS_OLDEST;
+    is.more = flags & LOSS_MORE;
+    is.state = flags & LOSS_STATE;
+    if (in->failed || !t || !seat_find(&t->seats, &c->seats) ||
+        thin_loss_of(c, t) || (flags & ~(unsigned)LOSS_FLAGS))
+        return ERR_FRAME;
+    l = loss_add(c->extra->thinned, t);
+    if (!l)
+        return ERR_NOMEM;
+    l->is = is;
+    return 0;
+}
+
+int thin_thaw(struct conn *c, struct cursor *in)
+{
+    unsigned is_thinned = cursor_u8(in);
+    struct thinned *s;
+    uint32_t count;
+    int rc = 0;
+
+    if (in->failed || is_thinned > 1 || (is_thinned && !conn_lags(c)))
+        return ERR_FRAME;
+    if (!is_thinned)
+        return 0;
+    s = calloc(1, sizeof *s);
+    if (!s)
+        return ERR_NOMEM;
+    map_init(&s->losses);
+    c->extra->thinned = s;
+    s->latest = cursor_u64(in);
+    s->lesser = cursor_u64(in);
+    s->newest = cursor_u64(in);
+    s->at = cursor_u64(in);
+    s->seq = cursor_u64(in);
+    s->first = cursor_u64(in);
+    for (count = cursor_u32(in); rc == 0 && count; count--)
+        rc = read_loss(c, in);
+    return in->failed || (map_count(&s->losses) && !s->first) ? ERR_FRAME : rc;
+}
