@@ -65,10 +65,11 @@ def _odd(kinds, error):
 
 
 def _no_memory(kind):
+    """Of Touchline's own code: NNG ends a process that has none left in the
+    middle of opening a socket."""
     def rule(rng):
         return dict(calls="memory", process=kind, error="ENOMEM", at=rng.randrange(1, 200),
-                    chance=rng.choice((0.002, 0.02, 0.2)),
-                    caller=rng.choice(("own", "anybody")))
+                    chance=rng.choice((0.002, 0.02, 0.2)), caller="own")
     return rule
 
 
@@ -99,7 +100,8 @@ def _back_from_commit(stage, held):
 FAULTS = [
     Fault("disk-full", "F7", _arm(_disk_full), _disarm, hits=("router",), loses=("refuse",),
           lasts=(0.2, 4.0), prepare=prepare),
-    Fault("disk-error", "F8", _arm(_disk_error), _disarm, hits=("router",),
+    # Who waits for a page that cannot be read is sent away with his cursor.
+    Fault("disk-error", "F8", _arm(_disk_error), _disarm, hits=("router", *EDGES),
           loses=("refuse", "read"), lasts=(0.1, 3.0), weight=2, prepare=prepare),
     Fault("commit-kill", "F3", _die_in_commit, _back_from_commit, hits=("router",),
           loses=("memory", "refuse"), lasts=(0.2, 1.0), weight=3, prepare=prepare),
@@ -108,9 +110,13 @@ FAULTS = [
           _arm(_odd("client link", "EINTR"), _odd("client link", "EAGAIN"), _short("client", 7),
                _short("link", 60)),
           _disarm, lasts=(0.5, 3.0), weight=2, prepare=prepare),
+    # Without memory the router refuses logins, too.
+    Fault("router-no-memory", "F13", _arm(_no_memory("router")), _disarm,
+          hits=("router", *EDGES), loses=("memory", "refuse", "read"), lasts=(0.1, 2.0),
+          prepare=prepare),
     *(Fault(f"{kind}-no-memory", "F13", _arm(_no_memory(kind)), _disarm, hits=(kind,),
             loses=("memory", "refuse"), lasts=(0.1, 2.0), prepare=prepare)
-      for kind in ("router", *EDGES)),
+      for kind in EDGES),
     *(Fault(f"{kind}-accept", "F14", _arm(_accept(kind)), _disarm, hits=(kind,),
             lasts=(0.1, 2.0), prepare=prepare) for kind in EDGES),
 ]

@@ -11,9 +11,9 @@ MORE = 1 << 20  # bytes until it is killed
 
 
 def _limit(kind):
-    def start(stage, _rng):
+    def start(stage, rng):
         pid = stage.world.pids(kind)[0]
-        group = os.path.join(GROUPS, f"touchline-{os.getpid()}-{kind}")
+        group = os.path.join(GROUPS, f"touchline-{os.getpid()}-{kind}-{rng.getrandbits(32):x}")
         os.mkdir(group)
         for name, value in (("memory.limit_in_bytes", MORE), ("cgroup.procs", pid)):
             with open(os.path.join(group, name), "w", encoding="ascii") as f:
