@@ -115,14 +115,14 @@ struct frame_welcome {
     uint64_t seq;  /* everything up to here has been dispatched */
     uint32_t link;
     uint8_t resync; /* 1: say all logins again, then SYNCED */
-    struct slice epoch;
-    struct slice server; /* "touchline 0.1.0" */
+    struct slice epoch, server; /* server: "touchline 0.1.0" */
 };
 
 enum id_flag { /* what the gateway must know of an id */
     ID_STATEFUL = 1u << 0, /* its type makes snapshots */
     ID_VOLATILE = 1u << 1, /* no history: gaps cannot be repaired */
-    ID_REFUSED = 1u << 2,  /* a limit stands against it; code says which */
+    ID_REFUSED = 1u << 2,  /* limits.channels stands against it, or: */
+    ID_NO_ROOM = 1u << 5,  /* with it: the router is short of memory */
     ID_SNAPSHOT = 1u << 3, /* state holds the snapshot */
     ID_PRESENCE = 1u << 4, /* every login and logout changes the snapshot */
 };

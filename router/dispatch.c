@@ -114,7 +114,7 @@ static int seat(struct login *in, struct slice id, struct topic **ret)
 
 static void refuse_login(struct router *r, int rc, struct logged_in_id *out)
 {
-    out->flags = ID_REFUSED;
+    out->flags = rc == ERR_FULL ? ID_REFUSED : ID_REFUSED | ID_NO_ROOM;
     out->state = rc == ERR_FULL
                      ? SLICE("the router knows as many channels as it may")
                      : SLICE("the router is short of memory");

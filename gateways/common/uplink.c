@@ -219,7 +219,10 @@ static void refused_login(struct conn *c, const struct logged_in_id *i)
         return;
     stat_add(&g->stats, STAT_SUBSCRIBE_REFUSED, 1);
     start_refused(s);
-    g->edge->subscribe_failed(c, s->ref, "channels.full", i->state);
+    g->edge->subscribe_failed(c, s->ref,
+                              i->flags & ID_NO_ROOM ? "router.memory"
+                                                    : "channels.full",
+                              i->state);
 }
 
 static int on_logged_in(struct gateway *g, struct slice body)

@@ -2459,6 +2459,20 @@ TEST(a_refused_request_fails_as_a_whole_under_its_own_ref)
     world_free(w);
 }
 
+TEST(a_router_without_memory_is_not_one_that_is_full)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+    const struct id_says says = {.id = "a",
+                                 .flags = ID_REFUSED | ID_NO_ROOM};
+
+    subscribe(w, n, "a", NULL, 1);
+    hear_logged_in(100, 0, &says, 1);
+    got(w, n, "failed1:router.memory ");
+    EXPECT(!conn_holds(w->conn[n], SLICE("a")));
+    world_free(w);
+}
+
 TEST(a_gap_without_history_comes_behind_what_was_there_before)
 {
     struct world *w = world();
