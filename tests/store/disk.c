@@ -294,11 +294,6 @@ size_t disk_now(void)
     return __atomic_load_n(&rec->count, __ATOMIC_ACQUIRE);
 }
 
-bool disk_is_barrier(size_t at)
-{
-    return rec->ops[at].kind == SYNC || rec->ops[at].kind == SYNC_NAMES;
-}
-
 /* By whatever name it has or had. */
 static const char *any_name(unsigned file)
 {
@@ -425,12 +420,17 @@ static void rewind_to_begin(void)
     dry.at = 0;
 }
 
+static bool is_barrier(const struct op *o)
+{
+    return o->kind == SYNC || o->kind == SYNC_NAMES;
+}
+
 static void go_to(size_t at)
 {
     if (at < dry.at)
         rewind_to_begin();
     for (; dry.at < at; dry.at++) {
-        if (disk_is_barrier(dry.at))
+        if (is_barrier(&rec->ops[dry.at]))
             settle(&rec->ops[dry.at]);
         else
             dry.loose[dry.loose_count++] = dry.at;

@@ -54,9 +54,6 @@ uint64_t disk_inode(const char *path);
 /* How much was done so far: the next thing done is this one. Any time. */
 size_t disk_now(void);
 
-/* Is it a barrier? */
-bool disk_is_barrier(size_t at);
-
 /* What was done at this moment, in words; valid until the next call. */
 const char *disk_text(size_t at);
 
