@@ -514,6 +514,24 @@ static void write_file(const char *name, const struct buf *b)
     close(fd);
 }
 
+/* One of the names before this one, of the same file. */
+static const char *other_name(const struct name *names, int i)
+{
+    for (int j = 0; j < i; j++)
+        if (names[j].text[0] && names[j].file == names[i].file)
+            return names[j].text;
+    return NULL;
+}
+
+static void link_file(const char *from, const char *to)
+{
+    int fd = open(rec->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    EXPECT(fd >= 0);
+    EXPECT_OK((int)syscall(SYS_linkat, fd, from, fd, to, 0));
+    close(fd);
+}
+
 static void empty_folder(void)
 {
     DIR *d = opendir(rec->dir);
@@ -538,6 +556,10 @@ static void lay_out(const struct name *names, enum disk_cut how,
 
         if (!names[i].text[0])
             continue;
+        if (other_name(names, i)) {
+            link_file(other_name(names, i), names[i].text);
+            continue;
+        }
         copy(&b, &dry.files[names[i].file]);
         for (size_t j = 0; j < dry.loose_count; j++) {
             const struct op *o = &rec->ops[dry.loose[j]];
