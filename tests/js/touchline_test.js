@@ -51,7 +51,9 @@ class World {
                 send(text) { this.sent.push(JSON.parse(text)); }
                 close() { this.closed = true; }
                 says(item) { this.onmessage({data: JSON.stringify(item)}); }
-                dies(code) { this.onclose({code: code || 1006, reason: ''}); }
+                dies(code, reason) {
+                    this.onclose({code: code || 1006, reason: reason || ''});
+                }
             },
             storage: {
                 getItem: (k) => this.kept[k] || null,
@@ -615,6 +617,81 @@ test('a busy server is asked again on the same way, when it said', async () => {
     assert.strictEqual(w.sub.state.retryIn, 3500);
     await world.pass(3500);
     assert.strictEqual(world.asked('/v1/ws').length, 2);
+});
+
+/* Each of a crowd has a slot of its own, so there is no jitter. */
+test('a slot is kept to the millisecond, whoever names it', async () => {
+    const said = {notice: 'closing', why: 'too many', retry_ms: 7300};
+    const ways = {
+        'reason of a refusal': (w) => w.sockets[0].dies(
+            1013, 'busy; retry-after-ms=7300'),
+        'reason of a drain': (w) => {
+            w.sockets[0].says(snapshot('a', 1));
+            w.sockets[0].dies(1001, 'for a moment; retry-after-ms=7300');
+        },
+        'error of a command': (w) => w.sockets[0].says(
+            {ref: 1, error: {code: 'busy', text: '', retry_ms: 7300}}),
+        'last notice': (w) => {
+            w.sockets[0].says(snapshot('a', 1));
+            w.sockets[0].says(said);
+            w.sockets[0].dies(1001);
+        },
+    };
+
+    for (const way of Object.keys(ways)) {
+        const world = new World();
+
+        world.jitter = 0.99;
+        const w = watch(world, ['a'], {transport: 'ws'});
+
+        await world.pass(0);
+        ways[way](world);
+        await world.pass(7299);
+        assert.strictEqual(world.sockets.length, 1, way);
+        await world.pass(1);
+        assert.strictEqual(world.sockets.length, 2, way);
+        w.sub.close();
+    }
+});
+
+test('a stream that begins with its end is a slot, and no way to give up',
+    async () => {
+        const world = new World();
+        const streams = [stream(), stream()];
+        let asked = 0;
+
+        world.routes['/v1/stream'] = () => streams[asked++].response;
+        const w = watch(world, ['a'], {transport: 'sse'});
+
+        await world.pass(0);
+        streams[0].write('retry: 4200\n\n');
+        streams[0].says({notice: 'closing', why: 'too many', retry_ms: 4200});
+        streams[0].ends();
+        await world.pass(4199);
+        assert.strictEqual(asked, 1);
+        assert.deepStrictEqual(w.states, ['connecting', 'waiting']);
+        await world.pass(1);
+        assert.strictEqual(asked, 2);
+        streams[1].says(snapshot('a', 1));
+        await world.pass(0);
+        assert.strictEqual(w.sub.state.state, 'live');
+        w.sub.close();
+    });
+
+test('a poll keeps the slot of its refusal', async () => {
+    const world = new World();
+
+    world.jitter = 0.99;
+    world.routes['/v1/poll'] = () => json(
+        {error: {code: 'busy', text: '', retry_ms: 2500}}, 503,
+        {'Retry-After': '3'});
+    const w = watch(world, ['a'], {transport: 'poll'});
+
+    await world.pass(2499);
+    assert.strictEqual(world.asked('/v1/poll').length, 1);
+    await world.pass(1);
+    assert.strictEqual(world.asked('/v1/poll').length, 2);
+    w.sub.close();
 });
 
 test('a refusal ends it, and says why', async () => {

@@ -40,6 +40,7 @@ const STABLE_MS = 5000;         /* lived longer than this: backoff restarts */
 const PROVEN_TRIES = 3;         /* for a transport that has worked before */
 const BACKOFF_BASE_MS = 1000;   /* until the server's `retry:` says better */
 const BACKOFF_CAP_MS = 30000;
+const SLOT_CAP_MS = 600000;     /* no slot of the server's is further away */
 const QUIET_MS = 250;           /* catching up ends when nothing came for so */
 const WATCH_MS = 5000;          /* how often silence is looked at */
 const PONG_MS = 10000;
@@ -116,6 +117,21 @@ function retry_after_ms(header, now) {
     return isNaN(at) ? 0 : Math.max(0, at - now);
 }
 
+/* When the server wants us back, in milliseconds: it says so in an error, in
+ * its last notice, in the reason of a close frame. 0: it does not. It has given
+ * each of a crowd another time, so this one is kept as it is, without jitter. */
+function slot_ms(said) {
+    const ms = said ? Number(said.retry_ms) : 0;
+
+    return ms > 0 ? Math.min(ms, SLOT_CAP_MS) : 0;
+}
+
+function slot_of_reason(text) {
+    const m = /\bretry-after-ms=(\d+)/.exec(text || '');
+
+    return slot_ms(m ? {retry_ms: m[1]} : null);
+}
+
 /* What an HTTP error means for the one who asked: `busy` come again on the
  * same way, `fatal` the request itself is wrong, neither: try another way.
  * Only the gateway's own JSON refuses for good: a proxy in front of it may
@@ -134,6 +150,7 @@ async function failure_of(response, env) {
         status: s,
         error: error || {code: 'http.' + s, text: 'HTTP status ' + s},
         busy: busy,
+        slot: slot_ms(error),
         fatal: !busy && error !== null && s >= 400 && s < 500,
         retry_after: retry_after_ms(response.headers.get('Retry-After'),
                                     env.now()),
@@ -324,7 +341,8 @@ async function ws_address(run) {
     if (r.status !== 426) {
         const why = await failure_of(r, run.env);
 
-        throw {error: why.error, busy: why.busy, retry_after: why.retry_after};
+        throw {error: why.error, busy: why.busy, slot: why.slot,
+               retry_after: why.retry_after};
     }
     const body = await r.json();
     const address = body.url || (r.url || '').replace(/^http/, 'ws');
@@ -377,7 +395,10 @@ function ws_frame(run, text) {
         if (item.ping > 0)
             run.ping = item.ping * 1000;
     } else if (item.error && item.ref !== 'alive') {
-        run.lost({error: item.error, fatal: true});
+        const slot = slot_ms(item.error);
+
+        run.lost({error: item.error, fatal: !slot, busy: slot > 0,
+                  slot: slot});
     } else if (item.notice || item.channel && item.seq !== undefined) {
         run.item(item);
     }
@@ -399,8 +420,10 @@ function ws_socket(run, address) {
         run.guard(() => ws_frame(run, event.data));
     };
     socket.onclose = (event) => {
+        const slot = slot_of_reason(event.reason);
+
         run.lost({error: {code: 'ws.' + event.code, text: event.reason || ''},
-                  busy: event.code === 1013});
+                  busy: event.code === 1013 || slot > 0, slot: slot});
     };
     return socket;
 }
@@ -428,6 +451,17 @@ transports.ws = function (run) {
     };
 };
 
+/* A stream that begins with its end: there were too many of us. */
+function sse_event(run, item) {
+    if (item.notice === 'closing' && !run.was_up) {
+        run.lost({error: {code: 'busy', text: item.why || ''}, busy: true,
+                  slot: slot_ms(item)});
+        return;
+    }
+    run.up();
+    run.item(item);
+}
+
 /* fetch and not EventSource: it shows comment pings, statuses and Retry-After,
  * and leaves it to us when and where to resume. */
 async function sse_read(run) {
@@ -443,10 +477,7 @@ async function sse_read(run) {
             !r.body)
         throw {error: {code: 'sse.none', text: 'no event stream'}};
     const parser = new SseParser({
-        event: (type, data) => {
-            run.up();
-            run.item(JSON.parse(data));
-        },
+        event: (type, data) => sse_event(run, JSON.parse(data)),
         retry: (ms) => run.retry(ms),
     });
     const reader = r.body.getReader();
@@ -541,6 +572,7 @@ class Run {
         this.transport = transport;
         this.since = sub.ledger.begin(sub.channels);
         this.ping = 25000;
+        this.slot = 0;          /* when the server wants us back */
         this.was_up = false;
         this.up_at = 0;
         this.ended = false;
@@ -627,8 +659,11 @@ class Run {
     }
 
     item(item) {
-        if (!this.ended)
-            this.sub.item(this, item);
+        if (this.ended)
+            return;
+        if (item.notice === 'closing')
+            this.slot = slot_ms(item);
+        this.sub.item(this, item);
     }
 
     retry(ms) {
@@ -640,7 +675,9 @@ class Run {
         if (this.ended)
             return;
         this.end();
-        this.sub.lost(this, why || {});
+        this.sub.lost(this, Object.assign({}, why, {
+            slot: why && why.slot || this.slot,
+        }));
     }
 }
 
@@ -782,10 +819,10 @@ class Subscription {
     }
 
     pause(why) {
-        const ms = backoff_ms(this.attempt, this.base, why.retry_after,
-                              this.env.random);
+        const ms = why.slot || backoff_ms(this.attempt, this.base,
+                                          why.retry_after, this.env.random);
 
-        this.attempt += 1;
+        this.attempt += why.slot ? 0 : 1;
         this.new_round();
         this.timer = this.env.setTimeout(() => this.connect(), ms);
         this.tell('waiting', {retryIn: ms, error: why.error || null});
