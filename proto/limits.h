@@ -70,6 +70,11 @@
     F(X, PUBLISH_RATE, publish_rate, COUNT, "0", 0, 1000000, "http tcp ws",   \
       NOW,                                                                    \
       "most publications a second from one address to one gateway process")   \
+    F(X, ADMIT_RATE, admit_rate, COUNT, "5000", 0, 1000000, "http tcp ws",    \
+      NOW,                                                                    \
+      "clients that a gateway begins to serve in a second, after a quiet "    \
+      "time twice as many at once, but for resumes that its ring covers; "    \
+      "who is too many is told when to come again")                           \
     F(X, QUEUE, queue, SIZE, "1M", 4 * KIB, 1 * GIB, "http tcp ws", NOW,      \
       "most bytes that may wait for one slow reader")                         \
     F(X, QUEUE_AGE, queue_age, DURATION, "10s", 0, 1 * DAY, "http tcp ws",    \

@@ -107,13 +107,14 @@ struct subscribe {
 struct refusal {
     const char *code; /* "channel.bad" */
     char text[200];   /* for people; says how to open a closed door */
+    uint32_t retry_ms; /* of a subscription: when to come again; 0: never */
     enum publish_status status; /* class: BAD, DENIED, TOO_MANY, UNAVAILABLE */
 };
 /* All or nothing. Copies what it needs. The answer comes as subscribed(),
  * notice()..., started(), put()..., or subscribe_failed(). A channel already
  * held is said again to be in force, and starts anew only with has_since.
  * Refused at once: bad channel, limits channels_per_connection and
- * patterns_per_connection. */
+ * patterns_per_connection; and, with retry_ms, limit admit_rate. */
 MUST_USE int conn_subscribe(struct conn *c, const struct subscribe *s,
                             struct refusal *why);
 /* ERR_NOT_FOUND when it does not hold it. Empty: all of them. In force for

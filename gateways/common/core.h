@@ -8,12 +8,14 @@
 #include "base/stat.h"
 #include "gateways/common/accept.h"
 #include "gateways/common/address.h"
+#include "gateways/common/admission.h"
 #include "gateways/common/asks.h"
 #include "gateways/common/canary.h"
 #include "gateways/common/conn.h"
 #include "gateways/common/conns.h"
 #include "gateways/common/door.h"
 #include "gateways/common/doorstep.h"
+#include "gateways/common/drain.h"
 #include "gateways/common/gateway.h"
 #include "gateways/common/guest.h"
 #include "gateways/common/outvec.h"
@@ -87,6 +89,8 @@ struct gateway {
     struct asks asks;
     struct canary canary;
     struct stats stats;
+    struct admission admission;
+    struct drain drain;
     struct tally refused; /* errors told, by code */
     struct tally closed;  /* connections ended, by the words of closes.def */
     bool first; /* of the process's workers: tells what is the process's */

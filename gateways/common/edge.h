@@ -60,6 +60,7 @@ struct notice {
     uint64_t from, to; /* offsets, inclusive; 0: unknown */
     uint64_t missed;   /* how many; 0: unknown */
     const char *text;  /* closing: why */
+    uint32_t retry_ms; /* closing: when to come again; 0: not said */
 };
 
 /* ---- results ------------------------------------------------------------ */

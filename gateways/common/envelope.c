@@ -143,6 +143,8 @@ void envelope_notice(struct buf *b, const struct notice *n)
     case NOTICE_CLOSING:
         if (n->text)
             put_string(b, ",\"why\":", slice_str(n->text));
+        if (n->retry_ms)
+            put_number(b, ",\"retry_ms\":", n->retry_ms);
         break;
     case NOTICE_RESUMED:
         break;
@@ -152,8 +154,16 @@ void envelope_notice(struct buf *b, const struct notice *n)
 
 void envelope_error(struct buf *b, struct slice code, struct slice text)
 {
+    envelope_error_until(b, code, text, 0);
+}
+
+void envelope_error_until(struct buf *b, struct slice code, struct slice text,
+                          uint32_t retry_ms)
+{
     put_string(b, "{\"code\":", code);
     put_string(b, ",\"text\":", text);
+    if (retry_ms)
+        put_number(b, ",\"retry_ms\":", retry_ms);
     buf_add_byte(b, '}');
 }
 

@@ -20,6 +20,9 @@ struct notice notice_of_hole(const struct frame_hole *h);
 void envelope_notice(struct buf *b, const struct notice *n);
 /* {"code":"channel.bad","text":"..."} */
 void envelope_error(struct buf *b, struct slice code, struct slice text);
+/* The same, and "retry_ms": when to come again; 0: not said. */
+void envelope_error_until(struct buf *b, struct slice code, struct slice text,
+                          uint32_t retry_ms);
 /* The fields of an answer to publish: "channel":...,"reached":3 and, when it
  * is one, "duplicate":true; without braces. */
 void envelope_published(struct buf *b, const struct published *p,

@@ -137,7 +137,7 @@ void gateway_refused(struct gateway *g, struct slice code)
     tally_add(&g->refused, code);
 }
 
-/* Clients turned away together come back one after the other. */
+/* Clients that lose it together come back one after the other. */
 uint32_t gateway_retry_ms(struct gateway *g)
 {
     enum { LEAST_MS = 1000, APART_MS = 100, SLOTS = 64 };
@@ -263,6 +263,7 @@ void gateway_fini(struct gateway *g)
         return;
     accept_stop(g);
     pass_stop(g);
+    drain_stop(g);
     doorstep_fini(&g->doorstep);
     conns_close(g);
     if (g->edge->stop)
@@ -324,8 +325,6 @@ static void drain_worker(void *ctx)
 {
     struct worker *w = ctx;
     struct gateway *g = &w->g;
-    uint32_t i = 0;
-    struct conn *c;
 
     if (g->draining) {
         stop_now(w);
@@ -337,8 +336,7 @@ static void drain_worker(void *ctx)
         notify_tell(&w->process->notify, "STOPPING=1");
     accept_stop(g);
     pass_attend(g);
-    while ((c = conns_next_open(&g->conns, &i)))
-        g->edge->drain(c);
+    drain_begin(g);
     loop_timer_set(&w->drain_timer, g->config->limits.drain_wait);
     loop_again(g->loop);
 }

@@ -37,7 +37,8 @@ void gateway_add(struct gateway *g, unsigned stat, uint64_t n);
 void gateway_refused(struct gateway *g, struct slice code);
 /* A limit turned something down: touchline_limit_reached_total{limit=...}. */
 void gateway_limit(struct gateway *g, enum limit which);
-/* Milliseconds that a client refused for now should wait: spread, not luck. */
+/* Milliseconds that a client should wait when it loses its stream, or a request
+ * was refused for the moment: spread, not luck. */
 uint32_t gateway_retry_ms(struct gateway *g);
 
 #endif

@@ -60,6 +60,8 @@
       "publications sent again after the router had gone")                    \
     X(SUBSCRIBE_REFUSED, COUNTER, "subscribe_refused_total", NULL,            \
       "subscriptions that a limit or the router refused")                     \
+    X(ADMITTED, COUNTER, "admitted_total", NULL,                              \
+      "clients let in within limits.admit_rate")                              \
     X(STARTS_RING, COUNTER, "starts_total", "from=\"ring\"",                  \
       "subscriptions begun, by where they began")                             \
     X(STARTS_STORE, COUNTER, "starts_total", "from=\"store\"",                \

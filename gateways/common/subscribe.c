@@ -14,6 +14,7 @@ static int refuse(struct conn *c, struct refusal *why,
 {
     stat_add(&c->gw->stats, STAT_SUBSCRIBE_REFUSED, 1);
     why->status = status;
+    why->retry_ms = 0;
     why->code = code;
     snprintf(why->text, sizeof why->text, "%s", text);
     return ERR_DENIED;
@@ -53,6 +54,22 @@ static int check_limits(struct conn *c, unsigned channels, unsigned patterns,
     return 0;
 }
 
+/* More come than it may let in. */
+static int turn_away(struct conn *c, struct refusal *why)
+{
+    struct gateway *g = c->gw;
+    uint32_t ms = admission_slot_ms(&g->admission,
+                                    g->config->limits.admit_rate,
+                                    loop_now(g->loop));
+    char text[sizeof why->text];
+
+    snprintf(text, sizeof text, "too many clients come at once; come again in "
+             "%u s", (unsigned)((ms + 999) / 1000));
+    (void)refuse(c, why, PUBLISHED_UNAVAILABLE, "busy", text);
+    why->retry_ms = ms;
+    return ERR_DENIED;
+}
+
 int conn_subscribe(struct conn *c, const struct subscribe *s,
                    struct refusal *why)
 {
@@ -68,6 +85,8 @@ int conn_subscribe(struct conn *c, const struct subscribe *s,
     rc = check_limits(c, s->count, patterns, why);
     if (rc < 0)
         return rc;
+    if (!admission_allows(c, s))
+        return turn_away(c, why);
     return start_new(c, s, why);
 }
 

@@ -109,6 +109,33 @@ static int read_since(struct query *q, const struct request *r,
     return s->has_since ? position_parse(text, &s->since) : 0;
 }
 
+/* More come than may. An EventSource never comes back after an error: it is
+ * answered with a stream that says when, and ends. */
+static void turn_away(struct exchange *x, const struct comet *p,
+                      const struct refusal *why)
+{
+    struct notice n = {
+        .kind = NOTICE_CLOSING,
+        .text = why->text,
+        .retry_ms = why->retry_ms,
+    };
+    struct buf b = BUF_INIT;
+
+    if (p->poll || (p->form | 1u) != FORM_EVENTS_CHUNK) {
+        x->retry_ms = why->retry_ms;
+        reply_refusal(x, why);
+        return;
+    }
+    gateway_refused(conn_gateway(x->conn), slice_str(why->code));
+    buf_addf(&b, "retry: %" PRIu32 "\n\n", why->retry_ms);
+    form_put_notice(&b, FORM_EVENTS, &n);
+    if (b.failed)
+        reply_no_memory(x);
+    else
+        reply(x, 200, form_type(FORM_EVENTS), buf_slice(&b));
+    buf_fini(&b);
+}
+
 /* Subscribes for x, which becomes the connection's only exchange. */
 static void subscribe(struct exchange *x, struct comet *p,
                       struct subscribe *s, const struct request *r,
@@ -129,7 +156,10 @@ static void subscribe(struct exchange *x, struct comet *p,
                     SLICE("This is no cursor: it looks like EPOCH-SEQ, or "
                           "0."));
     } else if (conn_subscribe(x->conn, s, &why) < 0) {
-        reply_refusal(x, &why);
+        if (why.retry_ms)
+            turn_away(x, p, &why);
+        else
+            reply_refusal(x, &why);
     } else {
         p->has_since = s->has_since;
         h->state = HTTP_SUBSCRIBING;
@@ -613,7 +643,8 @@ void comet_deadline(struct conn *c)
 
 /* A stream that ends properly: its last words, the last chunk, and how far it
  * has come for who can read it there. */
-static void stream_end(struct conn *c, const char *why, const char *text)
+static void stream_end(struct conn *c, const char *why, const char *text,
+                       uint32_t retry_ms)
 {
     struct http_conn *h = conn_edge(c);
     struct slice cursor = conn_cursor(c);
@@ -621,6 +652,7 @@ static void stream_end(struct conn *c, const char *why, const char *text)
         .kind = NOTICE_CLOSING,
         .cursor = cursor,
         .text = text,
+        .retry_ms = retry_ms,
     };
 
     stream_notice(c, &n);
@@ -640,7 +672,7 @@ void comet_cut(struct conn *c)
 
     if (h->state == HTTP_STREAM)
         stream_end(c, "slow",
-                   "You read too slowly; come back with this cursor.");
+                   "You read too slowly; come back with this cursor.", 0);
 }
 
 static void poll_end(struct conn *c, struct exchange *x,
@@ -665,7 +697,8 @@ void comet_end(struct conn *c, const struct comet_end *why)
     struct http_conn *h = conn_edge(c);
 
     if (h->state == HTTP_STREAM) {
-        stream_end(c, why->word, why->text);
+        stream_end(c, why->word, why->text,
+                   why->told ? 0 : gateway_retry_ms(conn_gateway(c)));
         return;
     }
     h->talk->first->flags &= (uint16_t)~EXCHANGE_KEEP;

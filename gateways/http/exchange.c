@@ -208,7 +208,9 @@ static void begin_head(struct buf *o, const struct exchange *x,
              date_text());
     if (status == 503 || status == 429)
         buf_addf(o, "Retry-After: %u\r\n",
-                 gateway_retry_ms(conn_gateway(x->conn)) / 1000 + 1);
+                 x->retry_ms ? (x->retry_ms + 999) / 1000
+                             : gateway_retry_ms(conn_gateway(x->conn)) / 1000 +
+                                   1);
     if (!(x->flags & EXCHANGE_KEEP))
         buf_add_str(o, "Connection: close\r\n");
     else if (x->flags & EXCHANGE_OLD)
@@ -317,7 +319,7 @@ void reply_error(struct exchange *x, unsigned status, const char *code,
 
     gateway_refused(conn_gateway(x->conn), slice_str(code));
     buf_add_str(&b, "{\"error\":");
-    envelope_error(&b, slice_str(code), text);
+    envelope_error_until(&b, slice_str(code), text, x->retry_ms);
     buf_add_str(&b, "}\n");
     if (b.failed)
         reply_no_memory(x);

@@ -49,6 +49,7 @@ struct exchange {
     uint16_t serial;   /* upper half of its refs */
     uint16_t flags;    /* enum exchange_flag */
     uint64_t tags[EXCHANGE_TAGS];
+    uint32_t retry_ms; /* when to come again, of an error; 0: soon */
     uint64_t seq;      /* what is being answered stands behind this message */
     struct buf fields; /* header lines made on the way, each with CR LF */
     struct buf body;   /* the handler's, while it gathers */

@@ -401,9 +401,11 @@ static void commands_notice(struct conn *c, const struct notice *n)
     ws_text_end(c);
 }
 
-static void commands_goodbye(struct conn *c, const char *text)
+static void commands_goodbye(struct conn *c, const char *text,
+                             uint32_t retry_ms)
 {
-    struct notice n = {.kind = NOTICE_CLOSING, .text = text};
+    struct notice n = {
+        .kind = NOTICE_CLOSING, .text = text, .retry_ms = retry_ms};
 
     if (conn_channels(c))
         n.cursor = conn_cursor(c);

@@ -43,15 +43,21 @@ void ws_ok(struct conn *c, struct slice ref)
     ws_reply_end(c, ws_ok_begin(c, ref));
 }
 
-void ws_error(struct conn *c, struct slice ref, struct slice code,
-                        struct slice text)
+static void put_error(struct conn *c, struct slice ref, struct slice code,
+                      struct slice text, uint32_t retry_ms)
 {
     struct buf *b = reply_begin(c, ref);
 
     gateway_refused(conn_gateway(c), code);
     buf_add_str(b, "\"error\":");
-    envelope_error(b, code, text);
+    envelope_error_until(b, code, text, retry_ms);
     ws_reply_end(c, b);
+}
+
+void ws_error(struct conn *c, struct slice ref, struct slice code,
+              struct slice text)
+{
+    put_error(c, ref, code, text, 0);
 }
 
 /* ---- due --------------------------------------------------------------- */
@@ -111,7 +117,8 @@ static void reply_done(struct conn *c, struct reply *r)
 void ws_reply_refused(struct conn *c, struct reply *r,
                       const struct refusal *why)
 {
-    ws_error(c, ref_of(r), slice_str(why->code), slice_str(why->text));
+    put_error(c, ref_of(r), slice_str(why->code), slice_str(why->text),
+              r->subscribes ? why->retry_ms : 0);
     reply_done(c, r);
 }
 

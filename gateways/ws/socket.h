@@ -46,7 +46,7 @@ struct ws_kind {
                              unsigned flags, struct buf *b);
     enum ws_form form, replay_form;
     /* The server ends it, text says why; the close frame follows. */
-    void (*goodbye)(struct conn *c, const char *text);
+    void (*goodbye)(struct conn *c, const char *text, uint32_t retry_ms);
     void (*free)(struct conn *c); /* the socket is gone */
     /* As in struct edge; refs are those of ws_ref(). */
     void (*notice)(struct conn *c, const struct notice *n);
@@ -75,6 +75,7 @@ struct ws_work {
     unsigned close_code;     /* from ENDING on */
     const char *close_why;   /* static */
     const char *close_word;  /* of closes.def */
+    uint32_t retry_ms;       /* when to come again; 0: not said */
 };
 
 /* Behind each connection. */
@@ -117,7 +118,13 @@ void ws_settle(struct conn *c);
  * the client; word: of closes.def. */
 void ws_violated(struct conn *c, unsigned code, const char *why);
 void ws_end(struct conn *c, unsigned code, const char *why, const char *word);
+/* The server ends it, in order; it is to come again in so many milliseconds,
+ * which the close frame's reason says. */
+void ws_end_until(struct conn *c, unsigned code, const char *why,
+                  const char *word, uint32_t retry_ms);
 /* At once, behind what has been put out already. */
+void ws_close_until(struct conn *c, unsigned code, const char *why,
+                    const char *word, uint32_t retry_ms);
 void ws_close(struct conn *c, unsigned code, const char *why,
               const char *word);
 

@@ -101,7 +101,7 @@ static struct upgrade *upgrade_of(struct conn *c)
     return w ? w->upgrade : NULL;
 }
 
-void upgrade_open(struct conn *c)
+static void say_accepted(struct conn *c)
 {
     struct ws_socket *s = ws_of(c);
 
@@ -111,10 +111,25 @@ void upgrade_open(struct conn *c)
     s->window = s->work->upgrade->deflate.window & 15u;
     free(s->work->upgrade);
     s->work->upgrade = NULL;
+}
+
+void upgrade_open(struct conn *c)
+{
+    struct ws_socket *s = ws_of(c);
+
+    say_accepted(c);
     conn_want_pings(c, true);
     if (s->kind->opened)
         s->kind->opened(c);
     ws_settle(c);
+}
+
+/* More come than may. */
+static void turn_away(struct conn *c, const struct refusal *why)
+{
+    gateway_refused(conn_gateway(c), slice_str(why->code));
+    say_accepted(c);
+    ws_close_until(c, WS_TRY_LATER, why->code, "busy", why->retry_ms);
 }
 
 /* Who asks: through which proxy, with which token. False: refused. */
@@ -146,7 +161,7 @@ static bool know_client(struct conn *c, const struct request *r)
 static void begin(struct conn *c, const struct request *r)
 {
     struct query q;
-    struct refusal why;
+    struct refusal why = {.retry_ms = 0};
     bool waits = false;
     int rc = query_init(&q, r->query);
 
@@ -157,7 +172,9 @@ static void begin(struct conn *c, const struct request *r)
     ws_become(c, WS_LOGIN);
     rc = ws_of(c)->kind->begin(c, &q, &waits, &why);
     query_fini(&q);
-    if (rc < 0)
+    if (rc < 0 && why.retry_ms)
+        turn_away(c, &why);
+    else if (rc < 0)
         refuse(c, r, status_of(why.status), slice_str(why.code),
                slice_str(why.text));
     else if (waits)

@@ -1,5 +1,7 @@
 #include "gateways/ws/ws.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -158,6 +160,19 @@ void ws_text_end(struct conn *c)
     spare(text);
 }
 
+/* Scripts in a browser see of a close frame its code and its reason, and of a
+ * refused handshake nothing. */
+void ws_close_until(struct conn *c, unsigned code, const char *why,
+                    const char *word, uint32_t retry_ms)
+{
+    char reason[WS_CONTROL_MAX];
+
+    if (retry_ms)
+        snprintf(reason, sizeof reason, "%.80s; retry-after-ms=%" PRIu32, why,
+                 retry_ms);
+    ws_close(c, code, retry_ms ? reason : why, word);
+}
+
 void ws_close(struct conn *c, unsigned code, const char *why, const char *word)
 {
     if (conn_closing(c))
@@ -195,6 +210,11 @@ static bool is_needed(struct conn *c, const struct ws_work *w)
     return w->unanswered || w->pong || w->target || !delivered(c);
 }
 
+static void close_now(struct conn *c, const struct ws_work *w)
+{
+    ws_close_until(c, w->close_code, w->close_why, w->close_word, w->retry_ms);
+}
+
 void ws_settle(struct conn *c)
 {
     struct ws_socket *s = ws_of(c);
@@ -202,8 +222,7 @@ void ws_settle(struct conn *c)
     if (conn_closing(c))
         return;
     if (s->state == WS_ENDING && s->work->unanswered == 0 && delivered(c)) {
-        ws_close(c, s->work->close_code, s->work->close_why,
-                 s->work->close_word);
+        close_now(c, s->work);
         return;
     }
     if (s->state != WS_OPEN)
@@ -239,6 +258,12 @@ void ws_answered(struct conn *c)
 
 void ws_end(struct conn *c, unsigned code, const char *why, const char *word)
 {
+    ws_end_until(c, code, why, word, 0);
+}
+
+void ws_end_until(struct conn *c, unsigned code, const char *why,
+                  const char *word, uint32_t retry_ms)
+{
     struct ws_work *w;
 
     if (conn_closing(c) || ws_of(c)->state != WS_OPEN)
@@ -250,6 +275,7 @@ void ws_end(struct conn *c, unsigned code, const char *why, const char *word)
     w->close_code = code;
     w->close_why = why;
     w->close_word = word;
+    w->retry_ms = retry_ms;
     conn_want_pings(c, false);
     conn_deadline(c, (uint32_t)(CLOSE_DRAIN_WAIT / MILLISECOND));
     conn_pause_input(c, false);
@@ -552,8 +578,7 @@ static void ws_deadline(struct conn *c)
     if (s->state == WS_HEAD)
         upgrade_late(c);
     else if (s->state == WS_ENDING)
-        ws_close(c, s->work->close_code, s->work->close_why,
-                 s->work->close_word);
+        close_now(c, s->work);
     else
         no_pong(c);
 }
@@ -587,7 +612,8 @@ static void ws_closed(struct conn *c)
 }
 
 static void end_in_order(struct conn *c, unsigned code, const char *refusal,
-                         const char *text, const char *word)
+                         const char *text, const char *word,
+                         uint32_t retry_ms)
 {
     struct ws_socket *s = ws_of(c);
 
@@ -598,21 +624,22 @@ static void end_in_order(struct conn *c, unsigned code, const char *refusal,
         upgrade_refuse(c, 503, slice_str(refusal), slice_str(text));
     } else if (s->state == WS_OPEN) {
         if (s->kind->goodbye)
-            s->kind->goodbye(c, text);
-        ws_end(c, code, text, word);
+            s->kind->goodbye(c, text, retry_ms);
+        ws_end_until(c, code, text, word, retry_ms);
     }
 }
 
 static void ws_drain(struct conn *c)
 {
     end_in_order(c, WS_GOING_AWAY, "gateway.draining",
-                 "the server goes down for a moment", "drain");
+                 "the server goes down for a moment", "drain",
+                 gateway_retry_ms(conn_gateway(c)));
 }
 
 static void ws_kicked(struct conn *c)
 {
     end_in_order(c, WS_POLICY, "connection.kicked",
-                 "an operator closed this connection", "kick");
+                 "an operator closed this connection", "kick", 0);
 }
 
 static void ws_cut(struct conn *c)

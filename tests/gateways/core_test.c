@@ -2942,6 +2942,114 @@ TEST(a_crowd_of_newcomers_asks_for_one_snapshot)
     world_free(w);
 }
 
+/* ---- who comes, and who goes, in a crowd --------------------------------- */
+
+static int tries(struct world *w, unsigned n, const char *id,
+                 const char *since, struct refusal *why)
+{
+    struct slice channel = slice_str(id);
+    struct subscribe s = {.channels = &channel, .count = 1,
+                          .has_since = since != NULL};
+
+    if (since)
+        CHECK(position_parse(slice_str(since), &s.since) == 0);
+    return conn_subscribe(w->conn[n], &s, why);
+}
+
+TEST(more_than_may_come_are_told_a_slot_each_and_what_is_cheap_is_let_in)
+{
+    struct world *w;
+    struct refusal why;
+    unsigned second, third;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    w->cfg->limits.admit_rate = 2;
+    for (unsigned i = 0; i < 4; i++)
+        EXPECT_INT(watcher(w), i);
+    second = client(w);
+    third = client(w);
+    turn(w);
+    EXPECT_INT(tries(w, second, "a", NULL, &why), ERR_DENIED);
+    EXPECT_STR(why.code, "busy");
+    EXPECT_INT(why.status, PUBLISHED_UNAVAILABLE);
+    EXPECT_INT(why.retry_ms, 1000);
+    EXPECT_INT(tries(w, third, "b", "e-100", &why), ERR_DENIED);
+    EXPECT_INT(why.retry_ms, 1500);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_LIMIT_ADMIT_RATE), 2);
+    /* what the ring covers, and whoever is in, costs no token */
+    EXPECT_INT(tries(w, third, "a", "e-99", &why), ERR_DENIED);
+    EXPECT_INT(tries(w, third, "a", "f-100", &why), ERR_DENIED);
+    EXPECT_INT(tries(w, third, "a", "e-100", &why), 0);
+    EXPECT_INT(tries(w, third, "b", "e-1", &why), 0);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_ADMITTED), 4);
+    clock_fake_advance(SECOND);
+    turn(w);
+    EXPECT_INT(tries(w, second, "a", NULL, &why), 0);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_ADMITTED), 5);
+    world_free(w);
+    clock_real();
+}
+
+static unsigned still_open(const struct world *w)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < w->clients; i++)
+        n += !conn_closing(w->conn[i]);
+    return n;
+}
+
+TEST(a_drain_sends_clients_away_in_portions_and_the_idle_at_once)
+{
+    enum { WATCHERS = 40, STEP = 100 };
+    struct world *w;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    for (unsigned i = 0; i < WATCHERS; i++)
+        EXPECT_INT(watcher(w), i);
+    (void)client(w);
+    w->cfg->limits.admit_rate = 100;
+    w->g->draining = true;
+    drain_begin(w->g);
+    EXPECT(conn_closing(w->conn[WATCHERS]));
+    EXPECT_INT(still_open(w), WATCHERS - 10);
+    hear_message("a", 101, "still served");
+    got(w, WATCHERS - 1, "[1] snapshot/a@e-100 (1) a:still served ");
+    for (unsigned step = 2; step <= 4; step++) {
+        clock_fake_advance(STEP * MILLISECOND);
+        turn(w);
+        EXPECT_INT(still_open(w), WATCHERS - 10 * step);
+    }
+    got(w, WATCHERS - 1, "bye@e-101 ");
+    world_free(w);
+    clock_real();
+}
+
+TEST(a_drain_is_through_in_half_of_its_time_however_slow_clients_are_let_in)
+{
+    enum { WATCHERS = 40 };
+    struct world *w;
+    unsigned steps = 1;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    for (unsigned i = 0; i < WATCHERS; i++)
+        EXPECT_INT(watcher(w), i);
+    w->cfg->limits.admit_rate = 1;
+    w->cfg->limits.drain_wait = 4 * SECOND;
+    w->g->draining = true;
+    drain_begin(w->g);
+    for (; still_open(w) && steps < 100; steps++) {
+        clock_fake_advance(100 * MILLISECOND);
+        turn(w);
+    }
+    EXPECT_INT(steps, 20);
+    world_free(w);
+    clock_real();
+}
+
 /* ---- who is at the other end --------------------------------------------- */
 
 /* Two ends of a connection over loopback. */

@@ -741,13 +741,15 @@ TEST(draining_says_closing_and_1001)
     ws_edge.drain(c);
     fake_turn(f);
     EXPECT_STR(got(), "{\"notice\":\"closing\",\"why\":\"the server goes down "
-               "for a moment\"}\nclose:1001:the server goes down for a moment");
+               "for a moment\",\"retry_ms\":1000}\nclose:1001:the server goes "
+               "down for a moment; retry-after-ms=1000");
     EXPECT(fake_is_closed(c));
     end();
     open_raw();
     ws_edge.drain(c);
     fake_turn(f);
-    EXPECT_STR(got(), "close:1001:the server goes down for a moment");
+    EXPECT_STR(got(), "close:1001:the server goes down for a moment; "
+               "retry-after-ms=1000");
     end();
 }
 
