@@ -89,6 +89,15 @@ class Stage:
             self.world.start()
 
 
+def drawable(rng, rows):
+    """Of a table those of one round: what this machine lets be done, and what
+    needs a relay in the link in half of the rounds, so that in the others
+    processes meet as they do in the field."""
+    rows = {name: f for name, f in rows.items() if f.possible}
+    wired = rng.random() < 0.5 or all(f.wire for f in rows.values())
+    return {name: f for name, f in rows.items() if wired or not f.wire}
+
+
 def table():
     """{name: Fault} of all files of this folder."""
     out = {}
