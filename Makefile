@@ -239,14 +239,15 @@ layers: ## who includes whom, and whose words the core speaks
 
 system: deps-build ## whole processes over real sockets
 	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES) $B/print-options \
-	    $(INJECT) $(NEXT_BIN)
+	    $(INJECT) $(NEXT_BIN) $(CHAOS)
 	@python3 tests/system/run.py
 
 differential: all ## what we and node's HTTP server make of the same bytes
 	@python3 tests/system/http_differential.py
 
 hostile: deps-test ## what strangers may try, in full size; T=T7: one threat
-	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES) $(INJECT) $(NEXT_BIN)
+	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES) $(INJECT) $(NEXT_BIN) \
+	    $(CHAOS)
 	@MAKE="$(MAKE)" python3 tests/hostile/run.py $(T)
 
 hostile-%:

@@ -1027,6 +1027,10 @@ void conn_wheel_due(void *ctx, struct wheel_timer *t)
     struct conn *c = CONTAINER_OF(t, struct conn_extra, deadline)->conn;
 
     (void)ctx;
+    if (c->state == CONN_OPEN && c->gw->still) {
+        wheel_set(&c->gw->wheel, t, wheel_in(&c->gw->wheel, CONN_UNREAD_MS));
+        return;
+    }
     if (c->state != CONN_OPEN)
         give_up(c);
     else if (c->gw->edge->deadline)

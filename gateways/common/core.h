@@ -34,6 +34,8 @@
 
 enum {
     READ_BUFFER = 64 * 1024,
+    CONN_UNREAD_MS = 2000, /* a deadline waits so long behind a time in which
+                              nothing was read: what it waits for may be there */
     TURN_BYTES = 512 * 1024, /* sent in a turn by broadcasts, and as much to who
                                 is behind; then others follow */
 };

@@ -82,6 +82,17 @@ enum put_result {
     PUT_FULL, /* no room in v, or in the answer: the same message again later */
 };
 
+/* What is handed over of a struct stands in two functions. Who adds a member to
+ * one of these adds it there, with another FREEZE_FORMAT (freeze.h), or knows why it may be
+ * left out; then the size here is the new one. */
+#if UINTPTR_MAX > UINT32_MAX
+#define FROZEN_SIZE(type, bytes) \
+    _Static_assert(sizeof(type) == (bytes), \
+                   "what is new in " #type " is handed over, too, or need not be")
+#else
+#define FROZEN_SIZE(type, bytes) _Static_assert(true, "")
+#endif
+
 struct edge {
     const char *name;   /* folder, binary suffix, section: "http" */
     const char *scheme; /* of the ready line: "http", "tcp", "ws" */

@@ -14,6 +14,12 @@
 #include "gateways/common/uplink.h"
 #include "proto/frame_io.h"
 
+FROZEN_SIZE(struct conn_extra, 152);
+FROZEN_SIZE(struct start, 168);
+FROZEN_SIZE(struct start_topic, 48);
+FROZEN_SIZE(struct topic_past, 112);
+FROZEN_SIZE(struct snapshot, 40);
+
 enum {
     BODY_ENOUGH = 256 * 1024, /* a message is closed when it has so much */
     CONNS_MOST = 100,         /* of one message; each has a socket */
@@ -275,7 +281,6 @@ static unsigned frozen_flags(const struct conn *c)
     flags |= c->flags & CONN_MANY ? FROZEN_MANY : 0u;
     flags |= c->flags & CONN_PINGS ? FROZEN_PINGS : 0u;
     flags |= c->flags & CONN_PINGS_NEW ? FROZEN_PINGS_NEW : 0u;
-    flags |= conn_lags(c) ? FROZEN_LAGS : 0u;
     return flags;
 }
 
@@ -330,8 +335,6 @@ static void write_conn(struct freezer *f, struct conn *c)
     put_u8(b, c->flow);
     put_u64(b, tick_of(f, c));
     put_u32(b, deadline_of(c));
-    put_i64(b, conn_lags(c) ? x->lagging_ns : 0);
-    put_i64(b, conn_lags(c) ? x->progress_ns : 0);
     put_str8(b, x && x->token ? slice_str(x->token->name) : SLICE(""));
     put_str32(b, x && x->out ? buf_slice(x->out) : slice_make(NULL, 0));
     write_seats(b, c);

@@ -138,17 +138,41 @@ static int await_word(struct succession *s, uint8_t word,
 }
 
 static int say(struct succession *s, uint8_t word, struct slice body,
-               const int *files, unsigned file_count, uint8_t answer,
+               const int *files, unsigned file_count,
                char why[SUCCESSION_WHY_MAX])
 {
     int rc = handover_send(&s->heir, word, body, files, file_count,
                            in_seconds(SUCCESSION_STEP_S));
 
-    if (rc < 0) {
+    if (rc < 0)
         say_why(why, "the successor cannot be told: %s", err_text(rc));
-        return rc;
+    return rc;
+}
+
+/* Until no more than so many messages have no answer. */
+static int await_acks(struct succession *s, unsigned most,
+                      char why[SUCCESSION_WHY_MAX])
+{
+    int rc = 0;
+
+    while (rc == 0 && s->unanswered > most) {
+        rc = await_word(s, SAY_ACK, why);
+        s->unanswered--;
     }
-    return await_word(s, answer, why);
+    return rc;
+}
+
+/* A few are under way at a time, or each would cost two turns of the scheduler. */
+static int say_frozen(struct succession *s, const struct freezer *f,
+                      char why[SUCCESSION_WHY_MAX])
+{
+    int rc = await_acks(s, SUCCESSION_WINDOW - 1, why);
+
+    if (rc == 0)
+        rc = say(s, f->kind, buf_slice(&f->body), f->files, f->file_count,
+                 why);
+    s->unanswered += rc == 0;
+    return rc;
 }
 
 static void keep_links(const struct succession *s, int64_t *beat_ns)
@@ -169,9 +193,7 @@ static int write_worker(struct succession *s, struct gateway *g,
     int rc;
 
     freezer_init(&f, g);
-    while ((rc = freezer_next(&f)) == 0 &&
-           (rc = say(s, f.kind, buf_slice(&f.body), f.files, f.file_count,
-                     SAY_ACK, why)) == 0)
+    while ((rc = freezer_next(&f)) == 0 && (rc = say_frozen(s, &f, why)) == 0)
         keep_links(s, beat_ns);
     freezer_fini(&f);
     if (rc == ERR_NOMEM)
@@ -182,8 +204,13 @@ static int write_worker(struct succession *s, struct gateway *g,
 /* One that has been told COMMIT and is there, and is only slow, has taken it. */
 static int commit(struct succession *s, char why[SUCCESSION_WHY_MAX])
 {
-    int rc = say(s, SAY_COMMIT, slice_make(NULL, 0), NULL, 0, SAY_TAKEN, why);
+    int rc = await_acks(s, 0, why);
 
+    if (rc == 0)
+        rc = say(s, SAY_COMMIT, slice_make(NULL, 0), NULL, 0, why);
+    if (rc < 0)
+        return rc;
+    rc = await_word(s, SAY_TAKEN, why);
     return rc == ERR_TIMEOUT ? 0 : rc;
 }
 
@@ -193,6 +220,7 @@ static int write_all(struct succession *s, char why[SUCCESSION_WHY_MAX])
     int64_t beat_ns = clock_ns();
     int rc = 0;
 
+    s->unanswered = 0;
     for (unsigned i = 0; rc == 0 && i < s->self.workers; i++)
         rc = write_worker(s, s->parts[i].g, &beat_ns, why);
     return rc == 0 ? commit(s, why) : rc;

@@ -36,6 +36,7 @@ enum {
     SUCCESSION_HELLO_S = 20, /* for the successor to come up */
     SUCCESSION_REST_S = 10,
     SUCCESSION_STEP_S = 5,
+    SUCCESSION_WINDOW = 4, /* messages under way */
     SUCCESSION_WHY_MAX = 200,
 };
 
@@ -69,6 +70,7 @@ struct succession {
     struct handover control; /* fd -1: nobody asks */
     struct handover heir;    /* fd -1: none has been named */
     struct loop_fd control_watch, heir_watch;
+    unsigned unanswered;     /* messages */
     struct loop_timer bound; /* for HELLO, and for coming to rest */
     _Atomic enum succession_phase phase;
     uint32_t attempt; /* the supervisor's number of it */

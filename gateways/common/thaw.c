@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "gateways/common/catchup.h"
 #include "gateways/common/core.h"
@@ -385,17 +386,18 @@ static int take_guest(struct conn *c, struct cursor *in, unsigned *flags)
     return rc;
 }
 
-static void take_lag(struct conn *c, unsigned frozen, int64_t lagging_ns,
-                     int64_t progress_ns)
+/* Who is behind; nobody was served meanwhile, so its socket is waited for anew. */
+static void take_lag(struct conn *c, unsigned frozen, int64_t lagging_ns)
 {
     if (c->flow != FLOW_LIVE ||
         (!(frozen & FROZEN_LAGS) && c->tick >= ring_end(&c->gw->ring)))
         return;
     conn_set_lagging(c, true);
-    if (frozen & FROZEN_LAGS && conn_lags(c)) {
-        c->extra->lagging_ns = lagging_ns;
-        c->extra->progress_ns = progress_ns;
-    }
+    if (!conn_lags(c))
+        return;
+    c->extra->progress_ns = clock_ns();
+    c->extra->lagging_ns = frozen & FROZEN_LAGS ? lagging_ns
+                                                : c->extra->progress_ns;
 }
 
 static int take_edge(struct conn *c, struct cursor *in)
@@ -422,7 +424,7 @@ static bool flow_fits(const struct conn *c, unsigned flow)
 static int fill(struct conn *c, struct cursor *in)
 {
     unsigned guest = 0, frozen, flow;
-    int64_t lagging_ns, progress_ns;
+    int64_t lagging_ns;
     uint32_t deadline;
     struct slice token, out;
     int rc = take_guest(c, in, &guest);
@@ -434,16 +436,16 @@ static int fill(struct conn *c, struct cursor *in)
     c->tick = cursor_u64(in);
     deadline = cursor_u32(in);
     lagging_ns = cursor_i64(in);
-    progress_ns = cursor_i64(in);
     token = cursor_str8(in);
     out = cursor_str32(in);
     if (in->failed || (frozen & ~(unsigned)FROZEN_CONN_FLAGS) ||
         c->tick > ring_end(&c->gw->ring))
         return ERR_FRAME;
     set_flags(c, guest, frozen);
-    if (deadline)
+    if (deadline) /* and what has come meanwhile is read first */
         wheel_set(&c->gw->wheel, &c->extra->deadline,
-                  wheel_in(&c->gw->wheel, deadline - 1));
+                  wheel_in(&c->gw->wheel,
+                           MAX(deadline - 1, (uint32_t)CONN_UNREAD_MS)));
     c->extra->token = token.len ? token_named(c->gw->config, token) : NULL;
     rc = take_bytes(out, &c->extra->out);
     if (rc == 0)
@@ -455,7 +457,7 @@ static int fill(struct conn *c, struct cursor *in)
     if (rc < 0)
         return rc;
     c->flow = flow & 0xf;
-    take_lag(c, frozen, lagging_ns, progress_ns);
+    take_lag(c, frozen, lagging_ns);
     rc = thin_thaw(c, in);
     return rc < 0 ? rc : take_edge(c, in);
 }

@@ -712,6 +712,11 @@ static void http_answer(struct conn *c, uint32_t ref,
 
 /* ---- a successor takes over ---------------------------------------------- */
 
+FROZEN_SIZE(struct http_conn, 16);
+FROZEN_SIZE(struct http_talk, 32);
+FROZEN_SIZE(struct exchange, 176);
+FROZEN_SIZE(struct chunked, 24);
+
 /* Who asks the router waits for its answer; who only waits for something to be
  * said, or for the rest of a request, can be written down. */
 static bool http_at_rest(struct conn *c)

@@ -347,6 +347,10 @@ static void tcp_answered(struct conn *c, uint32_t ref,
 
 /* ---- a successor takes over -------------------------------------------- */
 
+FROZEN_SIZE(struct session, 200);
+FROZEN_SIZE(struct watch, 16);
+FROZEN_SIZE(struct line, 16);
+
 static bool tcp_at_rest(struct conn *c)
 {
     return session_at_rest(tcp_of(c)->session);

@@ -122,6 +122,13 @@ void pipe_beat(struct pipe *p)
 /* ---- an edge that keeps a number for each client, and echoes ---------------- */
 
 static bool busy_one; /* somebody is in the middle of something */
+static unsigned late; /* deadlines that came */
+
+static void deadline(struct conn *c)
+{
+    UNUSED(c);
+    late++;
+}
 
 static void nothing(struct conn *c)
 {
@@ -173,6 +180,7 @@ static const struct edge edge = {
     .busy = busy,
     .input = input,
     .input_end = end,
+    .deadline = deadline,
     .ping = nothing,
     .closed = nothing,
     .drain = end,
@@ -499,6 +507,29 @@ TEST(who_does_not_come_to_rest_keeps_its_clients_and_says_why)
     EXPECT_CONTAINS(w.why, "does not come to rest");
     busy_one = false;
     expect_all_on_old(2);
+    world_close();
+}
+
+/* What it waits for may have come, and not been read. */
+TEST(no_deadline_comes_while_nothing_is_read)
+{
+    struct gateway *g;
+    struct conn *c;
+
+    world_open();
+    g = w.old.all[0];
+    c = conns_at(&g->conns, 0);
+    late = 0;
+    conn_deadline(c, 100);
+    g->still = true;
+    wheel_stop(&g->wheel, &c->extra->deadline);
+    conn_wheel_due(g, &c->extra->deadline);
+    EXPECT_INT(late, 0);
+    EXPECT(list_linked(&c->extra->deadline.node));
+    g->still = false;
+    wheel_stop(&g->wheel, &c->extra->deadline);
+    conn_wheel_due(g, &c->extra->deadline);
+    EXPECT_INT(late, 1);
     world_close();
 }
 

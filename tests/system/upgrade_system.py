@@ -253,6 +253,93 @@ def test_clients_stay_while_every_process_is_replaced_again_and_again():
         equal(w.metric("link_lost_total") <= 2 * TIMES * 6, True)
 
 
+# ---- a crowd that is judged ------------------------------------------------
+
+CHAOS = os.path.join(world.ROOT, "build", "tests", "chaos")
+
+
+def ports():
+    """So many clients of one address this machine has room for."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as f:
+        low, high = map(int, f.read().split())
+    return high - low
+
+
+class Judged:
+    """The crowd of tests/chaos: subscribers and publishers in C, who write down
+    what they see; `check` then says what of it is wrong."""
+
+    def __init__(self, w, subs, pubs, channels, rate, processes):
+        self.logs = tempfile.mkdtemp(prefix="tl-crowd-")
+        ports_of = [x for k in EDGES for x in (f"--{k}", str(w.address(k)[1]))]
+        self.command = [os.path.join(CHAOS, "crowd"), *ports_of, "--log", self.logs,
+                        "--subs", ",".join(f"{k}={v}" for k, v in subs.items()),
+                        "--pubs", ",".join(f"{k}={v}" for k, v in pubs.items()),
+                        "--spaces", f"plain:process:{channels}", "--rate", str(rate),
+                        "--size", "40-80", "--processes", str(processes), "--no-patterns",
+                        "--dense", "--open-rate", "1500"]
+        self.proc = subprocess.Popen(self.command, stdin=subprocess.PIPE,
+                                     stdout=subprocess.PIPE, text=True)
+        self.lines = world.Lines(self.proc.stdout, lambda n: os.read(self.proc.stdout.fileno(), n))
+
+    def say(self, word, deadline=DEADLINE):
+        """Its figures, when that is so."""
+        self.proc.stdin.write(word + "\n")
+        self.proc.stdin.flush()
+        words = self.lines.line(deadline).decode().split()
+        equal(words[0], word)
+        return {k: int(v) for k, v in (x.split("=") for x in words[1:])}
+
+    def judge(self):
+        """Nothing new is published, all has had its time; what check says."""
+        with open(os.path.join(self.logs, "driver.log"), "w") as f:
+            print(f"Q {time.monotonic_ns()} 0 quiet", file=f)
+            self.say("stop", 3 * DEADLINE)
+            self.say("drained", 3 * DEADLINE)
+            print(f"Q {time.monotonic_ns()} 0 end", file=f)
+        last = self.say("end", 3 * DEADLINE)
+        equal(self.proc.wait(3 * DEADLINE), 0)
+        subprocess.run([*self.command, "--dump", os.path.join(self.logs, "store.log")],
+                       stdin=subprocess.DEVNULL, check=True, timeout=10 * DEADLINE)
+        p = subprocess.run([os.path.join(CHAOS, "check"),
+                            *(os.path.join(self.logs, n) for n in os.listdir(self.logs))],
+                           capture_output=True, text=True, timeout=10 * DEADLINE)
+        return last, p.returncode, p.stdout
+
+    def close(self):
+        if self.proc.poll() is None:
+            self.proc.kill()
+        self.proc.wait()
+        self.proc.stdin.close()
+        self.proc.stdout.close()
+        shutil.rmtree(self.logs, ignore_errors=True)
+
+
+def test_a_crowd_is_judged_whole_though_every_process_was_replaced():
+    """Mixed clients and a stream of publications on all edges, every process
+    replaced three times: no socket closed, no gap, nothing missing or twice, by a
+    checker that knows nothing of upgrades."""
+    n = min(50000, ports() * 10 // 7) if full_size() else 600
+    parts = {"sse": 30, "ndjson": 14, "poll": 10, "test": 10, "telnet": 18, "ws": 18}
+    big = {"post": 40, "ws": 40, "telnet": 20} if full_size() else {"post": 8, "ws": 8, "telnet": 4}
+    sets = ["namespace plain/.history=10M", "tcp.workers=1", "ws.workers=1", "http.workers=1",
+            "http.instances=2"]
+    with World(sets) as w:
+        crowd = Judged(w, {k: n * part // 100 for k, part in parts.items()}, big,
+                       n // 25, 1000 if full_size() else 200, 4 if full_size() else 1)
+        try:
+            crowd.say("ready", 6 * DEADLINE)
+            for _ in range(TIMES):
+                upgrade(w)
+            last, code, said = crowd.judge()
+        finally:
+            crowd.close()
+        equal(code, 0, said)
+        equal((last["closed_by_peer"], last["gaps"], last["missed"], last["unknown"]), (0, 0, 0, 0))
+        figure(f"{n} clients, {last['acked']} messages to {last['messages']} readers, {TIMES} "
+               "upgrades: no socket closed, no gap, nothing twice")
+
+
 def test_what_was_half_said_is_finished_to_the_successor():
     """A head, two bodies, a frame, a message in fragments, a line, telnet's
     own words: each cut in two by an upgrade."""

@@ -441,6 +441,20 @@ static bool was_retired(struct upgrade *u, pid_t pid)
     return false;
 }
 
+/* What it said last is heard first; its successor may have it all. */
+static void predecessor_died(struct upgrade *u, pid_t pid, int status)
+{
+    if (u->word.ev)
+        on_word(u, LOOP_READ);
+    if (was_retired(u, pid))
+        return;
+    u->died = true;
+    u->at->child.status = status;
+    loop_fd_stop(&u->word);
+    if (u->ready)
+        taken_over(u);
+}
+
 bool upgrade_exited(struct upgrade *u, pid_t pid, int status)
 {
     if (was_retired(u, pid))
@@ -449,13 +463,8 @@ bool upgrade_exited(struct upgrade *u, pid_t pid, int status)
         child_exited(&u->other, status);
         return true;
     }
-    if (u->step == UPGRADE_GATEWAY && u->at->child.pid == pid) {
-        u->died = true; /* its successor may have it all */
-        u->at->child.status = status;
-        loop_fd_stop(&u->word);
-        if (u->ready)
-            taken_over(u);
-        return true;
-    }
-    return false;
+    if (u->step != UPGRADE_GATEWAY || u->at->child.pid != pid)
+        return false;
+    predecessor_died(u, pid, status);
+    return true;
 }
