@@ -723,6 +723,10 @@ void comet_closed(struct conn *c)
 
 /* ---- a successor takes over --------------------------------------------- */
 
+FROZEN_SIZE(struct comet, 72);
+FROZEN_SIZE(struct page, 24);
+FROZEN_SIZE(struct ticker, 40);
+
 static void page_freeze(const struct page *p, struct buf *b)
 {
     put_u8(b, p != NULL);
@@ -774,7 +778,8 @@ void comet_freeze(struct conn *c, struct buf *b)
     exchange_freeze(x, b);
     put_u8(b, p->form);
     put_u8(b, (uint8_t)(p->poll | p->started << 1 | p->has_since << 2 |
-                        p->urgent << 3 | p->pattern << 4));
+                        p->urgent << 3 | p->pattern << 4 |
+                        p->anew << 5));
     put_u32(b, p->count);
     put_u64(b, p->last_seq);
     put_u32(b, p->wait_ms);
@@ -804,12 +809,13 @@ static int waiting_thaw(struct conn *c, struct cursor *in)
     p->has_since = flags >> 2 & 1;
     p->urgent = flags >> 3 & 1;
     p->pattern = flags >> 4 & 1;
+    p->anew = flags >> 5 & 1;
     p->count = cursor_u32(in);
     p->last_seq = cursor_u64(in);
     p->wait_ms = cursor_u32(in);
     p->every_ms = cursor_u32(in);
     buf_add(&p->channel, cursor_str32(in));
-    if (in->failed || p->form >= FORMS || flags >> 5)
+    if (in->failed || p->form >= FORMS || flags >> 6)
         return ERR_FRAME;
     return p->channel.failed ? ERR_NOMEM : 0;
 }
