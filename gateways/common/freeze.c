@@ -14,7 +14,7 @@
 #include "gateways/common/uplink.h"
 #include "proto/frame_io.h"
 
-FROZEN_SIZE(struct conn_extra, 152);
+FROZEN_SIZE(struct conn_extra, 160);
 FROZEN_SIZE(struct start, 168);
 FROZEN_SIZE(struct start_topic, 48);
 FROZEN_SIZE(struct topic_past, 112);
@@ -272,12 +272,18 @@ static void write_seats(struct buf *b, struct conn *c)
     }
 }
 
+/* Who waits to be passed on (pass.h) asks the successor anew. */
+static bool is_paused(const struct conn *c)
+{
+    return (c->flags & CONN_PAUSED) && !(c->extra && c->extra->pass_ns);
+}
+
 static unsigned frozen_flags(const struct conn *c)
 {
     unsigned flags = 0;
 
     flags |= c->flags & CONN_WANT_DRAINED ? FROZEN_WANT_DRAINED : 0u;
-    flags |= c->flags & CONN_PAUSED ? FROZEN_PAUSED : 0u;
+    flags |= is_paused(c) ? FROZEN_PAUSED : 0u;
     flags |= c->flags & CONN_MANY ? FROZEN_MANY : 0u;
     flags |= c->flags & CONN_PINGS ? FROZEN_PINGS : 0u;
     flags |= c->flags & CONN_PINGS_NEW ? FROZEN_PINGS_NEW : 0u;

@@ -233,7 +233,7 @@ static struct world {
     int heir; /* the successor's end */
     uint32_t attempt;
     int clients[CLIENTS];
-    unsigned parted;
+    atomic_uint parted;
     pthread_t thread;
     /* of the successor */
     uint32_t taken;
@@ -246,7 +246,7 @@ static void parted(void *ctx, struct gateway *g)
 {
     UNUSED(ctx);
     UNUSED(g);
-    w.parted++;
+    atomic_fetch_add(&w.parted, 1);
 }
 
 static void turn(void)
