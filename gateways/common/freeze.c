@@ -14,7 +14,8 @@
 #include "gateways/common/uplink.h"
 #include "proto/frame_io.h"
 
-FROZEN_SIZE(struct conn_extra, 160);
+FROZEN_SIZE(struct conn_extra, 200);
+FROZEN_SIZE(struct ring_entry, 40);
 FROZEN_SIZE(struct start, 168);
 FROZEN_SIZE(struct start_topic, 48);
 FROZEN_SIZE(struct topic_past, 112);
@@ -28,15 +29,15 @@ enum {
 
 /* ---- at rest ----------------------------------------------------------- */
 
-/* Only who reads pages may be on its way: the first one. What is behind it
- * waits for it, and for nothing else. */
+/* The first one may read pages, or wait until its reader reads; what is behind
+ * it waits for it, and for nothing else. */
 static bool starts_at_rest(const struct conn *c)
 {
     const struct start *s = conn_starts(c);
 
     if (!s)
         return true;
-    if ((s->state != START_PAGING && s->state != START_REPLAY) || s->saying ||
+    if ((!catchup_under_way(c) && !start_waits_for_reader(c)) || s->saying ||
         s->gone)
         return false;
     while ((s = s->next))
@@ -287,6 +288,7 @@ static unsigned frozen_flags(const struct conn *c)
     flags |= c->flags & CONN_MANY ? FROZEN_MANY : 0u;
     flags |= c->flags & CONN_PINGS ? FROZEN_PINGS : 0u;
     flags |= c->flags & CONN_PINGS_NEW ? FROZEN_PINGS_NEW : 0u;
+    flags |= conn_lags(c) ? FROZEN_LAGS : 0u;
     return flags;
 }
 
@@ -341,6 +343,7 @@ static void write_conn(struct freezer *f, struct conn *c)
     put_u8(b, c->flow);
     put_u64(b, tick_of(f, c));
     put_u32(b, deadline_of(c));
+    put_i64(b, conn_lags(c) ? x->lagging_ns : 0);
     put_str8(b, x && x->token ? slice_str(x->token->name) : SLICE(""));
     put_str32(b, x && x->out ? buf_slice(x->out) : slice_make(NULL, 0));
     write_seats(b, c);

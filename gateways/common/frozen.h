@@ -13,7 +13,8 @@ enum frozen_conn { /* of a connection, besides enum guest_flag */
     FROZEN_MANY = 1u << 2,
     FROZEN_PINGS = 1u << 3,
     FROZEN_PINGS_NEW = 1u << 4,
-    FROZEN_CONN_FLAGS = (1u << 5) - 1,
+    FROZEN_LAGS = 1u << 5,
+    FROZEN_CONN_FLAGS = (1u << 6) - 1,
 };
 
 enum frozen_start { /* of a start */

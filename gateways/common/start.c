@@ -403,11 +403,17 @@ void start_kick(struct conn *c)
         decide(conn_starts(c));
 }
 
-void start_again(struct conn *c)
+bool start_waits_for_reader(const struct conn *c)
 {
     const struct start *s = conn_starts(c);
 
-    if (s && s->state == START_LOGIN && s->silent && c->flow == FLOW_LIVE)
+    return s && s->state == START_LOGIN && s->silent && s->logins == 0 &&
+           c->flow == FLOW_LIVE;
+}
+
+void start_again(struct conn *c)
+{
+    if (start_waits_for_reader(c))
         start_kick(c);
 }
 

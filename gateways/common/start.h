@@ -106,6 +106,7 @@ void start_refused(struct start *s);
 void start_kick(struct conn *c);
 /* The same for one that waited for its reader to read. */
 void start_again(struct conn *c);
+bool start_waits_for_reader(const struct conn *c);
 /* The link has gone: what it was asked will not be answered. */
 void start_link_down(struct conn *c);
 /* Decide for all that wait, now that the link is whole again. */

@@ -230,12 +230,14 @@ static void set_start_flags(struct start *s, unsigned flags)
     s->all = flags & FROZEN_ALL;
 }
 
-/* Only the first may be reading pages, and it must be. */
-static bool start_state_fits(struct conn *c, unsigned state)
+/* Only the first may be reading pages, and it must be, or be one of our own. */
+static bool start_state_fits(struct conn *c, unsigned state, unsigned flags)
 {
     bool pages = state == START_PAGING || state == START_REPLAY;
 
-    return conn_starts(c) ? state == START_LOGIN : pages;
+    if (conn_starts(c))
+        return state == START_LOGIN;
+    return pages || (state == START_LOGIN && (flags & FROZEN_SILENT));
 }
 
 static int take_start(struct conn *c, struct cursor *in)
@@ -254,7 +256,7 @@ static int take_start(struct conn *c, struct cursor *in)
     int rc = 0;
 
     count = cursor_u32(in);
-    if (in->failed || !start_state_fits(c, state) || reason > GAP_VOLATILE ||
+    if (in->failed || !start_state_fits(c, state, flags) || reason > GAP_VOLATILE ||
         (flags & ~(unsigned)FROZEN_START_FLAGS) || epoch.len > EPOCH_MAX ||
         count > cursor_left(in) / TOPIC_LEAST)
         return ERR_FRAME;
@@ -604,6 +606,8 @@ static void visit(struct conn *c)
     conn_dirty(c);
     if (catchup_under_way(c))
         catchup_advance(c);
+    else
+        start_again(c);
 }
 
 /* The predecessor died before it had handed over whom the router still has in
