@@ -714,7 +714,7 @@ static void http_answer(struct conn *c, uint32_t ref,
 
 FROZEN_SIZE(struct http_conn, 16);
 FROZEN_SIZE(struct http_talk, 32);
-FROZEN_SIZE(struct exchange, 176);
+FROZEN_SIZE(struct exchange, 184);
 FROZEN_SIZE(struct chunked, 24);
 FROZEN_SIZE(struct upload, 648);
 

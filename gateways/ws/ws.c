@@ -843,7 +843,7 @@ static void ws_answer(struct conn *c, uint32_t ref, enum publish_status status,
 /* ---- a successor takes over -------------------------------------------- */
 
 FROZEN_SIZE(struct ws_socket, 32);
-FROZEN_SIZE(struct ws_work, 80);
+FROZEN_SIZE(struct ws_work, 88);
 FROZEN_SIZE(struct wsreader, 200);
 
 static bool ws_at_rest(struct conn *c)
