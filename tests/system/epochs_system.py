@@ -199,6 +199,7 @@ class Client:
     def __init__(self, edge, w, channel, since=None):
         self.edge, self.known, self.told, self.first = edge.__name__, {}, [], []
         self.c = edge(w, channel, since)
+        w.clients.append(self.c)
 
     def hear_first(self):
         """From then on what is published arrives."""
@@ -267,11 +268,19 @@ class Breaking(World):
     def __init__(self, boots=False):
         """boots: name_boot() says which boot this is."""
         super().__init__([f"{edge}.workers=1" for edge in EDGES], start=False)
+        self.clients = []
         self.boot = os.path.join(self.base, "boot")
         if boots:
             self.name_boot("one")
             self.before = own_boot(self.boot)
         self.start()
+
+    def close(self, keep=False):
+        """Readers are processes, and outlive a test that fails."""
+        for c in self.clients:
+            with contextlib.suppress(OSError, ValueError):
+                c.close()
+        super().close(keep)
 
     def name_boot(self, name):
         with open(self.boot, "w") as f:
