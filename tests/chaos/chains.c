@@ -188,8 +188,12 @@ static struct missing missing_first(const struct checker *c,
     uint32_t at = history_upto(c, h, v->seq) - 1;
     struct missing m = owed_before(c, ch, s, h, at);
 
-    if (!v->offset || s->base != BASE_SEQ || s->epoch != v->epoch)
+    if (s->base != BASE_SEQ || s->epoch != v->epoch)
         return m;
+    if (!v->offset) {
+        m.to = m.to ? UINT64_MAX : 0;
+        return m;
+    }
     if (m.to) {
         m.to = v->offset - 1;
     } else if (v->offset > 1 &&
@@ -449,35 +453,66 @@ static void on_message(struct checker *c, struct chain *ch,
 
 /* ---- a run ------------------------------------------------------------------------------ */
 
+static uint32_t version_at(const struct checker *c, uint32_t channel,
+                           uint32_t epoch, uint64_t offset)
+{
+    return table_get(&c->by_offset, key_of(key_of(channel, epoch), offset));
+}
+
+static void judge_sum(struct checker *c, uint32_t channel, uint32_t epoch,
+                      const struct words *w)
+{
+    const struct history *h = history_of(c, channel, epoch);
+    uint64_t sum;
+
+    if (h && history_sum(c, h, check_number(w->word[6]),
+                         check_number(w->word[7]), &sum) &&
+        sum != check_hex(w->word[9]))
+        check_found(c, CHECK_GHOSTS, w->line, 0,
+                    "a run has other texts than were published");
+}
+
+/* An end of a run that nobody else tells of is believed where nothing is kept,
+ * or no more. */
+static bool judge_run_end(struct checker *c, uint32_t channel, uint64_t offset,
+                          const struct words *w)
+{
+    bool gone = channel != NOBODY &&
+                (c->memory[channel] || versions_hole(c, channel, offset));
+
+    if (!gone)
+        check_found(c, CHECK_GHOSTS, w->line, 0, "a run of what is not there");
+    return gone;
+}
+
 static void on_run(struct checker *c, struct chain *ch, const struct words *w)
 {
     uint32_t channel = names_find(&c->channels, w->word[4]);
-    uint32_t epoch = names_find(&c->epochs, w->word[5]);
+    uint32_t epoch = names_find(&c->epochs, w->word[5]), a, b;
     uint64_t first = check_number(w->word[6]), last = check_number(w->word[7]);
-    const struct history *h = history_of(c, channel, epoch);
-    uint32_t a = table_get(&c->by_offset, key_of(key_of(channel, epoch), first));
-    uint32_t b = table_get(&c->by_offset, key_of(key_of(channel, epoch), last));
-    struct seen *s = NULL;
-    uint64_t sum;
+    struct version end = { .channel = channel, .epoch = epoch, .offset = last,
+                           .seq = check_number(w->word[8]) };
+    struct seen *s = channel == NOBODY ? NULL : seen_of(c, ch, channel);
 
     c->figures.delivered += last - first + 1;
-    if (channel != NOBODY && c->memory[channel] && (s = seen_of(c, ch, channel)))
-        s->base = BASE_ANY;
-    else if (!h || a == NOBODY || b == NOBODY || !(s = seen_of(c, ch, channel)))
-        check_found(c, CHECK_GHOSTS, w->line, 0, "a run of what is not there");
-    if (a == NOBODY || b == NOBODY || !s || s->base == BASE_ANY)
+    a = version_at(c, channel, epoch, first);
+    b = version_at(c, channel, epoch, last);
+    if (a != NOBODY)
+        take_version(c, ch, &c->versions[a], w->line);
+    else if (!judge_run_end(c, channel, first, w))
         return;
-    take_version(c, ch, &c->versions[a], w->line);
-    if (c->versions[b].seq != check_number(w->word[8]))
+    else if (s)
+        s->gap.there = false; /* nobody knows what came before it */
+    if (b == NOBODY && !judge_run_end(c, channel, last, w))
+        return;
+    if (b != NOBODY && c->versions[b].seq != end.seq)
         check_found(c, CHECK_NUMBERS, c->versions[b].line, w->line,
                     "one offset has two seqs");
-    if (history_sum(c, h, first, last, &sum) && sum != check_hex(w->word[9]))
-        check_found(c, CHECK_GHOSTS, w->line, 0,
-                    "a run has other texts than were published");
-    if (a != b)
-        has(s, &c->versions[b], w->line);
-    if (!ch->has_pos || ch->epoch != epoch || c->versions[b].seq > ch->pos)
-        move_to(ch, epoch, c->versions[b].seq, w->line);
+    judge_sum(c, channel, epoch, w);
+    if (s)
+        has(s, &end, w->line);
+    if (!ch->has_pos || ch->epoch != epoch || end.seq > ch->pos)
+        move_to(ch, epoch, end.seq, w->line);
 }
 
 /* ---- notices ------------------------------------------------------------------------------ */

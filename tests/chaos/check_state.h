@@ -123,6 +123,8 @@ uint32_t history_upto(const struct checker *c, const struct history *h,
 /* The sum of the hashes of offsets first to last; false: not all are known. */
 bool history_sum(struct checker *c, const struct history *h, uint64_t first,
                  uint64_t last, uint64_t *sum);
+/* The store says that it lacks this offset. */
+bool versions_hole(const struct checker *c, uint32_t channel, uint64_t offset);
 static inline const struct version *history_at(const struct checker *c,
                                                const struct history *h,
                                                uint32_t i)

@@ -183,6 +183,11 @@ static const struct hole *hole_of(const struct checker *c, uint32_t channel,
     return NULL;
 }
 
+bool versions_hole(const struct checker *c, uint32_t channel, uint64_t offset)
+{
+    return hole_of(c, channel, offset) != NULL;
+}
+
 static void judge_pair(struct checker *c, const struct version *a,
                        const struct version *b)
 {

@@ -205,6 +205,7 @@ static bool line_item(const struct wire *w, struct slice line,
         return false;
     it->kind = WIRE_RETRY;
     it->retry_ms = strtol((const char *)line.ptr + 7, NULL, 10);
+    it->text.len = 0;
     return true;
 }
 

@@ -1,0 +1,96 @@
+#include "tests/chaos/check.h"
+
+#include "tests/chaos/model.h"
+#include "tests/t/t.h"
+
+/* A sanitizer makes it twenty times as slow, and the same code runs. */
+#ifdef DEBUG
+enum { SEEDS = 60 };
+#else
+enum { SEEDS = 1000 };
+#endif
+
+static struct check_figures judge(struct slice log, FILE *out)
+{
+    struct check_options o = { .out = out, .show = 3, .live_ns = 10000000000,
+                               .grace_ns = 0 };
+    struct checker *c = checker_new(&o);
+    struct check_figures f;
+
+    checker_add(c, "log", log);
+    checker_judge(c);
+    f = *checker_figures(c);
+    checker_free(c);
+    return f;
+}
+
+static uint64_t found(const struct check_figures *f)
+{
+    uint64_t all = 0;
+
+    for (unsigned i = 0; i < CHECK_PASSES; i++)
+        all += f->found[i];
+    return all;
+}
+
+static void accept(bool dense)
+{
+    uint64_t delivered = 0, gaps = 0;
+
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct buf log = BUF_INIT;
+        struct check_figures f;
+
+        model_write(&log, seed, MUTATIONS, dense);
+        f = judge(buf_slice(&log), stdout);
+        if (found(&f))
+            test_fail(__FILE__, __LINE__, "seed %lu is right", seed);
+        delivered += f.delivered;
+        gaps += f.gaps;
+        buf_fini(&log);
+    }
+    EXPECT(delivered > 100 * SEEDS && gaps > SEEDS);
+}
+
+TEST(what_is_right_is_accepted)
+{
+    accept(false);
+}
+
+TEST(what_is_right_is_accepted_in_runs)
+{
+    accept(true);
+}
+
+/* Each of these mutations, of every seed, by the pass that looks for it. */
+static void find(enum mutation from, enum mutation to)
+{
+    for (unsigned m = from; m < to; m++)
+        for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+            struct buf log = BUF_INIT;
+            struct check_figures f;
+
+            model_write(&log, seed, m, false);
+            f = judge(buf_slice(&log), NULL);
+            if (!f.found[model_mutation_pass(m)])
+                test_fail(__FILE__, __LINE__, "%s, seed %lu: not found by %s",
+                          model_mutation_name(m), seed,
+                          check_pass_name(model_mutation_pass(m)));
+            buf_fini(&log);
+        }
+}
+
+TEST(what_was_seen_wrongly_is_found)
+{
+    find(MUTATE_DROP, MUTATE_HIDE_CLOSE);
+}
+
+TEST(what_was_told_or_stored_wrongly_is_found)
+{
+    find(MUTATE_HIDE_CLOSE, MUTATE_AGAIN);
+}
+
+TEST(who_was_left_alone_is_found)
+{
+    find(MUTATE_AGAIN, MUTATIONS);
+}
