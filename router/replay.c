@@ -45,6 +45,133 @@ static void put_damage(struct link *l, uint32_t ref, const struct damage *d)
     put_hole(l, &h);
 }
 
+/* ---- what trimming took ------------------------------------------------ */
+
+/* An id of which messages of a page's range are not kept any more. */
+struct trim {
+    char *id;
+    uint64_t offset, seq;
+};
+
+/* Those of one page, which reads what is above `after`. */
+struct trims {
+    struct trim *all;
+    size_t count;
+    uint64_t after;
+};
+
+static void trims_free(struct trims *t)
+{
+    for (size_t i = 0; i < t->count; i++)
+        free(t->all[i].id);
+    free(t->all);
+    *t = (struct trims){.after = 0};
+}
+
+/* ERR_NOMEM. All of it, for every page: of what lies behind this one nothing will
+ * come, and its end is a cursor, too. */
+static int trims_add(struct trims *t, const struct id_record *rec)
+{
+    struct trim *grown;
+    char *id;
+
+    if (rec->trimmed_seq <= t->after)
+        return 0;
+    grown = realloc(t->all, (t->count + 1) * sizeof *grown);
+    if (!grown)
+        return ERR_NOMEM;
+    t->all = grown;
+    id = slice_dup(rec->id);
+    if (!id)
+        return ERR_NOMEM;
+    t->all[t->count++] = (struct trim){
+        id, rec->trimmed_offset, rec->trimmed_seq};
+    return 0;
+}
+
+/* Records and rows are not read at one moment, and trimming goes on: what is
+ * missing ends where the page's rows of the id begin. */
+static uint64_t trim_upto(const struct trim *t, const struct page *page)
+{
+    struct slice id = slice_str(t->id);
+
+    for (size_t i = 0; i < page->count; i++)
+        if (slice_eq(page->records[i].id, id))
+            return page->records[i].offset - 1;
+    return t->offset;
+}
+
+/* The rows of a page in front of each of its rows that have the same id: their
+ * place and one, 0: none. */
+struct befores {
+    uint16_t at[PAGE_COUNT_MAX];
+};
+
+enum { BEFORES_SLOTS = 2048 };
+
+static void befores_of(struct befores *b, const struct page *page)
+{
+    uint16_t last[BEFORES_SLOTS] = {0}; /* of an id: its newest row, and one */
+
+    for (size_t i = 0; i < page->count && i < PAGE_COUNT_MAX; i++) {
+        struct slice id = page->records[i].id;
+        size_t k = hash_bytes(id) % BEFORES_SLOTS;
+
+        while (last[k] && !slice_eq(page->records[last[k] - 1].id, id))
+            k = (k + 1) % BEFORES_SLOTS;
+        b->at[i] = last[k];
+        last[k] = (uint16_t)(i + 1);
+    }
+}
+
+static bool is_damage(const struct page *page, const struct record *from,
+                      const struct record *to)
+{
+    for (size_t i = 0; i < page->damaged_count; i++)
+        if (page->damaged[i].last_seq > from->seq &&
+            page->damaged[i].first_seq < to->seq)
+            return true;
+    return false;
+}
+
+/* A page is read in several transactions, and trimming goes on between them:
+ * what an id lacks in front of this row. */
+static void put_trim_between(struct link *l, uint32_t ref,
+                             const struct page *page, const struct befores *b,
+                             size_t at)
+{
+    const struct record *row = &page->records[at];
+    const struct record *before =
+        b->at[at] ? &page->records[b->at[at] - 1] : NULL;
+    struct frame_hole h = {
+        .ref = ref,
+        .why = HOLE_TRIMMED,
+        .to = row->offset - 1,
+        .seq = row->seq - 1,
+        .id = row->id,
+    };
+
+    if (!before || before->offset + 1 == row->offset ||
+        is_damage(page, before, row))
+        return;
+    h.from = before->offset + 1;
+    put_hole(l, &h);
+}
+
+static void put_trim(struct link *l, uint32_t ref, const struct trim *t,
+                     const struct page *page)
+{
+    struct frame_hole h = {
+        .ref = ref,
+        .why = HOLE_TRIMMED,
+        .to = trim_upto(t, page),
+        .seq = t->seq,
+        .id = slice_str(t->id),
+    };
+
+    put_hole(l, &h);
+}
+
 /* ---- resync ------------------------------------------------------------ */
 
 /* An id whose snapshot is due when the link is whole. */
@@ -57,6 +184,7 @@ struct replay_due {
 struct resync {
     struct link *link;
     struct read_job *job; /* NULL: waits for room on the link */
+    struct trims trims;   /* known before the page is read */
     uint64_t upto;
 };
 
@@ -66,6 +194,7 @@ static void resync_free(struct resync *s)
         return;
     if (s->job)
         reader_cancel(s->link->router->readers, s->job);
+    trims_free(&s->trims);
     s->link->resync = NULL;
     free(s);
 }
@@ -116,9 +245,9 @@ static void resync_end(struct resync *s)
 }
 
 static void resync_page(void *arg, struct page *page);
+static void resync_trims(void *arg, struct id_list *list);
 
-/* The next page, or the end. */
-static void resync_step(struct resync *s)
+static void resync_read(struct resync *s)
 {
     struct link *l = s->link;
     struct router *r = l->router;
@@ -132,16 +261,38 @@ static void resync_step(struct resync *s)
         .max_bytes = r->config->limits.page_bytes,
     };
 
+    s->upto = q.upto_seq;
+    if (reader_page(r->readers, &q, resync_page, s, &s->job) < 0)
+        link_gone(l, "out of memory");
+}
+
+/* The link listens to patterns, too: which ids there are is in the store. */
+static void resync_ids(struct resync *s, struct slice after)
+{
+    if (reader_ids(s->link->router->readers, SLICE(""), after, PAGE_COUNT_MAX,
+                   resync_trims, s, &s->job) < 0)
+        link_gone(s->link, "out of memory");
+}
+
+/* The next page, or the end. What was trimmed is looked up first: what is so
+ * now is missing for certain, and what the page will lack besides lies behind
+ * it. */
+static void resync_step(struct resync *s)
+{
+    struct link *l = s->link;
+    struct router *r = l->router;
+
     if (s->job || pipe_full(l->pipe))
         return;
     if (repeater_catch_up(r, l)) {
         resync_end(s);
         return;
     }
-    q.after_seq = l->position;
-    s->upto = q.upto_seq;
-    if (reader_page(r->readers, &q, resync_page, s, &s->job) < 0)
-        link_gone(l, "out of memory");
+    s->trims.after = l->position;
+    if (l->position < r->replay.trimmed_seq)
+        resync_ids(s, SLICE(""));
+    else
+        resync_read(s);
 }
 
 static void resync_damage(struct link *l, const struct page *page, size_t *at,
@@ -159,14 +310,17 @@ static void resync_damage(struct link *l, const struct page *page, size_t *at,
 
 static void resync_rows(struct link *l, const struct page *page)
 {
+    struct befores befores;
     size_t damage = 0;
 
+    befores_of(&befores, page);
     for (size_t i = 0; i < page->count; i++) {
         struct msg_parts parts = replay_parts(&page->records[i]);
 
         resync_damage(l, page, &damage, parts.seq);
         if (!repeater_wanted(l->router, l, parts.id))
             continue;
+        put_trim_between(l, 0, page, &befores, i);
         frame_write_deliver(pipe_frame(l->pipe, FRAME_DELIVER), &parts);
         pipe_frame_end(l->pipe);
         l->delivered++;
@@ -191,6 +345,68 @@ static void resync_unread(struct resync *s, int rc)
     resync_end(s);
 }
 
+static void resync_failed(struct resync *s, int rc)
+{
+    trims_free(&s->trims);
+    resync_unread(s, rc);
+}
+
+static void resync_trims(void *arg, struct id_list *list)
+{
+    struct resync *s = arg;
+    struct link *l = s->link;
+    int rc = list->rc;
+
+    s->job = NULL;
+    for (size_t i = 0; rc == 0 && i < list->count; i++)
+        if (repeater_wanted(l->router, l, list->ids[i].id))
+            rc = trims_add(&s->trims, &list->ids[i]);
+    if (rc < 0)
+        resync_failed(s, rc);
+    else if (list->more)
+        resync_ids(s, list->last);
+    else
+        resync_read(s);
+    id_list_free(list);
+}
+
+static bool trims_have(const struct trims *t, struct slice id)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (slice_eq(slice_str(t->all[i].id), id))
+            return true;
+    return false;
+}
+
+/* Trimmed between the two reads, and nothing of it before. */
+static void put_late_trim(struct resync *s, const struct page *page, size_t at)
+{
+    struct link *l = s->link;
+    const struct record *rec = &page->records[at];
+    const struct topic *t = table_find(&l->router->table, rec->id);
+    const struct past *past = t ? t->past : NULL;
+    struct frame_hole h = {.why = HOLE_TRIMMED, .to = rec->offset - 1,
+                           .seq = rec->seq - 1, .id = rec->id};
+
+    /* A later one than that says nothing of what the page lacks. */
+    if (!past || past->trimmed_offset != h.to ||
+        past->trimmed_seq <= l->position || trims_have(&s->trims, rec->id))
+        return;
+    if (repeater_wanted(l->router, l, rec->id))
+        put_hole(l, &h);
+}
+
+static void resync_holes(struct resync *s, const struct page *page)
+{
+    struct link *l = s->link;
+
+    for (size_t i = 0; i < s->trims.count; i++)
+        put_trim(l, 0, &s->trims.all[i], page);
+    if (l->position < l->router->replay.trimmed_seq)
+        for (size_t i = 0; i < page->count; i++)
+            put_late_trim(s, page, i);
+}
+
 static void resync_page(void *arg, struct page *page)
 {
     struct resync *s = arg;
@@ -200,11 +416,13 @@ static void resync_page(void *arg, struct page *page)
     s->job = NULL;
     stat_add(&l->router->stats, STAT_PAGES, 1);
     if (rc == 0) {
+        resync_holes(s, page);
         resync_rows(l, page);
         l->position = page->more ? page->upto_seq : s->upto;
         pipe_set_seq(l->pipe, l->position);
     }
     page_free(page);
+    trims_free(&s->trims);
     if (rc < 0)
         resync_unread(s, rc);
     else
@@ -230,12 +448,6 @@ void replay_resync(struct link *l)
 
 /* ---- pages that were asked for ----------------------------------------- */
 
-/* An id of which messages in the page's range are not kept any more. */
-struct trim {
-    char *id;
-    uint64_t offset, seq;
-};
-
 struct fetch {
     struct list_node node; /* link->fetches, in the order asked */
     struct link *link;
@@ -251,8 +463,8 @@ struct fetch {
     struct page *page;     /* has come; being sent, or completed by trims */
     bool ready;            /* to be sent */
     size_t pattern;        /* whose trims are being looked for */
-    struct trim *trims;
-    size_t trim_count;
+    struct trims trims;
+    struct befores befores; /* of the page */
     size_t next_trim, next_damage, next_row;
     uint8_t bytes_kept[];
 };
@@ -261,9 +473,7 @@ static void fetch_free(struct fetch *f)
 {
     if (f->job)
         reader_cancel(f->link->router->readers, f->job);
-    for (size_t i = 0; i < f->trim_count; i++)
-        free(f->trims[i].id);
-    free(f->trims);
+    trims_free(&f->trims);
     free(f->ids);
     page_free(f->page);
     list_remove(&f->node);
@@ -308,28 +518,6 @@ static void fetch_end(struct fetch *f)
     fetch_start_next(l);
 }
 
-/* ---- what trimming took ------------------------------------------------ */
-
-static int trim_add(struct fetch *f, const struct id_record *rec)
-{
-    struct trim *grown;
-    char *id;
-
-    if (rec->trimmed_seq <= f->after ||
-        (f->page->more && rec->trimmed_seq > f->page->upto_seq))
-        return 0;
-    grown = realloc(f->trims, (f->trim_count + 1) * sizeof *grown);
-    if (!grown)
-        return ERR_NOMEM;
-    f->trims = grown;
-    id = slice_dup(rec->id);
-    if (!id)
-        return ERR_NOMEM;
-    f->trims[f->trim_count++] = (struct trim){
-        id, rec->trimmed_offset, rec->trimmed_seq};
-    return 0;
-}
-
 static void trims_of_pattern(void *arg, struct id_list *list);
 
 /* Patterns name no ids, so the store is asked which ones there are; only when
@@ -356,7 +544,7 @@ static void trims_of_pattern(void *arg, struct id_list *list)
 
     f->job = NULL;
     for (size_t i = 0; rc == 0 && i < list->count; i++)
-        rc = trim_add(f, &list->ids[i]);
+        rc = trims_add(&f->trims, &list->ids[i]);
     if (rc == 0 && list->more) {
         rc = next_pattern(f, list->last);
     } else if (rc == 0) {
@@ -376,9 +564,11 @@ static void fetched(void *arg, struct page *page)
     f->job = NULL;
     f->page = page;
     stat_add(&f->link->router->stats, STAT_PAGES, 1);
+    if (rc == 0)
+        befores_of(&f->befores, page);
     for (size_t i = 0; rc == 0 && i < page->id_count; i++)
         if (f->mode == FETCH_SINCE)
-            rc = trim_add(f, &page->ids[i]);
+            rc = trims_add(&f->trims, &page->ids[i]);
     if (rc == 0)
         rc = next_pattern(f, SLICE(""));
     if (rc < 0)
@@ -488,6 +678,7 @@ int replay_fetch(struct link *l, const struct frame_fetch *q)
     f->mode = q->mode;
     f->after = q->after;
     f->upto = q->upto;
+    f->trims.after = q->after;
     f->limit = (uint32_t)(q->limit ? MIN(q->limit, limits->page)
                                    : limits->page);
     f->bytes = (uint32_t)(q->bytes ? MIN(q->bytes, limits->page_bytes)
@@ -502,18 +693,8 @@ int replay_fetch(struct link *l, const struct frame_fetch *q)
 
 static void put_trims(struct fetch *f)
 {
-    for (; f->next_trim < f->trim_count; f->next_trim++) {
-        const struct trim *t = &f->trims[f->next_trim];
-        struct frame_hole h = {
-            .ref = f->ref,
-            .why = HOLE_TRIMMED,
-            .to = t->offset,
-            .seq = t->seq,
-            .id = slice_str(t->id),
-        };
-
-        put_hole(f->link, &h);
-    }
+    for (; f->next_trim < f->trims.count; f->next_trim++)
+        put_trim(f->link, f->ref, &f->trims.all[f->next_trim], f->page);
 }
 
 static void put_damages(struct fetch *f, uint64_t before)
@@ -545,6 +726,8 @@ static bool send_some(struct fetch *f, unsigned *budget)
         if (pipe_full(l->pipe))
             return false;
         put_damages(f, parts.seq);
+        if (f->mode == FETCH_SINCE)
+            put_trim_between(l, f->ref, page, &f->befores, f->next_row);
         frame_write_row(pipe_frame(l->pipe, FRAME_ROW), f->ref, &parts);
         pipe_frame_end(l->pipe);
         stat_add(&l->router->stats, STAT_ROWS, 1);

@@ -123,6 +123,20 @@ static void say_all_again(struct gateway *g)
     }
 }
 
+/* Messages without history were missed: the gap gets its place in the ring, in
+ * front of whatever comes now, for a cursor behind it counts for that, too. Who
+ * needs a state as well begins anew. */
+static void miss_volatile(struct gateway *g, struct topic *t, uint64_t from,
+                          uint64_t to)
+{
+    const struct gap gap = {from, to, GAP_VOLATILE};
+
+    if (t->seats.flags & TOPIC_STATEFUL)
+        restart_topic(g, t, GAP_VOLATILE, from, to);
+    else if (t->seats.count)
+        deliver_gap(g, topic_id(t), &gap);
+}
+
 /* What has no history was missed while the link was away, or began anew with
  * the router. */
 static void check_volatile(struct gateway *g, struct topic *t,
@@ -133,8 +147,7 @@ static void check_volatile(struct gateway *g, struct topic *t,
 
     if (!g->router_changed && i->last_offset == last)
         return;
-    restart_topic(g, t, GAP_VOLATILE, counted ? last + 1 : 0,
-                      counted ? i->last_offset : 0);
+    miss_volatile(g, t, counted ? last + 1 : 0, counted ? i->last_offset : 0);
 }
 
 /* The same of a pattern: which ids have spoken up to `seq` nobody knows. The
@@ -394,7 +407,8 @@ static void any_hole(struct gateway *g, const struct frame_hole *h)
  * messages behind it, for all who hold the id, now or by a cursor. */
 static int stream_hole(struct gateway *g, const struct frame_hole *h)
 {
-    struct gap gap = {h->from, h->to, GAP_DAMAGED};
+    bool trimmed = h->why == HOLE_TRIMMED;
+    struct gap gap = {h->from, h->to, trimmed ? GAP_TRIMMED : GAP_DAMAGED};
     struct topic *t;
 
     if (h->id.len == 0) {
@@ -574,6 +588,9 @@ static void was_stale(struct gateway *g)
 
         if (t->seats.flags & TOPIC_VOLATILE)
             t->floor = g->seq;
+        if ((t->seats.flags & (TOPIC_VOLATILE | TOPIC_STATEFUL)) ==
+            TOPIC_VOLATILE)
+            miss_volatile(g, t, 0, 0);
         if (t->seats.flags & TOPIC_PATTERN)
             check_pattern(g, t, g->seq);
     }

@@ -136,6 +136,47 @@ TEST(far_more_than_the_tail_is_read_in_pages_from_the_store)
     world_free(w);
 }
 
+static void expect_trimmed(struct peer *p, const char *id, uint64_t to)
+{
+    struct frame_hole hole;
+
+    return_with(p, id);
+    EXPECT_OK(frame_read_hole(peer_next(p, FRAME_HOLE), &hole));
+    EXPECT_INT(hole.ref, 0);
+    EXPECT_INT(hole.why, HOLE_TRIMMED);
+    EXPECT_INT(hole.from, 0);
+    EXPECT_INT(hole.to, to);
+    EXPECT_SLICE(hole.id, SLICE("a"));
+    world_settle(p->world);
+    EXPECT(strncmp(peer_stream(p), "8 9 10 ", 7) == 0);
+}
+
+TEST(what_was_trimmed_while_a_gateway_was_away_is_told_in_front_of_the_rest)
+{
+    struct world *w = world_new((const char *const[]){
+        "namespace.history=3", NULL});
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+    struct peer *all = peer_join(w, "gw3");
+    const struct past *past;
+
+    peer_login(p, 1, "a");
+    peer_publish(q, "a", "1");
+    p->seq = all->seq = peer_message(p).seq;
+    publish_all(q, "a", 2, 10);
+    publish_all(q, "not/here", 1, 9); /* nobody there listens to that */
+    past = table_find(&w->router.table, SLICE("a"))->past;
+    EXPECT_SOON(past->trimmed_offset == 7,
+                EXPECT_OK(loop_step(w->loop, 10 * MILLISECOND)));
+    world_restart(w);
+    p->pipe = all->pipe = q->pipe = NULL;
+    expect_trimmed(p, "a", 7);
+    expect_trimmed(all, "*", 7);
+    peer_free(p);
+    peer_free(all);
+    peer_free(q);
+    world_free(w);
+}
+
 TEST(what_has_no_history_and_went_past_a_returning_link_is_told)
 {
     struct world *w = world_new(NULL);
