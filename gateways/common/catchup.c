@@ -211,7 +211,10 @@ static void tell_hole(struct conn *c, const struct page_item *i,
     };
 
     stat_add(&c->gw->stats, STAT_GAPS_TRIMMED + (unsigned)i->why, 1);
-    tell_notice(s, &n, s->paged);
+    if (s->state == START_REPLAY)
+        c->gw->edge->notice(c, &n); /* beside what is live: without a cursor */
+    else
+        tell_notice(s, &n, s->paged);
 }
 
 /* One item into v. False: no room, or it went to out instead. */
@@ -336,7 +339,7 @@ static void replay_entry(struct start *s, struct ring_entry *e)
 
     if (e->msg->flags & MSG_NOTICE) {
         if (slice_eq(e->msg->kind, SLICE("gap")))
-            pull_notice(c, e);
+            pull_notice(c, e, true);
         return;
     }
     outvec_reset(v);

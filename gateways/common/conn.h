@@ -122,6 +122,8 @@ MUST_USE int conn_subscribe(struct conn *c, const struct subscribe *s,
 int conn_unsubscribe(struct conn *c, struct slice channel);
 unsigned conn_channels(const struct conn *c);
 bool conn_holds(struct conn *c, struct slice channel);
+/* A subscription of it begins, or begins anew: notices are still to come. */
+bool conn_begins(const struct conn *c);
 /* "I have everything up to here": the cursor of this moment, between two
  * messages put. Text borrowed from the connection's gateway until next call. */
 struct slice conn_cursor(struct conn *c);

@@ -102,7 +102,7 @@ static bool read_gap(struct notice *n, const struct msg *m)
     return true;
 }
 
-void pull_notice(struct conn *c, const struct ring_entry *e)
+void pull_notice(struct conn *c, const struct ring_entry *e, bool beside)
 {
     struct gateway *g = c->gw;
     struct slice channel = topic_id(e->topic);
@@ -113,8 +113,9 @@ void pull_notice(struct conn *c, const struct ring_entry *e)
         .state = e->msg->data,
     };
 
-    n.cursor = slice_make(cursor,
-                          position_format(cursor, &g->epoch, e->msg->seq));
+    if (!beside)
+        n.cursor = slice_make(cursor, position_format(cursor, &g->epoch,
+                                                      e->msg->seq));
     if (slice_eq(e->msg->kind, SLICE("join")))
         n.kind = NOTICE_JOIN;
     else if (slice_eq(e->msg->kind, SLICE("leave")))
@@ -150,7 +151,7 @@ static bool put_entry(struct conn *c, struct outvec *v, uint64_t tick)
     if (must_wait(c, v, e->msg))
         return false;
     if (e->msg->flags & MSG_NOTICE) {
-        pull_notice(c, e);
+        pull_notice(c, e, false);
         c->tick = tick;
         return true;
     }

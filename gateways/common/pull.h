@@ -15,8 +15,8 @@ uint64_t pull_limit(const struct conn *c);
 /* Puts what is due, up to the limit, into v; false when v is full and more is
  * due. Marks in v where each message ends, and its tick. */
 bool pull(struct conn *c, struct outvec *v, uint64_t limit);
-/* Says a notice of the ring. */
-void pull_notice(struct conn *c, const struct ring_entry *e);
+/* Says a notice of the ring. beside: in a replay, where it has no cursor. */
+void pull_notice(struct conn *c, const struct ring_entry *e, bool beside);
 /* Is this entry of the ring for this connection? */
 bool pull_due(struct conn *c, const struct ring_entry *e);
 /* Moves what is due up to tick into out, whether the socket takes it or not. */

@@ -137,6 +137,7 @@ void restart_topic(struct gateway *g, struct topic *t, enum gap_why why,
 
 void restart_volatile(struct conn *c)
 {
+    const uint32_t both = TOPIC_VOLATILE | TOPIC_STATEFUL;
     struct seat_iter it;
     struct seat *seat;
 
@@ -144,7 +145,7 @@ void restart_volatile(struct conn *c)
         conn_settle(c, pull_end(c));
     it = seats_of_conn(&c->seats);
     while (c->state == CONN_OPEN && (seat = seat_next(&it)))
-        if (topic_of_seat(seat)->seats.flags & TOPIC_VOLATILE)
+        if ((topic_of_seat(seat)->seats.flags & both) == both)
             one_again(c, topic_of_seat(seat), GAP_VOLATILE, 0, 0);
 }
 

@@ -23,7 +23,8 @@ void restart_settled(struct conn *c, enum gap_why why);
  * offsets from..to, 0 when unknown. */
 void restart_topic(struct gateway *g, struct topic *t, enum gap_why why,
                    uint64_t from, uint64_t to);
-/* The same for all that this connection holds without history. */
+/* The same for all that this connection holds without history and with a
+ * state. */
 void restart_volatile(struct conn *c);
 /* A snapshot of it for all who hold it, in its place among what they get;
  * messages go on meanwhile. Nothing for a topic without state. */

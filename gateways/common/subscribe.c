@@ -114,6 +114,11 @@ unsigned conn_channels(const struct conn *c)
     return c->seats.count;
 }
 
+bool conn_begins(const struct conn *c)
+{
+    return conn_starts(c) != NULL;
+}
+
 bool conn_holds(struct conn *c, struct slice channel)
 {
     struct topic *t = topics_find(&c->gw->topics, channel);

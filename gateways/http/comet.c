@@ -27,7 +27,6 @@ struct comet {
     bool started;
     bool has_since;
     bool urgent;   /* a notice that the client must hear now */
-    bool anew;     /* more of them may follow: the poll begins anew */
     unsigned count; /* messages in x->body */
     uint64_t last_seq; /* of the message put last */
     uint32_t wait_ms;
@@ -438,10 +437,12 @@ void comet_started(struct conn *c, uint32_t ref)
         return;
     p->started = true;
     h->state = HTTP_POLL;
-    if (!p->has_since || p->urgent)
+    /* What a gap stands in front of comes with this turn. Without it the cursor
+     * would be the same, and whoever came back with it be told the same. */
+    if (!p->has_since)
         poll_answer(c, x, false);
     else
-        conn_deadline(c, p->wait_ms);
+        conn_deadline(c, p->urgent ? TICK_NOW_MS : p->wait_ms);
 }
 
 /* Not before: the answer ends the subscription, and what is not in it the
@@ -492,9 +493,9 @@ static void poll_notice(struct conn *c, struct exchange *x, struct comet *p,
 {
     poll_add_notice(x, n);
     p->urgent |= n->kind != NOTICE_RESUMED;
-    p->anew |= p->started && n->kind != NOTICE_JOIN && n->kind != NOTICE_LEAVE;
-    if (p->started && p->urgent && !p->anew)
-        poll_answer(c, x, false);
+    /* With its place behind the notice, and what comes with it. */
+    if (p->started && p->urgent)
+        conn_deadline(c, TICK_NOW_MS);
 }
 
 /* ---- what is said ------------------------------------------------------- */
@@ -624,19 +625,24 @@ static void tick(struct conn *c, struct ticker *t)
     conn_deadline(c, t->every_ms);
 }
 
-static void poll_in_vain(struct conn *c, struct exchange *x)
+/* Nothing more comes; but of what begins anew all is told in one answer. */
+static void poll_in_vain(struct conn *c, struct exchange *x,
+                         const struct comet *p)
 {
-    const struct comet *p = x->state;
-
-    poll_answer(c, x, !p->urgent);
+    if (p->urgent && conn_begins(c))
+        conn_deadline(c, TICK_NOW_MS);
+    else
+        poll_answer(c, x, !p->urgent);
 }
 
 void comet_deadline(struct conn *c)
 {
     struct http_conn *h = conn_edge(c);
+    struct exchange *x;
+    struct comet *p = waiting(h, &x);
 
     if (h->state == HTTP_POLL)
-        poll_in_vain(c, h->talk->first);
+        poll_in_vain(c, x, p);
     else if (h->page && h->page->ticker)
         tick(c, h->page->ticker);
 }

@@ -469,6 +469,23 @@ TEST(a_poll_waits_25_seconds_and_60_at_most)
     fake_free(none.f);
 }
 
+TEST(a_poll_hears_of_a_gap_and_of_what_comes_behind_it)
+{
+    struct scene s = ask(GET("/v1/poll?channel=a&since=e1-4"));
+    struct msg *m = fake_msg("a", 7, 5, "news");
+
+    http_edge.subscribed(s.c, s.k->ref);
+    fake_notice(s.c, NOTICE_GAP, "b", "e1-4");
+    fake_notice(s.c, NOTICE_RESUMED, "a", "e1-4");
+    http_edge.started(s.c, s.k->ref);
+    EXPECT_STR(fake_text(s.c), ""); /* the ring's turn comes */
+    EXPECT_INT(fake_visit(s.c, &m, 1, SIZE_MAX), 1);
+    EXPECT_CONTAINS(body(s.c), "\"notice\":\"gap\"");
+    EXPECT_CONTAINS(body(s.c), "news");
+    msg_drop(m);
+    fake_free(s.f);
+}
+
 TEST(a_poll_hears_of_a_gap_at_once)
 {
     struct scene s = ask(GET("/v1/poll?channel=a&since=e0-4"));
@@ -477,7 +494,7 @@ TEST(a_poll_hears_of_a_gap_at_once)
     fake_notice(s.c, NOTICE_GAP, "a", "e1-4");
     fake_notice(s.c, NOTICE_SNAPSHOT, "a", "e1-4");
     http_edge.started(s.c, s.k->ref);
-    fake_turn(s.f);
+    fake_pass(s.f, 100);
     EXPECT_CONTAINS(body(s.c), "\"notice\":\"gap\"");
     EXPECT_CONTAINS(body(s.c), "\"notice\":\"snapshot\"");
     fake_free(s.f);

@@ -502,7 +502,7 @@ static void notice(struct conn *c, const struct notice *n)
         buf_addf(conn_out(c), "%s " SLICE_FMT " " SLICE_FMT " %s %" PRIu64
                  " %" PRIu64 " %" PRIu64 "\n",
                  notice_text(n->kind), SLICE_ARG(n->channels[i]),
-                 SLICE_ARG(n->cursor),
+                 SLICE_ARG(n->cursor.len ? n->cursor : SLICE("e-0")),
                  n->kind == NOTICE_GAP ? gap_why_text(n->why) : "-",
                  n->from, n->to, n->missed);
     }
