@@ -27,6 +27,7 @@ struct item {
     uint32_t epoch;
     uint64_t seq;
     uint32_t gaps; /* notices that something may be missing, so far */
+    int64_t gap_ns; /* the last of them */
     unsigned part;
 };
 
@@ -45,6 +46,7 @@ struct seen {
     bool first; /* no message of it yet */
     enum base base;
     uint32_t epoch, gaps;
+    int64_t gap_ns; /* what was published before may be missing */
     uint64_t seq, offset; /* of the last message, or where it began */
     line_at line;
     struct gap gap;
@@ -292,7 +294,8 @@ static const struct version *version_of(const struct checker *c,
     }
     i = table_get(&c->by_name, key_of(check_number(w->word[9]),
                                       check_number(w->word[10])));
-    if (i == NOBODY || c->publications[i].version == NOBODY)
+    if (i == NOBODY || c->publications[i].version == NOBODY ||
+        c->publications[i].twice)
         return NULL;
     return &c->versions[c->publications[i].version];
 }
@@ -353,8 +356,10 @@ static void note_pattern_gap(const struct checker *c, const struct chain *ch,
 {
     const struct item *it = &ch->items[s->item];
 
-    if (it->gaps != s->gaps && it->pattern && c->memory[s->channel])
+    if (it->gaps != s->gaps && it->pattern && c->memory[s->channel]) {
         s->base = BASE_ANY;
+        s->gap_ns = it->gap_ns;
+    }
     s->gaps = it->gaps;
 }
 
@@ -376,10 +381,15 @@ static void judge_twice(struct checker *c, const struct chain *ch,
                     ch->number, ch->conn, NAME_OF(c, s->channel));
 }
 
-static void has(struct seen *s, const struct version *v, line_at line)
+/* Whatever was said before a notice told that something may be missing may be
+ * missing. */
+static void has(const struct checker *c, struct seen *s,
+                const struct version *v, line_at line)
 {
     s->first = false;
-    s->base = BASE_SEQ;
+    if (s->base != BASE_ANY || !c->memory[s->channel] ||
+        begun_after(c, v, s->gap_ns))
+        s->base = BASE_SEQ;
     s->epoch = v->epoch;
     s->seq = v->seq;
     s->offset = v->offset;
@@ -404,6 +414,8 @@ static void take_version(struct checker *c, struct chain *ch,
         check_found(c, CHECK_NOTICES, ch->open_line, line,
                     "%u.%u sees " SLICE_FMT " before it was told from where",
                     ch->number, ch->conn, NAME_OF(c, s->channel));
+    if (s->base == BASE_ANY)
+        s->gap.there = false; /* it is not known how much is missing */
     judge_twice(c, ch, s, v, line);
     if (s->base != BASE_ANY && s->base != BASE_NONE &&
         !(s->base == BASE_SEQ && s->epoch == v->epoch && v->seq <= s->seq)) {
@@ -412,7 +424,7 @@ static void take_version(struct checker *c, struct chain *ch,
     }
     if (s->gap.there && !(s->gap.conflated && v->offset <= s->gap.to))
         settle_gap(c, s, line);
-    has(s, v, line);
+    has(c, s, v, line);
 }
 
 static void judge_live(struct checker *c, const struct chain *ch,
@@ -510,7 +522,7 @@ static void on_run(struct checker *c, struct chain *ch, const struct words *w)
                     "one offset has two seqs");
     judge_sum(c, channel, epoch, w);
     if (s)
-        has(s, &end, w->line);
+        has(c, s, &end, w->line);
     if (!ch->has_pos || ch->epoch != epoch || end.seq > ch->pos)
         move_to(ch, epoch, end.seq, w->line);
 }
@@ -557,10 +569,10 @@ static void goes_on(struct seen *s, uint32_t epoch, uint64_t seq, line_at line)
     s->gap.there = false;
 }
 
-/* What has no history may be missing until its next message has come. */
+/* A gap that has been told counts until what comes behind it has come. */
 static bool unsure(const struct checker *c, const struct seen *s)
 {
-    return s->base == BASE_ANY && c->memory[s->channel];
+    return s->gap.there || (s->base == BASE_ANY && c->memory[s->channel]);
 }
 
 static void on_snapshot(struct checker *c, struct chain *ch, uint32_t name,
@@ -623,16 +635,18 @@ static void judge_trimmed(struct checker *c, const struct words *w,
 }
 
 /* From where to where is not told: anything may be missing. */
-static void open_gap(struct checker *c, struct chain *ch, uint32_t name)
+static void open_gap(struct checker *c, struct chain *ch, uint32_t name,
+                     int64_t ns)
 {
     struct seen *s = id_is_pattern(c->channels.texts[name])
                          ? NULL : seen_of(c, ch, name);
 
     for (unsigned i = 0; i < ch->item_count; i++)
         if (ch->items[i].channel == name)
-            ch->items[i].gaps++;
+            ch->items[i].gaps++, ch->items[i].gap_ns = ns;
     if (s) {
         s->base = BASE_ANY;
+        s->gap_ns = ns;
         s->gap.there = false;
     }
 }
@@ -665,7 +679,7 @@ static void on_gap(struct checker *c, struct chain *ch, uint32_t name,
     judge_why(c, w, name);
     judge_trimmed(c, w, name);
     if (slice_eq(w->word[9], SLICE("-"))) {
-        open_gap(c, ch, name);
+        open_gap(c, ch, name, w->ns);
         return;
     }
     s = seen_of(c, ch, name);

@@ -16,7 +16,8 @@
  *             channel without history it may be lost with the router's life
  *   ghosts    what is delivered or stored was published, with this text, into this
  *             channel; what was refused is not there
- *   once      a publication is there once at most, however often it was tried
+ *   once      a publication is there once at most, however often it was tried;
+ *             without history, once in a life of the router
  *   order     a connection sees seq grow over all its ids; no epoch changes
  *             unsaid; what was acknowledged before another was sent has the
  *             smaller seq

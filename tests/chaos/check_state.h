@@ -21,6 +21,7 @@ struct publication {
     uint32_t version; /* NOBODY: it is nowhere */
     uint32_t invokes, refusals, unknowns, acks;
     bool memory; /* its level */
+    bool twice;  /* without history: said again by another life of the router */
     uint64_t hash;
     int64_t invoked_ns, acked_ns; /* first; INT64_MAX: never */
     line_at line, ack_line;

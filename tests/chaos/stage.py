@@ -120,7 +120,8 @@ class Running(threading.Thread):
             self.fault.heal(self.stage, held)
         except Exception as e:  # whatever a fault of anybody's raises is shown
             self.trouble = f"{self.fault.name}: {type(e).__name__}: {e}"
-        self.log.say("F", number, "heal")
+        with contextlib.suppress(ValueError):  # the round has failed, its log is closed
+            self.log.say("F", number, "heal")
 
 
 def clash(a, b):

@@ -326,6 +326,12 @@ static void channels_text(const struct told *t, struct buf *out)
     }
 }
 
+/* Why a connection closes is said in a sentence. */
+static bool one_word(struct slice s)
+{
+    return s.len && !memchr(s.ptr, ' ', s.len);
+}
+
 static void say_notice(struct crowd *c, const struct sub *s,
                        const struct told *t)
 {
@@ -341,7 +347,7 @@ static void say_notice(struct crowd *c, const struct sub *s,
               s->number, s->conn, SLICE_ARG(t->what), buf_text(&channels),
               t->has_at && t->at.epoch.text[0] ? t->at.epoch.text : "-", seq,
               from, to, count,
-              SLICE_ARG(t->why.len ? t->why : SLICE("-")));
+              SLICE_ARG(one_word(t->why) ? t->why : SLICE("-")));
     buf_fini(&channels);
 }
 

@@ -64,7 +64,9 @@ static void judge_once(struct checker *c, uint32_t i)
     if (v->publication == NOBODY)
         return;
     m = &c->publications[v->publication];
-    if (m->version != NOBODY)
+    if (m->version != NOBODY && m->memory && check_loses(c, fault_memory))
+        m->twice = true; /* nobody who lives knows that it was said before */
+    else if (m->version != NOBODY)
         check_found(c, CHECK_ONCE, c->versions[m->version].line, v->line,
                     "publication %u of %u is there twice", m->number,
                     m->publisher);

@@ -9,7 +9,9 @@ from . import Fault
 
 
 def _signal(kind, signo):
+    """One that is just being started again is waited for."""
     def start(stage, _rng):
+        eventually(lambda: stage.world.pids(kind), kind, stage.deadline)
         return stage.world.kill(kind, signo)
     return start
 
