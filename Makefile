@@ -185,9 +185,9 @@ $B/%.S.o: %.S Makefile $$(wildcard $$(dir $$*)*/*) | deps-build
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.PHONY: all help deps deps-build deps-test run test unit asan tsan fuzz fuzz-long js \
-        layers system hostile differential power bench docs install install-only \
-        deb deb-test deps-package clean
+.PHONY: all help deps deps-build deps-test run test unit asan tsan fuzz \
+        fuzz-long js layers system hostile differential power chaos soak bench \
+        docs install install-only deb deb-test deps-package clean
 
 all: deps-build $(BINARIES) $B/print-options ## build everything into build/bin
 	@echo "built: $(or $(strip $(BINARIES)),nothing yet)"
@@ -256,6 +256,14 @@ hostile-%:
 power: ## every moment at which the power may go, in every way; minutes
 	@$(MAKE) -sj$(JOBS) --no-print-directory $B/tests/store/power_test
 	@T_DEADLINE=3600 TOUCHLINE_HOSTILE=full $B/tests/store/power_test
+
+chaos: deps-test ## break it under load for CHAOS_SECONDS (240); CHAOS_SEED= repeats
+	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES) $(INJECT) $(CHAOS)
+	@python3 tests/chaos/chaos.py --seconds $${CHAOS_SECONDS:-240}
+
+soak: deps-test ## the same for hours (8), a line a round
+	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES) $(INJECT) $(CHAOS)
+	@python3 tests/chaos/chaos.py --soak
 
 bench: all $(BENCH) ## measure memory, latency, fan-out, store, link
 	@tests/bench/run.py $(BENCH)

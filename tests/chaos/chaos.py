@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""run.py [--seconds N] [--round N] [--seed N] [--faults NAME,...] [--soak] [--keep]
+"""chaos.py [--seconds N] [--round N] [--seed N] [--faults NAME,...] [--soak] [--keep]
 
 Breaks a Touchline under load, round after round, and has the checker judge what
 its clients saw. Every round has a Touchline of its own, clients on all edges,
