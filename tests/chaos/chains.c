@@ -737,7 +737,8 @@ static void on_notice(struct checker *c, struct chain *ch,
     if (gap && (slice_eq(w->word[11], SLICE("epoch")) ||
                 slice_eq(w->word[11], SLICE("future"))))
         ch->epoch_told = true;
-    if (!slice_eq(w->word[6], SLICE("-")))
+    /* Where to come back to: a replay may be under way. */
+    if (!slice_eq(w->word[6], SLICE("-")) && !slice_eq(what, SLICE("closing")))
         judge_cursor_order(c, ch, names_find(&c->epochs, w->word[6]), w);
     while (next_name(&rest, &name))
         take_name(c, ch, name, w);
@@ -800,6 +801,13 @@ static void on_subscribe(struct checker *c, struct chain *ch,
     ch->part_count++;
 }
 
+/* An answer to a request that says to come back later. */
+static bool was_refused(const struct words *w)
+{
+    return slice_eq(w->word[5], SLICE("503")) ||
+           slice_eq(w->word[5], SLICE("429"));
+}
+
 static void judge_isolation(struct checker *c, const struct chain *ch,
                             const struct words *w)
 {
@@ -809,7 +817,8 @@ static void judge_isolation(struct checker *c, const struct chain *ch,
     for (size_t i = 0; i < c->fault_count; i++) {
         const struct fault *f = &c->faults[i];
 
-        if (f->hits & ch->edge && f->start_ns <= w->ns &&
+        if ((f->hits & ch->edge || (f->refuse && was_refused(w))) &&
+            f->start_ns <= w->ns &&
             (f->heal_ns == INT64_MAX ||
              w->ns <= f->heal_ns + c->options.grace_ns))
             return;

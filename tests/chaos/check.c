@@ -374,6 +374,7 @@ static void take_fault(struct checker *c, const struct words *w)
             .memory = listed(loses, SLICE("memory")),
             .epoch = listed(loses, SLICE("epoch")),
             .read = listed(loses, SLICE("read")),
+            .refuse = listed(loses, SLICE("refuse")),
         };
         return;
     }

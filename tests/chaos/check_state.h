@@ -53,7 +53,7 @@ struct fault {
     uint64_t id;
     int64_t start_ns, heal_ns;
     unsigned hits; /* bits of enum edge_bit */
-    bool memory, epoch, read;
+    bool memory, epoch, read, refuse;
 };
 enum edge_bit { EDGE_BIT_HTTP = 1, EDGE_BIT_TCP = 2, EDGE_BIT_WS = 4 };
 

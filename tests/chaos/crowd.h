@@ -162,6 +162,7 @@ struct publication {
     uint32_t number;
     uint16_t channel;
     bool again; /* to be sent (again) */
+    uint64_t order; /* in which it was sent last */
     int64_t sent_ns;
 };
 
@@ -172,8 +173,9 @@ struct pub {
     bool open;
     uint16_t channel; /* of a raw one: all go there */
     unsigned count, failures;
+    uint64_t orders;
     int64_t due_ns, come_ns;
-    struct publication sent[UNANSWERED_MAX]; /* oldest first */
+    struct publication sent[UNANSWERED_MAX];
 };
 
 void pub_init(struct crowd *c, struct pub *p, uint32_t number,

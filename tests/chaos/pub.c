@@ -116,6 +116,7 @@ static void send_one(struct crowd *c, struct pub *p, struct publication *m,
     put(c, p, m, buf_slice(&text));
     buf_fini(&text);
     m->again = false;
+    m->order = ++p->orders;
     m->sent_ns = now_ns;
     c->figures.invoked++;
 }
@@ -134,10 +135,13 @@ static struct publication *find(struct pub *p, uint64_t number)
  * in order. */
 static struct publication *oldest(struct pub *p)
 {
+    struct publication *first = NULL;
+
     for (unsigned i = 0; i < p->count; i++)
-        if (!p->sent[i].again)
-            return &p->sent[i];
-    return NULL;
+        if (!p->sent[i].again &&
+            (!first || p->sent[i].order < first->order))
+            first = &p->sent[i];
+    return first;
 }
 
 static void forget(struct pub *p, struct publication *m)
