@@ -784,8 +784,7 @@ void comet_freeze(struct conn *c, struct buf *b)
     exchange_freeze(x, b);
     put_u8(b, p->form);
     put_u8(b, (uint8_t)(p->poll | p->started << 1 | p->has_since << 2 |
-                        p->urgent << 3 | p->pattern << 4 |
-                        p->anew << 5));
+                        p->urgent << 3 | p->pattern << 4));
     put_u32(b, p->count);
     put_u64(b, p->last_seq);
     put_u32(b, p->wait_ms);
@@ -815,13 +814,12 @@ static int waiting_thaw(struct conn *c, struct cursor *in)
     p->has_since = flags >> 2 & 1;
     p->urgent = flags >> 3 & 1;
     p->pattern = flags >> 4 & 1;
-    p->anew = flags >> 5 & 1;
     p->count = cursor_u32(in);
     p->last_seq = cursor_u64(in);
     p->wait_ms = cursor_u32(in);
     p->every_ms = cursor_u32(in);
     buf_add(&p->channel, cursor_str32(in));
-    if (in->failed || p->form >= FORMS || flags >> 6)
+    if (in->failed || p->form >= FORMS || flags >> 5)
         return ERR_FRAME;
     return p->channel.failed ? ERR_NOMEM : 0;
 }
