@@ -159,8 +159,9 @@ class Round:
     """seconds: of faults. options: more for the crowd."""
 
     def __init__(self, seed, table, seconds, rate=250, options=(), keep=False):
-        self.seed, self.table, self.seconds, self.keep = seed, table, seconds, keep
+        self.seed, self.seconds, self.keep = seed, seconds, keep
         self.rng = random.Random(seed)
+        self.table = faults.drawable(self.rng, table)
         self.base = tempfile.mkdtemp(prefix="tl-chaos-")
         self.figures, self.memory, self.broken = {}, {}, []
         self.options = ["--spaces", SPACES, "--subs", SUBS, "--pubs", PUBS, "--rate", str(rate),
