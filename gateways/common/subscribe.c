@@ -153,13 +153,26 @@ static uint64_t place(struct conn *c)
                ? MAX(g->ring.gone_seq, next->msg->seq - 1) : g->seq;
 }
 
+/* While a start is told on a connection that is live, that has come to the place
+ * of the start: which is where the link stood, and may be beyond the last message
+ * that came for anybody here. The new channel counts from there. */
+static uint64_t place_told(struct conn *c)
+{
+    const struct start *s = conn_starts(c);
+    uint64_t seq = place(c);
+
+    return s && s->saying && s->late && c->flow == FLOW_LIVE &&
+                   c->tick >= s->tick && !conn_thinned(c)
+               ? MAX(seq, s->seq) : seq;
+}
+
 /* What a start has still to bring counts as missing, though other channels
  * are further: a cursor is good for all of them. */
 struct slice conn_cursor(struct conn *c)
 {
     static _Thread_local char text[CURSOR_TEXT_MAX];
     const struct epoch *epoch = &c->gw->epoch;
-    uint64_t seq = place(c);
+    uint64_t seq = place_told(c);
 
     for (const struct start *s = conn_starts(c); s; s = s->next) {
         if (!s->has_since || s->gone ||

@@ -356,8 +356,13 @@ static void input_end(struct conn *c)
     conn_close(c, "end");
 }
 
+static char told_at[CURSOR_TEXT_MAX + 1]; /* the cursor of the last subscribed() */
+
 static void subscribed(struct conn *c, uint32_t ref)
 {
+    struct slice cursor = conn_cursor(c);
+
+    snprintf(told_at, sizeof told_at, SLICE_FMT, SLICE_ARG(cursor));
     buf_addf(conn_out(c), "[%u] ", ref);
 }
 
@@ -640,6 +645,24 @@ TEST(messages_of_many_ids_come_in_one_order_each_once)
     hear_message("a/c", 104, "3");
     hear_message("a/b", 105, "4");
     got(w, n, "a/b:1 a:2 a/c:3 a/b:4 ");
+    world_free(w);
+}
+
+/* What the link has brought for nobody here counts, too: messages of the new
+ * channel in front of that are not to come. */
+TEST(a_channel_that_is_added_counts_from_where_the_link_stood)
+{
+    struct world *w = world();
+    unsigned n = watcher(w);
+    const struct id_says b = {.id = "b"};
+
+    hear_message("a", 101, "1");
+    got(w, n, "[1] snapshot/a@e-100 (1) a:1 ");
+    subscribe(w, n, "b", NULL, 2);
+    hear_logged_in(110, 0, &b, 1);
+    hear_message("a", 112, "2");
+    got(w, n, "[2] snapshot/b@e-110 (2) a:2 ");
+    EXPECT_STR(told_at, "e-110");
     world_free(w);
 }
 
