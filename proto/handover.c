@@ -126,6 +126,8 @@ int handover_send(struct handover *h, uint8_t kind, struct slice body,
 
     if (body.len > HANDOVER_LARGEST || file_count > HANDOVER_FILES)
         return ERR_TOO_BIG;
+    if (h->cut)
+        return ERR_CLOSED;
     while (!done) {
         size_t n = MIN(body.len - h->sent, (size_t)HANDOVER_PIECE);
         bool first = h->sent == 0, last = h->sent + n == body.len;
@@ -142,8 +144,10 @@ int handover_send(struct handover *h, uint8_t kind, struct slice body,
         } else if (rc == ERR_AGAIN) {
             rc = wait_for(h, POLLOUT, until_ns);
         }
-        if (rc < 0)
+        if (rc < 0) {
+            h->cut = rc != ERR_AGAIN && h->sent;
             return rc;
+        }
     }
     h->sent = 0;
     return 0;
@@ -215,7 +219,7 @@ static int receive_piece(struct handover *h)
     if (m.msg_flags & MSG_CTRUNC)
         return ERR_FULL;
     if (n == 0)
-        return h->gathering ? ERR_FRAME : ERR_CLOSED;
+        return ERR_CLOSED;
     if (m.msg_flags & MSG_TRUNC)
         return ERR_FRAME;
     return take_piece(h, slice_make(bytes, (size_t)n),

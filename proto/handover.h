@@ -31,6 +31,7 @@ enum {
 struct handover {
     int fd;
     size_t sent;    /* of the message that could not be sent whole */
+    bool cut;       /* and will not be: nothing can follow it */
     bool gathering; /* the first piece of a message has come, the last has not */
     bool whole;     /* `in` is a message that has been given out */
     uint8_t kind;
@@ -48,8 +49,8 @@ void handover_fini(struct handover *h);
 
 /* The descriptors stay the caller's: the other end gets copies. ERR_AGAIN: with
  * until_ns 0 only; there was no room for all of it, and the same message has to
- * be sent again. ERR_TIMEOUT and all else: the end is of no more use. ERR_CLOSED:
- * the other one has gone. ERR_FULL: this user has more descriptors under way
+ * be sent again. ERR_TIMEOUT. ERR_CLOSED: the other one has gone, or an error has
+ * cut a message short, which nothing can follow: one may only receive. ERR_FULL: this user has more descriptors under way
  * than it may have open. ERR_TOO_BIG: too long, or too many descriptors; nothing
  * was sent. ERR_IO. */
 MUST_USE int handover_send(struct handover *h, uint8_t kind, struct slice body,
@@ -63,7 +64,8 @@ struct handover_message {
     unsigned file_count;
 };
 /* ERR_AGAIN: with until_ns 0 only. ERR_CLOSED: the other end has gone, and all
- * it said has been read. ERR_TIMEOUT. ERR_FRAME: that was no message of ours.
+ * it said has been read, but for a message of which the rest has not come.
+ * ERR_TIMEOUT. ERR_FRAME: that was no message of ours.
  * ERR_FULL: there is no room for its descriptors; they are closed. ERR_NOMEM,
  * ERR_IO. After anything but ERR_AGAIN and ERR_TIMEOUT it is of no more use. */
 MUST_USE int handover_receive(struct handover *h, int64_t until_ns,

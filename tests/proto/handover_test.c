@@ -166,6 +166,29 @@ TEST(nobody_reads_and_the_deadline_comes)
     close_ends(&e);
 }
 
+/* One that was cut short is not followed by another: where that would begin,
+ * nobody could tell. */
+TEST(nothing_is_said_behind_a_message_that_was_cut_short)
+{
+    struct handover_message m;
+    struct ends e;
+    uint8_t *bytes = calloc(1, 1024 * 1024);
+
+    open_ends(&e);
+    EXPECT_INT(handover_send(&e.a, 3, slice_make(bytes, 1024 * 1024), NULL, 0,
+                             clock_ns() + 20 * MILLISECOND), ERR_TIMEOUT);
+    EXPECT_INT(handover_receive(&e.b, 0, &m), ERR_AGAIN); /* there is room */
+    EXPECT_INT(handover_send(&e.a, 4, SLICE("sorry"), NULL, 0, soon()),
+               ERR_CLOSED);
+    EXPECT_INT(handover_send(&e.b, 5, SLICE("well?"), NULL, 0, soon()), 0);
+    EXPECT_INT(handover_receive(&e.a, 0, &m), 0);
+    EXPECT_INT(handover_receive(&e.b, 0, &m), ERR_AGAIN);
+    handover_fini(&e.a);
+    EXPECT_INT(handover_receive(&e.b, 0, &m), ERR_CLOSED);
+    handover_fini(&e.b);
+    free(bytes);
+}
+
 TEST(what_was_said_is_read_before_the_end_is_noticed)
 {
     struct handover_message m;
@@ -240,6 +263,25 @@ TEST(who_has_no_room_for_descriptors_says_so_and_keeps_none)
     CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
     close_ends(&e);
     EXPECT_INT(count_open(), had - 2);
+}
+
+/* The end of who dies within a message is no other end. */
+TEST(half_a_message_is_dropped_with_its_descriptors_when_the_other_end_goes)
+{
+    struct ends e;
+    struct handover_message m;
+    uint8_t *bytes = calloc(1, 1024 * 1024);
+    int out = STDOUT_FILENO, had;
+
+    open_ends(&e);
+    had = count_open();
+    EXPECT_INT(handover_send(&e.a, 3, slice_make(bytes, 1024 * 1024), &out, 1,
+                             0), ERR_AGAIN);
+    handover_fini(&e.a);
+    EXPECT_INT(handover_receive(&e.b, soon(), &m), ERR_CLOSED);
+    handover_fini(&e.b);
+    EXPECT_INT(count_open(), had - 2);
+    free(bytes);
 }
 
 /* ---- who speaks otherwise ------------------------------------------------ */
