@@ -235,6 +235,19 @@ static void forget_heir(struct succession *s)
     loop_fd_stop(&s->heir_watch);
     if (s->heir.fd >= 0)
         handover_fini(&s->heir);
+    s->refused = false;
+}
+
+/* It may not hear it, as one that does not read. Our end of the line is what it
+ * knows us dead by, so that stays until the other one has gone. */
+static void refuse_heir(struct succession *s, const char *why)
+{
+    refuse(&s->heir, why);
+    loop_timer_stop(&s->bound);
+    if (s->heir_watch.ev)
+        s->refused = true;
+    else
+        forget_heir(s); /* nothing has been said to it yet */
 }
 
 static void tell_supervisor(struct succession *s, uint32_t attempt,
@@ -255,8 +268,7 @@ static void keep_all(struct succession *s, const char *why)
 {
     log_warn("succession.kept", "why=%s action=go_on",
              log_quote(slice_str(why)).text);
-    refuse(&s->heir, why);
-    forget_heir(s);
+    refuse_heir(s, why);
     tell_supervisor(s, s->attempt, CONTROL_KEPT, slice_str(why));
     atomic_store(&s->phase, SUCCESSION_NONE);
     wake_all(s);
@@ -432,7 +444,13 @@ static void on_heir(void *ctx, unsigned ready)
     UNUSED(ready);
     if (rc == ERR_AGAIN)
         return;
-    if (rc < 0 || m.kind != SAY_HELLO) {
+    if (s->refused) {
+        if (rc < 0)
+            forget_heir(s);
+        return;
+    }
+    if (rc < 0 || m.kind != SAY_HELLO ||
+        atomic_load(&s->phase) != SUCCESSION_NONE) {
         keep_all(s, rc == ERR_CLOSED ? "the successor has gone"
                                      : "the successor makes no sense");
         return;
@@ -441,7 +459,6 @@ static void on_heir(void *ctx, unsigned ready)
         keep_all(s, why);
         return;
     }
-    loop_fd_stop(&s->heir_watch);
     loop_timer_set(&s->bound, SUCCESSION_REST_S * SECOND);
     say_why(s->why, "a worker does not answer");
     atomic_store(&s->phase, SUCCESSION_REST);
@@ -450,6 +467,8 @@ static void on_heir(void *ctx, unsigned ready)
 
 static void begin(struct succession *s, uint32_t attempt, int fd)
 {
+    if (s->refused) /* it has ended, or there would be no other */
+        forget_heir(s);
     if (s->heir.fd >= 0 || s->handed) {
         close(fd);
         tell_supervisor(s, attempt, CONTROL_KEPT,

@@ -15,7 +15,9 @@
  * read for a moment. Behind it the successor is the gateway. Deadlines: REST for
  * coming to rest, STEP for each answer. While the predecessor writes it does
  * nothing else, but keep its link from being taken for dead. A predecessor that
- * dies in the middle leaves what the successor has: that serves it.
+ * dies in the middle leaves what the successor has: that serves it. It knows that
+ * by the end of the line; so a predecessor that goes on keeps its end open until
+ * the successor has gone, which it may not have been able to tell.
  *
  * Each of the workers comes to rest on its own thread and waits there; the first
  * writes them all. The successor has as many.
@@ -74,7 +76,8 @@ struct succession {
     struct loop_timer bound; /* for HELLO, and for coming to rest */
     _Atomic enum succession_phase phase;
     uint32_t attempt; /* the supervisor's number of it */
-    bool handed; /* lock; all is the successor's */
+    bool handed;  /* lock; all is the successor's */
+    bool refused; /* heir, whose end is waited for */
     pthread_mutex_t lock;
     pthread_cond_t news;
     unsigned parked; /* lock */

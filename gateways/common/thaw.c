@@ -553,6 +553,12 @@ static bool comes_next(const struct thaw *t, unsigned kind)
             (kind == t->kind && kind != FREEZE_WORKER && kind != FREEZE_END));
 }
 
+/* One of it is a message. */
+static bool is_alone(unsigned kind)
+{
+    return kind == FREEZE_WORKER || kind == FREEZE_END;
+}
+
 int thaw_take(struct thaw *t, uint8_t kind, struct slice body, int *files,
               unsigned file_count)
 {
@@ -561,11 +567,15 @@ int thaw_take(struct thaw *t, uint8_t kind, struct slice body, int *files,
     int rc = comes_next(t, kind) ? 0 : ERR_FRAME;
 
     t->kind = kind;
+    if (is_alone(kind) && rc == 0 && body.len == 0)
+        rc = ERR_FRAME;
     while (rc == 0 && !cursor_all_read(&in)) {
         if (kind == FREEZE_CONNS && file == file_count)
             return ERR_FRAME;
         rc = take_one(t, &in, files, &file);
         rc = verdict_of(&in, rc);
+        if (rc == 0 && is_alone(kind) && !cursor_all_read(&in))
+            rc = ERR_FRAME;
     }
     return rc == 0 && file != file_count ? ERR_FRAME : rc;
 }

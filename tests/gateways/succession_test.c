@@ -129,6 +129,7 @@ static void deadline(struct conn *c)
     UNUSED(c);
     late++;
 }
+static size_t weight; /* bytes that come with each connection */
 
 static void nothing(struct conn *c)
 {
@@ -164,11 +165,15 @@ static bool at_rest(struct conn *c)
 static void freeze(struct conn *c, struct buf *b)
 {
     put_u32(b, *(uint32_t *)conn_edge(c));
+    put_u32(b, (uint32_t)weight);
+    for (size_t i = 0; i < weight; i++)
+        put_u8(b, 0);
 }
 
 static int thaw(struct conn *c, struct cursor *in)
 {
     *(uint32_t *)conn_edge(c) = cursor_u32(in);
+    (void)cursor_str32(in);
     return 0;
 }
 
@@ -283,6 +288,7 @@ static void world_open(void)
     int control[2];
 
     busy_one = false;
+    weight = 0;
     w = (struct world){.self = {.edge = "tcp", .instance = "0", .workers = 1}};
     side_open(&w.old, 1);
     for (unsigned i = 0; i < w.old.workers; i++)
@@ -533,6 +539,114 @@ TEST(no_deadline_comes_while_nothing_is_read)
     world_close();
 }
 
+/* It reads nothing, so that it cannot be told either; and then, late, what has
+ * come meanwhile. The end of the line would make it believe that its predecessor
+ * is dead: there is none while that lives. */
+TEST(who_could_not_be_told_that_it_has_lost_does_not_take_the_other_for_dead)
+{
+    struct handover_message m;
+    struct handover h;
+    struct buf b = BUF_INIT;
+    char text[200];
+    int rc;
+
+    world_open();
+    weight = 10000;
+    name_heir();
+    handover_init(&h, w.heir);
+    put_u16(&b, FREEZE_FORMAT);
+    put_u16(&b, FRAME_VERSION);
+    put_u16(&b, 1);
+    put_str8(&b, SLICE("tcp"));
+    put_str8(&b, SLICE("0"));
+    EXPECT_OK(handover_send(&h, SAY_HELLO, buf_slice(&b), NULL, 0, 0));
+    for (unsigned i = 0; i < 6; i++) /* it believes that all is well */
+        EXPECT_OK(handover_send(&h, SAY_ACK, SLICE(""), NULL, 0, 0));
+    EXPECT_INT(outcome(text, sizeof text), CONTROL_KEPT);
+    EXPECT_CONTAINS(text, "took too long");
+    while ((rc = handover_receive(&h, 0, &m)) == 0)
+        EXPECT(m.kind != SAY_REFUSE);
+    EXPECT_INT(rc, ERR_AGAIN);
+    expect_all_on_old(2);
+    handover_fini(&h);
+    weight = 0;
+    name_heir(); /* before the end of the other has been seen */
+    begin_taking(&w.self);
+    EXPECT_INT(outcome(text, sizeof text), CONTROL_HANDED);
+    CHECK(pthread_join(w.thread, NULL) == 0);
+    EXPECT_INT(w.taken, CLIENTS);
+    buf_fini(&b);
+    world_close();
+}
+
+TEST(a_line_that_was_kept_open_is_closed_with_its_other_end)
+{
+    struct handover h;
+    char text[200];
+
+    world_open();
+    name_heir();
+    handover_init(&h, w.heir);
+    EXPECT_OK(handover_send(&h, SAY_ACK, SLICE(""), NULL, 0, 0));
+    EXPECT_INT(outcome(text, sizeof text), CONTROL_KEPT);
+    turn();
+    EXPECT(w.succession.heir.fd >= 0);
+    handover_fini(&h);
+    EXPECT_SOON(w.succession.heir.fd < 0, turn());
+    world_close();
+}
+
+TEST(a_successor_that_dies_is_noticed_though_somebody_is_waited_for)
+{
+    unsigned messages = 0;
+    char text[200];
+
+    world_open();
+    busy_one = true;
+    name_heir();
+    CHECK(pthread_create(&w.thread, NULL, take_some, &messages) == 0);
+    EXPECT_INT(outcome(text, sizeof text), CONTROL_KEPT);
+    EXPECT_STR(text, "the successor has gone");
+    CHECK(pthread_join(w.thread, NULL) == 0);
+    expect_all_on_old(2);
+    world_close();
+}
+
+/* What no gateway writes: it is whole by its messages, and nothing is in them. */
+TEST(messages_without_anything_in_them_are_refused)
+{
+    enum { WORKER = 32, END = 37 };
+
+    for (unsigned kind = WORKER; kind <= END; kind += END - WORKER) {
+        struct handover_message m = {.kind = 0};
+        struct freezer f;
+        struct handover h;
+        int ends[2];
+
+        world_open();
+        CHECK(handover_pair(ends) == 0);
+        w.heir = ends[1];
+        handover_init(&h, ends[0]);
+        begin_taking(&w.self);
+        EXPECT_OK(handover_receive(&h, clock_ns() + 10 * SECOND, &m));
+        freezer_init(&f, w.old.all[0]);
+        while (m.kind != SAY_REFUSE && freezer_next(&f) == 0) {
+            if (f.kind == kind)
+                buf_reset(&f.body);
+            EXPECT_OK(handover_send(&h, f.kind, buf_slice(&f.body), f.files,
+                                    f.file_count, clock_ns() + 10 * SECOND));
+            EXPECT_OK(handover_receive(&h, clock_ns() + 10 * SECOND, &m));
+        }
+        EXPECT_INT(m.kind, SAY_REFUSE);
+        EXPECT_INT(f.kind, kind);
+        freezer_fini(&f);
+        handover_fini(&h);
+        CHECK(pthread_join(w.thread, NULL) == 0);
+        EXPECT_INT(w.rc, ERR_FRAME);
+        world_close();
+    }
+}
+
 /* A predecessor that dies behind so many messages: all that it would write is
  * written here, as far as it comes. */
 static void die_behind(unsigned messages)
@@ -568,6 +682,45 @@ TEST(what_a_dying_predecessor_has_handed_over_is_served)
     EXPECT_INT(w.taken, 200);
     EXPECT_INT(logged_out, CLIENTS - 200);
     for (unsigned i = 0; i < 200; i++)
+        EXPECT_INT(ask(&w.next, i), 2);
+    world_close();
+}
+
+/* Its last message has come in part: who is in that one is lost, nobody else. */
+TEST(a_predecessor_that_dies_within_a_message_is_succeeded_too)
+{
+    struct handover_message m;
+    struct freezer f;
+    struct handover h;
+    int ends[2];
+
+    world_open();
+    CHECK(handover_pair(ends) == 0);
+    w.heir = ends[1];
+    handover_init(&h, ends[0]);
+    begin_taking(&w.self);
+    EXPECT_OK(handover_receive(&h, clock_ns() + 10 * SECOND, &m));
+    freezer_init(&f, w.old.all[0]);
+    for (unsigned i = 0; i < 6; i++) {
+        EXPECT_OK(freezer_next(&f));
+        if (i == 5)
+            break;
+        EXPECT_OK(handover_send(&h, f.kind, buf_slice(&f.body), f.files,
+                                f.file_count, clock_ns() + 10 * SECOND));
+        EXPECT_OK(handover_receive(&h, clock_ns() + 10 * SECOND, &m));
+    }
+    for (unsigned i = 0; i < 1 << 20; i++)
+        put_u64(&f.body, 0);
+    EXPECT_ERR(handover_send(&h, f.kind, buf_slice(&f.body), f.files,
+                             f.file_count, 0), ERR_AGAIN);
+    freezer_fini(&f);
+    handover_fini(&h);
+    CHECK(pthread_join(w.thread, NULL) == 0);
+    EXPECT_INT(w.rc, 0);
+    EXPECT(w.orphan);
+    EXPECT_INT(w.taken, 100);
+    EXPECT_INT(logged_out, CLIENTS - 100);
+    for (unsigned i = 0; i < 100; i++)
         EXPECT_INT(ask(&w.next, i), 2);
     world_close();
 }
