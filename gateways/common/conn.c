@@ -1022,12 +1022,19 @@ void conn_want_pings(struct conn *c, bool wanted)
     conns_want_pings(&c->gw->conns, c, wanted && c->state == CONN_OPEN);
 }
 
+/* What its deadline waits for may have come, and lie unread. */
+static bool is_unread(struct conn *c)
+{
+    return c->state == CONN_OPEN && c->gw->still &&
+           !(c->gw->edge->ending && c->gw->edge->ending(c));
+}
+
 void conn_wheel_due(void *ctx, struct wheel_timer *t)
 {
     struct conn *c = CONTAINER_OF(t, struct conn_extra, deadline)->conn;
 
     (void)ctx;
-    if (c->state == CONN_OPEN && c->gw->still) {
+    if (is_unread(c)) {
         wheel_set(&c->gw->wheel, t, wheel_in(&c->gw->wheel, CONN_UNREAD_MS));
         return;
     }

@@ -281,7 +281,7 @@ void conns_want_pings(struct conns *cs, struct conn *c, bool wanted)
 void conns_ping_on(struct conns *cs, int64_t began_ns, uint32_t step,
                    uint32_t next)
 {
-    if (cs->pinged == 0)
+    if (cs->pinged == 0 || period(cs) == 0)
         return;
     cs->ping_began_ns = began_ns;
     cs->ping_step = step;

@@ -173,6 +173,9 @@ struct edge {
     /* ---- a successor takes over (freeze.h) ---- */
     /* Nothing of it waits for an answer just now, so it can be written down. */
     bool (*at_rest)(struct conn *c);
+    /* It is not at rest because it ends, and nothing is waited for but its reader:
+     * its deadline comes though nothing is read meanwhile. May be NULL. */
+    bool (*ending)(struct conn *c);
     /* Appends what the edge keeps for it. What the common half has (output,
      * input not used up, deadline, pings, channels) is not its affair. */
     void (*freeze)(struct conn *c, struct buf *b);

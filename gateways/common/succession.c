@@ -92,7 +92,6 @@ static void stand_still(struct gateway *g, bool still)
     g->still = still;
     accept_hold(g, still);
     pass_attend(g);
-    pass_attend(g);
     pass_retry(g); /* who waits for room asks the successor for it */
     while (!still && (c = conns_next_open(&g->conns, &i)))
         if ((c->flags & CONN_READABLE) || (c->extra && c->extra->in))

@@ -855,6 +855,11 @@ static bool ws_at_rest(struct conn *c)
     return s->state == WS_OPEN && (!s->work || s->work->unanswered == 0);
 }
 
+static bool ws_ending(struct conn *c)
+{
+    return ws_of(c)->state == WS_ENDING;
+}
+
 enum { FROZEN_PATTERNS = 1u << 0, FROZEN_PINGED = 1u << 1,
        FROZEN_RAW = 1u << 2, FROZEN_FLAGS = (1u << 3) - 1 };
 
@@ -1018,6 +1023,7 @@ const struct edge ws_edge = {
     .page_end = ws_page_end,
     .answered = ws_answer,
     .at_rest = ws_at_rest,
+    .ending = ws_ending,
     .freeze = ws_freeze,
     .thaw = ws_thaw,
     .freeze_worker = ws_freeze_worker,

@@ -123,6 +123,7 @@ void pipe_beat(struct pipe *p)
 
 static bool busy_one; /* somebody is in the middle of something */
 static unsigned late; /* deadlines that came */
+static bool all_end; /* everybody does */
 
 static void deadline(struct conn *c)
 {
@@ -154,6 +155,12 @@ static ssize_t input(struct conn *c, struct slice bytes)
 static void end(struct conn *c)
 {
     conn_close(c, "client");
+}
+
+static bool ending(struct conn *c)
+{
+    UNUSED(c);
+    return all_end;
 }
 
 static bool at_rest(struct conn *c)
@@ -191,6 +198,7 @@ static const struct edge edge = {
     .drain = end,
     .kicked = nothing,
     .at_rest = at_rest,
+    .ending = ending,
     .freeze = freeze,
     .thaw = thaw,
 };
@@ -532,10 +540,34 @@ TEST(no_deadline_comes_while_nothing_is_read)
     conn_wheel_due(g, &c->extra->deadline);
     EXPECT_INT(late, 0);
     EXPECT(list_linked(&c->extra->deadline.node));
-    g->still = false;
+    all_end = true; /* or who does not read would be waited for in vain */
     wheel_stop(&g->wheel, &c->extra->deadline);
     conn_wheel_due(g, &c->extra->deadline);
     EXPECT_INT(late, 1);
+    all_end = false;
+    conn_deadline(c, 100);
+    g->still = false;
+    wheel_stop(&g->wheel, &c->extra->deadline);
+    conn_wheel_due(g, &c->extra->deadline);
+    EXPECT_INT(late, 2);
+    world_close();
+}
+
+/* limits.ping = 0, since the predecessor began or with the successor. */
+TEST(a_successor_that_never_pings_does_not)
+{
+    char text[200];
+
+    world_open();
+    conn_want_pings(conns_at(&w.old.all[0]->conns, 0), true);
+    w.next.cfg->limits.ping = 0;
+    name_heir();
+    begin_taking(&w.self);
+    EXPECT_INT(outcome(text, sizeof text), CONTROL_HANDED);
+    CHECK(pthread_join(w.thread, NULL) == 0);
+    EXPECT_INT(w.taken, CLIENTS);
+    EXPECT(!w.next.all[0]->conns.ping.pending);
+    EXPECT_INT(ask(&w.next, 0), 2);
     world_close();
 }
 
