@@ -392,6 +392,7 @@ static int watch_signals(struct process *p)
     int rc = loop_signal_start(&p->term, p->loop, SIGTERM, terminate, p);
 
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGUSR2, SIG_IGN); /* the supervisor's: there is none to ask */
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a full disk */
     if (rc == 0)
         rc = loop_signal_start(&p->interrupt, p->loop, SIGINT, terminate, p);

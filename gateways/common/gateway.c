@@ -601,6 +601,7 @@ static int start_signals(struct process *p)
     int rc;
 
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGUSR2, SIG_IGN); /* the supervisor's: there is none to ask */
     rc = reread_watch(&p->reread, l, &ops, p);
     if (rc == 0)
         rc = loop_wake_start(&p->all_follow, l, all_follow, p);
@@ -611,6 +612,15 @@ static int start_signals(struct process *p)
     if (rc == 0)
         rc = loop_signal_start(&p->hup, l, SIGHUP, hang_up, p);
     return rc;
+}
+
+static void stop_signals(struct process *p)
+{
+    loop_signal_stop(&p->term);
+    loop_signal_stop(&p->intr);
+    loop_signal_stop(&p->hup);
+    loop_wake_stop(&p->all_follow);
+    reread_stop(&p->reread);
 }
 
 /* ---- predecessor and successor ------------------------------------------ */
@@ -684,36 +694,35 @@ static int spawn(struct worker *w)
     return rc == 0 ? 0 : ERR_NOMEM;
 }
 
-static int serve(struct process *p)
+/* All that can fail, and does not have to wait for the clients, before they are
+ * taken; a signal that comes meanwhile has its turn behind that. */
+static int prepare(struct process *p, const struct succession_self *self,
+                   struct gateway *const *all)
 {
-    unsigned first = (unsigned)atoi(p->instance) * p->count + 1;
-    const struct succession_self self = {
-        .edge = p->edge->name, .instance = p->instance, .workers = p->count};
-    struct gateway *all[WORKERS_MAX];
-    const char *why = "out of memory";
-    unsigned running = 1;
-    int rc = door_new(&p->door, accept_room(p->count),
-                      p->cli.config->limits.connections_per_address);
-
-    if (rc < 0)
-        return complain(p, why);
-    door_set_publish_rate(p->door, p->cli.config->limits.publish_rate);
-    for (unsigned i = 0; i < p->count; i++)
-        if (worker_start(&p->workers[i], p, first + i, &why) < 0)
-            return complain(p, why);
-    gateways_of(p, all);
-    if (inherit(p, all, &self) != EXIT_DONE)
-        return EXIT_FAILED;
-    join_siblings(p);
-    for (unsigned i = 0; i < p->count; i++)
-        if (worker_listen(&p->workers[i], &why) < 0)
-            return complain(p, why);
-    if (succession_start(&p->succession, &self, all,
+    if (succession_start(&p->succession, self, all,
                          listen_handed(CONTROL_LINE), worker_parted, p) < 0)
         return complain(p, "the supervisor cannot be listened to");
     if (start_signals(p) < 0)
         return complain(p, "cannot catch signals");
-    ready_at_once(p);
+    return inherit(p, all, self);
+}
+
+static int listen_all(struct process *p)
+{
+    const char *why = "out of memory";
+
+    join_siblings(p);
+    for (unsigned i = 0; i < p->count; i++)
+        if (worker_listen(&p->workers[i], &why) < 0)
+            return complain(p, why);
+    return EXIT_DONE;
+}
+
+static int run_workers(struct process *p)
+{
+    unsigned running = 1;
+    int rc = 0;
+
     while (rc == 0 && running < p->count) {
         rc = spawn(&p->workers[running]);
         running += rc == 0;
@@ -724,12 +733,35 @@ static int serve(struct process *p)
         drain_all(p); /* else they drain already: not to be hurried */
     for (unsigned i = 1; i < running; i++)
         pthread_join(p->workers[i].thread, NULL);
-    loop_signal_stop(&p->term);
-    loop_signal_stop(&p->intr);
-    loop_signal_stop(&p->hup);
-    loop_wake_stop(&p->all_follow);
-    reread_stop(&p->reread);
     return rc < 0 ? EXIT_FAILED : EXIT_DONE;
+}
+
+static int serve(struct process *p)
+{
+    unsigned first = (unsigned)atoi(p->instance) * p->count + 1;
+    const struct succession_self self = {
+        .edge = p->edge->name, .instance = p->instance, .workers = p->count};
+    struct gateway *all[WORKERS_MAX];
+    const char *why = "out of memory";
+    int code;
+
+    if (door_new(&p->door, accept_room(p->count),
+                 p->cli.config->limits.connections_per_address) < 0)
+        return complain(p, why);
+    door_set_publish_rate(p->door, p->cli.config->limits.publish_rate);
+    for (unsigned i = 0; i < p->count; i++)
+        if (worker_start(&p->workers[i], p, first + i, &why) < 0)
+            return complain(p, why);
+    gateways_of(p, all);
+    code = prepare(p, &self, all);
+    if (code == EXIT_DONE)
+        code = listen_all(p);
+    if (code == EXIT_DONE) {
+        ready_at_once(p);
+        code = run_workers(p);
+    }
+    stop_signals(p);
+    return code;
 }
 
 /* An arena of malloc for each loop and one for all of NNG's threads, which

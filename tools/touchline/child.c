@@ -118,12 +118,12 @@ static void set_number(const char *name, long value)
  * the supervisor's handlers, which write where the supervisor reads. */
 static void forget_signals(void)
 {
-    static const int caught[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGPIPE,
-                                 SIGUSR2};
+    static const int caught[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGPIPE};
     sigset_t none;
 
     for (size_t i = 0; i < ARRAY_LEN(caught); i++)
         (void)signal(caught[i], SIG_DFL);
+    (void)signal(SIGUSR2, SIG_IGN); /* one sent to all by our name is ours */
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
