@@ -5,6 +5,7 @@ import re
 import selectors
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -568,3 +569,88 @@ def test_several_instances_and_workers_are_replaced_too():
             equal(w.publish(f"user/{k}", str(k)).status, 201)
             equal(s.message()["data"], str(k))
             s.close()
+
+
+# ---- who ends, and when -------------------------------------------------------
+
+def test_who_says_goodbye_and_reads_nothing_holds_up_no_upgrade():
+    """A close frame waits a second for what its sender has published, which is
+    behind all that it does not read; one such client comes after the other."""
+    with World(["limits.queue=4M", "limits.queue_age=60s"]) as w:
+        asleep = [Ws(w.address("ws"), "/v1/ws?channel=user/a", room=4096) for _ in range(40)]
+        for c in asleep:
+            equal(c.item()["notice"], "welcome")
+        with w.ws() as p:
+            for n in range(300):
+                p.say(cmd="publish", channel="user/a", data="x" * 15000, ref=n)
+                p.reply(n)
+        over = threading.Event()
+
+        def leave():
+            for c in asleep:
+                c.say(cmd="publish", channel="user/a", data="last", ref=1)
+                c.send(b"\x88\x80\0\0\0\0")
+                over.wait(0.05)
+
+        leaving = threading.Thread(target=leave)
+        leaving.start()
+        try:
+            check("ws-1: replaced" in upgrade(w), "replaced")
+        finally:
+            over.set()
+            leaving.join()
+        for c in asleep:
+            c.close()
+
+
+def test_touchline_ends_though_a_predecessor_died_and_its_successor_has_not_come_up():
+    with World() as w:
+        old = w.pids("tcp")
+        for pid in old:
+            os.kill(pid, signal.SIGSTOP)
+        asked = subprocess.Popen([os.path.join(world.BIN, "touchline"), "upgrade", "--dir", w.dir],
+                                 stdout=subprocess.PIPE)
+        eventually(lambda: len(w.pids("tcp")) > len(old), "the successor is there")
+        for pid in set(w.pids("tcp")) - set(old):
+            os.kill(pid, signal.SIGSTOP)
+        for pid in old:
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in old), "reaped")
+        equal(w.stop(), 0)
+        asked.communicate(timeout=DEADLINE)
+        equal(asked.returncode, 1)
+
+
+def test_the_signal_to_everybody_of_that_name_ends_nobody():
+    with World() as w:
+        before = {kind: w.pids(kind) for kind in ("router", *EDGES)}
+        for pids in before.values():
+            for pid in pids:
+                os.kill(pid, signal.SIGUSR2)
+        equal(w.publish("user/a", "x").status, 201)
+        equal({kind: w.pids(kind) for kind in before}, before)
+
+
+def test_a_predecessor_that_hangs_when_it_has_handed_over_is_killed():
+    """One client is on its way out, and reads nothing: it stays behind."""
+    with World(["limits.drain_wait=1s", "limits.queue_age=60s"]) as w:
+        with w.ws() as p:
+            for n in range(200):
+                p.say(cmd="publish", channel="user/a", data="x" * 15000, ref=n)
+                p.reply(n)
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            s.connect(w.address("http"))
+            s.sendall(b"GET /v1/history/user/a?limit=200 HTTP/1.1\r\nHost: localhost\r\n"
+                      b"Connection: close\r\n\r\n")
+            check(s.recv(1, socket.MSG_PEEK), "it is answered")
+            old = w.pids("http")
+            asked = subprocess.Popen([os.path.join(world.BIN, "touchline"), "upgrade", "--dir",
+                                      w.dir], stdout=subprocess.PIPE, text=True)
+            for line in asked.stdout:
+                if line.startswith("http-1: replaced"):
+                    os.kill(old[0], signal.SIGSTOP)
+            equal(asked.wait(DEADLINE), 0)
+            eventually(lambda: "did not end in time" in w.log_tail(), "killed")
+            eventually(lambda: len(w.pids("http")) == 1 and w.pids("http") != old, "gone")
+        equal(w.stop(), 0)

@@ -58,9 +58,9 @@ static void write_lock(const struct supervisor *s)
         if (m->child.pid)
             lock_entry(&list, m->child.pid, m->began, m->kind);
         for (unsigned k = 0; k < MEMBER_RETIRED; k++)
-            if (m->retired[k])
-                lock_entry(&list, m->retired[k],
-                           lock_start_time(m->retired[k]), m->kind);
+            if (m->retired[k].pid)
+                lock_entry(&list, m->retired[k].pid,
+                           lock_start_time(m->retired[k].pid), m->kind);
     }
     if (s->upgrade.other.pid)
         lock_entry(&list, s->upgrade.other.pid, s->upgrade.began,

@@ -38,7 +38,10 @@ struct member {
     unsigned control_at;     /* in fds: its end of the line to us, while it is
                                 started; -1. A router has none */
     struct handover control; /* our end; fd -1: there is none */
-    pid_t retired[MEMBER_RETIRED]; /* predecessors that still end; 0: none */
+    struct retired { /* predecessors that still end */
+        pid_t pid;      /* 0: none */
+        int64_t due_ns; /* by then */
+    } retired[MEMBER_RETIRED];
 };
 
 struct plan {

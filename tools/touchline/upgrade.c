@@ -1,6 +1,7 @@
 #include "tools/touchline/upgrade.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +17,11 @@
 #include "tools/touchline/lock.h"
 
 enum { TRY_S = 60, ROUTER_S = 120 }; /* a large store takes its time */
+#define RETIRED_PATIENCE (2 * SECOND) /* behind drain_wait */
 
+static void look_at_retired(void *ctx);
 static void next_member(struct upgrade *u);
+static void adopt(struct upgrade *u);
 static void taken_over(struct upgrade *u);
 static void tried(struct upgrade *u);
 
@@ -42,6 +46,7 @@ void upgrade_init(struct upgrade *u, struct plan *plan, struct loop *loop,
         .plan = plan, .loop = loop, .ops = ops, .ctx = ctx};
     u->control.fd = -1;
     u->other.out = -1;
+    loop_timer_init(&u->late, loop, look_at_retired, u);
 }
 
 static void end_other(struct upgrade *u)
@@ -114,6 +119,7 @@ void upgrade_fini(struct upgrade *u)
         return;
     if (u->other.pid)
         child_signal(&u->other, SIGKILL);
+    loop_timer_stop(&u->late);
     end_other(u);
 }
 
@@ -121,10 +127,16 @@ void upgrade_stop(struct upgrade *u)
 {
     if (!upgrade_under_way(u))
         return;
+    if (u->handed || u->ready) { /* it goes as all others do */
+        adopt(u);
+        over(u, false);
+        return;
+    }
     snprintf(u->why, sizeof u->why, "touchline goes down");
     if (u->other.pid)
         child_signal(&u->other, SIGKILL);
-    u->died = false; /* nobody is started any more */
+    if (u->died)
+        u->at->child.stopping = true; /* nobody is started any more */
     fail(u);
 }
 
@@ -155,17 +167,58 @@ static void on_line(void *ctx, struct child *c, struct slice line)
     }
 }
 
-/* All that its predecessor had is the successor's. */
-static void taken_over(struct upgrade *u)
+static void kill_retired(const struct member *m, const struct retired *r)
+{
+    log_warn("child.kill", "name=\"%s\" pid=%d why=\"did not end in time\"",
+             m->name, (int)r->pid);
+    (void)kill(r->pid, SIGKILL);
+}
+
+/* A predecessor ends by itself, if it still can. */
+static void look_at_retired(void *ctx)
+{
+    struct upgrade *u = ctx;
+    int64_t now_ns = loop_now(u->loop), next_ns = INT64_MAX;
+
+    for (size_t i = 0; i < u->plan->count; i++)
+        for (unsigned k = 0; k < MEMBER_RETIRED; k++) {
+            struct retired *r = &u->plan->members[i].retired[k];
+
+            if (r->pid && r->due_ns <= now_ns) {
+                kill_retired(&u->plan->members[i], r);
+                r->due_ns = INT64_MAX;
+            }
+            if (r->pid)
+                next_ns = MIN(next_ns, r->due_ns);
+        }
+    if (next_ns < INT64_MAX)
+        loop_timer_set_at(&u->late, next_ns);
+}
+
+/* In the place of the one that has had longest, if it has to be. */
+static void retire(struct upgrade *u, struct member *m)
+{
+    const struct config *cfg = u->plan->cli->config;
+    struct retired *r = &m->retired[0];
+
+    for (unsigned k = 0; r->pid && k < MEMBER_RETIRED; k++)
+        if (!m->retired[k].pid || m->retired[k].due_ns < r->due_ns)
+            r = &m->retired[k];
+    if (r->pid)
+        kill_retired(m, r);
+    r->pid = m->child.pid;
+    r->due_ns = loop_now(u->loop) + cfg->limits.drain_wait + RETIRED_PATIENCE;
+    look_at_retired(u);
+}
+
+/* All that its predecessor had is the successor's, which is the member's process
+ * from now on. */
+static void adopt(struct upgrade *u)
 {
     struct member *m = u->at;
-    pid_t before = u->died ? 0 : m->child.pid;
 
-    for (unsigned i = 0; before && i < MEMBER_RETIRED; i++)
-        if (!m->retired[i]) {
-            m->retired[i] = before;
-            before = 0;
-        }
+    if (!u->died)
+        retire(u, m);
     child_take_over(&m->child, &u->other);
     m->began = u->began;
     if (m->control.fd >= 0)
@@ -177,6 +230,11 @@ static void taken_over(struct upgrade *u)
     log_info("upgrade.replaced", "name=\"%s\" pid=%d clients=%" PRIu32,
              m->name, (int)m->child.pid, u->clients);
     say(u, "%s: replaced, %" PRIu32 " clients kept", m->name, u->clients);
+}
+
+static void taken_over(struct upgrade *u)
+{
+    adopt(u);
     next_member(u);
 }
 
@@ -221,7 +279,7 @@ static bool start_other(struct upgrade *u, const struct child_spec *spec,
                         int64_t bound_s)
 {
     u->why[0] = '\0';
-    u->ready = u->died = false;
+    u->ready = u->died = u->handed = false;
     u->clients = 0;
     child_init(&u->other, u->loop, spec, &other_ops, u);
     loop_timer_init(&u->bound, u->loop, on_bound, u);
@@ -320,8 +378,10 @@ static void on_word(void *ctx, unsigned ready)
         fail_when_gone(u);
         return;
     }
-    if (rc == 0 && m.kind == CONTROL_HANDED)
+    if (rc == 0 && m.kind == CONTROL_HANDED) {
         u->clients = cursor_u32(&c);
+        u->handed = true;
+    }
     if (u->ready)
         taken_over(u);
 }
@@ -434,8 +494,8 @@ static bool was_retired(struct upgrade *u, pid_t pid)
 {
     for (size_t i = 0; i < u->plan->count; i++)
         for (unsigned k = 0; k < MEMBER_RETIRED; k++)
-            if (u->plan->members[i].retired[k] == pid) {
-                u->plan->members[i].retired[k] = 0;
+            if (u->plan->members[i].retired[k].pid == pid) {
+                u->plan->members[i].retired[k].pid = 0;
                 return true;
             }
     return false;

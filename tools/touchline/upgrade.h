@@ -44,10 +44,12 @@ struct upgrade {
     struct handover control; /* our end of the successor's line */
     struct loop_fd word;    /* the predecessor's */
     struct loop_timer bound;
+    struct loop_timer late; /* for predecessors that do not end */
     unsigned long long began; /* start time of other's pid, for the lock */
     uint32_t attempt;       /* number of the newest hand-over asked for */
     uint32_t clients;       /* handed over, of this one */
     bool ready;             /* the successor is */
+    bool handed;            /* the predecessor says that it has all */
     bool died;              /* the predecessor has, meanwhile */
     char why[256];
 };
