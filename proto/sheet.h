@@ -9,8 +9,9 @@
  * started reads what it began with and then what is in force, as the others
  * have done: so keys that only a start of all changes are the same in all of
  * them. Two places are written in turn, so nobody reads half of one.
- * Nobody but the supervisor can write it: what is handed over is open for
- * reading only. It is mapped nowhere, and so in nobody's core dump.
+ * Nobody but the supervisor can write it: it is sealed but for the supervisor's
+ * mapping, which is in no core dump and in no child. To read it is all that can
+ * be done with what is handed over.
  *
  * Threads: any. Cost: a few system calls. */
 #ifndef PROTO_SHEET_H
@@ -24,8 +25,8 @@
 #define SHEET_NAME "touchline-config"
 
 struct sheet {
-    int fd;     /* for the one who writes */
-    int handed; /* for those who read */
+    uint8_t *map; /* for the one who writes; NULL: there is no sheet */
+    int handed;   /* for those who read */
     uint64_t edition, refused;
 };
 

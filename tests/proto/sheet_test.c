@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -53,6 +54,32 @@ TEST(who_reads_a_sheet_cannot_write_it)
     EXPECT(mmap(NULL, 4096, PROT_WRITE, MAP_SHARED, s.handed, 0) ==
            MAP_FAILED);
     EXPECT_INT(ftruncate(s.handed, 0), -1);
+    sheet_fini(&s);
+}
+
+/* As one could who has taken over a gateway: the rights of its file are its
+ * owner's. Writing fails however it was opened. */
+TEST(nor_does_it_help_to_open_it_anew)
+{
+    struct sheet s;
+    struct sheet_text t;
+    char path[64];
+    int fd;
+
+    EXPECT_OK(sheet_new(&s, SLICE("one")));
+    snprintf(path, sizeof path, "/proc/self/fd/%d", s.handed);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    EXPECT_INT(pwrite(fd, "x", 1, 0), -1);
+    EXPECT(mmap(NULL, 4096, PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED);
+    EXPECT_INT(ftruncate(fd, 0), -1);
+    EXPECT_INT(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                         4096), -1);
+    if (fd >= 0)
+        close(fd);
+    EXPECT_OK(sheet_write(&s, SLICE("two")));
+    EXPECT_OK(sheet_read(s.handed, &t));
+    EXPECT(slice_eq(t.now, SLICE("two")));
+    forget(&t);
     sheet_fini(&s);
 }
 
