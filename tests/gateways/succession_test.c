@@ -132,6 +132,18 @@ static void deadline(struct conn *c)
 }
 static size_t weight; /* bytes that come with each connection */
 
+/* "pass" asks to be passed on. */
+static ssize_t pass(struct conn *c, struct slice bytes)
+{
+    int rc = conn_pass_on(c, bytes);
+
+    if (rc == ERR_AGAIN)
+        return 0;
+    if (rc < 0)
+        buf_add_str(conn_out(c), "nobody takes it\n");
+    return (ssize_t)bytes.len;
+}
+
 static void nothing(struct conn *c)
 {
     UNUSED(c);
@@ -147,6 +159,8 @@ static ssize_t input(struct conn *c, struct slice bytes)
 {
     uint32_t *count = conn_edge(c);
 
+    if (slice_eq(bytes, SLICE("pass")))
+        return pass(c, bytes);
     *count += (uint32_t)bytes.len;
     buf_addf(conn_out(c), "%u\n", *count);
     return (ssize_t)bytes.len;
@@ -501,6 +515,34 @@ TEST(who_is_in_the_middle_of_something_is_waited_for)
     EXPECT_INT(w.taken, CLIENTS);
     EXPECT_INT(ask(&w.next, 1), 2);
     EXPECT_INT(ask(&w.next, 0) > 1, true);
+    world_close();
+}
+
+/* Its list of those who wait stays behind. */
+TEST(who_waits_to_be_passed_on_is_not_forgotten_by_the_successor)
+{
+    struct passing *p;
+    char text[200] = "";
+    int ends[2];
+
+    world_open();
+    p = &w.old.all[0]->passing;
+    CHECK(handover_pair(ends) == 0);
+    handover_init(&p->out, ends[0]);
+    p->may_send = true;
+    while (send(ends[0], text, sizeof text, MSG_DONTWAIT) > 0)
+        ;
+    EXPECT_INT(send(w.clients[0], "pass", 4, 0), 4);
+    EXPECT_SOON(p->waiting.len > 0, turn());
+    name_heir();
+    begin_taking(&w.self);
+    EXPECT_INT(outcome(text, sizeof text), CONTROL_HANDED);
+    CHECK(pthread_join(w.thread, NULL) == 0);
+    memset(text, 0, sizeof text);
+    EXPECT_SOON(recv(w.clients[0], text, sizeof text - 1, MSG_DONTWAIT) > 0,
+                (void)!loop_step(w.next.all[0]->loop, MILLISECOND));
+    EXPECT_STR(text, "nobody takes it\n");
+    close(ends[1]);
     world_close();
 }
 
