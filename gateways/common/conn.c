@@ -824,6 +824,8 @@ int conn_open_guest(struct gateway *g, int fd, const struct guest *guest,
         }
         c->extra->proxied = guest->proxied;
     }
+    if (conn_peer_is_proxy(c)) /* by our rules, not by those of where it came */
+        conn_set_remote(c);
     if (feed(c, guest->in) && (guest->flags & GUEST_INPUT_END))
         peer_ended(c);
     return 0;

@@ -160,6 +160,18 @@ def test_clients_behind_a_proxy_are_named_and_bounded():
             equal(ws.reply(1)["error"]["code"], "publish.denied")
 
 
+def test_a_proxy_that_only_ws_trusts_is_no_guest_of_this_machine():
+    """By the rules of [ws], whatever the HTTP gateway takes the peer for."""
+    def answer(ws):
+        ws.item()
+        ws.say(cmd="publish", channel="match/x", data={}, ref=1)
+        return ws.reply(1)["error"]["code"]
+
+    with World(ON + ["ws.trusted_proxies=127.0.0.1"]) as w:
+        with w.ws(welcome=False) as there, here(w) as ws:
+            equal((answer(there), answer(ws)), ("publish.denied", "publish.denied"))
+
+
 def test_off_it_is_426_and_a_reload_turns_it():
     with World(config="[http]\nwebsocket = off\n") as w:
         def turn(word):
