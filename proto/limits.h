@@ -90,7 +90,7 @@
       "http tcp ws", TOUCHLINE,                                               \
       "connections the kernel may keep ready to be accepted")                 \
     F(X, LINK_BATCH, link_batch, SIZE, "4M", 2 * MIB, 64 * MIB,               \
-      "router http tcp ws", PROCESS, "largest batch of frames on a link")     \
+      "router http tcp ws", TOUCHLINE, "largest batch of frames on a link")   \
     F(X, LINK_QUEUE, link_queue, SIZE, "8M", 4 * MIB, 4 * GIB,                \
       "router http tcp ws", PROCESS,                                          \
       "most bytes not yet acknowledged on a link")                            \

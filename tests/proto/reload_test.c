@@ -177,6 +177,20 @@ TEST(what_contradicts_a_value_that_stays_is_refused)
     config_free(now);
 }
 
+/* A larger batch than the other end takes would break the link again and again;
+ * who expects a canary more often than it is sent calls its sender mute. */
+TEST(what_both_ends_of_a_link_go_by_waits_for_a_start_of_both)
+{
+    struct config *now = load("");
+    struct config *next = adopted("", "[limits]\nlink_batch = 6M\n"
+                                      "[process]\ncanary = 20s\n", true);
+
+    EXPECT_INT(next->limits.link_batch, now->limits.link_batch);
+    EXPECT_INT(next->process.canary, now->process.canary);
+    config_free(next);
+    config_free(now);
+}
+
 TEST(who_reads_a_key_is_who_is_concerned)
 {
     struct config *now = load(""), *next = load("[http]\norigins = x\n");
