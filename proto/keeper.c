@@ -42,7 +42,7 @@ static bool answer(int fd, const char *path)
 {
     struct opt_error err;
     struct slice text;
-    bool wrong = opt_slurp(path, &text, &err) < 0;
+    bool wrong = opt_slurp_again(path, &text, &err) < 0;
     struct slice said = wrong ? slice_str(err.text) : text;
     struct head h = { .error = wrong, .len = (uint32_t)said.len };
     bool heard = say_all(fd, &h, sizeof h) && say_all(fd, said.ptr, said.len);

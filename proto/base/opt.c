@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -193,16 +194,17 @@ static ssize_t read_all(int fd, uint8_t *at, size_t room)
     return (ssize_t)len;
 }
 
-int opt_slurp(const char *path, struct slice *ret, struct opt_error *err)
+/* What path names, of which fd (-1 with errno) is open; closes it. */
+static int slurp(const char *path, int fd, struct slice *ret,
+                 struct opt_error *err)
 {
-    uint8_t *text = malloc(OPT_FILE_MAX + 1);
-    int fd = text ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    ssize_t n = fd < 0 ? -1 : read_all(fd, text, OPT_FILE_MAX + 1);
-    int rc = text ? ERR_IO : ERR_NOMEM;
+    uint8_t *text = fd < 0 ? NULL : malloc(OPT_FILE_MAX + 1);
+    ssize_t n = text ? read_all(fd, text, OPT_FILE_MAX + 1) : -1;
+    int rc = fd < 0 || text ? ERR_IO : ERR_NOMEM;
 
     if (n < 0)
         opt_error_set(err, "%s: %s", path,
-                      text ? strerror(errno) : err_text(ERR_NOMEM));
+                      rc == ERR_IO ? strerror(errno) : err_text(ERR_NOMEM));
     else if (n > OPT_FILE_MAX)
         opt_error_set(err, "%s: larger than 1 MiB", path);
     else
@@ -213,6 +215,24 @@ int opt_slurp(const char *path, struct slice *ret, struct opt_error *err)
     if (rc < 0)
         opt_forget(ret);
     return rc;
+}
+
+int opt_slurp(const char *path, struct slice *ret, struct opt_error *err)
+{
+    return slurp(path, open(path, O_RDONLY | O_CLOEXEC), ret, err);
+}
+
+int opt_slurp_again(const char *path, struct slice *ret, struct opt_error *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    struct stat st;
+
+    if (fd < 0 || (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)))
+        return slurp(path, fd, ret, err);
+    close(fd);
+    opt_error_set(err, "%s: no regular file, and cannot be read twice", path);
+    *ret = slice_make(NULL, 0);
+    return ERR_IO;
 }
 
 void opt_forget(struct slice *text)

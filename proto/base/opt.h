@@ -88,6 +88,10 @@ MUST_USE int opt_read_text(const char *path, struct slice text,
 enum { OPT_FILE_MAX = 1024 * 1024 };
 MUST_USE int opt_slurp(const char *path, struct slice *ret,
                        struct opt_error *err);
+/* One that has been read before. Never waits, and ERR_IO for what is no regular
+ * file: a pipe has been read to its end, and would be empty now. */
+MUST_USE int opt_slurp_again(const char *path, struct slice *ret,
+                             struct opt_error *err);
 void opt_forget(struct slice *text);
 
 /* The same for the text "SECTION.KEY=VALUE" or "SECTION NAME.KEY=VALUE" of a

@@ -87,6 +87,19 @@ TEST(what_is_too_long_is_refused_and_what_is_long_comes_whole)
     close_desk(&d);
 }
 
+/* It would be empty, and all that was set back to what it is without a file. */
+TEST(a_pipe_is_not_read_twice_nor_waited_for)
+{
+    const char *path = test_path("pipe");
+    struct desk d;
+
+    EXPECT_OK(mkfifo(path, 0600));
+    open_desk(&d, path);
+    ask(&d, 1);
+    EXPECT(strstr(d.error, "no regular file"));
+    close_desk(&d);
+}
+
 TEST(who_asks_while_an_answer_comes_gets_another_one)
 {
     const char *path = test_path("c.conf");

@@ -212,7 +212,7 @@ static void begin(struct reload *r, struct control_asker *asker)
         finish(r, EXIT_FAILED);
         return;
     }
-    rc = opt_slurp(r->cli->config_file, &text, &err);
+    rc = opt_slurp_again(r->cli->config_file, &text, &err);
     if (rc == 0)
         rc = judge(r, text, &err);
     opt_forget(&text);
