@@ -532,6 +532,7 @@ int main(int argc, char **argv)
     int rc;
 
     check_report_signals("touchline-router");
+    loop_signal_hold(SIGHUP); /* a large store takes its time to open */
     p.cli = (struct cli){
         .binary = "touchline-router",
         .about = "knows who is connected as what, keeps what is said, and "

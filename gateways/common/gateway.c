@@ -834,6 +834,7 @@ int gateway_main(int argc, char **argv, const struct edge *edge)
 
     snprintf(binary, sizeof binary, "touchline-%s", edge->name);
     check_report_signals(binary);
+    loop_signal_hold(SIGHUP);
     p.cli = (struct cli){
         .binary = binary,
         .about = "a gateway of Touchline: serves clients, talks to the "

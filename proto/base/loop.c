@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -422,6 +424,20 @@ static void on_signal(evutil_socket_t signo, short what, void *ctx)
     loop_mark(l, name);
 }
 
+static void mask_signal(int how, int signo)
+{
+    sigset_t one;
+
+    sigemptyset(&one);
+    sigaddset(&one, signo);
+    (void)pthread_sigmask(how, &one, NULL);
+}
+
+void loop_signal_hold(int signo)
+{
+    mask_signal(SIG_BLOCK, signo);
+}
+
 int loop_signal_start_as(struct loop_signal *s, struct loop *l, int signo,
                          loop_fn *fn, void *ctx, const char *name)
 {
@@ -434,6 +450,7 @@ int loop_signal_start_as(struct loop_signal *s, struct loop *l, int signo,
         loop_signal_stop(s);
         return ERR_IO;
     }
+    mask_signal(SIG_UNBLOCK, signo); /* if it was held */
     return 0;
 }
 

@@ -131,6 +131,9 @@ MUST_USE int loop_signal_start_as(struct loop_signal *s, struct loop *l,
                                   int signo, loop_fn *fn, void *ctx,
                                   const char *name);
 void loop_signal_stop(struct loop_signal *s);
+/* For a process that starts: a signal that comes before its callback is there
+ * waits for that, instead of ending the process. */
+void loop_signal_hold(int signo);
 
 /* --- wakes: another thread asks for a callback in the loop's thread. Posts
  * that come before the callback runs are one; a post costs a system call only

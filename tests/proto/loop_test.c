@@ -315,6 +315,21 @@ TEST(a_signal_is_handled_in_the_loop_and_can_stop_it)
     loop_free(loop);
 }
 
+TEST(a_signal_that_is_held_waits_for_its_callback)
+{
+    struct loop_signal sig = { 0 };
+
+    EXPECT_OK(loop_new(&loop));
+    loop_signal_hold(SIGHUP);
+    EXPECT_INT(raise(SIGHUP), 0);
+    EXPECT_OK(loop_signal_start(&sig, loop, SIGHUP, stop_loop, loop));
+    EXPECT_OK(loop_run(loop));
+    EXPECT_INT(raise(SIGHUP), 0); /* and is held no more */
+    EXPECT_OK(loop_run(loop));
+    loop_signal_stop(&sig);
+    loop_free(loop);
+}
+
 /* --- the end of a turn --- */
 
 static void write_byte(void *ctx)

@@ -680,6 +680,7 @@ static int run(struct supervisor *s)
 
     if (s->cli.check)
         return check(s);
+    loop_signal_hold(SIGHUP);
     notify_open(&s->notify);
     if (make_dir(s) < 0)
         return EXIT_FAILED;
