@@ -1,6 +1,7 @@
 #include "router/canary.h"
 
 #include "base/err.h"
+#include "router/commit.h"
 #include "router/router.h"
 
 void canaries_init(struct canaries *c)
@@ -105,6 +106,11 @@ int64_t canary_stuck_ns(const struct router *r, int64_t now_ns)
     const struct list_node *n = list_first(&r->canaries.waiting);
 
     return n ? now_ns - CONTAINER_OF(n, struct canary, node)->came_ns : 0;
+}
+
+int64_t canary_held_ns(const struct router *r, int64_t now_ns)
+{
+    return MAX(canary_stuck_ns(r, now_ns), commit_pressed_ns(r, now_ns));
 }
 
 bool canary_mute(const struct link *l, int64_t now_ns)

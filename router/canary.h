@@ -45,6 +45,10 @@ void canary_turn(struct router *r);
 
 /* For how long the oldest one waits for the store; 0: none does. */
 int64_t canary_stuck_ns(const struct router *r, int64_t now_ns);
+/* For how long one waits for the store, here or, while gateways are not read,
+ * behind what these hold: a long queue that moves is no reason to start the
+ * router anew. */
+int64_t canary_held_ns(const struct router *r, int64_t now_ns);
 /* l sends none any more, or says that it has got none back, for longer than
  * process.canary_wait; a gateway that never sent one is not mute. */
 bool canary_mute(const struct link *l, int64_t now_ns);

@@ -9,6 +9,9 @@
 #include "router/reply.h"
 #include "router/router.h"
 
+/* With half a queue left, gateways that hold more fill it again within this. */
+#define BREAK (2 * SECOND)
+
 void commit_unused(struct router *r, struct slice id)
 {
     struct topic *t = table_find(&r->table, id);
@@ -322,10 +325,19 @@ static void submit(struct router *r)
     }
 }
 
+int64_t commit_pressed_ns(const struct router *r, int64_t now_ns)
+{
+    const struct publish *p = &r->publish;
+
+    return p->pressed_ns && (p->paused || now_ns - p->eased_ns < BREAK)
+               ? now_ns - p->pressed_ns : 0;
+}
+
 /* Too much waits for the disk: the gateways keep theirs for now. */
 static void press_back(struct router *r)
 {
     struct publish *p = &r->publish;
+    int64_t now_ns = clock_ns();
     bool high = p->queued > QUEUE_COUNT_HIGH ||
                 p->queued_bytes > QUEUE_BYTES_HIGH;
     bool low = p->queued < QUEUE_COUNT_HIGH / 2 &&
@@ -333,6 +345,10 @@ static void press_back(struct router *r)
 
     if (p->paused ? !low : !high)
         return;
+    if (high && !commit_pressed_ns(r, now_ns))
+        p->pressed_ns = now_ns;
+    if (!high)
+        p->eased_ns = now_ns;
     p->paused = high;
     log_info("publish.pressure", "paused=%d queued=%zu", p->paused,
              p->queued);

@@ -370,12 +370,12 @@ static void flush_links(struct process *p)
     }
 }
 
-/* What touchline cannot see from outside: who waits for a disk does not wait
- * for another router. */
+/* What touchline cannot see from outside: who waits for a disk, or behind many
+ * who do, does not wait for another router. */
 static void speak(void *ctx)
 {
     struct process *p = ctx;
-    int64_t ms = canary_stuck_ns(&p->router, clock_ns()) / MILLISECOND;
+    int64_t ms = canary_held_ns(&p->router, clock_ns()) / MILLISECOND;
 
     loop_timer_set(&p->second, SECOND);
     stat_set(&p->router.stats, STAT_SUPERVISOR_LOST,

@@ -40,6 +40,8 @@ struct publish {
     size_t queued, queued_bytes; /* of both */
     uint64_t taken;          /* ever */
     bool paused;             /* gateways are not read */
+    int64_t pressed_ns;      /* since then, but for short breaks; 0: never */
+    int64_t eased_ns;        /* the last of these breaks began */
     bool closed;             /* nothing more goes to the store */
     struct map keys;         /* idempotency keys under way */
     struct map names;        /* struct pub, twins too, by (life, number) */

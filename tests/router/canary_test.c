@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "proto/report.h"
+#include "router/commit.h"
 #include "tests/router/world.h"
 #include "proto/frame_io.h"
 
@@ -117,6 +118,39 @@ TEST(a_canary_waits_while_the_store_hangs_and_status_says_so)
     clock_real();
     peer_free(ctl);
     peer_free(p);
+    world_free(w);
+}
+
+/* Behind what a dozen gateways hold it takes longer than a mute router may. */
+TEST(while_more_comes_than_the_disk_takes_the_router_is_busy_and_not_mute)
+{
+    struct world *w = world_new(NULL);
+    struct router *r = &w->router;
+    size_t before;
+
+    clock_fake(clock_ns(), clock_wall_ms());
+    EXPECT_INT(canary_held_ns(r, clock_ns()), 0);
+    before = r->publish.queued;
+    for (unsigned i = 0; i < 10; i++) {
+        r->publish.queued = QUEUE_COUNT_HIGH + 1;
+        commit_turn(r);
+        EXPECT(r->publish.paused);
+        EXPECT_INT(canary_held_ns(r, clock_ns()), i * 4500 * MILLISECOND);
+        clock_fake_advance(4 * SECOND);
+        r->publish.queued = before;
+        commit_turn(r);
+        EXPECT(!r->publish.paused);
+        clock_fake_advance(500 * MILLISECOND);
+    }
+    EXPECT_INT(canary_held_ns(r, clock_ns()), 45 * SECOND);
+    clock_fake_advance(2 * SECOND);
+    EXPECT_INT(canary_held_ns(r, clock_ns()), 0);
+    r->publish.queued = QUEUE_COUNT_HIGH + 1; /* another time */
+    commit_turn(r);
+    EXPECT_INT(canary_held_ns(r, clock_ns()), 0);
+    r->publish.queued = before;
+    commit_turn(r);
+    clock_real();
     world_free(w);
 }
 

@@ -9,8 +9,8 @@
  *   there is one, and that did not help the gateway
  *   one is mute, another is not         that gateway
  *   one has fallen silent               that gateway: it hangs
- *   the store hangs                     nobody: another router would wait for
- *                                       the same disk, and reading goes on
+ *   the store hangs, or has more to do  nobody: another router would wait for
+ *   than it can                         the same disk, and reading goes on
  *
  * A store that refuses (a full disk) makes nobody mute. A router that has not
  * spoken yet starts, and is waited for; one that has fallen silent is as mute as
