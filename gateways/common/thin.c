@@ -328,11 +328,12 @@ static void tell(struct conn *c, const struct loss *l)
     c->gw->edge->notice(c, &n);
 }
 
-/* Notices of a channel that has a state are in the snapshot; of a pattern they
- * are missing. */
-static bool is_told_by_state(const struct loss *l)
+/* Notices of a channel are in the snapshot that follows; of a pattern they are
+ * missing, nobody knows how many. */
+static void leave_to_state(struct loss *l)
 {
-    return l->is.count == 0 && !(l->topic->seats.flags & TOPIC_PATTERN);
+    if (!(l->topic->seats.flags & TOPIC_PATTERN))
+        l->is.more = false;
 }
 
 void thin_tell(struct conn *c)
@@ -351,9 +352,8 @@ void thin_tell(struct conn *c)
             continue;
         said = *l;
         loss_free(c->extra->thinned, l);
-        if (is_told_by_state(&said))
-            said.is.more = false;
-        else
+        leave_to_state(&said);
+        if (said.is.count || said.is.more)
             tell(c, &said);
         if (said.is.state && c->state == CONN_OPEN && c->seats.count == held)
             restart_snapshot_of(c, t);
