@@ -204,9 +204,7 @@ static void check_total(struct gateway *g)
 
 void slow_check(struct gateway *g)
 {
-    g->unchecked = 0;
-    LIST_FOREACH(x, &g->lagging, struct conn_extra, lagging)
-        g->unchecked++;
+    g->unchecked = g->lag_count;
     stat_set(&g->stats, STAT_LAGGING, g->unchecked);
     check_total(g);
     loop_again(g->loop);

@@ -26,8 +26,9 @@
  * Threads: the gateway's loop. Memory: four ticks for who was thinned, a record
  * per channel for what is left out and not told yet, nothing for anybody else.
  * Cost: what is due, each time that the socket of one over the budget takes
- * something; a comparison of each lagging reader for each message that leaves
- * the ring. docs/decisions/0029-slow-readers.md says why. */
+ * something; for each message that leaves the ring a comparison of each lagging
+ * reader, or of each that holds it, whichever are fewer.
+ * docs/decisions/0029-slow-readers.md says why. */
 #ifndef TOUCHLINE_GATEWAYS_THIN_H
 #define TOUCHLINE_GATEWAYS_THIN_H
 
