@@ -933,7 +933,7 @@ void conn_socket_event(void *ctx, uint64_t data, uint32_t events)
     }
     if ((events & POLLSET_OUT) && (c->flags & CONN_STALLED)) {
         set_stalled(c, false);
-        thin_drained(c);
+        thin_due(c, 0);
         come_again(c);
     }
 }

@@ -371,6 +371,7 @@ struct due {
     uint64_t *ticks; /* oldest first, once it is sorted */
     size_t count, room;
     size_t bytes, left; /* of what is not left out */
+    size_t budget;
     int64_t stale_ns;   /* what came before this is over queue_age */
     bool failed;
 };
@@ -450,7 +451,7 @@ static bool find_newer(const struct due *d)
 
 static bool is_too_much(const struct due *d)
 {
-    return d->left > 1 && d->bytes > d->conn->gw->config->limits.queue;
+    return d->left > 1 && d->bytes > d->budget;
 }
 
 static void leave_out_due(struct due *d, const struct ring_entry *e,
@@ -532,17 +533,17 @@ static int64_t stale_ns(const struct gateway *g)
     return age ? loop_now(g->loop) - age : INT64_MIN;
 }
 
-void thin_drained(struct conn *c)
+void thin_due(struct conn *c, size_t behind)
 {
-    struct due d = {.conn = c};
     size_t queue = c->gw->config->limits.queue;
+    struct due d = {.conn = c, .budget = queue - MIN(queue, behind)};
     int64_t oldest = INT64_MAX;
 
     if (c->flow != FLOW_LIVE || c->state != CONN_OPEN || !conn_lags(c) ||
         !thin_may_help(c))
         return;
     d.stale_ns = stale_ns(c->gw);
-    if (pull_pending(c, c->extra->lagging_ns, queue, &oldest) <= queue &&
+    if (pull_pending(c, c->extra->lagging_ns, d.budget, &oldest) <= d.budget &&
         oldest >= d.stale_ns)
         return;
     if (!thinned_of(c))

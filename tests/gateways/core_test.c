@@ -2114,6 +2114,34 @@ TEST(a_subscription_does_not_wait_for_a_snapshot_that_waits_for_its_reader)
     world_free(w);
 }
 
+TEST(a_slow_reader_that_subscribes_besides_is_not_cut_for_what_may_be_left_out)
+{
+    static char vast[400000]; /* more than the socket takes: it is begun */
+    const struct id_says other = {.id = "b"};
+    struct world *w;
+    const char *text;
+    unsigned n;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = slow_watcher(w, "room/1", 0);
+    memset(vast, 'x', sizeof vast - 1);
+    hear_message("room/1", 101, vast);
+    turn(w);
+    for (uint64_t seq = 102; seq <= 140; seq++)
+        hear_padded("room/1", seq, 0, "");
+    turn(w);
+    subscribe(w, n, "b", NULL, 5);
+    hear_logged_in(140, 0, &other, 1);
+    turn(w);
+    EXPECT_INT(w->conn[n]->state, CONN_OPEN);
+    EXPECT(conn_out_pending(w->conn[n]) <= w->cfg->limits.queue);
+    text = all_of(w, n);
+    EXPECT_INT(gaps_of(text, "room/1@"), 1);
+    EXPECT_CONTAINS(text, " room/1:140 [5] snapshot/b@e-140 (5) ");
+    world_free(w);
+}
+
 TEST(who_holds_it_twice_and_stalls_beside_others_misses_it_once)
 {
     const struct id_says more[] = {{.id = "room/*"}, {.id = "room/**"}};
