@@ -152,8 +152,8 @@ FRAMES = [  # bytes that a handshaken client sends, and the code that ends it
 # other tests cause these.
 ELSEWHERE = {
     "body.slow", "busy", "channel.left", "channels.full", "connection.kicked", "connection.none",
-    "forwarded.differs", "gateway.closing", "gateway.draining", "gateway.full", "gateway.memory",
-    "handshake.slow",
+    "canary.late", "forwarded.differs", "gateway.closing", "gateway.draining", "gateway.full",
+    "gateway.memory", "handshake.slow",
     "match.full", "match.memory", "proxy.bad", "proxy.missing", "publish.rate",
     "publish.unknown", "query.bad",
     "query.denied", "query.failed", "query.unknown", "request.bad", "request.timeout",
