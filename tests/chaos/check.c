@@ -6,6 +6,7 @@
 
 #include "tests/chaos/check_state.h"
 #include "tests/chaos/history.h"
+#include "tests/chaos/texts.h"
 
 static const char *const pass_names[CHECK_PASSES] = {
     "log", "numbers", "acks", "ghosts", "once", "order", "whole", "notices",
@@ -505,14 +506,25 @@ static void judge_counters(struct checker *c)
                     c->gaps_counted);
 }
 
-uint64_t checker_judge(struct checker *c)
+static void gather(struct checker *c)
 {
-    uint64_t all = 0;
-
     for (size_t i = 0; i < c->file_count; i++)
         check_lines(c, i, invokes, NULL);
     for (size_t i = 0; i < c->file_count; i++)
         check_lines(c, i, collect, NULL);
+}
+
+void checker_texts(struct checker *c, struct texts_figures *ret)
+{
+    gather(c);
+    texts_judge(c, ret);
+}
+
+uint64_t checker_judge(struct checker *c)
+{
+    uint64_t all = 0;
+
+    gather(c);
     for (uint32_t i = 0; i < c->version_count; i++)
         claim_offset(c, i);
     c->figures.publications = c->publication_count;

@@ -63,12 +63,15 @@ struct check_figures {
 };
 
 struct checker;
+struct texts_figures;
 struct checker *checker_new(const struct check_options *options);
 void checker_free(struct checker *c);
 /* Borrows the bytes until the checker is freed. name: for reports. */
 void checker_add(struct checker *c, const char *name, struct slice log);
 /* Once, after all logs. Returns how many violations there are. */
 uint64_t checker_judge(struct checker *c);
+/* Instead: by texts alone (texts.h). */
+void checker_texts(struct checker *c, struct texts_figures *ret);
 const struct check_figures *checker_figures(const struct checker *c);
 const char *check_pass_name(enum check_pass pass);
 

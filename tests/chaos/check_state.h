@@ -2,7 +2,8 @@
  *
  *   check.c     reads lines, collects publications and versions, shows what is found
  *   versions.c  the versions of each channel in order, and what is to hold of them
- *   chains.c    subscribers, connection by connection */
+ *   chains.c    subscribers, connection by connection
+ *   texts.c     instead: by what the texts say of themselves (texts.h) */
 #ifndef TESTS_CHAOS_CHECK_STATE_H
 #define TESTS_CHAOS_CHECK_STATE_H
 

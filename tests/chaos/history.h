@@ -35,7 +35,8 @@
  *   E TIME SUBSCRIBER CONN WHO WHY               the connection has ended
  *
  * EDGE is http, tcp or ws, the kind of process that serves it; FORM how it is
- * read: ndjson sse poll test ws raw telnet. CHANNELS are channels and patterns
+ * read: ndjson sse poll test ws raw telnet; at other people's routers, whose
+ * clients write what those tell (peers/, texts.h), mqtt as well. CHANNELS are channels and patterns
  * split by commas; SINCE a cursor, 0, or "-" for none. A second S on a
  * connection adds to it. M is a message: its numbers as told ("-" where the
  * form has none), the hash of the text that came, what the text says of itself;
