@@ -186,8 +186,8 @@ $B/%.S.o: %.S Makefile $$(wildcard $$(dir $$*)*/*) | deps-build
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .PHONY: all help deps deps-build deps-test run test unit asan tsan fuzz \
-        fuzz-long js layers system hostile differential power chaos soak bench \
-        docs install install-only deb deb-test deps-package clean
+        fuzz-long js layers system hostile differential power chaos soak \
+        chaos-peers bench docs install install-only deb deb-test deps-package clean
 
 all: deps-build $(BINARIES) $B/print-options ## build everything into build/bin
 	@echo "built: $(or $(strip $(BINARIES)),nothing yet)"
@@ -264,6 +264,11 @@ chaos: deps-test ## break it under load for CHAOS_SECONDS (240); CHAOS_SEED= rep
 soak: deps-test ## the same for hours (8), a line a round
 	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES) $(INJECT) $(CHAOS)
 	@python3 tests/chaos/chaos.py --soak
+
+chaos-peers: deps-build ## Nchan and Mosquitto under the same faults, beside us; minutes
+	@tools/deps.sh chaos_peers
+	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES) $(CHAOS)
+	@python3 tests/chaos/peers/run.py
 
 bench: all $(BENCH) ## measure memory, latency, fan-out, store, link
 	@tests/bench/run.py $(BENCH)

@@ -3,7 +3,7 @@
 # commands first and leaves the network alone when all are found; else installs
 # what is missing with apt-get, as root or through sudo. The independent peers
 # that tests talk through come from npm, into build/node.
-#   deps.sh build [test] [package]
+#   deps.sh build [test] [package] [chaos_peers]
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -48,6 +48,12 @@ nginx|nginx
 haproxy|haproxy
 caddy|caddy
 prometheus|prometheus
+'
+# Whom `make chaos-peers` puts beside us.
+chaos_peers='
+python3|python3
+/usr/lib/nginx/modules/ngx_nchan_module.so|libnginx-mod-nchan
+mosquitto|mosquitto
 '
 package='
 dpkg-buildpackage|dpkg-dev
@@ -107,9 +113,9 @@ $run $line || { $run apt-get update && $run $line; } || {
     exit 1
 }
 case $missing in
-*nginx*|*haproxy*|*caddy*|*prometheus*)
-    echo 'The tests start proxies and a Prometheus of their own. Where systemd has' \
+*nginx*|*haproxy*|*caddy*|*prometheus*|*mosquitto*)
+    echo 'The tests start proxies, brokers and a Prometheus of their own. Where systemd has' \
         'started those just installed: systemctl disable --now nginx haproxy caddy' \
-        'prometheus' >&2 ;;
+        'prometheus mosquitto' >&2 ;;
 esac
 peers "$@"
