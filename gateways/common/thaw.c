@@ -38,6 +38,16 @@ static int take_link(struct gateway *g, struct cursor *in)
     return 0;
 }
 
+/* One clock stands behind both processes, and what is told has been. */
+static int64_t take_moment(struct cursor *in)
+{
+    int64_t moment = cursor_i64(in);
+
+    if (moment < 0 || moment > clock_ns())
+        in->failed = true;
+    return in->failed ? 0 : moment;
+}
+
 static int take_worker(struct thaw *t, struct cursor *in)
 {
     struct gateway *g = t->g;
@@ -60,7 +70,7 @@ static int take_worker(struct thaw *t, struct cursor *in)
     t->ring_end = cursor_u64(in);
     g->ring.gone_seq = cursor_u64(in);
     g->conns.first_gen = cursor_u32(in);
-    t->ping_began_ns = cursor_i64(in);
+    t->ping_began_ns = take_moment(in);
     t->ping_step = cursor_u32(in);
     t->ping_next = cursor_u32(in);
     edge = cursor_str32(in);
@@ -168,7 +178,7 @@ static int append(struct gateway *g, const struct msg_parts *p,
 static int take_entry(struct thaw *t, struct cursor *in)
 {
     struct ring *r = &t->g->ring;
-    int64_t came_ns = cursor_i64(in);
+    int64_t came_ns = take_moment(in);
     uint32_t newer = cursor_u32(in);
     uint8_t share = cursor_u8(in);
     struct slice frame = cursor_str32(in);
@@ -437,10 +447,11 @@ static int fill(struct conn *c, struct cursor *in)
     flow = cursor_u8(in);
     c->tick = cursor_u64(in);
     deadline = cursor_u32(in);
-    lagging_ns = cursor_i64(in);
+    lagging_ns = take_moment(in);
     token = cursor_str8(in);
     out = cursor_str32(in);
     if (in->failed || (frozen & ~(unsigned)FROZEN_CONN_FLAGS) ||
+        (frozen & FROZEN_PINGS && !c->gw->edge->ping) ||
         c->tick > ring_end(&c->gw->ring))
         return ERR_FRAME;
     set_flags(c, guest, frozen);
