@@ -302,7 +302,7 @@ def check_links(documents):
     for base, _, names in os.walk(documents):
         for name in (n for n in names if n.endswith(".md")):
             with open(os.path.join(base, name)) as f:
-                for target in re.findall(r"\]\(([^)#:]+)", f.read()):
+                for target in re.findall(r"\]\((?!https?:)([^)#:]+)", f.read()):
                     check(os.path.exists(os.path.join(base, target)), f"{name} leads to {target}")
 
 
