@@ -602,7 +602,9 @@ def test_f16_what_the_wire_loses_repeats_swaps_and_spoils_is_mended_unseen():
         # Several on a line that is dropped for the first of them count once.
         eventually(lambda: 0 < w.metric("link_repairs_total", what="rejected") <= done["spoil"],
                    "what was spoilt is counted")
-        check(w.metric("link_repairs_total", what="duplicates") >= done["twice"], "doubles")
+        # What comes twice on a line that is being dropped is not looked at.
+        eventually(lambda: w.metric("link_repairs_total", what="duplicates") > 0,
+                   "what came twice is counted")
 
 
 def test_f15_a_link_that_is_cut_or_held_in_one_direction_closes_nobody():
