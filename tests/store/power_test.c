@@ -75,6 +75,7 @@ static struct ledger {
         size_t at;
         enum disk_cut how;
         uint64_t seed;
+        bool restored; /* the first to open it said that it is the backup */
     } trying;
     size_t cuts, twice, restored;
 } *led;
@@ -589,11 +590,12 @@ static bool may_be_trimmed(const struct look *k, const struct said *m)
            || (ids[m->id].old && is_aged(k->at));
 }
 
-/* While a restore is under way the store is the old one or the backup. */
+/* While a restore is under way the store is the old one or the backup; the first to
+ * open it says which. */
 static bool was_kept(const struct look *k, const struct said *m)
 {
     bool gone = m->gone <= k->at
-                && (k->at >= led->restore_done
+                && (k->at >= led->restore_done || led->trying.restored
                     || k->s.report.why == EPOCH_RESTORED);
 
     return m->acked <= k->at && ids[m->id].stored && !gone;
@@ -725,6 +727,7 @@ static void try(size_t at, enum disk_cut how, uint64_t seed)
     led->trying.at = at;
     led->trying.how = how;
     led->trying.seed = seed;
+    led->trying.restored = false;
     disk_cut(at, how, seed);
 }
 
@@ -761,6 +764,7 @@ static void cut_again(void)
     disk_begin(test_path("disk"));
     set_next_boot();
     shelf_open(&s);
+    led->trying.restored = s.report.why == EPOCH_RESTORED;
     again = test_random() % (disk_now() + 1);
     shelf_close(&s);
     disk_cut(again, test_random() % CUT_KINDS, led->trying.seed);
