@@ -55,6 +55,7 @@ struct conn_extra *conn_extra(struct conn *c)
     if (c->extra) {
         c->extra->conn = c;
         list_init(&c->extra->lagging);
+        list_init(&c->extra->missing);
         wheel_timer_init(&c->extra->deadline);
     }
     return c->extra;
@@ -442,6 +443,7 @@ void conn_set_lagging(struct conn *c, bool lags)
         return;
     if (!lags) {
         list_remove(&c->extra->lagging);
+        c->gw->lag_count--;
         thin_forget(c);
         conn_extra_done(c);
         return;
@@ -452,6 +454,7 @@ void conn_set_lagging(struct conn *c, bool lags)
     }
     c->extra->lagging_ns = c->extra->progress_ns = loop_now(c->gw->loop);
     list_add_tail(&c->gw->lagging, &c->extra->lagging);
+    c->gw->lag_count++;
 }
 
 static void set_stalled(struct conn *c, bool stalled)
@@ -930,7 +933,7 @@ void conn_socket_event(void *ctx, uint64_t data, uint32_t events)
     }
     if ((events & POLLSET_OUT) && (c->flags & CONN_STALLED)) {
         set_stalled(c, false);
-        thin_drained(c);
+        thin_due(c, 0);
         come_again(c);
     }
 }

@@ -61,6 +61,8 @@ struct conn_extra {
     struct wheel_timer deadline;
     const struct config_token *token;
     struct list_node lagging; /* on gateway.lagging */
+    struct list_node missing; /* on the list of those who may not have got what
+                                 leaves the ring (thin.c) */
     int64_t lagging_ns;  /* since when */
     int64_t progress_ns; /* when the socket took something last */
     int64_t pass_ns; /* since when it waits to be passed on (pass.h) */

@@ -58,6 +58,7 @@ struct gateway {
     struct conns conns;
     uint32_t open;
     struct list_node lagging; /* live, but not at the end of the ring */
+    size_t lag_count;         /* so many */
     size_t unchecked; /* of these, by slow.c, since the second began */
     size_t sent;      /* bytes, by this worker ever; wraps */
     struct loop_turn end_of_turn;

@@ -254,7 +254,7 @@ void pull_settle(struct conn *c, uint64_t tick)
     bool all;
 
     if (c->flags & CONN_STALLED)
-        thin_drained(c);
+        thin_due(c, conn_out_pending(c));
     all = c->flow != FLOW_LIVE;
     while (!all) {
         uint64_t before = c->tick, limit = MIN(tick, thin_limit(c));

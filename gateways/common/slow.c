@@ -13,19 +13,22 @@ enum {
 
 /* ---- who is cut ---------------------------------------------------------- */
 
-/* What of a topic is due and not begun, from the ring, behind what has been
- * left out of it already. */
-static void count_missed(struct conn *c, const struct topic *t,
+/* What of an id is due and not begun, from the ring, behind what has been left
+ * out of it and not told. False: nothing. */
+static bool count_missed(struct conn *c, const struct topic *t,
                          struct notice *n)
 {
     const struct thin_loss *l = thin_loss_of(c, t);
+    bool found = l != NULL;
     struct ring_entry *e;
 
     for (uint64_t tick = topic_past(t)->newest;
          tick > c->tick && (e = ring_at(&c->gw->ring, tick));
          tick = e->previous) {
-        if (e->msg->flags & MSG_NOTICE ||
-            (conn_thinned(c) && thin_leaves_out(c, e, tick)))
+        if (conn_thinned(c) && thin_leaves_out(c, e, tick))
+            continue;
+        found = true;
+        if (e->msg->flags & MSG_NOTICE)
             continue;
         n->from = e->msg->offset;
         if (!n->to)
@@ -33,21 +36,23 @@ static void count_missed(struct conn *c, const struct topic *t,
         n->missed++;
     }
     if (!l || !l->count)
-        return;
+        return found;
     n->from = n->from ? MIN(n->from, l->from) : l->from;
     n->to = MAX(n->to, l->to);
     n->missed += l->count;
+    return true;
 }
 
-/* Has the topic something for c that it has not got? */
-static bool misses(struct conn *c, const struct topic *t)
+/* Has the topic something for c that it has not got? How much, n says; of a
+ * pattern that is unknown. */
+static bool misses(struct conn *c, const struct topic *t, struct notice *n)
 {
     if (conn_muted(c, t))
         return c->flow == FLOW_PAGING;
-    if (thin_loss_of(c, t))
-        return true;
     if (t->seats.flags & TOPIC_PATTERN)
-        return c->tick < ring_end(&c->gw->ring);
+        return thin_loss_of(c, t) || c->tick < ring_end(&c->gw->ring);
+    if (c->flow == FLOW_LIVE)
+        return count_missed(c, t, n);
     return topic_past(t)->newest > c->tick;
 }
 
@@ -69,10 +74,8 @@ void slow_tell(struct conn *c)
         struct notice n = {.kind = NOTICE_GAP, .channels = &id, .count = 1,
                            .why = GAP_SLOW, .cursor = place};
 
-        if (!misses(c, t))
+        if (!misses(c, t, &n))
             continue;
-        if (c->flow == FLOW_LIVE)
-            count_missed(c, t, &n);
         stat_add(&c->gw->stats, STAT_GAPS_SLOW, 1);
         c->gw->edge->notice(c, &n);
     }
@@ -201,9 +204,7 @@ static void check_total(struct gateway *g)
 
 void slow_check(struct gateway *g)
 {
-    g->unchecked = 0;
-    LIST_FOREACH(x, &g->lagging, struct conn_extra, lagging)
-        g->unchecked++;
+    g->unchecked = g->lag_count;
     stat_set(&g->stats, STAT_LAGGING, g->unchecked);
     check_total(g);
     loop_again(g->loop);

@@ -504,11 +504,11 @@ static void go_on(struct start *s)
 }
 
 /* A snapshot beside the messages of a reader who does not read waits for it in
- * the router, not here. */
+ * the router, not here; but nothing that the reader asked for waits behind it. */
 static bool would_pile_up(const struct start *s)
 {
     return s->silent && s->late && s->count && s->topics[0].beside &&
-           (s->conn->flags & CONN_STALLED);
+           (s->conn->flags & CONN_STALLED) && !s->next;
 }
 
 static void say(struct start *s)

@@ -328,11 +328,12 @@ static void tell(struct conn *c, const struct loss *l)
     c->gw->edge->notice(c, &n);
 }
 
-/* Notices of a channel that has a state are in the snapshot; of a pattern they
- * are missing. */
-static bool is_told_by_state(const struct loss *l)
+/* Notices of a channel are in the snapshot that follows; of a pattern they are
+ * missing, nobody knows how many. */
+static void leave_to_state(struct loss *l)
 {
-    return l->is.count == 0 && !(l->topic->seats.flags & TOPIC_PATTERN);
+    if (!(l->topic->seats.flags & TOPIC_PATTERN))
+        l->is.more = false;
 }
 
 void thin_tell(struct conn *c)
@@ -351,9 +352,8 @@ void thin_tell(struct conn *c)
             continue;
         said = *l;
         loss_free(c->extra->thinned, l);
-        if (is_told_by_state(&said))
-            said.is.more = false;
-        else
+        leave_to_state(&said);
+        if (said.is.count || said.is.more)
             tell(c, &said);
         if (said.is.state && c->state == CONN_OPEN && c->seats.count == held)
             restart_snapshot_of(c, t);
@@ -371,6 +371,7 @@ struct due {
     uint64_t *ticks; /* oldest first, once it is sorted */
     size_t count, room;
     size_t bytes, left; /* of what is not left out */
+    size_t budget;
     int64_t stale_ns;   /* what came before this is over queue_age */
     bool failed;
 };
@@ -450,7 +451,7 @@ static bool find_newer(const struct due *d)
 
 static bool is_too_much(const struct due *d)
 {
-    return d->left > 1 && d->bytes > d->conn->gw->config->limits.queue;
+    return d->left > 1 && d->bytes > d->budget;
 }
 
 static void leave_out_due(struct due *d, const struct ring_entry *e,
@@ -532,17 +533,17 @@ static int64_t stale_ns(const struct gateway *g)
     return age ? loop_now(g->loop) - age : INT64_MIN;
 }
 
-void thin_drained(struct conn *c)
+void thin_due(struct conn *c, size_t behind)
 {
-    struct due d = {.conn = c};
     size_t queue = c->gw->config->limits.queue;
+    struct due d = {.conn = c, .budget = queue - MIN(queue, behind)};
     int64_t oldest = INT64_MAX;
 
     if (c->flow != FLOW_LIVE || c->state != CONN_OPEN || !conn_lags(c) ||
         !thin_may_help(c))
         return;
     d.stale_ns = stale_ns(c->gw);
-    if (pull_pending(c, c->extra->lagging_ns, queue, &oldest) <= queue &&
+    if (pull_pending(c, c->extra->lagging_ns, d.budget, &oldest) <= d.budget &&
         oldest >= d.stale_ns)
         return;
     if (!thinned_of(c))
@@ -558,20 +559,31 @@ void thin_drained(struct conn *c)
 
 /* ---- what leaves the ring ------------------------------------------------ */
 
+/* The oldest entry of the ring, which goes. */
+struct going {
+    struct gateway *gw;
+    struct ring_entry *entry;
+    uint64_t tick;
+    bool looked; /* for a newer one of its key: once for all readers */
+    size_t seats; /* of the patterns that match */
+    struct list_node missing; /* who may not have got it */
+};
+
 /* Something newer says what e says, to whoever holds its id. */
-static bool has_newer(const struct gateway *g, struct ring_entry *e,
-                      uint64_t tick)
+static bool has_newer(struct going *go)
 {
+    struct ring_entry *e = go->entry;
     uint64_t at = topic_past(e->topic)->newest;
 
-    while (!e->newer && at > tick) {
-        struct ring_entry *newer = ring_at(&g->ring, at);
+    while (!go->looked && !e->newer && at > go->tick) {
+        struct ring_entry *newer = ring_at(&go->gw->ring, at);
 
-        if (thin_share(g, newer) != SHARE_NEWEST || !same_key(newer, e))
+        if (thin_share(go->gw, newer) != SHARE_NEWEST || !same_key(newer, e))
             at = newer->previous;
         else
-            e->newer = (uint32_t)MIN(at - tick, (uint64_t)UINT32_MAX);
+            e->newer = (uint32_t)MIN(at - go->tick, (uint64_t)UINT32_MAX);
     }
+    go->looked = true;
     return e->newer;
 }
 
@@ -581,14 +593,16 @@ static bool has_state(struct conn *c, const struct ring_entry *e)
     return (e->topic->seats.flags & TOPIC_STATEFUL) && holds(c, e->topic);
 }
 
-static bool may_go(struct conn *c, struct ring_entry *e, uint64_t tick)
+static bool may_go(struct conn *c, struct going *go)
 {
-    switch (thin_share(c->gw, e)) {
+    const struct ring_entry *e = go->entry;
+
+    switch (thin_share(c->gw, go->entry)) {
     case SHARE_LATEST:
     case SHARE_LESSER:
         return true;
     case SHARE_NEWEST:
-        return has_newer(c->gw, e, tick) ||
+        return has_newer(go) ||
                ((e->msg->flags & MSG_WEIGHT) == WEIGHT_STATE &&
                 has_state(c, e));
     case SHARE_NOTICE:
@@ -617,29 +631,81 @@ bool thin_place(const struct conn *c, uint64_t *seq)
     return true;
 }
 
-static void let_go(struct conn *c, struct ring_entry *e, uint64_t tick)
+static void let_go(struct conn *c, struct going *go)
 {
-    if (c->tick >= tick || c->flow != FLOW_LIVE || !pull_due(c, e) ||
-        (conn_thinned(c) && thin_leaves_out(c, e, tick)))
+    const struct ring_entry *e = go->entry;
+
+    if (c->tick >= go->tick || c->flow != FLOW_LIVE || !pull_due(c, e) ||
+        (conn_thinned(c) && thin_leaves_out(c, e, go->tick)))
         return;
-    if (!may_go(c, e, tick)) {
+    if (!may_go(c, go)) {
         conn_cut(c, STAT_CUT_QUEUE);
         return;
     }
     note_place(c, e);
     if (c->state == CONN_OPEN)
-        leave_out(c, e, tick);
+        leave_out(c, e, go->tick);
 }
 
+static void count_seats(void *ctx, void *value)
+{
+    struct going *go = ctx;
+    const struct topic *t = value;
+
+    go->seats += t->seats.count;
+}
+
+/* Who lags among those who hold it: once, by however many channels. */
+static void add_holders(void *ctx, void *value)
+{
+    struct going *go = ctx;
+    struct topic *t = value;
+    struct seat_iter it = seats_of_topic(&t->seats);
+    struct seat *s;
+
+    while ((s = seat_next(&it))) {
+        struct conn *c = conn_of_seat(s);
+
+        if (conn_lags(c) && !list_linked(&c->extra->missing))
+            list_add_tail(&go->missing, &c->extra->missing);
+    }
+}
+
+static void add_lagging(struct going *go)
+{
+    LIST_FOREACH(x, &go->gw->lagging, struct conn_extra, lagging)
+        list_add_tail(&go->missing, &x->missing);
+}
+
+static bool hold_fewer_than_lag(struct going *go)
+{
+    const struct topic *t = go->entry->topic;
+    size_t lag = go->gw->lag_count;
+
+    if (t->seats.count >= lag)
+        return false;
+    go->seats = t->seats.count;
+    trie_match(go->gw->topics.patterns, topic_id(t), count_seats, go);
+    return go->seats < lag;
+}
+
+/* By its seats or by those who lag, whichever are fewer: who does not read costs
+ * nothing when something is said that it does not hear. They are gathered first,
+ * for who is cut takes seats, and topics, with it. */
 void thin_let_go(struct gateway *g, struct ring_entry *e, uint64_t tick)
 {
-    struct list_node *head = &g->lagging;
-    struct list_node *next;
+    struct going go = {.gw = g, .entry = e, .tick = tick};
+    struct list_node *n;
 
-    for (struct list_node *n = head->next; n != head; n = next) {
-        next = n->next;
-        let_go(CONTAINER_OF(n, struct conn_extra, lagging)->conn, e, tick);
+    list_init(&go.missing);
+    if (hold_fewer_than_lag(&go)) {
+        add_holders(&go, e->topic);
+        trie_match(g->topics.patterns, topic_id(e->topic), add_holders, &go);
+    } else {
+        add_lagging(&go);
     }
+    while ((n = list_pop(&go.missing)))
+        let_go(CONTAINER_OF(n, struct conn_extra, missing)->conn, &go);
 }
 
 /* ---- for a successor ----------------------------------------------------- */

@@ -3,7 +3,7 @@
  *
  * A reader whose socket is full is not visited. It holds no queue, only its
  * place: what waits for it lies in the ring, once for all. When the socket
- * takes something again (thin_drained), and more waits than limits.queue or
+ * takes something again (thin_due), and more waits than limits.queue or
  * for longer than limits.queue_age, the policy of each message's namespace
  * says what becomes of it:
  *
@@ -26,8 +26,9 @@
  * Threads: the gateway's loop. Memory: four ticks for who was thinned, a record
  * per channel for what is left out and not told yet, nothing for anybody else.
  * Cost: what is due, each time that the socket of one over the budget takes
- * something; a comparison of each lagging reader for each message that leaves
- * the ring. docs/decisions/0029-slow-readers.md says why. */
+ * something; for each message that leaves the ring a comparison of each lagging
+ * reader, or of each that holds it, whichever are fewer.
+ * docs/decisions/0029-slow-readers.md says why. */
 #ifndef TOUCHLINE_GATEWAYS_THIN_H
 #define TOUCHLINE_GATEWAYS_THIN_H
 
@@ -59,9 +60,10 @@ enum share thin_share(const struct gateway *g, struct ring_entry *e);
 /* Is there a channel among those it holds of which something may be left out?
  * A pattern counts as the ids behind its prefix do. Cost: O(seats). */
 bool thin_may_help(struct conn *c);
-/* The socket takes something again, or all that is due is to go to memory of
- * the connection's own. May end the connection. */
-void thin_drained(struct conn *c);
+/* The socket takes something again; or all that is due is to go to memory of
+ * the connection's own, behind so many bytes that count, too. May end the
+ * connection. */
+void thin_due(struct conn *c, size_t behind);
 /* The oldest entry of the ring goes; whoever has not got it yet is cut, or does
  * without it. */
 void thin_let_go(struct gateway *g, struct ring_entry *e, uint64_t tick);

@@ -1989,6 +1989,197 @@ TEST(who_is_told_of_a_room_that_the_ring_has_lost_gets_its_state)
     world_free(w);
 }
 
+/* How often it is told of a gap in this channel. */
+static unsigned gaps_of(const char *text, const char *id)
+{
+    unsigned n = 0;
+
+    for (const char *at = text; (at = strstr(at, "gap:")); at++)
+        n += strncmp(strchr(at, '/') + 1, id, strlen(id)) == 0;
+    return n;
+}
+
+TEST(of_a_room_with_comings_and_goings_the_messages_are_counted_exactly)
+{
+    char wanted[100];
+    struct world *w;
+    const char *text;
+    unsigned n, had;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = slow_watcher(w, "room/1", ID_STATEFUL);
+    for (uint64_t seq = 101; seq <= 120; seq++) {
+        hear_padded("room/1", seq, 0, "");
+        hear_notice("room/1", "join", "{\"count\":2}");
+    }
+    turn(w);
+    clock_fake_advance(40 * SECOND);
+    turn(w);
+    text = all_of(w, n);
+    had = (unsigned)stat_get(&w->g->stats, STAT_LEFT_OUT);
+    EXPECT(had > 0 && had < 20);
+    snprintf(wanted, sizeof wanted, "gap:slow:%u-120(%u)/room/1@", 121 - had,
+             had);
+    EXPECT_CONTAINS(text, wanted);
+    world_free(w);
+}
+
+TEST(of_a_pattern_that_is_cut_nobody_says_how_many_it_misses)
+{
+    struct world *w;
+    unsigned n;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = slow_watcher(w, "room/*", 0);
+    for (uint64_t seq = 101; seq <= 120; seq++)
+        hear_padded("room/1", seq, 0, "");
+    turn(w);
+    clock_fake_advance(40 * SECOND);
+    hear_padded("room/1", 121, 0, "");
+    turn(w);
+    EXPECT(stat_get(&w->g->stats, STAT_LEFT_OUT) > 0);
+    conn_cut(w->conn[n], STAT_CUT_TOTAL);
+    EXPECT_CONTAINS(all_of(w, n), "gap:slow:0-0(0)/room/*@");
+    world_free(w);
+}
+
+TEST(what_has_been_told_is_not_told_again_when_it_is_cut)
+{
+    static char had[1 << 20];
+    const struct id_says other = {.id = "a"};
+    size_t len = 0;
+    struct world *w;
+    unsigned n;
+    ssize_t r;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = slow_watcher(w, "room/1", 0);
+    subscribe(w, n, "a", NULL, 2);
+    hear_logged_in(100, 0, &other, 1);
+    drain(w, n);
+    for (uint64_t seq = 101; seq <= 120; seq++)
+        hear_padded("room/1", seq, 0, "");
+    turn(w);
+    for (uint64_t seq = 121; seq <= 140; seq++)
+        hear_padded(seq & 1 ? "a" : "room/1", seq, 0, "");
+    turn(w);
+    while (!strstr(had, "gap:")) {
+        r = read(w->fd[n], had + len, 30000);
+        CHECK(r > 0);
+        for (ssize_t i = 0; i < r; i++)
+            if (had[len + (size_t)i] == '\0')
+                had[len + (size_t)i] = ' ';
+        len += (size_t)r;
+        turn(w);
+    }
+    EXPECT(thin_leaves_out(w->conn[n], ring_at(&w->g->ring,
+                                               ring_end(&w->g->ring)),
+                           ring_end(&w->g->ring)));
+    EXPECT(w->conn[n]->tick < ring_end(&w->g->ring));
+    conn_cut(w->conn[n], STAT_CUT_TOTAL);
+    EXPECT_INT(gaps_of(had, "room/1") + gaps_of(all_of(w, n), "room/1"), 1);
+    world_free(w);
+}
+
+TEST(a_subscription_does_not_wait_for_a_snapshot_that_waits_for_its_reader)
+{
+    const struct id_says other = {.id = "b"};
+    struct world *w;
+    unsigned n;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = slow_watcher(w, "match/1", ID_STATEFUL);
+    for (uint64_t seq = 101; seq <= 140; seq++) {
+        hear_padded("match/1", seq, WEIGHT_STATE, "");
+        turn(w);
+    }
+    EXPECT_CONTAINS(all_of(w, n), "gap:conflated:");
+    for (uint64_t seq = 141; seq <= 155; seq++)
+        hear_padded("match/1", seq, WEIGHT_KEPT, "");
+    turn(w);
+    EXPECT(w->conn[n]->flags & CONN_STALLED);
+    hear_snapshot("match/1", 155, "{2}");
+    turn(w);
+    EXPECT(conn_starts(w->conn[n]) != NULL); /* it waits */
+    subscribe(w, n, "b", NULL, 5);
+    hear_logged_in(155, 0, &other, 1);
+    turn(w);
+    EXPECT(conn_starts(w->conn[n]) == NULL);
+    EXPECT_CONTAINS(all_of(w, n), "match/1:155 snapshot/match/1={2}@e-155 "
+                                  "[5] snapshot/b@e-155 (5) ");
+    world_free(w);
+}
+
+TEST(a_slow_reader_that_subscribes_besides_is_not_cut_for_what_may_be_left_out)
+{
+    static char vast[400000]; /* more than the socket takes: it is begun */
+    const struct id_says other = {.id = "b"};
+    struct world *w;
+    const char *text;
+    unsigned n;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = slow_watcher(w, "room/1", 0);
+    memset(vast, 'x', sizeof vast - 1);
+    hear_message("room/1", 101, vast);
+    turn(w);
+    for (uint64_t seq = 102; seq <= 140; seq++)
+        hear_padded("room/1", seq, 0, "");
+    turn(w);
+    subscribe(w, n, "b", NULL, 5);
+    hear_logged_in(140, 0, &other, 1);
+    turn(w);
+    EXPECT_INT(w->conn[n]->state, CONN_OPEN);
+    EXPECT(conn_out_pending(w->conn[n]) <= w->cfg->limits.queue);
+    text = all_of(w, n);
+    EXPECT_INT(gaps_of(text, "room/1@"), 1);
+    EXPECT_CONTAINS(text, " room/1:140 [5] snapshot/b@e-140 (5) ");
+    world_free(w);
+}
+
+TEST(who_holds_it_twice_and_stalls_beside_others_misses_it_once)
+{
+    const struct id_says more[] = {{.id = "room/*"}, {.id = "room/**"}};
+    char wanted[100];
+    struct world *w;
+    const char *text;
+    unsigned n, other[6], had;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = slow_watcher(w, "room/1", 0);
+    for (unsigned i = 0; i < ARRAY_LEN(more); i++) {
+        subscribe(w, n, more[i].id, NULL, 2 + i);
+        hear_logged_in(100, 0, &more[i], 1);
+    }
+    drain(w, n);
+    for (unsigned i = 0; i < ARRAY_LEN(other); i++)
+        other[i] = slow_watcher(w, "room/far/off", 0);
+    for (uint64_t seq = 101; seq <= 120; seq++)
+        hear_padded("room/far/off", seq, 0, "");
+    for (uint64_t seq = 121; seq <= 140; seq++)
+        hear_padded("room/1", seq, 0, "");
+    turn(w);
+    clock_fake_advance(40 * SECOND);
+    turn(w);
+    text = all_of(w, n);
+    had = whole_before_gap(text);
+    EXPECT(had < 20);
+    snprintf(wanted, sizeof wanted, "gap:slow:0-0(%u)/room/**@e-%u ", 20 - had,
+             100 + had);
+    EXPECT_CONTAINS(text, "gap:slow:121-140(20)/room/1@");
+    EXPECT_CONTAINS(text, wanted);
+    EXPECT_INT(gaps_of(text, "room/1@") + gaps_of(text, "room/**@"), 2);
+    EXPECT_INT(gaps_of(text, "room/"), 2); /* the other pattern lacks nothing */
+    EXPECT_CONTAINS(all_of(w, other[0]), "-120(");
+    world_free(w);
+}
+
 TEST(a_slow_reader_without_memory_for_its_gaps_is_not_left_with_a_hole)
 {
     for (unsigned left = 0; left < 6; left++) {

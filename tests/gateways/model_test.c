@@ -590,6 +590,7 @@ struct channel {
     enum channel_state state;
     struct left_out gaps[GAPS];
     unsigned gap_count;
+    unsigned gap_first; /* of those told since it is held */
     uint64_t told, seen; /* messages: missing by gaps, and found missing */
     bool fuzzy; /* a pattern, some of whose ids were held besides */
     uint32_t ref; /* of the subscription that made it ASKED or REPLAYS */
@@ -757,6 +758,7 @@ static void hold(struct client *k, unsigned name, uint64_t seq)
 static void leave(struct client *k, unsigned name)
 {
     blur(k, name);
+    k->channels[name].gap_first = k->channels[name].gap_count;
     k->channels[name].state = OUT;
     k->channels[name].seq = k->channels[name].ref = 0;
     k->channels[name].gap = false;
@@ -820,6 +822,52 @@ static bool is_held(struct client *k, unsigned id, uint64_t seq)
     return wanted;
 }
 
+/* The newest of these; volatile offsets come again. */
+static const struct entry *entry_of(unsigned id, uint64_t offset)
+{
+    for (unsigned i = router.count; i-- > 0;)
+        if (router.log[i].id == id && router.log[i].offset == offset)
+            return &router.log[i];
+    CHECK(false);
+    return NULL;
+}
+
+/* The ends of a gap are missing: they are not behind what came before it. And
+ * it counts what lies between them: all of it when nobody chose. */
+static void check_gap(const struct client *k, unsigned id,
+                      const struct left_out *g, uint64_t count)
+{
+    uint64_t most = g->to - g->from + 1;
+
+    if (id >= STORED || !g->from)
+        return;
+    if (entry_of(id, g->from)->seq <= k->seq || g->to < g->from ||
+        count == 0 || count > most ||
+        (policy_of(id) == SLOW_CUT && count != most))
+        test_fail(__FILE__, __LINE__, "client %d: %" PRIu64 "-%" PRIu64
+                  " (%" PRIu64 ") of %s, policy %s, told behind %" PRIu64,
+                  (int)(k - world.clients), g->from, g->to, count, names[id],
+                  policies[policy_of(id)], k->seq);
+}
+
+/* The ends of a gap do not come behind it. */
+static void check_not_told(const struct client *k, unsigned id, uint64_t seq)
+{
+    const struct channel *ch = &k->channels[id];
+    unsigned i = ch->gap_count > ch->gap_first + GAPS ? ch->gap_count - GAPS
+                                                      : ch->gap_first;
+
+    for (; id < STORED && ch->state == HELD && i < ch->gap_count; i++) {
+        const struct left_out *g = &ch->gaps[i % GAPS];
+
+        if (entry_of(id, g->from)->seq == seq ||
+            entry_of(id, g->to)->seq == seq)
+            test_fail(__FILE__, __LINE__, "client %d: %s %" PRIu64
+                      " comes, and was said to be missing",
+                      (int)(k - world.clients), names[id], seq);
+    }
+}
+
 static void on_message(struct client *k, unsigned id, uint64_t seq,
                        bool replay)
 {
@@ -827,8 +875,10 @@ static void on_message(struct client *k, unsigned id, uint64_t seq,
 
     world.messages++;
     world.replayed += replay;
-    if (!replay)
+    if (!replay) {
+        check_not_told(k, id, seq);
         wanted |= is_held(k, id, seq);
+    }
     if (!wanted || (!replay && seq <= k->seq))
         test_fail(__FILE__, __LINE__, "client %d: %s %" PRIu64
                   " comes again, or unasked, behind %" PRIu64,
@@ -850,6 +900,7 @@ static void on_gap(struct client *k, unsigned name, char *const *word)
     if (g.conflated || strcmp(word[3], "slow") == 0) {
         world.left_out += !g.conflated;
         world.conflated += g.conflated;
+        check_gap(k, name, &g, strtoull(word[6], NULL, 10));
         ch->gaps[ch->gap_count++ % GAPS] = g;
         ch->told += strtoull(word[6], NULL, 10);
         return;
