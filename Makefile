@@ -44,7 +44,7 @@ CPPFLAGS := -D_GNU_SOURCE -DTOUCHLINE_VERSION='"$(VERSION)"' \
 CFLAGS   := -std=c11 -g $(MODE) $(HARDEN) $(WARN) -pthread
 LDFLAGS  := $(MODE) $(PIE) -pthread -rdynamic -Wl,--as-needed \
             -Wl,-z,relro,-z,now,-z,noexecstack
-LDLIBS   := -levent_core -lnng -lsqlite3 -lcjson -lxxhash -lz -lseccomp
+LDLIBS   := -levent_core -lnng -lsqlite3 -lcjson -lxxhash -lz -lseccomp -lm
 
 # `make V=1` shows the commands.
 Q := $(if $V,,@)
