@@ -60,6 +60,7 @@ _router_ctl_options() {
     history) own=(--last --since --before) ;;
     match) own=(--date --team --period) ;;
     replay) own=(--match --speed --date) ;;
+    doctor) own=(--for --every) ;;
     esac
     _router_ctl_words --json --router --dir --config --set --help --version \
         --check --print-config "${own[@]}"
@@ -77,7 +78,7 @@ _router_ctl_values() {
     --period) _router_ctl_words not_started first halftime last first_extra \
         halftime_extra last_extra penalties ended postponed abandoned ;;
     --router | --set | --from | --key | --idempotency | --since | --before | \
-        --last | --date) ;;
+        --last | --date | --for | --every) ;;
     *) return 1 ;;
     esac
 }
@@ -97,7 +98,7 @@ _router_ctl_arguments() {
     case $verb:$place in
     :0 | help:0) _router_ctl_words publish send subscribe tail history \
         presence who channels conns kick gateways status stats match replay \
-        backup help ;;
+        backup doctor help ;;
     publish:0 | send:0 | history:0 | presence:0 | who:0 | conns:0 | kick:0 | \
         subscribe:* | tail:*) _router_ctl_ask channels ;;
     match:*) _router_ctl_match ;;

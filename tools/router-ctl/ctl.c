@@ -37,12 +37,14 @@ static const struct option {
     const char *name, *value, *help;
     size_t at;
 } options[] = {
-#define ROW(name, value, help) \
-    { #name, value, help, offsetof(struct ctl_options, name) },
+#define NAMED(field, name, value, help) \
+    { name, value, help, offsetof(struct ctl_options, field) },
+#define ROW(name, value, help) NAMED(name, #name, value, help)
 #define FLAG(name, help) ROW(name, NULL, help)
-    CTL_OPTIONS(FLAG, ROW)
+    CTL_OPTIONS(FLAG, ROW, NAMED)
 #undef FLAG
 #undef ROW
+#undef NAMED
 };
 
 /* Every verb takes it. */

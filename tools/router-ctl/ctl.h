@@ -11,9 +11,10 @@
 #include "tools/router-ctl/peer.h"
 #include "tools/router-ctl/show.h"
 
-/* FLAG(name, help), TEXT(name, value, help): all options beside those that
+/* FLAG(name, help), TEXT(name, value, help), or NAMED(field, name, value,
+ * help) for what C has a meaning of its own: all options beside those that
  * every binary has. Which verb takes which says the verb's row. */
-#define CTL_OPTIONS(FLAG, TEXT)                                              \
+#define CTL_OPTIONS(FLAG, TEXT, NAMED)                                       \
     FLAG(json, "print JSON; messages one a line")                            \
     TEXT(router, "URL", "where the router answers: ipc://PATH or "           \
          "tcp://HOST:PORT")                                                  \
@@ -28,14 +29,19 @@
     TEXT(team, "TEAM", "only matches of this team")                          \
     TEXT(period, "PERIOD", "only matches in this period")                    \
     TEXT(match, "N|all", "the Nth match of the file, or all at once (all)")  \
-    TEXT(speed, "X", "times real speed (60); max: no waiting")
+    TEXT(speed, "X", "times real speed (60); max: no waiting")               \
+    NAMED(span, "for", "N|TIME", "doctor: so many connections (10K); others: " \
+          "for so long")                                                     \
+    TEXT(every, "TIME", "how often to look")
 
 struct ctl_options {
 #define AS_FLAG(name, help) bool name;
 #define AS_TEXT(name, value, help) const char *name;
-    CTL_OPTIONS(AS_FLAG, AS_TEXT)
+#define AS_NAMED(field, name, value, help) const char *field;
+    CTL_OPTIONS(AS_FLAG, AS_TEXT, AS_NAMED)
 #undef AS_FLAG
 #undef AS_TEXT
+#undef AS_NAMED
 };
 
 struct ctl {
@@ -109,6 +115,16 @@ int ctl_wait(struct ctl *c, const bool *done);
 /* Valid id, or pattern where that is allowed; else it has been said. */
 bool ctl_is_id(const struct ctl *c, const char *text, bool pattern);
 
+/* The value of an option, as the configuration writes such values: 90s, 5m;
+ * 10K. Without one `standard` stands for it. EXIT_DONE, or it has been said. */
+struct ctl_amount {
+    const char *option, *given, *standard; /* "every"; NULL: not given */
+    int64_t min, max;
+};
+int ctl_duration(const struct ctl *c, const struct ctl_amount *a,
+                 int64_t *ret); /* ns */
+int ctl_count(const struct ctl *c, const struct ctl_amount *a, uint64_t *ret);
+
 /* All of a file of at most `most` bytes. EXIT_DONE, or it has been said. */
 int ctl_read_file(const struct ctl *c, const char *path, size_t most,
                   struct buf *ret);
@@ -130,6 +146,7 @@ int verb_stats(struct ctl *c);
 int verb_match(struct ctl *c);
 int verb_replay(struct ctl *c);
 int verb_backup(struct ctl *c);
+int verb_doctor(struct ctl *c);
 int verb_help(struct ctl *c);
 
 #endif

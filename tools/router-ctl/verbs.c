@@ -61,6 +61,11 @@ const struct verb verbs[] = {
     { "backup", NULL, 1, 1, false, verb_backup, "", "FILE",
       "copy the database, whole and consistent",
       "  router-ctl backup /backup/touchline.db\n" },
+    { "doctor", NULL, 0, 0, true, verb_doctor, "for every", "",
+      "is this machine fit for so many connections?",
+      "  router-ctl doctor --for 100K\n"
+      "  router-ctl doctor --for 1M --json\n"
+      "  router-ctl doctor --every 1s\n" },
     { "help", NULL, 0, 1, true, verb_help, "", "[VERB]",
       "how a verb is used", "  router-ctl help replay\n" },
 };
