@@ -48,6 +48,7 @@ nginx|nginx
 haproxy|haproxy
 caddy|caddy
 prometheus|prometheus
+gnuplot|gnuplot-nox
 '
 # Whom `make chaos-peers` puts beside us.
 chaos_peers='

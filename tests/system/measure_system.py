@@ -1,10 +1,11 @@
 """What router-ctl measures with: doctor, sample, plot, gen, mem, trim, top."""
+import csv
 import json
 import os
 import signal
 import subprocess
 
-from world import BIN, DEADLINE, Lines, World, check, equal
+from world import BIN, DEADLINE, Lines, World, check, equal, eventually
 
 CTL = os.path.join(BIN, "router-ctl")
 DONE, FAILED, USAGE, NO_ROUTER, NOT_FOUND, REFUSED = range(6)
@@ -73,3 +74,95 @@ def test_the_doctor_compares_the_machine_and_what_runs_on_it():
     code, alone, err = findings("--dir", "/nowhere", "doctor", "--for", "10")
     check("no router answers" in err and alone["settings"], "without a router")
     equal(run("doctor", "--for", "some")[0], USAGE)
+
+
+# ---- sample and plot ---------------------------------------------------------
+
+def rows(path):
+    with open(path, encoding="utf-8") as f:
+        return list(csv.DictReader(f))
+
+
+def test_samples_are_rows_of_each_process_and_of_all():
+    with World() as w, w.stream("/v1/stream?channel=a") as s:
+        s.item()
+        path = os.path.join(w.base, "s.csv")
+        with Running(w, "sample", path, "--every", "1s") as sampler:
+            eventually(lambda: os.path.exists(path) and
+                       any(r["connections"] == "1" for r in rows(path)), "the stream is seen")
+
+            def published():
+                w.publish("a", "x")
+                return any(float(r["published"] or 0) > 0 for r in rows(path)
+                           if r["process"] == "all")
+
+            eventually(published, "the rate is seen")
+            equal(sampler.interrupted(), DONE)
+        found = rows(path)
+        names = {r["process"] for r in found}
+        check(names >= {"router", "http1", "tcp1", "ws1", "touchline", "all"}, names)
+        first = [r for r in found if r["time"] == found[0]["time"]]
+        everyone, = [r for r in first if r["process"] == "all"]
+        equal(int(everyone["private"]),
+              sum(int(r["private"]) for r in first if r["process"] != "all"), "the sum")
+        check(all(int(r["private"]) > 100_000 for r in first), "of each process")
+        equal(run("--dir", w.dir, "sample", path, "--for", "1s")[0], DONE)
+        check(len(rows(path)) > len(found), "an earlier file is continued")
+        other = os.path.join(w.base, "other.txt")
+        with open(other, "w", encoding="utf-8") as f:
+            f.write("my diary\n")
+        code, _, err = run("--dir", w.dir, "sample", other, "--for", "1s")
+        equal((code, "no file of" in err), (REFUSED, True), err)
+        with open(other, encoding="utf-8") as f:
+            equal(f.read(), "my diary\n")
+
+
+def test_a_sample_goes_on_when_the_router_is_back():
+    with World() as w:
+        path = os.path.join(w.base, "s.csv")
+        with Running(w, "sample", path, "--every", "1s") as sampler:
+            router = w.pids("router")[0]
+            eventually(lambda: os.path.exists(path) and rows(path), "it has begun")
+            w.kill("router")
+            eventually(lambda: any(r["process"] == "router" and r["pid"] != str(router)
+                                   for r in rows(path)), "the new router's rows")
+            equal(sampler.interrupted(), DONE)
+
+
+PNG = b"\x89PNG\r\n"
+
+
+def test_plot_draws_samples_and_what_flood_has_measured():
+    with World(start=False) as w:
+        sample = os.path.join(w.base, "s.csv")
+        with open(sample, "w", encoding="utf-8") as f:
+            f.write("time,process,pid,private,cpu,connections,opened,delivered\n")
+            for t in range(5):
+                for name in ("router", "x'\";`$", "all"):
+                    f.write(f"{1000 + t}.5,{name},1,{t * 1000000},0.5,{t},{t},\n")
+        code, out, err = run("plot", sample)
+        equal((code, err), (DONE, ""))
+        made = [line.split()[0] for line in out.splitlines()[1:]]
+        equal(made, [f"{w.base}/s-{name}.png" for name in
+                     ("memory", "connections", "opened", "cpu")])
+        flood = os.path.join(w.base, "flood.csv")
+        with open(flood, "w", encoding="utf-8") as f:
+            f.write("time,active,opened,closed,failed,received,lost,duplicates,"
+                    "p50_us,p90_us,p99_us,p999_us,max_us\n")
+            f.writelines(f"{1000 + t},{t},5,1,0,{t * 10},0,0,{t},{t * 2},{t * 9},99,999\n"
+                         for t in range(5))
+        code, out, err = run("plot", flood, os.path.join(w.base, "it's"), "--json")
+        equal((code, err), (DONE, ""))
+        made += [p["file"] for p in json.loads(out)["pictures"]]
+        equal(made[4:], [f"{w.base}/it's-{name}.png" for name in
+                         ("latency", "connections", "opened", "delivered")])
+        for picture in made:
+            with open(picture, "rb") as f:
+                check(f.read(len(PNG)) == PNG, picture)
+        code, _, err = run("plot", sample, env={"PATH": w.base})
+        equal((code, "apt-get install gnuplot-nox" in err), (FAILED, True), err)
+        with open(flood, "w", encoding="utf-8") as f:
+            f.write("my diary\n")
+        equal(run("plot", flood)[0], FAILED)
+        equal(run("plot", sample, "a\nsystem 'true'")[0], USAGE)
+        equal(run("plot", os.path.join(w.base, "none"))[0], NOT_FOUND)

@@ -60,7 +60,7 @@ _router_ctl_options() {
     history) own=(--last --since --before) ;;
     match) own=(--date --team --period) ;;
     replay) own=(--match --speed --date) ;;
-    doctor) own=(--for --every) ;;
+    doctor | sample) own=(--for --every) ;;
     esac
     _router_ctl_words --json --router --dir --config --set --help --version \
         --check --print-config "${own[@]}"
@@ -98,11 +98,11 @@ _router_ctl_arguments() {
     case $verb:$place in
     :0 | help:0) _router_ctl_words publish send subscribe tail history \
         presence who channels conns kick gateways status stats match replay \
-        backup doctor help ;;
+        backup sample plot doctor help ;;
     publish:0 | send:0 | history:0 | presence:0 | who:0 | conns:0 | kick:0 | \
         subscribe:* | tail:*) _router_ctl_ask channels ;;
     match:*) _router_ctl_match ;;
-    replay:0 | backup:0) compgen -f -- "$cur" ;;
+    replay:0 | backup:0 | sample:0 | plot:[01]) compgen -f -- "$cur" ;;
     esac
 }
 
@@ -125,7 +125,7 @@ _router_ctl() {
     esac
     _router_ctl_parse
     case $prev:$verb:$place in
-    --dir:* | --config:* | *:replay:0 | *:backup:0)
+    --dir:* | --config:* | *:replay:0 | *:backup:0 | *:sample:0 | *:plot:[01])
         files=yes
         compopt -o filenames ;; # readline quotes these
     esac

@@ -147,6 +147,8 @@ int verb_match(struct ctl *c);
 int verb_replay(struct ctl *c);
 int verb_backup(struct ctl *c);
 int verb_doctor(struct ctl *c);
+int verb_sample(struct ctl *c);
+int verb_plot(struct ctl *c);
 int verb_help(struct ctl *c);
 
 #endif

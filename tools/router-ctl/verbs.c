@@ -61,6 +61,14 @@ const struct verb verbs[] = {
     { "backup", NULL, 1, 1, false, verb_backup, "", "FILE",
       "copy the database, whole and consistent",
       "  router-ctl backup /backup/touchline.db\n" },
+    { "sample", NULL, 1, 1, true, verb_sample, "every for", "FILE|-",
+      "memory, connections and rates of all processes, into a CSV file",
+      "  router-ctl sample night.csv --every 10s --for 8h\n"
+      "  router-ctl sample - --every 1s | grep ,all,\n" },
+    { "plot", NULL, 1, 2, true, verb_plot, "", "FILE [PREFIX]",
+      "draw what sample, gen or touchline-flood have measured",
+      "  router-ctl plot night.csv\n"
+      "  router-ctl plot night.csv pictures/night\n" },
     { "doctor", NULL, 0, 0, true, verb_doctor, "for every", "",
       "is this machine fit for so many connections?",
       "  router-ctl doctor --for 100K\n"
