@@ -1,4 +1,7 @@
-"""One small round of what `make chaos` does for longer."""
+"""One small round of what `make chaos` does for longer; and of the peers' clients
+what would be counted against their servers."""
+import asyncio
+import io
 import os
 import random
 import sys
@@ -6,7 +9,8 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
                                 "chaos"))
 import stage  # noqa: E402
-from world import figure  # noqa: E402
+from peers import crowd, mosquitto  # noqa: E402
+from world import DEADLINE, equal, figure  # noqa: E402
 
 SLOW = True
 FEW = ("router-kill", "http-kill", "ws-stop", "tcp-term", "router-stop")
@@ -19,3 +23,41 @@ def test_what_clients_saw_holds_while_processes_die():
     table = {name: fault for name, fault in stage.faults.table().items() if name in FEW}
     figures = stage.Round(seed, table, 6, rate=120).run()
     figure(" ".join(f"{k}={v}" for k, v in figures.items() if v))
+
+
+def test_a_peers_client_that_was_cut_before_it_had_subscribed_does_so_when_it_is_back():
+    """The server has its session from the greeting on, and says so."""
+    seen = []
+
+    async def serve(reader, writer):
+        await mosquitto.receive(reader)
+        writer.write(mosquitto.packet(mosquitto.CONNACK, 0, bytes([len(seen) > 0, 0])))
+        seen.append("greeting")
+        if len(seen) > 1:
+            kind, _, rest = await mosquitto.receive(reader)
+            seen.append(kind)
+            # What was kept comes first, as a server may have it.
+            writer.write(mosquitto.packet(mosquitto.PUBLISH, 2,
+                                          mosquitto.string(b"c") + b"\0\7" + b"kept"))
+            writer.write(mosquitto.packet(mosquitto.SUBACK, 0, rest[:2] + b"\1"))
+            seen.append((await mosquitto.receive(reader))[0])
+        await writer.drain()
+        writer.close()
+
+    async def play():
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        log = crowd.Log(os.devnull)
+        log.close()
+        log.file = io.StringIO()
+        client = mosquitto.Subscriber(log, port, 1, 1, "c", 0)
+        task = asyncio.ensure_future(client.run())
+        await asyncio.wait_for(client.well.wait(), DEADLINE)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        server.close()
+        return [line.split()[0] for line in log.file.getvalue().splitlines()]
+
+    lines = asyncio.run(play())
+    equal(seen[:3], ["greeting", "greeting", mosquitto.SUBSCRIBE], "what the server saw")
+    equal([x for x in lines if x in "BMN"], ["M", "B"], "what is written of it")

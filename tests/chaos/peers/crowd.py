@@ -9,6 +9,8 @@ import time
 TEXT = re.compile(rb"tl (\d+) (\d+) ([a-z0-9/]+) [a-z0-9]+")
 ANSWER = 10.0  # seconds that a publisher waits; then its message's fate is unknown
 BACKOFF = 2.0  # longest wait before a client comes back
+PATIENCE = 60  # who is not answered for so long will not be
+AFTERWARDS = 20  # messages of each publisher after everything was healed
 BROKEN = (OSError, EOFError, asyncio.IncompleteReadError, asyncio.TimeoutError)
 
 
@@ -50,6 +52,7 @@ class Client:
         self.log, self.port, self.number, self.rng = log, port, number, random.Random(seed)
         self.reader = self.writer = None
         self.failures = 0
+        self.well = asyncio.Event()  # of a subscriber: in force; of a publisher: answered
 
     async def dial(self):
         self.reader, self.writer = await asyncio.wait_for(
@@ -73,11 +76,12 @@ class Subscriber(Client):
 
     def __init__(self, log, port, number, seed, channel, stay):
         super().__init__(log, port, number, seed)
-        self.channel, self.stay, self.conn, self.begun = channel, stay, 0, asyncio.Event()
+        self.channel, self.stay, self.conn = channel, stay, 0
 
     async def run(self):
         while True:
             self.conn += 1
+            self.well.clear()
             self.log.say("O", self.number, self.conn, self.edge, self.form)
             who, why = "peer", "cut"
             stays = self.rng.expovariate(1 / self.stay) if self.stay else None
@@ -105,7 +109,7 @@ class Subscriber(Client):
     def in_force(self):
         self.failures = 0
         self.log.say("B", self.number, self.conn)
-        self.begun.set()
+        self.well.set()
 
     def saw(self, data):
         """One message; how it came is in none of its bytes."""
@@ -156,7 +160,14 @@ class Publisher(Client):
             self.log.say("U", self.number, number, type(e).__name__)
             return False
         self.log.say("A", self.number, number, "-", "-", "-", "-")
+        self.well.set()
         return True
+
+    async def answered(self, count):
+        """So many more."""
+        for _ in range(count):
+            self.well.clear()
+            await self.well.wait()
 
     async def greet(self):
         """What a connection begins with."""
@@ -179,15 +190,15 @@ async def play(peer, log, seed, o, faults):
     readers = [asyncio.ensure_future(s.run()) for s in subs]
     writers = []
     try:
-        await asyncio.wait_for(asyncio.gather(*(s.begun.wait() for s in subs)), 30)
+        await asyncio.wait_for(asyncio.gather(*(s.well.wait() for s in subs)), PATIENCE)
         writers += [asyncio.ensure_future(p.run()) for p in pubs]
         await faults()
         for s in subs:
             s.stay = 0
-        await asyncio.sleep(2)
+        await recovery(subs, pubs, writers)
         for p in pubs:
             p.stopped = True
-        await asyncio.wait(writers, timeout=60)  # who has no answer yet will not get one
+        await asyncio.wait(writers, timeout=PATIENCE)
         await silence(log)
         for task in readers + writers:
             if task.done():
@@ -198,6 +209,20 @@ async def play(peer, log, seed, o, faults):
         await asyncio.gather(*readers, *writers, return_exceptions=True)
         for client in subs + pubs:
             client.hang_up()
+
+
+async def recovery(subs, pubs, writers):
+    """All is healed: everybody is in force again, and then each publisher is answered
+    AFTERWARDS more times. Whoever does not come to that is left as he is."""
+    async def well():
+        await asyncio.gather(*(s.well.wait() for s in subs))
+        await asyncio.gather(*(p.answered(AFTERWARDS) for p in pubs))
+
+    last = asyncio.ensure_future(well())
+    await asyncio.wait([last, *writers], timeout=PATIENCE,
+                       return_when=asyncio.FIRST_COMPLETED)
+    last.cancel()
+    await asyncio.gather(last, return_exceptions=True)
 
 
 async def silence(log):
