@@ -54,6 +54,13 @@ struct record {
 
 static struct record *rec;
 
+/* Barriers that the replay knows nothing of. */
+static struct {
+    bool on;
+    char name[NAME_SIZE];
+    size_t at;
+} left_out;
+
 /* What lies behind barriers, as of moment `at`, and what does not. */
 static struct {
     size_t at;
@@ -425,15 +432,44 @@ static bool is_barrier(const struct op *o)
     return o->kind == SYNC || o->kind == SYNC_NAMES;
 }
 
+static bool is_sync_of(const struct op *o, const char *name)
+{
+    return o->kind == SYNC_NAMES ? !*name
+                                 : o->kind == SYNC
+                                       && strcmp(any_name(o->file), name) == 0;
+}
+
+size_t disk_sync_before(const char *name, size_t at)
+{
+    while (at-- > 0)
+        if (is_sync_of(&rec->ops[at], name))
+            return at;
+    return SIZE_MAX;
+}
+
+void disk_leave_out(const char *name, size_t at)
+{
+    left_out.on = true;
+    left_out.at = at;
+    snprintf(left_out.name, sizeof left_out.name, "%s", name);
+    rewind_to_begin();
+}
+
+static bool is_left_out(size_t at)
+{
+    return left_out.on && (left_out.at == SIZE_MAX || left_out.at == at)
+           && is_sync_of(&rec->ops[at], left_out.name);
+}
+
 static void go_to(size_t at)
 {
     if (at < dry.at)
         rewind_to_begin();
     for (; dry.at < at; dry.at++) {
-        if (is_barrier(&rec->ops[dry.at]))
-            settle(&rec->ops[dry.at]);
-        else
+        if (!is_barrier(&rec->ops[dry.at]))
             dry.loose[dry.loose_count++] = dry.at;
+        else if (!is_left_out(dry.at))
+            settle(&rec->ops[dry.at]);
     }
 }
 

@@ -57,6 +57,14 @@ size_t disk_now(void);
 /* What was done at this moment, in words; valid until the next call. */
 const char *disk_text(size_t at);
 
+/* The last sync of the file of this name before that moment; SIZE_MAX: none. */
+size_t disk_sync_before(const char *name, size_t at);
+
+/* As if a sync had never been asked for: that of moment `at`, or for SIZE_MAX
+ * all of the files of this name ("": of the folder). For the replay, in this
+ * process and those it forks; the record stays as it is. */
+void disk_leave_out(const char *name, size_t at);
+
 /* What of that which no barrier stands behind a cut leaves. */
 enum disk_cut {
     CUT_NOTHING, /* none of it */

@@ -5,7 +5,11 @@
  * be there: see docs/decisions/0032-power-cuts-by-replay.md.
  *
  * `make test` tries so many cuts as POWER_CUTS says (150), at random moments;
- * TOUCHLINE_HOSTILE=full tries every moment in every way. */
+ * TOUCHLINE_HOSTILE=full tries every moment in every way. POWER_DUMP=1 prints the
+ * record first.
+ *
+ * And the judge is judged: records and promises in which one thing is not true
+ * (a sync that nobody asked for, an answer before the commit) are shown to it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -845,18 +849,24 @@ static void try_some(void)
     try_around(led->restore_done);
 }
 
+static void dump_record(void)
+{
+    for (size_t at = 0; at < disk_now(); at++) {
+        for (size_t i = 0; i < led->count; i++)
+            if (led->said[i].acked == at)
+                printf("ack %zu %s seq %llu\n", i, ids[led->said[i].id].id,
+                       (unsigned long long)led->said[i].seq);
+        printf("%zu %s\n", at, disk_text(at));
+    }
+}
+
 static void cut_everywhere(void)
 {
     const char *size = getenv("TOUCHLINE_HOSTILE");
 
     disk_stop();
     if (getenv("POWER_DUMP"))
-        for (size_t i = 0; i < disk_now(); i++) {
-            for (size_t j = 0; j < led->count; j++)
-                if (led->said[j].acked == i)
-                    printf("ack %zu %s seq %llu\n", j, ids[led->said[j].id].id, (unsigned long long)led->said[j].seq);
-            printf("%zu %s\n", i, disk_text(i));
-        }
+        dump_record();
     apart(size && strcmp(size, "full") == 0 ? try_all : try_some);
     printf("    %zu cuts at %zu moments, %zu of them twice; %zu backups "
            "restored\n", led->cuts, disk_now(), led->twice, led->restored);
@@ -914,4 +924,193 @@ TEST(a_power_cut_while_an_older_schema_is_brought_up_loses_nothing)
     begin_record_anew();
     live(killed_life);
     cut_everywhere();
+}
+
+/* --- what the judge is worth --- */
+
+/* The ledger of the process that asks; one that lies has its own. */
+static struct ledger *asking;
+/* Where a lie shows; NEVER: behind an end, a backup, or any answer. */
+static size_t shows_at;
+
+/* Each makes one thing untrue, in this process alone. */
+static void sync_no_wal(void)
+{
+    disk_leave_out("db-wal", SIZE_MAX);
+}
+
+static void sync_no_database(void)
+{
+    disk_leave_out("db", SIZE_MAX);
+}
+
+static void sync_no_guard(void)
+{
+    disk_leave_out("db-guard", SIZE_MAX);
+}
+
+static void sync_no_names(void)
+{
+    disk_leave_out("", SIZE_MAX);
+}
+
+static void sync_no_backup(void)
+{
+    disk_leave_out("backup.part", SIZE_MAX);
+}
+
+static bool is_told_as_synced(const struct said *m)
+{
+    return ids[m->id].power && !m->refused && !ids[m->id].few
+           && !ids[m->id].old;
+}
+
+static struct said *one_of_them(void)
+{
+    size_t i = led->count / 2;
+
+    while (i < led->count && !is_told_as_synced(&led->said[i]))
+        i++;
+    EXPECT(i < led->count);
+    shows_at = led->said[i].acked;
+    return &led->said[i];
+}
+
+static void forget_one_sync(void)
+{
+    struct said *m = one_of_them();
+    size_t at = disk_sync_before("db-wal", m->acked);
+
+    EXPECT(at != SIZE_MAX && at >= m->begun);
+    disk_leave_out("db-wal", at);
+}
+
+static void answer_before_the_sync(void)
+{
+    for (size_t i = 0; i < led->count; i++) {
+        struct said *m = &led->said[i];
+
+        if (is_told_as_synced(m))
+            m->acked = disk_sync_before("db-wal", m->acked);
+    }
+}
+
+static void answer_one_before_its_commit(void)
+{
+    struct said *m = one_of_them();
+
+    shows_at = m->acked = m->begun;
+}
+
+static void tell_another_number(void)
+{
+    one_of_them()->seq++;
+}
+
+static void refuse_what_is_kept(void)
+{
+    one_of_them()->refused = true;
+}
+
+static const struct lie {
+    const char *what;
+    void (*tell)(void);
+} lies[] = {
+    { "the WAL is not synced", sync_no_wal },
+    { "the database is not synced", sync_no_database },
+    { "the guard is not synced", sync_no_guard },
+    { "the folder is not synced", sync_no_names },
+    { "a backup is not synced", sync_no_backup },
+    { "one commit is not synced", forget_one_sync },
+    { "each is answered in front of its sync", answer_before_the_sync },
+    { "one is answered in front of its commit", answer_one_before_its_commit },
+    { "one is told another number", tell_another_number },
+    { "one that is kept was refused", refuse_what_is_kept },
+};
+static const struct lie *lie;
+
+static void try_every_way(size_t at)
+{
+    for (unsigned how = 0; how < CUT_KINDS; how++) {
+        try(at, how, test_random());
+        asking->trying = led->trying;
+        asking->cuts++;
+        expect_promises(at);
+    }
+}
+
+static void look_where_it_shows(void)
+{
+    if (shows_at != NEVER) {
+        try_every_way(shows_at);
+        return;
+    }
+    for (size_t i = 0; i < led->life_count; i++)
+        if (led->lives[i].closed != NEVER)
+            try_every_way(led->lives[i].closed);
+    try_every_way(led->backup_done);
+    for (size_t i = 0; i < led->count; i++)
+        if (is_told_as_synced(&led->said[i]))
+            try_every_way(led->said[i].acked);
+}
+
+/* Ends by test_fail(), or by itself: the lie was believed. */
+_Noreturn static void tell_lie(const char *words)
+{
+    struct ledger *mine = malloc(sizeof *mine);
+
+    EXPECT(freopen(words, "w", stdout));
+    EXPECT(mine);
+    *mine = *led;
+    led = mine;
+    shows_at = NEVER;
+    lie->tell();
+    look_where_it_shows();
+    _exit(0);
+}
+
+static void try_the_same(void)
+{
+    try(led->trying.at, led->trying.how, led->trying.seed);
+    expect_promises(led->trying.at);
+}
+
+static void expect_found_out(void)
+{
+    const char *words = test_path("words");
+    char *said;
+    size_t len;
+    int status;
+    pid_t pid;
+
+    asking->cuts = 0;
+    fflush(stdout);
+    pid = fork();
+    EXPECT(pid >= 0);
+    if (pid == 0)
+        tell_lie(words);
+    EXPECT_INT(waitpid(pid, &status, 0), pid);
+    said = test_read_file(words, &len);
+    EXPECT(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 0)
+        test_fail(__FILE__, __LINE__, "%s: nobody noticed in %zu cuts",
+                  lie->what, led->cuts);
+    printf("    %s: found at cut %zu,%.*s\n", lie->what, led->cuts,
+           (int)strcspn(strchr(said, ':'), "\n"), strchr(said, ':'));
+    free(said);
+    apart(try_the_same); /* and without the lie nothing is wrong there */
+}
+
+TEST(a_store_that_does_not_keep_its_promises_is_found_out)
+{
+    prepare();
+    disk_begin(test_path("disk"));
+    live(first_life);
+    live(long_life);
+    live(killed_life);
+    live(short_life);
+    disk_stop();
+    asking = led;
+    for (lie = lies; lie < lies + ARRAY_LEN(lies); lie++)
+        expect_found_out();
 }
