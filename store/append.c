@@ -164,6 +164,16 @@ static uint64_t highest_stored(const struct batch *b)
     return 0;
 }
 
+static void note_stored(struct history *h, const struct batch *b)
+{
+    uint64_t seq = highest_stored(b);
+
+    if (seq == 0)
+        return;
+    h->last_stored = MAX(h->last_stored, seq);
+    guard_note(&h->guard, h->meta.life, h->last_stored);
+}
+
 static int transaction(struct history *h, struct counters *c,
                        struct batch *b)
 {
@@ -184,7 +194,7 @@ static int transaction(struct history *h, struct counters *c,
     if (rc < 0)
         h->meta.mark = mark;
     else
-        h->last_stored = MAX(h->last_stored, highest_stored(b));
+        note_stored(h, b);
     return rc;
 }
 

@@ -10,17 +10,28 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "base/check.h"
 #include "base/cursor.h"
 #include "base/err.h"
 #include "store/file.h"
 
-enum { SLOT_SIZE = 512, SLOTS = 2, USED = 56, USED_BEFORE = 48 };
+enum {
+    SLOT_SIZE = 512,
+    SLOTS = 2,
+    USED = 56,
+    USED_BEFORE = 48,
+    NOTE_AT = SLOTS * SLOT_SIZE, /* a slot of its own */
+    NOTE_USED = 40,
+    SIZE = NOTE_AT + SLOT_SIZE
+};
 #define TOUCH_NS (100 * MILLISECOND) /* from the clock's time to the file's */
 enum { STAMP_TRIES = 3 };
 
 /* A slot: magic, number, two lives, mark, the time it was written at, and the
  * hash of these. An older one has no time. */
 static const char magic[] = "TLguard2", magic_before[] = "TLguard1";
+/* The note: magic, life, seq, the time, and the hash of these. */
+static const char magic_note[] = "TLnoted1";
 
 struct slot {
     uint64_t number, lives[2], mark;
@@ -53,6 +64,25 @@ static bool slot_read(int fd, int which, struct slot *ret)
     return true;
 }
 
+static bool note_read(struct guard *g, int64_t *stamp_ns)
+{
+    uint8_t bytes[NOTE_USED];
+    struct cursor c = cursor_init(slice_make(bytes, sizeof bytes));
+    uint64_t life, seq;
+
+    if (pread(g->fd, bytes, sizeof bytes, NOTE_AT) != sizeof bytes
+        || !slice_eq(cursor_take(&c, 8), slice_str(magic_note)))
+        return false;
+    life = cursor_u64(&c);
+    seq = cursor_u64(&c);
+    *stamp_ns = (int64_t)cursor_u64(&c);
+    if (cursor_u64(&c) != XXH3_64bits(bytes, NOTE_USED - 8))
+        return false;
+    g->note.life = life;
+    g->note.seq = seq;
+    return true;
+}
+
 static int64_t ns_of(struct timespec t)
 {
     return t.tv_sec * SECOND + t.tv_nsec;
@@ -68,7 +98,7 @@ static int64_t changed_after(int fd, int64_t stamp_ns)
 
 static void load(struct guard *g)
 {
-    int64_t stamp_ns = 0;
+    int64_t stamp_ns = 0, noted_ns;
     struct slot s;
 
     for (int i = 0; i < SLOTS; i++) {
@@ -80,18 +110,22 @@ static void load(struct guard *g)
         g->mark = s.mark;
         stamp_ns = s.stamp_ns;
     }
+    if (note_read(g, &noted_ns) && stamp_ns)
+        stamp_ns = MAX(stamp_ns, noted_ns);
     g->touched = stamp_ns && changed_after(g->fd, stamp_ns) > TOUCH_NS;
 }
 
-/* Both slots get their blocks now, while there is room for them. */
+/* All get their blocks now, while there is room for them; an older program has
+ * made two. */
 static int allocate(int fd)
 {
-    static const uint8_t zeros[SLOTS * SLOT_SIZE];
+    static const uint8_t zeros[SIZE];
     off_t size = lseek(fd, 0, SEEK_END);
+    size_t more = size < 0 || size > SIZE ? 0 : (size_t)(SIZE - size);
 
-    if (size >= (off_t)sizeof zeros)
-        return 0;
-    if (pwrite(fd, zeros, sizeof zeros, 0) != (ssize_t)sizeof zeros)
+    if (more == 0)
+        return size < 0 ? ERR_IO : 0;
+    if (pwrite(fd, zeros, more, size) != (ssize_t)more)
         return err_from_errno(errno);
     return fsync(fd) == 0 ? 0 : err_from_errno(errno);
 }
@@ -123,12 +157,12 @@ int guard_open(struct guard *g, const char *path)
 
     if (rc < 0)
         return rc;
+    load(&fresh);
     rc = allocate(fresh.fd);
     if (rc < 0) {
         guard_close(&fresh);
         return rc;
     }
-    load(&fresh);
     *g = fresh;
     return 0;
 }
@@ -195,8 +229,47 @@ int guard_write(struct guard *g, uint64_t life, uint64_t next_life,
     buf_fini(&b);
     if (rc < 0)
         return rc;
+    g->timed = s.stamp_ns != 0;
     g->number = s.number;
     memcpy(g->lives, s.lives, sizeof g->lives);
     g->mark = mark;
     return 0;
+}
+
+static int64_t wall_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return ns_of(now);
+}
+
+static void note_put(const struct guard *g, int64_t stamp_ns)
+{
+    uint8_t room[NOTE_USED];
+    struct buf b = { room, 0, sizeof room, false }; /* it never grows */
+
+    put_raw(&b, slice_str(magic_note));
+    put_u64(&b, g->note.life);
+    put_u64(&b, g->note.seq);
+    put_u64(&b, (uint64_t)stamp_ns);
+    put_u64(&b, XXH3_64bits(b.ptr, b.len));
+    CHECK(b.ptr == room && b.len == sizeof room);
+    (void)!pwrite(g->fd, b.ptr, b.len, NOTE_AT);
+}
+
+/* As in slot_write(), without asking the file: its time is not later than the
+ * clock's when the write is over. Where that cannot be had, the note is of the
+ * end of time, and nothing comes after it. */
+void guard_note(struct guard *g, uint64_t life, uint64_t seq)
+{
+    int tries = g->timed ? STAMP_TRIES : 0;
+    int64_t stamp_ns;
+
+    g->note.life = life;
+    g->note.seq = seq;
+    do {
+        stamp_ns = tries-- > 0 ? wall_ns() : INT64_MAX;
+        note_put(g, stamp_ns);
+    } while (stamp_ns != INT64_MAX && wall_ns() - stamp_ns > TOUCH_NS / 2);
 }

@@ -5,10 +5,12 @@
  * store. It holds the store's life, a number drawn at every open and close: a
  * file copied back over itself keeps its inode but not its life. And it holds
  * a second copy of the mark (history.h): these bytes are allocated once, so
- * the mark can move on when the disk is full.
+ * the mark can move on when the disk is full. And it notes the last seq that
+ * was stored in this life: the store without the guard may be put back as it
+ * was earlier in the same life, and then knows less.
  *
  * Two slots of 512 bytes are written in turn, each with a checksum; a torn
- * write leaves the other. Threads: the store's. */
+ * write leaves the other. A third is the note. Threads: the store's. */
 #ifndef TOUCHLINE_STORE_GUARD_H
 #define TOUCHLINE_STORE_GUARD_H
 
@@ -20,7 +22,11 @@ struct guard {
     uint64_t number;   /* of writes so far: the higher slot is the newer */
     uint64_t lives[2]; /* the store has one of them */
     uint64_t mark;
+    struct {
+        uint64_t life, seq; /* seq 0: it says nothing */
+    } note;
     bool touched;      /* somebody else has changed the file since */
+    bool timed;        /* its file system's clock is ours */
 };
 
 /* An unopened guard, harmless to close. */
@@ -35,5 +41,10 @@ void guard_close(struct guard *g);
 /* Writes and syncs; on failure what was there before is still valid. */
 MUST_USE int guard_write(struct guard *g, uint64_t life, uint64_t next_life,
                          uint64_t mark);
+
+/* This seq is stored, or, for 0: what is stored may get less from here on. It
+ * outlives this process and not the machine: nothing is synced. What cannot be
+ * written says less. Cost: a system call, some 2 us. */
+void guard_note(struct guard *g, uint64_t life, uint64_t seq);
 
 #endif

@@ -401,6 +401,13 @@ static int look(struct history *h, struct found *f)
     return rc;
 }
 
+/* Other boots may have lost what was not synced, which is another reason. */
+static bool knows_less(const struct history *h, const struct found *f)
+{
+    return f->same_boot && h->guard.note.life == h->meta.life
+           && h->guard.note.seq > f->last_seq;
+}
+
 /* A WAL is cut and never deleted, but by others: who was not closed and has
  * none may have lost what was in it. */
 static bool is_another_file(const struct history *h, const struct found *f)
@@ -409,7 +416,8 @@ static bool is_another_file(const struct history *h, const struct found *f)
 
     return (!h->had_wal && !h->meta.clean) || f->file.st_ino != h->meta.inode
            || f->file.st_dev != h->meta.device || !g->found || g->touched
-           || (h->meta.life != g->lives[0] && h->meta.life != g->lives[1]);
+           || (h->meta.life != g->lives[0] && h->meta.life != g->lives[1])
+           || knows_less(h, f);
 }
 
 static enum epoch_reason judge(const struct history *h, const struct found *f)

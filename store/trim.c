@@ -288,6 +288,7 @@ static int drop_id(struct history *h, struct id_state *s)
     uint64_t floor = h->meta.floor;
     int rc;
 
+    guard_note(&h->guard, h->meta.life, 0); /* its seq may be the last one */
     h->meta.floor = MAX(floor, s->rec.last_offset);
     rc = meta_save(h->conn, &h->meta);
     if (rc == 0)

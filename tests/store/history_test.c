@@ -172,6 +172,103 @@ TEST(an_old_copy_with_its_guard_in_the_same_inodes_is_a_new_epoch)
     shelf_close(&s);
 }
 
+static struct keep keep_a_second(void *arg, struct slice id)
+{
+    UNUSED(arg);
+    return slice_eq(id, SLICE("gone")) ? (struct keep){ .max_age_ms = 1000 }
+                                       : (struct keep){ 0 };
+}
+
+/* The store as it is now, without its guard. */
+static void copy_hot(const struct shelf *s)
+{
+    copy_file(s->opt.path, test_path("hot"));
+    copy_file(suffixed(s, "-wal"), test_path("hot-wal"));
+}
+
+static void put_back_hot(const struct shelf *s)
+{
+    copy_file(test_path("hot"), s->opt.path);
+    copy_file(test_path("hot-wal"), suffixed(s, "-wal"));
+}
+
+/* Life, inodes, boot and guard are those of the store that was killed. */
+TEST(a_copy_made_while_it_ran_and_put_back_is_a_new_epoch_if_it_knows_less)
+{
+    struct shelf s = used_store();
+
+    shelf_open(&s);
+    shelf_put(&s, "room/a", "two");
+    copy_hot(&s);
+    shelf_kill(&s);
+    put_back_hot(&s);
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "same");
+    shelf_put(&s, "room/a", "three");
+    copy_hot(&s);
+    shelf_put(&s, "room/a", "four");
+    shelf_kill(&s);
+    put_back_hot(&s);
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "copied");
+    shelf_put(&s, "room/a", "five");
+    shelf_kill(&s);
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "same");
+    shelf_close(&s);
+}
+
+/* Behind a batch it looks at what is due; this one stores nothing. */
+static void turn_writer(struct shelf *s)
+{
+    struct entry e = shelf_entry("volatile", "");
+
+    e.stored = false;
+    e.idem = SLICE("key");
+    EXPECT_OK(shelf_submit(s, &e, 1));
+}
+
+static void pass_a_week(struct shelf *s)
+{
+    shelf_set_time(s->opt.wall_ms() + INT64_C(7) * 24 * 3600 * 1000 + 1);
+    turn_writer(s);
+}
+
+TEST(a_store_that_has_forgotten_the_id_of_its_last_message_is_the_same)
+{
+    struct shelf s = used_store();
+
+    s.opt.policy = keep_a_second;
+    shelf_open(&s);
+    shelf_put(&s, "gone", "last");
+    pass_a_week(&s);
+    EXPECT_SOON(s.trimmed_calls > 0, shelf_turn(&s));
+    pass_a_week(&s);
+    EXPECT_SOON(s.asked_calls > 0, shelf_turn(&s));
+    turn_writer(&s); /* comes behind the answer */
+    pass_a_week(&s);
+    EXPECT_SOON(s.forgotten_calls > 0, shelf_turn(&s));
+    shelf_kill(&s);
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "same");
+    shelf_close(&s);
+}
+
+/* An older program made no room for the note. */
+TEST(a_guard_without_a_note_is_good)
+{
+    struct shelf s = used_store();
+
+    EXPECT_OK(truncate(suffixed(&s, "-guard"), 1024));
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "same");
+    shelf_put(&s, "room/a", "two");
+    shelf_kill(&s);
+    shelf_open(&s);
+    EXPECT_STR(why(&s), "same");
+    shelf_close(&s);
+}
+
 /* As an older program wrote it: without a time. */
 static void age_guard(const struct shelf *s, int which)
 {

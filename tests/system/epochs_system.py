@@ -16,12 +16,16 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 
 from ctl_system import Tail
 from resume_system import alive, cursor_of, forget_rings
 from store_system import run_router
 from world import (DEADLINE, EDGES, ROOT, Failed, Lines, World, check, equal, eventually,
                    readable)
+
+sys.path.append(os.path.join(ROOT, "tests", "chaos"))
+from inject import Injector  # noqa: E402  tests/chaos is no package
 
 SLOW = True
 NODE_READER = os.path.join(ROOT, "tests/node/touchline_reader.mjs")
@@ -265,9 +269,10 @@ def own_boot(path):
 
 
 class Breaking(World):
-    def __init__(self, boots=False):
-        """boots: name_boot() says which boot this is."""
-        super().__init__([f"{edge}.workers=1" for edge in EDGES], start=False)
+    def __init__(self, boots=False, faults=None):
+        """boots: name_boot() says which boot this is. faults: an Injector."""
+        more = {"under": faults.base, "env": faults.env} if faults else {}
+        super().__init__([f"{edge}.workers=1" for edge in EDGES], start=False, **more)
         self.clients = []
         self.boot = os.path.join(self.base, "boot")
         if boots:
@@ -310,6 +315,18 @@ class Breaking(World):
         change()
         self.proc.send_signal(signal.SIGCONT)
 
+    def kill_all(self):
+        pids = [w for kind in ("router", *EDGES) for w in self.pids(kind)]
+        gone = [os.pidfd_open(p) for p in (self.proc.pid, *pids)]
+        for fd in gone:
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+        for fd in gone:
+            check(readable(fd, DEADLINE), "all are gone")
+            os.close(fd)
+        self.proc.wait()
+        self.proc.stdout.close()
+        self.proc = None
+
     def say(self, *texts):
         return [self.publish("a", t).json() for t in texts]
 
@@ -340,10 +357,12 @@ def everywhere(w, channel, since, wanted, count):
         c.c.close()
 
 
-def breaks(change, signo=signal.SIGKILL, prepare=None, wanted="epoch", boots=False):
+def breaks(change, signo=signal.SIGKILL, prepare=None, wanted="epoch", boots=False,
+           faults=None, says=""):
     """What all tests here do: clients at every edge, a history, the change
-    while the router is away, and then everybody with the old cursor."""
-    with Breaking(boots) as w:
+    while the router is away, and then everybody with the old cursor. says: in
+    the log."""
+    with Breaking(boots, faults) as w:
         w.say("1", "2", "3")
         saved = prepare(w) if prepare else None
         crowd = [Client(edge, w, "a").begin() for edge in (*WAYS_IN, Raw)]
@@ -364,6 +383,7 @@ def breaks(change, signo=signal.SIGKILL, prepare=None, wanted="epoch", boots=Fal
                 equal(heard(c, words), heard(c, ["gap:" + wanted, "snapshot"]), c.edge)
         new = w.say("newer")[0]
         check(new["epoch"] != sent[0]["epoch"], "the epoch is another")
+        check(says in w.log_tail(1 << 20), says)
         everywhere(w, "a", old, ["gap:" + wanted, "snapshot"], 1)
         forget_rings(w)
         everywhere(w, "a", first, ["gap:" + wanted, "snapshot"], 2)
@@ -500,18 +520,50 @@ def test_an_old_copy_put_back_is_told_at_every_edge():
     breaks(change, signal.SIGTERM, prepare=prepare)
 
 
-def test_a_gateway_that_has_seen_more_is_believed_and_all_are_told():
-    """The copy is of the same life, and nothing but the gateways knows better."""
-    def prepare(w):
-        w.kill("router", signal.SIGSTOP)
-        kept.update(save(w.files("", "-wal")))
-        w.kill("router", signal.SIGCONT)
-    kept = {}
+def copy_hot(w):
+    """The store as it is, without its guard, while the router runs."""
+    w.kill("router", signal.SIGSTOP)
+    kept = save(w.files("", "-wal"))
+    w.kill("router", signal.SIGCONT)
+    return kept
 
-    def change(w, saved):
-        os.unlink(w.files("-shm")[0])
-        put_back(kept)
-    breaks(change, prepare=prepare)
+
+def put_back_hot(w, kept):
+    os.unlink(w.files("-shm")[0])
+    put_back(kept)
+
+
+def test_a_copy_made_while_it_ran_and_put_back_is_told_at_every_edge():
+    breaks(put_back_hot, prepare=copy_hot, says="epoch_why=copied")
+
+
+def test_a_copy_made_while_it_ran_is_known_when_nobody_lives_who_was_served_more():
+    with Breaking() as w:
+        w.say("1", "2")
+        kept = copy_hot(w)
+        lost = cursor_of(w.say("3")[0])
+        w.kill_all()
+        put_back_hot(w, kept)
+        w.start()
+        w.say("another")
+        everywhere(w, "a", lost, ["gap:epoch", "snapshot"], 1)
+
+
+def test_a_gateway_that_has_seen_more_is_believed_and_all_are_told():
+    """The guard could not be written any more: nobody but the gateways knows better."""
+    with Injector() as faults:
+        rules = []
+
+        def prepare(w):
+            rules.append(faults.rule("write", "guard", error="EIO"))
+            return copy_hot(w)
+
+        def change(w, kept):
+            put_back_hot(w, kept)
+            rules[0].off()
+
+        breaks(change, prepare=prepare, faults=faults, says="link.ahead")
+        check(rules[0].struck, "notes were refused")
 
 
 def test_a_damaged_name_of_an_epoch_is_told_at_every_edge():
