@@ -136,6 +136,9 @@ static int login_one(struct login *in)
     rc = seat(in, want.id, &t);
     if (rc == ERR_BAD)
         return ERR_FRAME;
+    /* Nobody asks for it who could be told: the link begins anew. */
+    if (rc == ERR_NOMEM && (in->frame.flags & LOGIN_RESYNC))
+        return rc;
     if (rc < 0) {
         refuse_login(in->link->router, rc, &out);
     } else {

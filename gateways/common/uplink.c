@@ -257,7 +257,12 @@ static int on_logged_in(struct gateway *g, struct slice body)
         rc = on_logged_in_id(g, f.flags, f.seq, &i);
         if (rc < 0)
             return rc;
-        if ((i.flags & ID_REFUSED) && c && c->state == CONN_OPEN)
+        if (!(i.flags & ID_REFUSED) || !c || c->state != CONN_OPEN)
+            continue;
+        /* What it held it would miss from now on, and no request asks. */
+        if (f.flags & LOGIN_RESYNC)
+            conn_close(c, "memory");
+        else
             refused_login(c, &i);
     }
     if (c && c->state == CONN_OPEN && !(f.flags & LOGIN_RESYNC))

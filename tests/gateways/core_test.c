@@ -1322,6 +1322,28 @@ TEST(an_edge_may_leave_while_it_gets_what_came_before_a_gap)
     world_free(w);
 }
 
+TEST(who_held_what_the_router_has_no_room_for_any_more_is_closed)
+{
+    struct world *w = world();
+    unsigned other = watcher(w), n = watcher(w);
+    const struct id_says v = {.id = "v"}, a = {.id = "a"},
+                         full = {.id = "v", .flags = ID_REFUSED};
+
+    subscribe(w, other, "a", NULL, 2);
+    hear_logged_in(100, 0, &a, 1);
+    subscribe(w, n, "v", NULL, 2);
+    hear_logged_in(100, 0, &v, 1);
+    turn(w);
+    link_.ops.pipe.down(link_.ctx, "gone");
+    hear_welcome("e", 2, 5000);
+    hear_logged_in(5000, LOGIN_RESYNC, &full, 1);
+    hear_resynced(5000);
+    turn(w);
+    EXPECT(conn_closing(w->conn[n]));
+    EXPECT(!conn_closing(w->conn[other]));
+    world_free(w);
+}
+
 TEST(a_pattern_over_ids_without_history_is_told_what_no_page_brings_back)
 {
     struct world *w = world();

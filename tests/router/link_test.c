@@ -78,6 +78,33 @@ TEST(what_a_returning_gateway_missed_comes_once_and_in_order)
     world_free(w);
 }
 
+/* Whatever fails: the seat is there, or the link ends, and its gateway says all
+ * again. Of a seat that is refused now nobody would be told. */
+TEST(a_login_that_is_said_again_is_taken_or_the_link_begins_anew)
+{
+    bool failed = true, ended = false;
+
+    for (long n = 0; failed; n++) {
+        struct world *w = world_new(NULL);
+        struct peer *p = peer_join(w, "gw1");
+
+        peer_login(p, 1, "a");
+        world_settle(w);
+        peer_break(p);
+        peer_return(p);
+        p->forgiving = true;
+        test_fail_malloc_after(n);
+        peer_login_as(p, 1, "a", "", LOGIN_RESYNC, 0);
+        failed = test_malloc_failed();
+        ended |= p->refused;
+        EXPECT_INT(stat_get(&w->router.stats, STAT_LOGIN_REFUSED), 0);
+        EXPECT(failed || w->router.table.seats == 1);
+        peer_free(p);
+        world_free(w);
+    }
+    EXPECT(ended);
+}
+
 TEST(a_gateway_that_lived_on_over_a_restart_gets_what_it_missed)
 {
     struct world *w = world_new(NULL);
