@@ -8,6 +8,7 @@
 #include "proto/position.h"
 #include "tests/chaos/check_state.h"
 #include "tests/chaos/history.h"
+#include "tests/chaos/left.h"
 
 enum { PARTS_MAX = 40, ITEMS_MAX = 40 };
 
@@ -29,13 +30,20 @@ struct item {
     uint32_t gaps; /* notices that something may be missing, so far */
     int64_t gap_ns; /* the last of them */
     unsigned part;
+    /* Of a pattern: what slow reading left out of its channels, as it was told
+     * (of: the last notice; its line 0: none), and as it was. */
+    struct left of;
+    uint64_t told, found;
+    bool unsure; /* it is not known of all that was left out */
 };
 
 struct gap {
     bool there;
     uint64_t from, to, count; /* 0, 0, UINT64_MAX: not told */
     uint64_t missed;          /* of it, so far */
-    bool conflated;
+    uint64_t first, last;     /* offsets of those; 0: none */
+    bool conflated, slow, other; /* what it tells of */
+    int64_t ns;
     line_at line;
 };
 
@@ -48,6 +56,7 @@ struct seen {
     uint32_t epoch, gaps;
     int64_t gap_ns; /* what was published before may be missing */
     uint64_t seq, offset; /* of the last message, or where it began */
+    uint64_t state_due;   /* a state of at least this seq has to come; 0: none */
     line_at line;
     struct gap gap;
 };
@@ -56,6 +65,7 @@ struct chain {
     uint32_t number, conn;
     bool open, numbered; /* numbered: its form has cursors */
     bool raw;            /* promises nothing without history */
+    bool halted;         /* it reads slowly, or did not read for a while */
     unsigned edge;
     int64_t begun_ns; /* INT64_MAX: it has not */
     bool has_since, has_pos, epoch_told;
@@ -233,6 +243,11 @@ static void settle_gap(struct checker *c, struct seen *s, line_at line)
     if (g->there && g->count != UINT64_MAX && g->missed != g->count)
         check_found(c, CHECK_NOTICES, g->line, line,
                     "it tells %lu, %lu were missed", g->count, g->missed);
+    else if (g->there && g->conflated && g->from && g->count != UINT64_MAX &&
+             (g->first != g->from || g->last != g->to))
+        check_found(c, CHECK_NOTICES, g->line, line,
+                    "it tells %lu to %lu, missed were %lu to %lu", g->from,
+                    g->to, g->first, g->last);
     g->there = false;
 }
 
@@ -247,16 +262,56 @@ static bool told_right(const struct gap *g, const struct missing *m)
     return from && to;
 }
 
-static void judge_missing(struct checker *c, struct chain *ch, struct seen *s,
-                          const struct missing *m, line_at line)
+/* These were left out, as a notice without offsets told of their pattern. */
+static void charge_pattern(struct checker *c, struct item *it, struct seen *s,
+                           uint32_t epoch, const struct missing *m,
+                           line_at line)
+{
+    if (m->maybe || !m->from || m->to == UINT64_MAX) {
+        it->unsure = true;
+        return;
+    }
+    left_judge(c, s->channel, epoch, m->from, m->to, &it->of);
+    it->found += m->to - m->from + 1;
+    if (!it->unsure && it->found > it->told)
+        check_found(c, CHECK_NOTICES, it->of.line, line,
+                    "of the pattern %lu are told, %lu were missed", it->told,
+                    it->found);
+}
+
+static void charge_gap(struct checker *c, struct seen *s, uint32_t epoch,
+                       const struct missing *m)
 {
     struct gap *g = &s->gap;
+    struct left left = { .ns = g->ns, .line = g->line,
+                         .conflated = g->conflated };
+    uint64_t state;
+
+    g->missed += m->to - m->from + 1;
+    g->first = g->first ? g->first : m->from;
+    g->last = m->to;
+    if (g->other || g->slow == g->conflated)
+        return;
+    state = left_judge(c, s->channel, epoch, m->from, m->to, &left);
+    s->state_due = MAX(s->state_due, state);
+}
+
+static void judge_missing(struct checker *c, struct chain *ch, struct seen *s,
+                          uint32_t epoch, const struct missing *m,
+                          line_at line)
+{
+    struct gap *g = &s->gap;
+    struct item *it = &ch->items[s->item];
 
     if (!m->to) {
         if (g->there && !g->conflated)
             check_found(c, CHECK_NOTICES, g->line, line,
                         "it tells of a gap, and nothing was missed");
         g->there = g->conflated;
+        return;
+    }
+    if (!g->there && it->of.line) {
+        charge_pattern(c, it, s, epoch, m, line);
         return;
     }
     if (!g->there && m->maybe)
@@ -273,7 +328,7 @@ static void judge_missing(struct checker *c, struct chain *ch, struct seen *s,
                     "it tells %lu to %lu, missed were %lu to %lu", g->from,
                     g->to, m->from, m->to);
     else if (m->from && m->to != UINT64_MAX)
-        g->missed += m->to - m->from + 1;
+        charge_gap(c, s, epoch, m);
     if (m->maybe || !m->from || m->to == UINT64_MAX)
         g->count = UINT64_MAX; /* nobody can tell how many */
 }
@@ -420,7 +475,7 @@ static void take_version(struct checker *c, struct chain *ch,
     if (s->base != BASE_ANY && s->base != BASE_NONE &&
         !(s->base == BASE_SEQ && s->epoch == v->epoch && v->seq <= s->seq)) {
         m = missing_before(c, ch, s, v);
-        judge_missing(c, ch, s, &m, line);
+        judge_missing(c, ch, s, v->epoch, &m, line);
     }
     if (s->gap.there && !(s->gap.conflated && v->offset <= s->gap.to))
         settle_gap(c, s, line);
@@ -556,7 +611,7 @@ static void judge_jump(struct checker *c, struct chain *ch, struct seen *s,
         return;
     m = owed_before(c, ch, s, h, history_upto(c, h, seq));
     if (m.to)
-        judge_missing(c, ch, s, &m, line);
+        judge_missing(c, ch, s, epoch, &m, line);
 }
 
 static void goes_on(struct seen *s, uint32_t epoch, uint64_t seq, line_at line)
@@ -651,6 +706,47 @@ static void open_gap(struct checker *c, struct chain *ch, uint32_t name,
     }
 }
 
+/* Why it misses something: it reads too slowly. */
+static bool was_slow(const struct words *w)
+{
+    return slice_eq(w->word[11], SLICE("slow")) ||
+           slice_eq(w->word[11], SLICE("conflated"));
+}
+
+/* Does a fault make it so that a gateway takes it for slow? */
+static bool may_be_slow(const struct checker *c, const struct chain *ch,
+                        int64_t ns)
+{
+    bool may = ch->halted;
+
+    for (size_t i = 0; i < c->fault_count && !may; i++) {
+        const struct fault *f = &c->faults[i];
+
+        may = f->slow && f->start_ns <= ns &&
+              (f->heal_ns == INT64_MAX || ns <= f->heal_ns + c->options.grace_ns);
+    }
+    return may;
+}
+
+/* Of a pattern only how many are missing is known. */
+static void thin_pattern(struct chain *ch, uint32_t name,
+                         const struct words *w)
+{
+    uint64_t count = check_number(w->word[10]);
+
+    for (unsigned i = 0; i < ch->item_count; i++) {
+        struct item *it = &ch->items[i];
+
+        if (it->channel != name)
+            continue;
+        it->of = (struct left){
+            .ns = w->ns, .line = w->line,
+            .conflated = slice_eq(w->word[11], SLICE("conflated")) };
+        it->unsure |= count == UINT64_MAX;
+        it->told += count == UINT64_MAX ? 0 : count;
+    }
+}
+
 /* Offsets of a gap told behind another one, before any message: both. */
 static void add_gap(struct seen *s, const struct words *w)
 {
@@ -659,7 +755,7 @@ static void add_gap(struct seen *s, const struct words *w)
     struct gap *g = &s->gap;
 
     if (!g->there) {
-        *g = (struct gap){ .there = true, .line = w->line,
+        *g = (struct gap){ .there = true, .line = w->line, .ns = w->ns,
                            .from = from == UINT64_MAX ? 0 : from,
                            .count = count };
     } else if (count == UINT64_MAX || g->count == UINT64_MAX) {
@@ -669,6 +765,8 @@ static void add_gap(struct seen *s, const struct words *w)
     }
     g->to = to == UINT64_MAX ? 0 : to;
     g->conflated |= slice_eq(w->word[11], SLICE("conflated"));
+    g->slow |= slice_eq(w->word[11], SLICE("slow"));
+    g->other |= !was_slow(w);
 }
 
 static void on_gap(struct checker *c, struct chain *ch, uint32_t name,
@@ -678,6 +776,17 @@ static void on_gap(struct checker *c, struct chain *ch, uint32_t name,
 
     judge_why(c, w, name);
     judge_trimmed(c, w, name);
+    if (was_slow(w)) {
+        c->figures.thinned++;
+        if (!may_be_slow(c, ch, w->ns))
+            check_found(c, CHECK_ISOLATION, ch->open_line, w->line,
+                        "%u.%u is told to be slow, and it reads", ch->number,
+                        ch->conn);
+    }
+    if (was_slow(w) && id_is_pattern(c->channels.texts[name])) {
+        thin_pattern(ch, name, w);
+        return;
+    }
     if (slice_eq(w->word[9], SLICE("-"))) {
         open_gap(c, ch, name, w->ns);
         return;
@@ -700,9 +809,20 @@ static void judge_cursor_order(struct checker *c, struct chain *ch,
         move_to(ch, epoch, seq, w->line);
 }
 
-/* A form that names no channel has one. */
-static void on_nameless(struct chain *ch)
+/* A form that names no channel has one. Of one that it may be too slow for it
+ * tells how many messages are missing, as of a pattern. */
+static void on_nameless(const struct checker *c, struct chain *ch,
+                        const struct words *w)
 {
+    enum policy policy = ch->item_count
+                             ? check_policy(c, ch->items[0].channel)
+                             : POLICY_CUT;
+
+    if (policy != POLICY_CUT && check_number(w->word[10]) != UINT64_MAX) {
+        thin_pattern(ch, ch->items[0].channel, w);
+        ch->items[0].of.conflated = policy == POLICY_CONFLATE;
+        return;
+    }
     for (unsigned i = 0; i < ch->seen_count; i++)
         ch->seen[i].base = BASE_ANY;
     for (unsigned i = 0; i < ch->item_count; i++)
@@ -716,7 +836,7 @@ static void take_name(struct checker *c, struct chain *ch, struct slice name,
     struct slice what = w->word[4];
 
     if (slice_eq(what, SLICE("gap")) && slice_eq(name, SLICE("-")))
-        on_nameless(ch);
+        on_nameless(c, ch, w);
     else if (slice_eq(what, SLICE("gap")))
         on_gap(c, ch, i, w);
     else if (slice_eq(what, SLICE("snapshot")))
@@ -744,6 +864,17 @@ static void on_notice(struct checker *c, struct chain *ch,
         take_name(c, ch, name, w);
 }
 
+/* How a match or a team stands. */
+static void on_state(struct checker *c, struct chain *ch,
+                     const struct words *w)
+{
+    struct seen *s = seen_find(ch, names_find(&c->channels, w->word[4]));
+
+    left_state(c, w);
+    if (s && check_number(w->word[6]) >= s->state_due)
+        s->state_due = 0;
+}
+
 /* ---- connections ------------------------------------------------------------------------- */
 
 static void on_open(struct checker *c, struct chain *ch, const struct words *w)
@@ -762,7 +893,7 @@ static void on_open(struct checker *c, struct chain *ch, const struct words *w)
                : slice_eq(w->word[4], SLICE("tcp")) ? EDGE_BIT_TCP
                                                     : EDGE_BIT_WS;
     ch->open_line = w->line;
-    ch->has_since = ch->has_pos = ch->epoch_told = false;
+    ch->has_since = ch->has_pos = ch->epoch_told = ch->halted = false;
     ch->item_count = ch->part_count = ch->seen_count = 0;
     c->figures.connections++;
 }
@@ -814,6 +945,10 @@ static void judge_isolation(struct checker *c, const struct chain *ch,
     if (!slice_eq(w->word[4], SLICE("peer")))
         return;
     c->figures.closed_by_peer++;
+    if (may_be_slow(c, ch, w->ns)) {
+        c->leavers++; /* what it was told had no reader any more */
+        return;
+    }
     for (size_t i = 0; i < c->fault_count; i++) {
         const struct fault *f = &c->faults[i];
 
@@ -826,6 +961,26 @@ static void judge_isolation(struct checker *c, const struct chain *ch,
     check_found(c, CHECK_ISOLATION, ch->open_line, w->line,
                 "%u.%u was closed, and no fault of its edge is why", ch->number,
                 ch->conn);
+}
+
+/* A gap was told of it, and the connection ends. */
+static void end_gap(struct checker *c, struct chain *ch, struct seen *s,
+                    const struct missing *m, bool home,
+                    const struct words *w)
+{
+    struct item *it = &ch->items[s->item];
+    uint32_t epoch = ch->has_pos ? ch->epoch : c->last_epoch;
+
+    if (s->gap.there && home && m->to)
+        judge_missing(c, ch, s, epoch, m, w->line);
+    if (s->gap.there && home)
+        settle_gap(c, s, w->line);
+    if (it->of.line && m->to)
+        charge_pattern(c, it, s, epoch, m, w->line);
+    if (home && ch->numbered && s->state_due)
+        check_found(c, CHECK_STATE, s->line, w->line,
+                    "%u.%u did without a state of " SLICE_FMT " and got none",
+                    ch->number, ch->conn, NAME_OF(c, s->channel));
 }
 
 /* One channel, at the end of a connection: has it all up to there? */
@@ -845,11 +1000,13 @@ static void judge_end_of(struct checker *c, struct chain *ch, struct item *it,
     if (!s || &ch->items[s->item] != it)
         return;
     note_pattern_gap(c, ch, s);
-    if (s->base == BASE_ANY || s->gap.there ||
+    if (s->base == BASE_ANY ||
         (ch->raw && c->memory[channel] && check_loses(c, fault_memory)))
         return;
     m = owed_before(c, ch, s, h, upto);
-    if (m.to)
+    if (s->gap.there || it->of.line || s->state_due)
+        end_gap(c, ch, s, &m, home, w);
+    else if (m.to)
         check_found(c, home ? CHECK_REACH : CHECK_CURSOR, m.line, w->line,
                     "%u.%u has not been given " SLICE_FMT " %lu to %lu",
                     ch->number, ch->conn, NAME_OF(c, channel), m.from, m.to);
@@ -870,6 +1027,10 @@ static void judge_end(struct checker *c, struct chain *ch,
         for (uint32_t k = 0; it->pattern && k < c->channels.count; k++)
             if (covers(c, it, k))
                 judge_end_of(c, ch, it, k, home, w);
+        if (home && it->of.line && !it->unsure && it->found != it->told)
+            check_found(c, CHECK_NOTICES, it->of.line, w->line,
+                        "of the pattern %lu are told, %lu were missed",
+                        it->told, it->found);
     }
 }
 
@@ -932,6 +1093,12 @@ static void step(struct checker *c, struct chain *ch, const struct words *w)
     case HISTORY_RUN:
         on_run(c, ch, w);
         break;
+    case HISTORY_STATE:
+        on_state(c, ch, w);
+        break;
+    case HISTORY_HALT:
+        ch->halted = true;
+        break;
     default:
         on_end(c, ch, w);
     }
@@ -946,6 +1113,8 @@ static void take(struct checker *c, void *ctx, const struct words *w)
     case HISTORY_MESSAGE:
     case HISTORY_NOTICE:
     case HISTORY_RUN:
+    case HISTORY_STATE:
+    case HISTORY_HALT:
     case HISTORY_END:
         step(c, chain_of(c, ctx, w), w);
         break;

@@ -10,7 +10,7 @@
 
 static const char *const pass_names[CHECK_PASSES] = {
     "log", "numbers", "acks", "ghosts", "once", "order", "whole", "notices",
-    "resume", "cursor", "reach", "live", "isolation", "counters",
+    "resume", "cursor", "kept", "state", "reach", "live", "isolation", "counters",
 };
 
 const char *check_pass_name(enum check_pass pass)
@@ -48,6 +48,7 @@ void checker_free(struct checker *c)
     free(c->histories);
     free(c->holes);
     free(c->faults);
+    free(c->policies);
     names_fini(&c->channels);
     names_fini(&c->epochs);
     table_fini(&c->by_name);
@@ -126,10 +127,11 @@ uint64_t check_hex(struct slice s)
 static unsigned words_of(char kind)
 {
     static const struct { char kind; unsigned words; } rows[] = {
-        { HISTORY_INVOKE, 7 },  { HISTORY_ACK, 8 },     { HISTORY_REFUSED, 5 },
+        { HISTORY_INVOKE, 9 },  { HISTORY_ACK, 8 },     { HISTORY_REFUSED, 5 },
         { HISTORY_UNKNOWN, 5 }, { HISTORY_OPEN, 6 },    { HISTORY_SUBSCRIBE, 6 },
         { HISTORY_BEGUN, 4 },   { HISTORY_MESSAGE, 12 }, { HISTORY_NOTICE, 12 },
         { HISTORY_RUN, 10 },    { HISTORY_END, 6 },     { HISTORY_STORED, 10 },
+        { HISTORY_STATE, 8 },   { HISTORY_HALT, 5 },    { HISTORY_POLICY, 5 },
         { HISTORY_HOLE, 7 },    { HISTORY_COUNTER, 5 }, { HISTORY_MARK, 4 },
     };
 
@@ -203,6 +205,11 @@ static struct publication *publication_of(struct checker *c,
     return i == NOBODY ? NULL : &c->publications[i];
 }
 
+static struct slice said(struct slice word)
+{
+    return slice_eq(word, SLICE("-")) ? slice_make(NULL, 0) : word;
+}
+
 static void take_invoke(struct checker *c, const struct words *w)
 {
     uint64_t p = check_number(w->word[2]), n = check_number(w->word[3]);
@@ -218,6 +225,7 @@ static void take_invoke(struct checker *c, const struct words *w)
             .channel = channel_add(c, w->word[4]), .version = NOBODY,
             .memory = slice_eq(w->word[5], SLICE("memory")),
             .hash = check_hex(w->word[6]), .invoked_ns = w->ns,
+            .key = said(w->word[7]), .event = said(w->word[8]),
             .acked_ns = INT64_MAX, .line = w->line,
         };
     }
@@ -376,6 +384,7 @@ static void take_fault(struct checker *c, const struct words *w)
             .epoch = listed(loses, SLICE("epoch")),
             .read = listed(loses, SLICE("read")),
             .refuse = listed(loses, SLICE("refuse")),
+            .slow = listed(loses, SLICE("slow")),
         };
         return;
     }
@@ -413,6 +422,33 @@ static void take_hole(struct checker *c, const struct words *w)
     };
 }
 
+static void take_policy(struct checker *c, const struct words *w)
+{
+    struct slice policy = w->word[4];
+
+    c->policies = array_grow(c->policies, c->policy_count, sizeof *c->policies);
+    c->policies[c->policy_count++] = (struct policy_row){
+        .prefix = w->word[3],
+        .policy = slice_eq(policy, SLICE("conflate"))      ? POLICY_CONFLATE
+                  : slice_eq(policy, SLICE("drop-oldest")) ? POLICY_DROP_OLDEST
+                                                           : POLICY_CUT,
+    };
+}
+
+enum policy check_policy(const struct checker *c, uint32_t channel)
+{
+    struct slice name = c->channels.texts[channel];
+
+    for (size_t i = 0; i < c->policy_count; i++) {
+        struct slice prefix = c->policies[i].prefix;
+
+        if (slice_starts(name, prefix) && name.len > prefix.len &&
+            name.ptr[prefix.len] == '/')
+            return c->policies[i].policy;
+    }
+    return POLICY_CUT;
+}
+
 static void collect(struct checker *c, void *ctx, const struct words *w)
 {
     UNUSED(ctx);
@@ -443,6 +479,9 @@ static void collect(struct checker *c, void *ctx, const struct words *w)
         break;
     case HISTORY_FAULT:
         take_fault(c, w);
+        break;
+    case HISTORY_POLICY:
+        take_policy(c, w);
         break;
     case HISTORY_COUNTER:
         if (slice_eq(w->word[3], SLICE("gaps_total")))

@@ -28,9 +28,15 @@
  *             was their reason
  *   resume    who comes back with a cursor sees what comes after it
  *   cursor    whoever was given a cursor had been sent all up to it
+ *   kept      what slow readers did without they may do without: nothing of
+ *             `cut`, no goal, card or substitution, none that no newer one of its
+ *             key or state makes up for
+ *   state     a snapshot of a match or a team is what its events make, up to its
+ *             cursor; one comes where a state was left out
  *   reach     who stayed to the end has everything
  *   live      what is published after all is healed arrives soon
- *   isolation nobody is closed but by a fault of its own edge
+ *   isolation nobody is closed, or told to be slow, but by a fault of its own
+ *             edge, or because it did not read
  *   counters  gaps that clients were told are in the system's counter
  *
  * Cost: linear in the bytes of the logs, but for one sort of the versions; 10
@@ -44,7 +50,8 @@
 
 enum check_pass { CHECK_LOG, CHECK_NUMBERS, CHECK_ACKS, CHECK_GHOSTS,
                   CHECK_ONCE, CHECK_ORDER, CHECK_WHOLE, CHECK_NOTICES,
-                  CHECK_RESUME, CHECK_CURSOR, CHECK_REACH, CHECK_LIVE,
+                  CHECK_RESUME, CHECK_CURSOR, CHECK_KEPT, CHECK_STATE,
+                  CHECK_REACH, CHECK_LIVE,
                   CHECK_ISOLATION, CHECK_COUNTERS, CHECK_PASSES };
 
 struct check_options {
@@ -57,7 +64,7 @@ struct check_options {
 struct check_figures {
     uint64_t lines, publications, versions, acked, refused, unknown;
     uint64_t stored, delivered, replayed, subscribers, connections, resumed;
-    uint64_t gaps, missed, faults, closed_by_peer;
+    uint64_t gaps, missed, thinned, states, faults, closed_by_peer;
     int64_t slowest_ns; /* of `live` */
     uint64_t found[CHECK_PASSES];
 };

@@ -55,10 +55,12 @@ static void summary(const struct check_figures *f)
     printf("lines=%lu publications=%lu versions=%lu stored=%lu acked=%lu "
            "refused=%lu unknown=%lu delivered=%lu replayed=%lu "
            "subscribers=%lu connections=%lu resumed=%lu gaps=%lu missed=%lu "
+           "thinned=%lu states=%lu "
            "faults=%lu closed_by_peer=%lu slowest_ms=%ld", f->lines,
            f->publications, f->versions, f->stored, f->acked, f->refused,
            f->unknown, f->delivered, f->replayed, f->subscribers,
-           f->connections, f->resumed, f->gaps, f->missed, f->faults,
+           f->connections, f->resumed, f->gaps, f->missed, f->thinned,
+           f->states, f->faults,
            f->closed_by_peer, f->slowest_ns / MILLISECOND);
     for (unsigned i = 0; i < CHECK_PASSES; i++)
         printf(" %s=%lu", check_pass_name(i), f->found[i]);

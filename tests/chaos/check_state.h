@@ -3,6 +3,7 @@
  *   check.c     reads lines, collects publications and versions, shows what is found
  *   versions.c  the versions of each channel in order, and what is to hold of them
  *   chains.c    subscribers, connection by connection
+ *   left.c      what slow readers did without, and how matches stand (left.h)
  *   texts.c     instead: by what the texts say of themselves (texts.h) */
 #ifndef TESTS_CHAOS_CHECK_STATE_H
 #define TESTS_CHAOS_CHECK_STATE_H
@@ -21,6 +22,7 @@ struct publication {
     uint32_t publisher, number, channel;
     uint32_t version; /* NOBODY: it is nowhere */
     uint32_t invokes, refusals, unknowns, acks;
+    struct slice key, event; /* empty: none */
     bool memory; /* its level */
     bool twice;  /* without history: said again by another life of the router */
     uint64_t hash;
@@ -54,9 +56,15 @@ struct fault {
     uint64_t id;
     int64_t start_ns, heal_ns;
     unsigned hits; /* bits of enum edge_bit */
-    bool memory, epoch, read, refuse;
+    bool memory, epoch, read, refuse, slow;
 };
 enum edge_bit { EDGE_BIT_HTTP = 1, EDGE_BIT_TCP = 2, EDGE_BIT_WS = 4 };
+
+enum policy { POLICY_CUT, POLICY_DROP_OLDEST, POLICY_CONFLATE };
+struct policy_row {
+    struct slice prefix;
+    enum policy policy;
+};
 
 struct log_file {
     const char *name;
@@ -76,6 +84,8 @@ struct checker {
     struct history *histories;
     struct hole *holes;
     struct fault *faults;
+    struct policy_row *policies;
+    size_t policy_count;
     size_t publication_count, version_count, history_count, hole_count,
         fault_count;
     struct table by_name;   /* (publisher, number) -> publication */
@@ -108,6 +118,8 @@ PRINTF_LIKE(5, 6)
 void check_found(struct checker *c, enum check_pass pass, line_at a, line_at b,
                  const char *fmt, ...);
 bool check_loses(const struct checker *c, bool (*which)(const struct fault *));
+/* Of what slow readers of that channel do without. */
+enum policy check_policy(const struct checker *c, uint32_t channel);
 bool fault_memory(const struct fault *f);
 bool fault_epoch(const struct fault *f);
 bool fault_read(const struct fault *f);

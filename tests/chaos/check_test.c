@@ -90,7 +90,27 @@ TEST(what_was_told_or_stored_wrongly_is_found)
     find(MUTATE_HIDE_CLOSE, MUTATE_AGAIN);
 }
 
+TEST(where_something_begins_wrongly_is_found)
+{
+    find(MUTATE_AGAIN, MUTATE_ORDER);
+}
+
 TEST(who_was_left_alone_is_found)
 {
-    find(MUTATE_AGAIN, MUTATIONS);
+    find(MUTATE_ORDER, MUTATE_SCORE);
+}
+
+TEST(what_a_newcomer_was_told_wrongly_of_a_state_is_found)
+{
+    find(MUTATE_SCORE, MUTATE_KEPT);
+}
+
+TEST(what_a_slow_reader_may_not_do_without_is_found)
+{
+    find(MUTATE_KEPT, MUTATE_CONFLATED);
+}
+
+TEST(what_a_slow_reader_was_told_wrongly_is_found)
+{
+    find(MUTATE_CONFLATED, MUTATIONS);
 }

@@ -11,45 +11,10 @@
 
 #include <stdio.h>
 
+#include "tests/chaos/event.h"
+#include "tests/chaos/options.h"
 #include "tests/chaos/told.h"
 #include "tests/chaos/wire.h"
-
-enum edge { EDGE_HTTP, EDGE_TCP, EDGE_WS, EDGES };
-enum sub_form { SUB_NDJSON, SUB_SSE, SUB_POLL, SUB_TEST, SUB_WS, SUB_RAW,
-                SUB_TELNET, SUB_FORMS };
-enum pub_form { PUB_POST, PUB_WS, PUB_RAW, PUB_TELNET, PUB_FORMS };
-
-enum { SPACES_MAX = 8, PATTERNS_MAX = 40, PARTS_MAX = 3, ITEMS_MAX = 4 };
-
-/* A namespace that the crowd uses: channels PREFIX/1 ... PREFIX/COUNT. */
-struct space {
-    char prefix[24];
-    char level[12]; /* memory, process, power */
-    unsigned count;
-    bool trims; /* keeps only so many */
-};
-
-struct options {
-    uint16_t port[EDGES];
-    const char *dir; /* of the logs */
-    uint64_t seed;
-    unsigned processes;
-    unsigned subs[SUB_FORMS], pubs[PUB_FORMS]; /* of all processes */
-    double rate;                               /* publications a second */
-    unsigned size_min, size_max;               /* of a text */
-    struct space spaces[SPACES_MAX];
-    unsigned space_count;
-    bool patterns;  /* subscribe to patterns as well */
-    bool keys;      /* publishers have idempotency keys */
-    bool dense;     /* runs, not messages, are logged */
-    int64_t stay_ms; /* mean time until a subscriber leaves; 0: for ever */
-    double die;     /* share of publications whose publisher dies */
-    int64_t backoff_ms; /* longest wait before coming back */
-    bool zero;      /* some begin with cursor 0 */
-    const char *dump; /* a file: only read the store into it */
-    double seconds;  /* 0: words on standard input */
-    double open_rate; /* first connections a second, each process; 0: at once */
-};
 
 struct channel {
     char name[48];
@@ -75,6 +40,7 @@ struct crowd {
     unsigned sub_count, pub_count;
     struct figures figures;
     int64_t last_message_ns; /* of all subscribers */
+    unsigned lazy_count, report_count;
     bool calm;    /* nobody leaves, nobody dies */
     bool stopped; /* nobody publishes anything new */
 };
@@ -97,6 +63,9 @@ struct peer {
     uint8_t state; /* enum peer_state */
     bool is_sub;
     bool writing; /* EPOLLOUT is asked for */
+    bool deaf;    /* it does not read */
+    bool small;   /* its kernel takes little for it */
+    bool pieces;  /* sends a few bytes at a time */
     struct buf out;
     struct wire wire;
 };
@@ -107,6 +76,7 @@ bool peer_dial(struct crowd *c, struct peer *p, enum edge edge,
                enum wire_form form, uint32_t address);
 /* Sends what is in out, as far as it goes. False: the socket broke. */
 bool peer_flush(struct crowd *c, struct peer *p);
+void peer_listen(struct crowd *c, struct peer *p, bool reads);
 /* Reads into the wire. 1: something came; 0: nothing for now; -1: it ended
  * (*reset: not in order). */
 int peer_read(struct peer *p, bool *reset);
@@ -136,11 +106,12 @@ struct sub {
     uint32_t number, conn;
     enum sub_form form;
     uint8_t part_count, asked; /* parts asked for */
-    bool open, begun, has_cursor, starting;
+    bool open, begun, has_cursor, starting, lazy;
     uint16_t run_count;
     unsigned failures; /* in a row */
     int64_t due_ns;    /* come (again), or leave; INT64_MAX: never */
     int64_t begun_ns;
+    int64_t turns_ns;  /* of a lazy one: stops reading, or reads again */
     int64_t retry_ms;  /* as the server said last; -1 */
     uint64_t last_seq; /* of the connection */
     struct position cursor;
@@ -152,6 +123,8 @@ void sub_init(struct crowd *c, struct sub *s, uint32_t number,
               enum sub_form form);
 void sub_event(struct crowd *c, struct sub *s, uint32_t events, int64_t now_ns);
 void sub_due(struct crowd *c, struct sub *s, int64_t now_ns);
+/* When turns_ns has come, or nobody is lazy any more. */
+void sub_turn(struct crowd *c, struct sub *s, int64_t now_ns);
 /* The crowd goes home. */
 void sub_end(struct crowd *c, struct sub *s);
 
@@ -162,6 +135,7 @@ struct publication {
     uint32_t number;
     uint16_t channel;
     bool again; /* to be sent (again) */
+    char event[40]; /* its word (event.h), or "" */
     uint64_t order; /* in which it was sent last */
     int64_t sent_ns;
 };
@@ -172,14 +146,27 @@ struct pub {
     enum pub_form form;
     bool open;
     uint16_t channel; /* of a raw one: all go there */
+    struct match *match; /* of a reporter: its own */
     unsigned count, failures;
     uint64_t orders;
     int64_t due_ns, come_ns;
     struct publication sent[UNANSWERED_MAX];
 };
 
+/* Of a reporter, NULL for others: how its match stands, as far as it has been
+ * acknowledged, and what may be undone. */
+struct match {
+    unsigned k; /* match/hK-vK-... */
+    struct standing standing;
+    unsigned founded; /* teams and creation, so far */
+    uint64_t goal;    /* offset of a goal of its own; 0: none */
+};
+
 void pub_init(struct crowd *c, struct pub *p, uint32_t number,
               enum pub_form form);
+/* Takes up what a log says that its writer, who was killed, had no answer to.
+ * False: it cannot be read. */
+bool pub_again(struct crowd *c, struct pub *p, const char *path);
 void pub_event(struct crowd *c, struct pub *p, uint32_t events, int64_t now_ns);
 void pub_due(struct crowd *c, struct pub *p, int64_t now_ns);
 void pub_end(struct crowd *c, struct pub *p);

@@ -23,10 +23,13 @@ static const char help[] =
 "file for each process, for tests/chaos/check to judge.\n"
 "\n"
 "  --subs FORM=N,...     subscribers in all: ndjson sse poll test ws raw telnet\n"
-"  --pubs FORM=N,...     publishers in all: post ws raw telnet\n"
+"  --pubs FORM=N,...     publishers in all: post batch ws raw telnet; report:\n"
+"                        each makes a match of its own and reports it\n"
 "  --spaces PREFIX:LEVEL:COUNT,...  channels PREFIX/1 to PREFIX/COUNT; LEVEL is\n"
 "                        the durability of the namespace (plain:process:4);\n"
-"                        PREFIX:LEVEL:COUNT:trims says that history is bounded\n"
+"                        behind it, each with a colon: trims, history is\n"
+"                        bounded; drop-oldest or conflate, what slow readers do\n"
+"                        without. match and team have matches and their teams\n"
 "  --rate N              publications a second, of all together (100)\n"
 "  --size MIN-MAX        bytes of a text (40-400); mostly small ones\n"
 "  --processes N         a process may open only so many files (1)\n"
@@ -39,6 +42,13 @@ static const char help[] =
 "  --die SHARE           of publications whose publisher resets its connection\n"
 "                        right after sending, and tries again with its key (0)\n"
 "  --zero                some subscribers begin with cursor 0\n"
+"  --lazy N              subscribers who at times do not read (0)\n"
+"  --pieces              what is said leaves in small pieces, and log lines at\n"
+"                        once: who is killed is killed in the middle\n"
+"  --first NUMBER        of the first client of this process\n"
+"  --as NAME             of the log: DIR/NAME.log, with one process\n"
+"  --again               the one publisher goes on in the log of one that was\n"
+"                        killed: says again what had no answer, with its keys\n"
 "  --no-patterns         subscribe to channels only\n"
 "  --no-keys             publish without idempotency keys\n"
 "  --dense               log runs of messages instead of each (D lines): for\n"
@@ -59,8 +69,8 @@ static const char help[] =
 static const char *const sub_names[SUB_FORMS] = { "ndjson", "sse", "poll",
                                                   "test", "ws", "raw",
                                                   "telnet" };
-static const char *const pub_names[PUB_FORMS] = { "post", "ws", "raw",
-                                                  "telnet" };
+static const char *const pub_names[PUB_FORMS] = { "post", "batch", "ws", "raw",
+                                                  "telnet", "report" };
 
 _Noreturn static void usage(const char *what)
 {
@@ -89,25 +99,46 @@ static void read_counts(char *text, const char *const *names, unsigned n,
     }
 }
 
+/* PREFIX:LEVEL:COUNT[:WORD]... */
+static void read_space(struct space *s, char *text)
+{
+    char *word, *rest = NULL;
+    unsigned n = 0;
+
+    *s = (struct space){ .slow = "cut" };
+    for (word = strtok_r(text, ":", &rest); word;
+         word = strtok_r(NULL, ":", &rest), n++) {
+        if (n == 0)
+            snprintf(s->prefix, sizeof s->prefix, "%s", word);
+        else if (n == 1)
+            snprintf(s->level, sizeof s->level, "%s", word);
+        else if (n == 2)
+            s->count = (unsigned)atoi(word);
+        else if (strcmp(word, "trims") == 0)
+            s->trims = true;
+        else
+            snprintf(s->slow, sizeof s->slow, "%s", word);
+    }
+    if (n < 3)
+        usage("PREFIX:LEVEL:COUNT is wanted");
+}
+
 static void read_spaces(struct options *o, char *text)
 {
+    char *rest = NULL;
+
     o->space_count = 0;
-    for (char *w = strtok(text, ","); w; w = strtok(NULL, ",")) {
-        struct space *s = &o->spaces[o->space_count++];
-
-        char trims[8] = "";
-
-        if (o->space_count > SPACES_MAX ||
-            sscanf(w, "%23[a-z0-9]:%11[a-z]:%u:%7s", s->prefix, s->level,
-                   &s->count, trims) < 3)
-            usage("PREFIX:LEVEL:COUNT is wanted");
-        s->trims = strcmp(trims, "trims") == 0;
+    for (char *w = strtok_r(text, ",", &rest); w;
+         w = strtok_r(NULL, ",", &rest)) {
+        if (o->space_count == SPACES_MAX)
+            usage("there are too many namespaces");
+        read_space(&o->spaces[o->space_count++], w);
     }
 }
 
 enum { HTTP = 256, TCP, WS, LOG, SUBS, PUBS, SPACES, RATE, SIZE, PROCESSES,
        SEED, STAY, BACKOFF, OPEN_RATE, DIE, ZERO, NO_PATTERNS, NO_KEYS, DENSE,
-       SECONDS, DUMP, HELP };
+       SECONDS, DUMP, LAZY, PIECES, FIRST, AS, AGAIN, HELP };
 
 static const struct option rows[] = {
     { "http", 1, NULL, HTTP }, { "tcp", 1, NULL, TCP }, { "ws", 1, NULL, WS },
@@ -119,7 +150,10 @@ static const struct option rows[] = {
     { "open-rate", 1, NULL, OPEN_RATE }, { "die", 1, NULL, DIE },
     { "zero", 0, NULL, ZERO }, { "no-patterns", 0, NULL, NO_PATTERNS },
     { "no-keys", 0, NULL, NO_KEYS }, { "dense", 0, NULL, DENSE },
-    { "seconds", 1, NULL, SECONDS }, { "dump", 1, NULL, DUMP }, { "help", 0, NULL, HELP },
+    { "seconds", 1, NULL, SECONDS }, { "dump", 1, NULL, DUMP },
+    { "lazy", 1, NULL, LAZY }, { "pieces", 0, NULL, PIECES },
+    { "first", 1, NULL, FIRST }, { "as", 1, NULL, AS },
+    { "again", 0, NULL, AGAIN }, { "help", 0, NULL, HELP },
     { NULL, 0, NULL, 0 },
 };
 
@@ -152,6 +186,11 @@ static void read_option(struct options *o, int which, char *value)
     case NO_KEYS: o->keys = false; break;
     case DENSE: o->dense = true; break;
     case DUMP: o->dump = value; break;
+    case LAZY: o->lazy = (unsigned)atoi(value); break;
+    case PIECES: o->pieces = true; break;
+    case FIRST: o->first = (uint32_t)atoi(value); break;
+    case AS: o->name = value; break;
+    case AGAIN: o->again = true; break;
     case SECONDS: o->seconds = atof(value); break;
     case HELP: fputs(help, stdout); exit(0);
     default: usage("that is no option");
@@ -173,6 +212,19 @@ static void add_channel(struct crowd *c, unsigned space, const char *fmt, ...)
     ch->space = space;
 }
 
+/* The k-th of its namespace, from 1 on. */
+static void add_one(struct crowd *c, unsigned space, unsigned k)
+{
+    const char *prefix = c->options->spaces[space].prefix;
+
+    if (strcmp(prefix, "match") == 0)
+        add_channel(c, space, "match/h%u-v%u-2026-06-01", k, k);
+    else if (strcmp(prefix, "team") == 0)
+        add_channel(c, space, "team/%c%u", k % 2 ? 'h' : 'v', (k + 1) / 2);
+    else
+        add_channel(c, space, "%s/%u", prefix, k);
+}
+
 /* Patterns: of one namespace, of all, and across them. */
 static void make_channels(struct crowd *c)
 {
@@ -184,7 +236,7 @@ static void make_channels(struct crowd *c)
     c->channels = calloc(all, sizeof *c->channels);
     for (unsigned i = 0; i < o->space_count; i++)
         for (unsigned k = 1; k <= o->spaces[i].count; k++)
-            add_channel(c, i, "%s/%u", o->spaces[i].prefix, k);
+            add_one(c, i, k);
     c->channel_count = c->item_count;
     for (unsigned i = 0; i < o->space_count; i++) {
         add_channel(c, SPACES_MAX, "%s/*", o->spaces[i].prefix);
@@ -205,7 +257,7 @@ static unsigned part_of(const struct crowd *c, unsigned n)
 static void make_clients(struct crowd *c, int64_t now_ns)
 {
     const struct options *o = c->options;
-    uint32_t base = 1 + c->process * 1000000;
+    uint32_t base = o->first ? o->first : 1 + c->process * 1000000;
     double between = o->open_rate > 0 ? 1e9 / o->open_rate : 0;
     unsigned subs = 0, pubs = 0;
 
@@ -249,9 +301,12 @@ static void on_events(struct crowd *c)
 
 static void on_time(struct crowd *c, int64_t now_ns)
 {
-    for (unsigned i = 0; i < c->sub_count; i++)
+    for (unsigned i = 0; i < c->sub_count; i++) {
         if (c->subs[i].due_ns <= now_ns)
             sub_due(c, &c->subs[i], now_ns);
+        if (c->subs[i].turns_ns <= now_ns)
+            sub_turn(c, &c->subs[i], now_ns);
+    }
     for (unsigned i = 0; i < c->pub_count; i++)
         if (c->pubs[i].due_ns <= now_ns)
             pub_due(c, &c->pubs[i], now_ns);
@@ -283,6 +338,8 @@ static void take_word(struct crowd *c, enum word w)
 {
     c->calm |= w == CALM;
     c->stopped |= w == STOP;
+    for (unsigned i = 0; w == CALM && i < c->sub_count; i++)
+        sub_turn(c, &c->subs[i], 0);
     for (unsigned i = 0; w == CALM && i < c->sub_count; i++)
         if (c->subs[i].begun && c->subs[i].form != SUB_POLL)
             c->subs[i].due_ns = INT64_MAX;
@@ -358,12 +415,12 @@ static void open_crowd(struct crowd *c, const char *path)
 {
     c->random = (c->options->seed + c->process) * 0x9e3779b97f4a7c15u | 1;
     c->poll_fd = epoll_create1(EPOLL_CLOEXEC);
-    c->log = fopen(path, "w");
+    c->log = fopen(path, c->options->again ? "a" : "w");
     if (!c->log || c->poll_fd < 0) {
         perror(path);
         exit(1);
     }
-    setvbuf(c->log, NULL, _IOFBF, 1 << 20);
+    setvbuf(c->log, NULL, c->options->pieces ? _IOLBF : _IOFBF, 1 << 20);
     make_channels(c);
 }
 
@@ -385,9 +442,19 @@ static void run_process(const struct options *o, unsigned process, int from,
     struct crowd c = { .options = o, .process = process };
     char path[512];
 
-    snprintf(path, sizeof path, "%s/crowd-%u.log", o->dir, process);
+    if (o->name)
+        snprintf(path, sizeof path, "%s/%s.log", o->dir, o->name);
+    else
+        snprintf(path, sizeof path, "%s/crowd-%u.log", o->dir, process);
     open_crowd(&c, path);
+    for (unsigned i = 0; i < o->space_count && process == 0 && !o->again;
+         i++)
+        crowd_say(&c, 'C', "0 %s %s", o->spaces[i].prefix, o->spaces[i].slow);
     make_clients(&c, clock_ns());
+    if (o->again && !pub_again(&c, &c.pubs[0], path)) {
+        perror(path);
+        exit(1);
+    }
     serve(&c, from, to);
     exit(fclose(c.log) == 0 ? 0 : 1);
 }
@@ -501,7 +568,9 @@ int main(int argc, char **argv)
     struct options o = { .seed = 1, .rate = 100, .size_min = 40,
                          .size_max = 400, .processes = 1, .backoff_ms = 2000,
                          .open_rate = 2000, .patterns = true, .keys = true,
-                         .spaces = { { "plain", "process", 4 } },
+                         .spaces = { { .prefix = "plain",
+                                       .level = "process", .slow = "cut",
+                                       .count = 4 } },
                          .space_count = 1 };
     struct child *children;
     struct rlimit files;

@@ -54,8 +54,7 @@ static void say_message(struct crowd *c, const struct told *t)
 {
     struct payload p = { .publisher = 0 };
 
-    if (!payload_read(t->data, &p))
-        p.hash = payload_hash(t->data);
+    told_payload(t, &p);
     crowd_say(c, 'V', "0 " SLICE_FMT " %s %lu %lu %016lx %u %u",
               SLICE_ARG(t->channel), t->at.epoch.text, t->at.seq, t->offset,
               p.hash, p.publisher, p.number);
@@ -77,7 +76,7 @@ static bool say_page(struct crowd *c, const char *channel, struct slice body,
     struct slice key, value, raw;
     struct json_iter it;
 
-    if (!told_json(body, &page) || page.kind != TOLD_POLL)
+    if (!told_json(body, &page) || page.type != TOLD_POLL)
         return false;
     *more = json_find(body, "more", &raw) == 0 && slice_eq(raw, SLICE("true"));
     *upto = page.at;
@@ -85,7 +84,7 @@ static bool say_page(struct crowd *c, const char *channel, struct slice body,
     while (json_next(&it, &key, &value)) {
         if (!told_json(value, &t))
             return false;
-        if (t.kind == TOLD_NOTICE) {
+        if (t.type == TOLD_NOTICE) {
             say_hole(c, channel, t.from == UINT64_MAX ? 0 : t.from, t.to, t.why);
             continue;
         }

@@ -15,12 +15,13 @@
  * that is published names itself (payload.h), so whoever sees it knows whose it
  * is. A publication that is tried again is invoked again, with its number.
  *
- *   I TIME PUBLISHER NUMBER CHANNEL LEVEL HASH   about to be sent
+ *   I TIME PUBLISHER NUMBER CHANNEL LEVEL HASH KEY EVENT  about to be sent
  *   A TIME PUBLISHER NUMBER EPOCH SEQ OFFSET FLAGS  acknowledged; d: duplicate
  *   R TIME PUBLISHER NUMBER CODE                 refused: it did not happen
  *   U TIME PUBLISHER NUMBER CODE                 unknown: perhaps it did
  *
- * LEVEL is what the acknowledgement promises: memory, process or power. SEQ and
+ * LEVEL is what the acknowledgement promises: memory, process or power. KEY is
+ * the conflation key, EVENT what it says to a match or a team (event.h). SEQ and
  * OFFSET are "-" where an edge does not tell them.
  *
  * Subscribers. A subscriber is a chain of connections, CONN = 1, 2, 3 ..., of
@@ -32,6 +33,9 @@
  *   M TIME SUBSCRIBER CONN CHANNEL EPOCH SEQ OFFSET HASH PUBLISHER NUMBER FLAGS
  *   N TIME SUBSCRIBER CONN WHAT CHANNELS EPOCH SEQ FROM TO COUNT WHY
  *   D TIME SUBSCRIBER CONN CHANNEL EPOCH FIRST LAST SEQ SUM
+ *   P TIME SUBSCRIBER CONN CHANNEL EPOCH SEQ STATE  behind its N: the state
+ *   H TIME SUBSCRIBER CONN little                its kernel takes little for it
+ *   H TIME SUBSCRIBER CONN stops | reads         it reads nothing from now on
  *   E TIME SUBSCRIBER CONN WHO WHY               the connection has ended
  *
  * EDGE is http, tcp or ws, the kind of process that serves it; FORM how it is
@@ -45,7 +49,7 @@
  * cursor, when an answer ends in one: everything up to there has been told. D
  * stands for a run of messages of one channel that were seen without a hole,
  * in order: offsets FIRST to LAST, SEQ of the last, and the sum modulo 2^64 of
- * all their hashes. E says WHO ended it, `self` or `peer`, and WHY: a close
+ * all their hashes. STATE is a match's or a team's in one word (event.h). E says WHO ended it, `self` or `peer`, and WHY: a close
  * code, an error's code, `end` (in order), `cut` (in the middle) or `reset`.
  *
  * The driver, whose WHO is 0.
@@ -55,6 +59,9 @@
  *   V TIME 0 CHANNEL EPOCH SEQ OFFSET HASH PUBLISHER NUMBER  stored, at the end
  *   T TIME 0 CHANNEL FROM TO WHY                 the history has this hole
  *   K TIME 0 NAME VALUE                          a counter of the system
+ *   C TIME 0 PREFIX POLICY                       what slow readers of PREFIX/...
+ *                                                do without: cut, drop-oldest
+ *                                                or conflate; else cut
  *   Q TIME 0 quiet | end                         all healed | the last message
  *                                                has had time to arrive
  *
@@ -76,6 +83,9 @@ enum history_kind {
     HISTORY_MESSAGE = 'M',
     HISTORY_NOTICE = 'N',
     HISTORY_RUN = 'D',
+    HISTORY_STATE = 'P',
+    HISTORY_HALT = 'H',
+    HISTORY_POLICY = 'C',
     HISTORY_END = 'E',
     HISTORY_FAULT = 'F',
     HISTORY_STORED = 'V',

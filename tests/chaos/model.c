@@ -5,32 +5,40 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "tests/chaos/event.h"
 #include "tests/chaos/payload.h"
 
-enum { CHANNELS = 5, SHORT = 3, VOLATILE = 4, SUBS = 6, KEPT = 6,
-       LINES_MAX = 6000, COMMITTED_MAX = 600, STEPS = 90 };
+#define GAME "match/h1-v1-2026-06-01"
+enum { CHANNELS = 7, SHORT = 3, VOLATILE = 4, NEWS = 5, MATCH = 6, SUBS = 8,
+       TELNET = 5, SLOW = 6, SLOW_PATTERN = 7, KEPT = 6, LINES_MAX = 9000,
+       COMMITTED_MAX = 800, STEPS = 90 };
 
 static const char *const channels[CHANNELS] = { "plain/1", "plain/2", "power/1",
-                                                "short/1", "volatile/1" };
+                                                "short/1", "volatile/1",
+                                                "news/1", GAME };
 
 /* What each subscriber is: its form, what it listens to, as words and as bits. */
 static const struct {
     const char *edge, *form, *items;
     unsigned mask;
-    bool cursors, offsets;
+    bool cursors, offsets, slow;
 } kinds[SUBS] = {
-    { "http", "ndjson", "plain/1,power/1", 1 | 4, true, true },
-    { "http", "sse", "plain/*", 1 | 2, true, true },
-    { "http", "ndjson", "short/1,plain/2", 8 | 2, true, true },
-    { "ws", "ws", "volatile/1,plain/1", 16 | 1, true, true },
-    { "http", "test", "plain/1", 1, false, false },
-    { "tcp", "telnet", "**", 31, true, false },
+    { "http", "ndjson", "plain/1,power/1", 1 | 4, true, true, true },
+    { "http", "sse", "plain/*", 1 | 2, true, true, false },
+    { "http", "ndjson", "short/1,plain/2", 8 | 2, true, true, false },
+    { "ws", "ws", "volatile/1,plain/1", 16 | 1, true, true, false },
+    { "http", "test", "plain/1", 1, false, false, false },
+    [TELNET] = { "tcp", "telnet", "**", 127, true, false, false },
+    [SLOW] = { "http", "ndjson", "news/1," GAME, 32 | 64, true, true, true },
+    [SLOW_PATTERN] = { "ws", "ws", "match/*", 64, true, true, true },
 };
 
 struct line {
-    char text[200];
+    char text[250];
     char kind;
     bool gone;
+    bool scene; /* made where nobody leaves any more, but to go home */
+    int gap;    /* of a message that came behind one: its line; or -1 */
     int sub, channel;
     unsigned conn;
     int committed; /* of a message, an acknowledgement, a stored one */
@@ -40,7 +48,8 @@ struct committed {
     int channel;
     uint64_t seq, offset, hash;
     unsigned publisher, number;
-    bool acknowledged;
+    bool acknowledged, retracted;
+    char key[4], event[32];
 };
 
 struct reader {
@@ -49,6 +58,8 @@ struct reader {
     unsigned at;    /* the next of committed */
     uint64_t seq;   /* its cursor */
     uint64_t skip[CHANNELS]; /* up to there it has been told that they are missing */
+    bool left[COMMITTED_MAX]; /* what it does without */
+    int gap[CHANNELS]; /* that was told, while what was due then comes; or -1 */
 };
 
 struct model {
@@ -59,8 +70,9 @@ struct model {
     struct committed committed[COMMITTED_MAX];
     unsigned done;
     uint64_t seq, offsets[CHANNELS], trimmed;
-    unsigned numbers[4], faults, gaps;
-    bool edges_fall, dense;
+    unsigned numbers[4], faults, gaps, players;
+    bool edges_fall, dense, scene;
+    char key[4], event[32]; /* of the publication that is being made */
     struct reader readers[SUBS];
 };
 
@@ -81,8 +93,8 @@ static struct line *say(struct model *m, char kind, const char *fmt, ...)
 
     CHECK(m->count < LINES_MAX - 8);
     m->now += 1000 + (int64_t)below(m, 1000000);
-    *l = (struct line){ .kind = kind, .sub = -1, .channel = -1,
-                        .committed = -1 };
+    *l = (struct line){ .kind = kind, .sub = -1, .channel = -1, .gap = -1,
+                        .committed = -1, .scene = m->scene };
     n = snprintf(l->text, sizeof l->text, "%c %ld ", kind, m->now);
     va_start(args, fmt);
     vsnprintf(l->text + n, sizeof l->text - (size_t)n, fmt, args);
@@ -97,7 +109,8 @@ static uint64_t hash_of(unsigned publisher, unsigned number, int channel)
     struct buf text = BUF_INIT;
     uint64_t hash;
 
-    payload_write(&text, publisher, number, slice_str(channels[channel]), 40);
+    payload_write(&text, publisher, number, slice_str(channels[channel]),
+                  SLICE(""), 40);
     hash = payload_hash(buf_slice(&text));
     buf_fini(&text);
     return hash;
@@ -106,9 +119,19 @@ static uint64_t hash_of(unsigned publisher, unsigned number, int channel)
 static void invoke(struct model *m, unsigned publisher, unsigned number,
                    int channel)
 {
-    say(m, 'I', "%u %u %s %s %016lx", publisher, number, channels[channel],
+    say(m, 'I', "%u %u %s %s %016lx %s %s", publisher, number,
+        channels[channel],
         channel == VOLATILE ? "memory" : channel == 2 ? "power" : "process",
-        hash_of(publisher, number, channel));
+        hash_of(publisher, number, channel), m->key[0] ? m->key : "-",
+        m->event[0] ? m->event : "-");
+}
+
+static void retract(struct model *m, uint64_t offset)
+{
+    for (unsigned i = 0; i < m->done; i++)
+        if (m->committed[i].channel == MATCH &&
+            m->committed[i].offset == offset)
+            m->committed[i].retracted = true;
 }
 
 static int commit(struct model *m, unsigned publisher, unsigned number,
@@ -121,6 +144,10 @@ static int commit(struct model *m, unsigned publisher, unsigned number,
         .hash = hash_of(publisher, number, channel), .publisher = publisher,
         .number = number,
     };
+    strcpy(m->committed[m->done].key, m->key);
+    strcpy(m->committed[m->done].event, m->event);
+    if (strncmp(m->event, "retract.", 8) == 0)
+        retract(m, strtoull(m->event + 8, NULL, 10));
     if (channel == SHORT && m->offsets[SHORT] > KEPT)
         m->trimmed = m->offsets[SHORT] - KEPT;
     return (int)m->done++;
@@ -137,6 +164,64 @@ static void acknowledge(struct model *m, int i, bool duplicate)
     l->committed = i;
 }
 
+/* The last goal that still counts, or NULL. */
+static const struct committed *last_goal(const struct model *m)
+{
+    for (unsigned i = m->done; i-- > 0;)
+        if (strstr(m->committed[i].event, "goal") && !m->committed[i].retracted)
+            return &m->committed[i];
+    return NULL;
+}
+
+static void choose_event(struct model *m)
+{
+    const struct committed *goal = last_goal(m);
+    char side = below(m, 2) ? 'v' : 'h';
+    unsigned n = 1 + m->players % 10;
+
+    if (m->offsets[MATCH] < 2) {
+        strcpy(m->event, m->offsets[MATCH] ? "start" : "create");
+        return;
+    }
+    switch (below(m, m->scene ? 7 : 8)) {
+    case 0: case 1:
+        snprintf(m->event, sizeof m->event, "%c.goal", side);
+        break;
+    case 2:
+        snprintf(m->event, sizeof m->event, "h.card.%u.yellow", n);
+        m->players++;
+        break;
+    case 3:
+        snprintf(m->event, sizeof m->event, "v.substitution.%u.%u", n,
+                 12 + n % 20);
+        m->players++;
+        break;
+    case 4:
+        strcpy(m->event, "status");
+        break;
+    case 7:
+        if (goal) {
+            snprintf(m->event, sizeof m->event, "retract.%lu", goal->offset);
+            break;
+        }
+        /* fall through */
+    default:
+        snprintf(m->event, sizeof m->event, "%c.corner", side);
+    }
+}
+
+/* What it is beside a text: a key, or an event. */
+static void choose_sort(struct model *m, int channel)
+{
+    static const char *const keys[] = { "", "k1", "k2", "k1", "k2" };
+
+    m->key[0] = m->event[0] = '\0';
+    if (channel == NEWS)
+        strcpy(m->key, keys[below(m, ARRAY_LEN(keys))]);
+    else if (channel == MATCH)
+        choose_event(m);
+}
+
 /* fate: 0 to 5 acknowledged; 6 refused; 7 unknown, and it happened; 8 unknown,
  * and not; 9 unknown, and again with its key. */
 static void publish(struct model *m, int channel, unsigned fate)
@@ -144,6 +229,7 @@ static void publish(struct model *m, int channel, unsigned fate)
     unsigned publisher = 1 + (unsigned)below(m, 3);
     unsigned number = ++m->numbers[publisher];
 
+    choose_sort(m, channel);
     invoke(m, publisher, number, channel);
     if (fate == 6) {
         say(m, 'R', "%u %u router.away", publisher, number);
@@ -178,6 +264,48 @@ static bool wants(const struct model *m, int sub, const struct committed *c)
            c->seq > m->readers[sub].skip[c->channel];
 }
 
+/* How the match stands at that seq. all: what was retracted counts. */
+static void stands(const struct model *m, uint64_t seq, bool all,
+                   char ret[STATE_WORD_MAX + 1])
+{
+    struct standing s = { .there = false };
+    const struct committed *c;
+
+    for (unsigned i = 0; i < m->done && m->committed[i].seq <= seq; i++) {
+        bool undone = false;
+
+        c = &m->committed[i];
+        for (unsigned k = i; k < m->done && m->committed[k].seq <= seq; k++)
+            undone |= strncmp(m->committed[k].event, "retract.", 8) == 0 &&
+                      strtoull(m->committed[k].event + 8, NULL, 10) ==
+                          c->offset;
+        if (c->channel == MATCH && (!undone || all))
+            standing_fold(&s, slice_str(c->event), c->publisher, c->number);
+    }
+    standing_word(&s, SLICE(GAME), ret);
+}
+
+static void say_state(struct model *m, int sub)
+{
+    struct reader *r = &m->readers[sub];
+    char word[STATE_WORD_MAX + 1];
+    struct line *l;
+
+    stands(m, r->seq, false, word);
+    l = say(m, 'P', "%u %u " GAME " e1 %lu %s", sub + 1, r->conn, r->seq, word);
+    say_of(m, sub, l);
+    l->gap = r->gap[MATCH];
+}
+
+static void say_snapshot(struct model *m, int sub)
+{
+    struct reader *r = &m->readers[sub];
+
+    say_of(m, sub, say(m, 'N', "%u %u snapshot " GAME " e1 %lu - - - -",
+                       sub + 1, r->conn, r->seq));
+    say_state(m, sub);
+}
+
 static void see(struct model *m, int sub, int i)
 {
     const struct committed *c = &m->committed[i];
@@ -199,7 +327,10 @@ static void see(struct model *m, int sub, int i)
     say_of(m, sub, l);
     l->channel = c->channel;
     l->committed = i;
+    l->gap = r->gap[c->channel];
     r->seq = c->seq;
+    if (sub == SLOW && strncmp(c->event, "retract", 7) == 0)
+        say_snapshot(m, sub);
 }
 
 /* Up to n of what is due; it passes what it has been told is missing. */
@@ -208,7 +339,7 @@ static void read_some(struct model *m, int sub, unsigned n)
     struct reader *r = &m->readers[sub];
 
     for (; r->open && r->at < m->done && n; r->at++) {
-        if (!wants(m, sub, &m->committed[r->at]))
+        if (!wants(m, sub, &m->committed[r->at]) || r->left[r->at])
             continue;
         see(m, sub, (int)r->at);
         n--;
@@ -225,6 +356,7 @@ static void say_gap(struct model *m, int sub, int channel, uint64_t from,
             channels[channel], r->seq, from, to, to - from + 1, why);
     say_of(m, sub, l);
     l->channel = channel;
+    l->committed = -1;
     m->gaps++;
 }
 
@@ -238,6 +370,12 @@ static void say_unsure(struct model *m, int sub, const char *what)
     r->skip[VOLATILE] = m->seq;
 }
 
+static void forget_gaps(struct reader *r)
+{
+    for (int c = 0; c < CHANNELS; c++)
+        r->gap[c] = -1;
+}
+
 static void come(struct model *m, int sub)
 {
     struct reader *r = &m->readers[sub];
@@ -248,6 +386,10 @@ static void come(struct model *m, int sub)
     r->open = true;
     say_of(m, sub, say(m, 'O', "%u %u %s %s", sub + 1, r->conn,
                        kinds[sub].edge, kinds[sub].form));
+    if (kinds[sub].slow)
+        say_of(m, sub, say(m, 'H', "%u %u little", sub + 1, r->conn));
+    forget_gaps(r);
+    memset(r->left, 0, sizeof r->left);
     if (since)
         l = say(m, 'S', "%u %u e1-%lu %s", sub + 1, r->conn, r->seq,
                 kinds[sub].items);
@@ -263,6 +405,8 @@ static void come(struct model *m, int sub)
         say_of(m, sub, say(m, 'N', "%u %u %s %s e1 %lu - - - -", sub + 1,
                            r->conn, since ? "resumed" : "snapshot",
                            kinds[sub].items, r->seq));
+    if (sub == SLOW && !since)
+        say_state(m, sub);
     say_of(m, sub, say(m, 'B', "%u %u", sub + 1, r->conn));
 }
 
@@ -296,7 +440,7 @@ static void come_back(struct model *m, int sub)
                 m->readers[sub].skip[SHORT] = m->committed[i].seq;
     }
     if (kinds[sub].mask & 1u << VOLATILE && next_of(m, sub, VOLATILE))
-        say_unsure(m, sub, sub == 5 ? "**" : "volatile/1");
+        say_unsure(m, sub, sub == TELNET ? "**" : "volatile/1");
 }
 
 static void leave(struct model *m, int sub, const char *who, const char *why)
@@ -324,6 +468,77 @@ static void fall_behind(struct model *m, int sub, int channel)
         say_gap(m, sub, channel, first->offset, last, "slow");
 }
 
+/* Is there a newer one among what is due that says all that i says? */
+static bool is_superseded(const struct model *m, unsigned i)
+{
+    const struct committed *c = &m->committed[i];
+    enum event_weight w = event_weight(slice_str(c->event));
+
+    if (c->event[0] && w != EVENT_STATE)
+        return w == EVENT_LESSER;
+    if (!c->event[0] && !c->key[0])
+        return false;
+    for (unsigned k = i + 1; k < m->done; k++) {
+        const struct committed *o = &m->committed[k];
+
+        if (o->channel == c->channel &&
+            (c->event[0] ? event_weight(slice_str(o->event)) == EVENT_STATE
+                         : strcmp(o->key, c->key) == 0))
+            return true;
+    }
+    return false;
+}
+
+/* Of one channel: what may be left out is, and one gap tells it. Returns whether
+ * there was a state among it. */
+static bool thin(struct model *m, int sub, int channel)
+{
+    struct reader *r = &m->readers[sub];
+    uint64_t from = 0, to = 0, count = 0;
+    bool state = false;
+    struct line *l;
+
+    for (unsigned i = r->at; i < m->done; i++) {
+        const struct committed *c = &m->committed[i];
+
+        if (c->channel != channel || !wants(m, sub, c) || !is_superseded(m, i))
+            continue;
+        r->left[i] = true;
+        from = from ? from : c->offset;
+        to = c->offset;
+        count++;
+        state |= c->event[0] &&
+                 event_weight(slice_str(c->event)) == EVENT_STATE;
+    }
+    if (!count)
+        return false;
+    r->gap[channel] = m->count;
+    if (sub == SLOW_PATTERN)
+        l = say(m, 'N', "%u %u gap match/* e1 %lu - - %lu conflated", sub + 1,
+                r->conn, r->seq, count);
+    else
+        l = say(m, 'N', "%u %u gap %s e1 %lu %lu %lu %lu conflated", sub + 1,
+                r->conn, channels[channel], r->seq, from, to, count);
+    say_of(m, sub, l)->channel = channel;
+    m->gaps++;
+    return state;
+}
+
+/* It reads too slowly, and the policy is to conflate. */
+static void conflate(struct model *m, int sub)
+{
+    struct reader *r = &m->readers[sub];
+    bool state;
+
+    if (sub == SLOW)
+        thin(m, sub, NEWS);
+    state = thin(m, sub, MATCH);
+    read_some(m, sub, 1000);
+    if (state && sub == SLOW)
+        say_snapshot(m, sub);
+    forget_gaps(r);
+}
+
 /* ---- faults ------------------------------------------------------------------------ */
 
 static void router_dies(struct model *m)
@@ -336,7 +551,7 @@ static void router_dies(struct model *m)
     say(m, 'F', "0 %u heal", id);
     for (int s = 0; s < SUBS; s++)
         if (m->readers[s].open && kinds[s].mask & 1u << VOLATILE)
-            say_unsure(m, s, s == 5 ? "**" : "volatile/1");
+            say_unsure(m, s, s == TELNET ? "**" : "volatile/1");
 }
 
 static void edge_dies(struct model *m)
@@ -373,6 +588,11 @@ static void step(struct model *m)
     case 3:
         if (m->readers[0].open)
             fall_behind(m, 0, 0);
+        break;
+    case 4:
+        sub = below(m, 2) ? SLOW : SLOW_PATTERN;
+        if (m->readers[sub].open)
+            conflate(m, sub);
         break;
     default:
         publish(m, (int)below(m, CHANNELS), (unsigned)below(m, 10));
@@ -415,6 +635,49 @@ static void scenes(struct model *m)
     publish(m, 1, 0);
     publish(m, 1, 0);
     come_back(m, 2);
+    for (int s = 0; s < SUBS; s++)
+        read_some(m, s, 1000);
+}
+
+/* One of each sort, as the choices of the scene need. */
+static void publish_as(struct model *m, int channel, const char *key,
+                       const char *event)
+{
+    unsigned number = ++m->numbers[1];
+
+    strcpy(m->key, key);
+    strcpy(m->event, event);
+    invoke(m, 1, number, channel);
+    acknowledge(m, commit(m, 1, number, channel), false);
+}
+
+/* A match and news for slow readers, with something of every weight, and a
+ * newcomer to a match of which something was retracted. */
+static void slow_scene(struct model *m)
+{
+    static const char *const events[] = { "h.corner", "h.goal", "status",
+        "v.corner", "v.card.11.yellow", "v.goal", "status", "h.corner",
+        "h.substitution.11.40" };
+    static const char *const keys[] = { "k1", "", "k2", "k1", "", "k2" };
+    char undo[32];
+
+    while (m->offsets[MATCH] < 2)
+        publish(m, MATCH, 0);
+    leave(m, SLOW, "self", "leave");
+    publish_as(m, MATCH, "", "h.goal");
+    snprintf(undo, sizeof undo, "retract.%lu", m->offsets[MATCH]);
+    publish_as(m, MATCH, "", undo);
+    m->readers[SLOW].seq = 0;
+    come(m, SLOW);
+    m->scene = true;
+    for (int s = 0; s < SUBS; s++)
+        read_some(m, s, 1000);
+    for (unsigned i = 0; i < ARRAY_LEN(events); i++)
+        publish_as(m, MATCH, "", events[i]);
+    for (unsigned i = 0; i < ARRAY_LEN(keys); i++)
+        publish_as(m, NEWS, keys[i], "");
+    conflate(m, SLOW);
+    conflate(m, SLOW_PATTERN);
     for (int s = 0; s < SUBS; s++)
         read_some(m, s, 1000);
 }
@@ -511,6 +774,72 @@ static struct line *acknowledged_before(const struct model *m, struct line *l)
     return NULL;
 }
 
+static uint64_t word_of(const struct line *l, unsigned n)
+{
+    const char *at = l->text;
+
+    while (n--)
+        at = strchr(at, ' ') + 1;
+    return strtoull(at, NULL, 10);
+}
+
+static bool other_word(const struct line *l, const char *word, char *ret)
+{
+    if (ret)
+        strcpy(ret, word);
+    return strcmp(strrchr(l->text, ' ') + 1, word) != 0;
+}
+
+/* The state of an earlier moment, if it was another then. ret: STATE_WORD_MAX
+ * + 1 bytes, or NULL. */
+static bool stale_state(const struct model *m, const struct line *l, char *ret)
+{
+    char word[STATE_WORD_MAX + 1];
+
+    for (unsigned i = m->done; i-- > 0;) {
+        if (m->committed[i].seq >= word_of(l, 6))
+            continue;
+        stands(m, m->committed[i].seq, false, word);
+        if (other_word(l, word, ret))
+            return true;
+    }
+    return false;
+}
+
+static bool unretracted_state(const struct model *m, const struct line *l,
+                              char *ret)
+{
+    char word[STATE_WORD_MAX + 1];
+
+    stands(m, word_of(l, 6), true, word);
+    return other_word(l, word, ret);
+}
+
+/* A message that came behind a gap, of a sort that may not be left out. */
+static bool came_behind_gap(const struct model *m, const struct line *l,
+                            enum mutation which)
+{
+    const struct committed *c;
+
+    if (!is(l, 'M', NULL) || !l->scene || l->gap < 0 || l->sub != SLOW)
+        return false;
+    c = &m->committed[l->committed];
+    if (c->channel != m->lines[l->gap].channel)
+        return false;
+    if (which == MUTATE_KEPT)
+        return c->event[0] && event_weight(slice_str(c->event)) == EVENT_KEPT;
+    return !c->event[0] && (which == MUTATE_NEWEST) == (c->key[0] != '\0');
+}
+
+/* Somebody on this connection is told to be slow. */
+static bool is_told(const struct model *m, struct line *l)
+{
+    for (struct line *o = near(m, l, 1, -1); o; o = near(m, o, 1, -1))
+        if (is(o, 'N', "conflated") || is(o, 'N', "slow"))
+            return true;
+    return false;
+}
+
 /* Is the line one that the mutation may change? */
 static bool fits(const struct model *m, struct line *l, enum mutation which)
 {
@@ -532,7 +861,7 @@ static bool fits(const struct model *m, struct line *l, enum mutation which)
     case MUTATE_CURSOR:
         return is(l, 'S', "e1-") && comes_back_to_some(m, l);
     case MUTATE_DROP_SNAPSHOT:
-        return is(l, 'N', "snapshot") &&
+        return is(l, 'N', "snapshot") && is(near(m, l, 1, -1), 'B', NULL) &&
                is(near(m, near(m, l, 1, -1), 1, -1), 'M', NULL) &&
                near(m, near(m, l, 1, -1), 1, -1)->channel != VOLATILE;
     case MUTATE_TRIMMED:
@@ -540,7 +869,7 @@ static bool fits(const struct model *m, struct line *l, enum mutation which)
     case MUTATE_ORDER:
         return may_ack(l) && acknowledged_before(m, l);
     case MUTATE_CLOSE:
-        return is(l, 'E', "self leave");
+        return is(l, 'E', "self leave") && !kinds[l->sub].slow;
     case MUTATE_LATE:
     case MUTATE_UNREACHED:
         return is(l, 'M', NULL) && l->sub == 1 &&
@@ -548,6 +877,27 @@ static bool fits(const struct model *m, struct line *l, enum mutation which)
                !near(m, l, 1, l->channel);
     case MUTATE_COUNTER:
         return is(l, 'K', NULL);
+    case MUTATE_SCORE:
+        return is(l, 'P', "first");
+    case MUTATE_STALE:
+        return is(l, 'P', "first") && stale_state(m, l, NULL);
+    case MUTATE_RETRACTED:
+        return is(l, 'P', "first") && unretracted_state(m, l, NULL);
+    case MUTATE_NO_STATE:
+        return is(l, 'P', NULL) && l->scene && l->gap >= 0;
+    case MUTATE_KEPT:
+    case MUTATE_KEYLESS:
+    case MUTATE_NEWEST:
+        return came_behind_gap(m, l, which);
+    case MUTATE_CUT:
+        return is(l, 'C', "plain");
+    case MUTATE_CONFLATED:
+    case MUTATE_TOLD_TWICE:
+        return is(l, 'N', "conflated") && l->scene && l->sub == SLOW;
+    case MUTATE_PATTERN:
+        return is(l, 'N', "conflated") && l->scene && l->sub == SLOW_PATTERN;
+    case MUTATE_READS:
+        return is(l, 'H', NULL) && is_told(m, l);
     default:
         return in_the_middle(m, l);
     }
@@ -557,7 +907,7 @@ static bool fits(const struct model *m, struct line *l, enum mutation which)
 PRINTF_LIKE(3, 4)
 static void put_word(struct line *l, unsigned n, const char *fmt, ...)
 {
-    char text[sizeof l->text], word[64];
+    char text[sizeof l->text], word[STATE_WORD_MAX + 1];
     char *at = l->text, *end;
     va_list args;
 
@@ -570,15 +920,6 @@ static void put_word(struct line *l, unsigned n, const char *fmt, ...)
     snprintf(text, sizeof text, "%.*s%s%s", (int)(at - l->text), l->text, word,
              end);
     memcpy(l->text, text, sizeof text);
-}
-
-static uint64_t word_of(const struct line *l, unsigned n)
-{
-    const char *at = l->text;
-
-    while (n--)
-        at = strchr(at, ' ') + 1;
-    return strtoull(at, NULL, 10);
 }
 
 /* One more line behind l. */
@@ -633,6 +974,18 @@ static void forge_order(struct model *m, struct line *l)
     put_word(l, 1, "%lu", word_of(i, 1) - 1);
 }
 
+/* The gap in front of l tells it, too, and l does not come. */
+static void leave_out(struct model *m, struct line *l)
+{
+    const struct committed *c = &m->committed[l->committed];
+    struct line *gap = &m->lines[l->gap];
+
+    put_word(gap, 8, "%lu", MIN(word_of(gap, 8), c->offset));
+    put_word(gap, 9, "%lu", MAX(word_of(gap, 9), c->offset));
+    put_word(gap, 10, "%lu", word_of(gap, 10) + 1);
+    l->gone = true;
+}
+
 static void swap_lines(struct line *a, struct line *b)
 {
     struct line c = *a;
@@ -643,6 +996,7 @@ static void swap_lines(struct line *a, struct line *b)
 
 static void change(struct model *m, struct line *l, enum mutation which)
 {
+    char word[STATE_WORD_MAX + 1];
     struct line *o;
 
     switch (which) {
@@ -672,6 +1026,27 @@ static void change(struct model *m, struct line *l, enum mutation which)
         put_word(l, 1, "%lu", word_of(l, 1) + 60000000000u);
         break;
     case MUTATE_COUNTER: put_word(l, 4, "%u", m->gaps - 1); break;
+    case MUTATE_SCORE:
+        put_word(l, 7, "%.*s:9%s", (int)strcspn(strstr(l->text, "first"), ":"),
+                 strstr(l->text, "first"), strchr(strstr(l->text, "first"), ':') + 1);
+        break;
+    case MUTATE_STALE:
+        stale_state(m, l, word);
+        put_word(l, 7, "%s", word);
+        break;
+    case MUTATE_RETRACTED:
+        unretracted_state(m, l, word);
+        put_word(l, 7, "%s", word);
+        break;
+    case MUTATE_KEPT:
+    case MUTATE_KEYLESS:
+    case MUTATE_NEWEST: leave_out(m, l); break;
+    case MUTATE_CUT: put_word(l, 4, "cut"); break;
+    case MUTATE_CONFLATED: forge_range(m, l); break;
+    case MUTATE_TOLD_TWICE: insert(m, l); break;
+    case MUTATE_PATTERN:
+        put_word(l, 10, "%lu", word_of(l, 10) + 1 - 2 * below(m, 2));
+        break;
     default: l->gone = true;
     }
 }
@@ -684,6 +1059,8 @@ static void mutate(struct model *m, enum mutation which)
     for (int i = 0; i < m->count; i++)
         if (fits(m, &m->lines[i], which))
             may[there++] = i;
+    if (!there)
+        fprintf(stderr, "no place for %d\n", (int)which);
     CHECK(there > 0);
     change(m, &m->lines[may[below(m, there)]], which);
 }
@@ -715,6 +1092,18 @@ static const struct {
     [MUTATE_LATE] = { "late", CHECK_LIVE },
     [MUTATE_UNREACHED] = { "unreached", CHECK_REACH },
     [MUTATE_COUNTER] = { "counter", CHECK_COUNTERS },
+    [MUTATE_SCORE] = { "score", CHECK_STATE },
+    [MUTATE_STALE] = { "stale state", CHECK_STATE },
+    [MUTATE_RETRACTED] = { "retracted", CHECK_STATE },
+    [MUTATE_NO_STATE] = { "deleted state", CHECK_STATE },
+    [MUTATE_KEPT] = { "kept", CHECK_KEPT },
+    [MUTATE_KEYLESS] = { "keyless", CHECK_KEPT },
+    [MUTATE_NEWEST] = { "newest", CHECK_KEPT },
+    [MUTATE_CUT] = { "cut channel", CHECK_KEPT },
+    [MUTATE_CONFLATED] = { "conflated range", CHECK_NOTICES },
+    [MUTATE_TOLD_TWICE] = { "told twice", CHECK_NOTICES },
+    [MUTATE_PATTERN] = { "pattern's count", CHECK_NOTICES },
+    [MUTATE_READS] = { "slow who reads", CHECK_ISOLATION },
 };
 
 const char *model_mutation_name(enum mutation m) { return rows[m].name; }
@@ -732,12 +1121,16 @@ void model_write(struct buf *out, uint64_t seed, enum mutation mutation,
         below(&m, 2);
     m.edges_fall = mutation != MUTATE_CLOSE && mutation != MUTATE_COUNTER &&
                    below(&m, 2);
+    say(&m, 'C', "0 plain drop-oldest");
+    say(&m, 'C', "0 news conflate");
+    say(&m, 'C', "0 match conflate");
     come(&m, 0);
     publish(&m, 0, 0);
     read_some(&m, 0, 1);
     for (unsigned i = 0; i < STEPS; i++)
         step(&m);
     scenes(&m);
+    slow_scene(&m);
     last_scene(&m);
     if (mutation != MUTATIONS)
         mutate(&m, mutation);

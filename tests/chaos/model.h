@@ -34,6 +34,18 @@ enum mutation {
     MUTATE_LATE,          /* the last one comes a minute late */
     MUTATE_UNREACHED,     /* the last one does not come */
     MUTATE_COUNTER,       /* clients were told of more gaps than are counted */
+    MUTATE_SCORE,         /* a snapshot has a goal too many */
+    MUTATE_STALE,         /* a snapshot is of an earlier moment than its cursor */
+    MUTATE_RETRACTED,     /* a snapshot counts what was retracted */
+    MUTATE_NO_STATE,      /* a state was left out, and no snapshot follows */
+    MUTATE_KEPT,          /* a goal, card or substitution was left out */
+    MUTATE_KEYLESS,       /* what has no key was left out */
+    MUTATE_NEWEST,        /* the newest of its key was left out */
+    MUTATE_CUT,           /* something of `cut` was left out */
+    MUTATE_CONFLATED,     /* a gap tells other ends or another count */
+    MUTATE_TOLD_TWICE,    /* a gap is told twice */
+    MUTATE_PATTERN,       /* a pattern's gap tells another count */
+    MUTATE_READS,         /* who reads is told to be slow */
     MUTATIONS,
 };
 

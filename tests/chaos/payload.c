@@ -12,13 +12,15 @@ uint64_t payload_hash(struct slice text)
 }
 
 void payload_write(struct buf *out, uint32_t publisher, uint32_t number,
-                   struct slice channel, size_t size)
+                   struct slice channel, struct slice event, size_t size)
 {
     uint64_t x = ((uint64_t)publisher << 32 | number) * 0x9e3779b97f4a7c15u;
     size_t begin = out->len;
 
     buf_addf(out, "tl %u %u " SLICE_FMT " ", publisher, number,
              SLICE_ARG(channel));
+    if (event.len)
+        buf_addf(out, SLICE_FMT " ", SLICE_ARG(event));
     do {
         x ^= x << 13, x ^= x >> 7, x ^= x << 17;
         buf_add_byte(out, (uint8_t)alphabet[x % 36]);
@@ -28,7 +30,7 @@ void payload_write(struct buf *out, uint32_t publisher, uint32_t number,
 static bool plain(uint8_t c)
 {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '/' ||
-           c == ' ';
+           c == ' ' || c == '-' || c == '_' || c == '.';
 }
 
 static bool word(struct slice *rest, struct slice *ret)
@@ -76,6 +78,7 @@ bool payload_read(struct slice text, struct payload *ret)
     if (!number(&rest, &p.publisher) || !number(&rest, &p.number) ||
         !word(&rest, &p.channel) || !word(&rest, &filler))
         return false;
+    p.event = rest.len ? filler : slice_make(NULL, 0);
     *ret = p;
     return true;
 }

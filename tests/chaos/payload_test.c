@@ -14,7 +14,7 @@ TEST(a_text_is_found_again_whatever_an_edge_wraps_it_in)
     struct buf text = BUF_INIT, wrapped = BUF_INIT;
     struct payload p;
 
-    payload_write(&text, 12, 34, SLICE("plain/1"), 60);
+    payload_write(&text, 12, 34, SLICE("plain/1"), SLICE(""), 60);
     EXPECT_INT(text.len, 60);
     for (size_t i = 0; i < ARRAY_LEN(wraps); i++) {
         buf_reset(&wrapped);
@@ -87,20 +87,20 @@ TEST(a_line_of_telnet_tells_what_json_tells)
     struct told t;
 
     told_telnet(SLICE("a/1 e1-7 -: hi there"), &t);
-    EXPECT_INT(t.kind, TOLD_MESSAGE);
+    EXPECT_INT(t.type, TOLD_MESSAGE);
     EXPECT_SLICE(t.data, SLICE("hi there"));
     EXPECT_INT(t.at.seq, 7);
     told_telnet(SLICE("a/1 - bo: hi"), &t);
-    EXPECT(t.kind == TOLD_MESSAGE && t.replay && !t.has_at);
+    EXPECT(t.type == TOLD_MESSAGE && t.replay && !t.has_at);
     told_telnet(SLICE("NOTICE gap a/1 e1-7 from=2 to=4 count=3 why=slow"), &t);
-    EXPECT(t.kind == TOLD_NOTICE && t.from == 2 && t.to == 4 && t.count == 3);
+    EXPECT(t.type == TOLD_NOTICE && t.from == 2 && t.to == 4 && t.count == 3);
     EXPECT_SLICE(t.why, SLICE("slow"));
     told_telnet(SLICE("ERROR publish.unknown: perhaps"), &t);
-    EXPECT(t.kind == TOLD_ANSWER && !t.ok);
+    EXPECT(t.type == TOLD_ANSWER && !t.ok);
     EXPECT_SLICE(t.why, SLICE("publish.unknown"));
     EXPECT(told_json(SLICE("{\"channel\":\"a\",\"epoch\":\"e1\",\"seq\":7,"
                            "\"offset\":2,\"replay\":true,\"data\":\"x\"}"),
                      &t));
-    EXPECT(t.kind == TOLD_MESSAGE && t.replay && t.offset == 2);
+    EXPECT(t.type == TOLD_MESSAGE && t.replay && t.offset == 2);
     EXPECT(!told_json(SLICE("{"), &t));
 }

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -9,27 +10,35 @@
 
 #include "tests/chaos/crowd.h"
 
+enum { PIECE = 24 }; /* bytes a millisecond */
+
 static void watch(const struct crowd *c, struct peer *p, int op)
 {
     struct epoll_event e = {
-        .events = EPOLLIN | (p->writing ? EPOLLOUT : 0u),
+        .events = (p->deaf ? 0u : EPOLLIN) | (p->writing ? EPOLLOUT : 0u),
         .data.ptr = p,
     };
 
     epoll_ctl(c->poll_fd, op, p->fd, &e);
 }
 
-static int bound_socket(uint32_t address)
+/* small: neither its own kernel nor the server's takes much for it: that buffer
+ * grows with the size of a segment, which on a loopback is 64 KiB. */
+static int bound_socket(uint32_t address, bool small)
 {
     struct sockaddr_in from = { .sin_family = AF_INET };
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int on = 1;
+    int on = 1, least = 4096, segment = 536;
 
     if (fd < 0)
         return fd;
     from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + address);
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (small) {
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &least, sizeof least);
+        setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
+    }
     if (bind(fd, (struct sockaddr *)&from, sizeof from) < 0) {
         close(fd);
         return -1;
@@ -46,7 +55,7 @@ bool peer_dial(struct crowd *c, struct peer *p, enum edge edge,
         .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
     };
 
-    p->fd = bound_socket(address);
+    p->fd = bound_socket(address, p->small);
     if (p->fd < 0)
         return false;
     if (connect(p->fd, (struct sockaddr *)&to, sizeof to) < 0 &&
@@ -57,6 +66,7 @@ bool peer_dial(struct crowd *c, struct peer *p, enum edge edge,
     wire_init(&p->wire, form);
     p->state = PEER_CONNECTING;
     p->writing = true;
+    p->deaf = false;
     watch(c, p, EPOLL_CTL_ADD);
     return true;
 }
@@ -67,14 +77,17 @@ bool peer_flush(struct crowd *c, struct peer *p)
     bool waits;
 
     while (p->state == PEER_OPEN && sent < p->out.len) {
-        ssize_t n = send(p->fd, p->out.ptr + sent, p->out.len - sent,
-                         MSG_NOSIGNAL);
+        size_t most = p->pieces ? PIECE : SIZE_MAX;
+        ssize_t n = send(p->fd, p->out.ptr + sent,
+                         MIN(p->out.len - sent, most), MSG_NOSIGNAL);
 
         if (n < 0 && errno != EAGAIN && errno != EINTR)
             return false;
         if (n < 0 && errno == EAGAIN)
             break;
         sent += n > 0 ? (size_t)n : 0;
+        if (p->pieces)
+            poll(NULL, 0, 1); /* so that it can be killed in the middle */
     }
     if (sent == p->out.len)
         buf_fini(&p->out);
@@ -86,6 +99,12 @@ bool peer_flush(struct crowd *c, struct peer *p)
         watch(c, p, EPOLL_CTL_MOD);
     }
     return true;
+}
+
+void peer_listen(struct crowd *c, struct peer *p, bool reads)
+{
+    p->deaf = !reads;
+    watch(c, p, EPOLL_CTL_MOD);
 }
 
 int peer_read(struct peer *p, bool *reset)

@@ -20,8 +20,12 @@ from world import EDGES, Failed, Lines, World, eventually  # noqa: E402
 
 PROGRAMS = os.path.join(ROOT, "build", "tests", "chaos")
 KINDS = ("router", *EDGES)
-# Every kind of history: kept for good, synced, trimmed, none, with presence.
-SPACES = "plain:process:4,power:power:2,short:process:2:trims,volatile:memory:2,room:process:1:trims"
+# Every kind of history: kept for good, synced, trimmed, none, with presence; with
+# a state; and every policy for slow readers.
+SPACES = ",".join(("plain:process:4", "power:power:2", "short:process:2:trims",
+                   "volatile:memory:2", "room:process:1:trims:drop-oldest",
+                   "feed:process:2:drop-oldest", "news:process:2:conflate",
+                   "match:power:2:conflate", "team:power:4:conflate"))
 CONFIG = """
 [namespace plain/]
 history = all
@@ -30,9 +34,17 @@ history = all
 durability = power
 [namespace short/]
 history = 50
+[namespace feed/]
+history = all
+slow = drop-oldest
+[namespace news/]
+history = all
+slow = conflate
 """
-SUBS = "ndjson=14,sse=14,poll=12,test=6,ws=16,raw=6,telnet=12"
-PUBS = "post=4,ws=4,raw=1,telnet=2"
+# What may wait for a slow reader: little, so that it happens within a round.
+SLOW = ["limits.queue=64K", "limits.queue_age=2s"]
+SUBS = "ndjson=16,sse=16,poll=12,test=8,ws=20,raw=8,telnet=16"
+PUBS = "post=4,batch=2,ws=4,raw=1,telnet=2,report=2"
 
 
 class Violated(Exception):
@@ -165,11 +177,12 @@ class Round:
         self.base = tempfile.mkdtemp(prefix="tl-chaos-")
         self.figures, self.memory, self.broken = {}, {}, []
         self.options = ["--spaces", SPACES, "--subs", SUBS, "--pubs", PUBS, "--rate", str(rate),
-                        "--size", "40-6000", "--stay", "4000", "--die", "0.01", "--zero", *options]
+                        "--size", "40-6000", "--stay", "4000", "--die", "0.01", "--zero", "--lazy", "27",
+                        *options]
 
     def run(self):
         """The checker's figures. Violated: something is wrong; the logs stay."""
-        stage = faults.Stage(self.base, free_ports())
+        stage = faults.Stage(self.base, free_ports(), SPACES)
         log = Log(os.path.join(self.base, "driver.log"))
         crowd, wrong = None, True
         try:
@@ -200,7 +213,7 @@ class Round:
         under = stage.under or os.path.join(self.base, "world")
         os.makedirs(under, exist_ok=True)
         sets = [f"{kind}.listen=127.0.0.1:{port}" for kind, port in stage.ports.items()]
-        return World(sets=sets + stage.sets, config=CONFIG, under=under, before=stage.before,
+        return World(sets=sets + SLOW + stage.sets, config=CONFIG, under=under, before=stage.before,
                      env=stage.env)
 
     def break_things(self, stage, log, crowd):

@@ -72,6 +72,27 @@ static void choose(struct crowd *c, struct sub *s, unsigned part,
     }
 }
 
+/* Lazy ones listen to one namespace, so that its policy decides about them;
+ * in turn to each. */
+static void choose_of_one(struct crowd *c, struct sub *s)
+{
+    const struct options *o = c->options;
+    unsigned space = c->lazy_count++ % o->space_count, first = 0;
+    struct part *p = &s->parts[0];
+    bool single = s->form == SUB_TEST || s->form == SUB_RAW;
+
+    for (unsigned i = 0; i < space; i++)
+        first += o->spaces[i].count;
+    s->lazy = s->peer.small = true;
+    if (!single && crowd_chance(c, 0.3)) {
+        p->items[p->count++] = (uint16_t)(c->channel_count + 2 * space);
+        return;
+    }
+    for (unsigned i = 0; i < o->spaces[space].count && i < ITEMS_MAX; i++)
+        if (i == 0 || (!single && s->form != SUB_TELNET))
+            p->items[p->count++] = (uint16_t)(first + i);
+}
+
 void sub_init(struct crowd *c, struct sub *s, uint32_t number,
               enum sub_form form)
 {
@@ -82,6 +103,13 @@ void sub_init(struct crowd *c, struct sub *s, uint32_t number,
 
     *s = (struct sub){ .number = number, .form = form, .retry_ms = -1 };
     s->peer.is_sub = true;
+    s->turns_ns = INT64_MAX;
+    if (form != SUB_POLL && c->lazy_count < c->options->lazy &&
+        crowd_chance(c, 0.3)) {
+        choose_of_one(c, s);
+        s->part_count = 1;
+        return;
+    }
     for (unsigned i = 0; i < parts; i++) {
         unsigned n = single || form == SUB_TELNET || i > 0
                          ? 1 : 1 + (unsigned)crowd_below(c, ITEMS_MAX);
@@ -292,10 +320,9 @@ static void moved(struct sub *s, const struct told *t)
 static void on_message(struct crowd *c, struct sub *s, struct told *t,
                        int64_t now_ns)
 {
-    struct payload p = { .publisher = 0 };
+    struct payload p;
 
-    if (!payload_read(t->data, &p))
-        p.hash = payload_hash(t->data);
+    told_payload(t, &p);
     if (!t->channel.len)
         t->channel = p.publisher ? p.channel : SLICE("-");
     if (!runs_on(c, s, t, &p)) {
@@ -351,6 +378,20 @@ static void say_notice(struct crowd *c, const struct sub *s,
     buf_fini(&channels);
 }
 
+/* What a newcomer is told of a match or a team. */
+static void say_state(struct crowd *c, const struct sub *s,
+                      const struct told *t)
+{
+    char word[STATE_WORD_MAX + 1];
+
+    if (!t->has_at || !slice_eq(t->what, SLICE("snapshot")) ||
+        (!event_is_match(t->channel) && !event_is_team(t->channel)))
+        return;
+    event_state(t->channel, t->state, word);
+    crowd_say(c, 'P', "%u %u " SLICE_FMT " %s %lu %s", s->number, s->conn,
+              SLICE_ARG(t->channel), t->at.epoch.text, t->at.seq, word);
+}
+
 static bool names_part(const struct crowd *c, const struct told *t,
                        const struct part *p)
 {
@@ -383,6 +424,12 @@ static int64_t leaves_at(struct crowd *c, int64_t now_ns)
                         MILLISECOND;
 }
 
+/* How long a lazy one reads, or does not. */
+static int64_t turn_after(struct crowd *c)
+{
+    return (int64_t)(500 + crowd_below(c, 5000)) * MILLISECOND;
+}
+
 static void maybe_begun(struct crowd *c, struct sub *s, int64_t now_ns)
 {
     for (unsigned i = 0; i < s->part_count; i++)
@@ -394,6 +441,7 @@ static void maybe_begun(struct crowd *c, struct sub *s, int64_t now_ns)
     s->begun_ns = now_ns;
     s->failures = 0;
     s->due_ns = leaves_at(c, now_ns);
+    s->turns_ns = s->lazy && !c->calm ? now_ns + turn_after(c) : INT64_MAX;
     c->figures.begun++;
     crowd_say(c, 'B', "%u %u", s->number, s->conn);
 }
@@ -409,6 +457,7 @@ static void on_notice(struct crowd *c, struct sub *s, const struct told *t,
         return;
     say_runs(c, s);
     say_notice(c, s, t);
+    say_state(c, s, t);
     c->figures.notices++;
     c->figures.gaps += gap;
     if (gap && t->count != UINT64_MAX)
@@ -464,7 +513,7 @@ static bool told_of(const struct sub *s, struct slice text, struct told *t)
         told_telnet(text, t);
         return true;
     case SUB_RAW:
-        *t = (struct told){ .kind = TOLD_MESSAGE, .data = text };
+        *t = (struct told){ .type = TOLD_MESSAGE, .data = text };
         return true;
     default:
         return told_json(text, t);
@@ -478,7 +527,7 @@ static bool on_text(struct crowd *c, struct sub *s, struct slice text,
 
     if (!told_of(s, text, &t))
         return false;
-    switch (t.kind) {
+    switch (t.type) {
     case TOLD_MESSAGE:
         on_message(c, s, &t, now_ns);
         break;
@@ -551,6 +600,7 @@ static void gone(struct crowd *c, struct sub *s, const char *who,
     keep_cursors(s);
     peer_close(&s->peer, false);
     s->open = s->begun = false;
+    s->turns_ns = INT64_MAX;
     s->failures++;
     c->figures.closed_by_peer += who[0] == 'p';
     if (who[0] == 's')
@@ -568,6 +618,8 @@ static void next_conn(struct crowd *c, struct sub *s)
         s->parts[i].in_force = false;
     crowd_say(c, 'O', "%u %u %s %s", s->number, s->conn,
               forms[s->form].edge_name, forms[s->form].name);
+    if (s->lazy)
+        crowd_say(c, 'H', "%u %u little", s->number, s->conn);
     c->figures.opened++;
 }
 
@@ -609,6 +661,20 @@ void sub_due(struct crowd *c, struct sub *s, int64_t now_ns)
         come(c, s, now_ns);
     else
         gone(c, s, "self", s->begun ? "leave" : "late", now_ns);
+}
+
+void sub_turn(struct crowd *c, struct sub *s, int64_t now_ns)
+{
+    bool reads = s->peer.deaf || c->calm;
+
+    if (!s->open || !s->begun || s->peer.deaf != reads) {
+        s->turns_ns = INT64_MAX;
+        return;
+    }
+    crowd_say(c, 'H', "%u %u %s", s->number, s->conn, reads ? "reads" : "stops");
+    peer_listen(c, &s->peer, reads);
+    s->turns_ns = c->calm ? INT64_MAX : now_ns + turn_after(c);
+    s->due_ns = reads ? leaves_at(c, now_ns) : INT64_MAX;
 }
 
 void sub_end(struct crowd *c, struct sub *s)

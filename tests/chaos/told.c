@@ -4,9 +4,11 @@
 #include <string.h>
 
 #include "proto/json.h"
+#include "tests/chaos/event.h"
+#include "tests/chaos/payload.h"
 
 static const struct told nobody = {
-    .kind = TOLD_OTHER, .from = UINT64_MAX, .to = UINT64_MAX,
+    .type = TOLD_OTHER, .from = UINT64_MAX, .to = UINT64_MAX,
     .count = UINT64_MAX,
 };
 
@@ -36,7 +38,7 @@ static void read_error(struct told *t, struct slice raw)
 {
     struct slice code;
 
-    t->kind = TOLD_ANSWER;
+    t->type = TOLD_ANSWER;
     if (json_find(raw, "code", &code) == 0)
         t->why = told_plain(code);
 }
@@ -68,23 +70,27 @@ static void read_field(struct told *t, struct slice key, struct slice v)
         t->count = number(v);
     else if (slice_eq(key, SLICE("why")))
         t->why = told_plain(v);
+    else if (slice_eq(key, SLICE("kind")))
+        t->kind = told_plain(v);
+    else if (slice_eq(key, SLICE("state")))
+        t->state = v;
 }
 
 /* Fields that say what it is. */
 static void read_kind(struct told *t, struct slice key, struct slice v)
 {
     if (slice_eq(key, SLICE("notice")))
-        t->kind = TOLD_NOTICE, t->what = told_plain(v);
+        t->type = TOLD_NOTICE, t->what = told_plain(v);
     else if (slice_eq(key, SLICE("data")))
-        t->kind = TOLD_MESSAGE, t->data = v;
+        t->type = TOLD_MESSAGE, t->data = v, t->typed = true;
     else if (slice_eq(key, SLICE("messages")))
-        t->kind = TOLD_POLL, t->data = v;
+        t->type = TOLD_POLL, t->data = v;
     else if (slice_eq(key, SLICE("ref")))
-        t->kind = TOLD_ANSWER, t->ref = number(v);
+        t->type = TOLD_ANSWER, t->ref = number(v);
     else if (slice_eq(key, SLICE("reached")))
-        t->kind = TOLD_ANSWER, t->ok = true;
+        t->type = TOLD_ANSWER, t->ok = true;
     else if (slice_eq(key, SLICE("ok")))
-        t->kind = TOLD_ANSWER, t->ok = true;
+        t->type = TOLD_ANSWER, t->ok = true;
     else if (slice_eq(key, SLICE("error")))
         read_error(t, v);
 }
@@ -160,11 +166,25 @@ static void read_pairs(struct told *t, struct slice rest)
 
 static void read_ok(struct told *t, struct slice rest)
 {
-    t->kind = TOLD_ANSWER;
+    t->type = TOLD_ANSWER;
     t->ok = true;
     t->what = word(&rest);
     t->channel = word(&rest);
     t->has_at = position_parse(word(&rest), &t->at) == 0;
+}
+
+/* What is said: a match's event stands in {"kind","data"}. */
+static void read_line(struct told *t, struct slice text)
+{
+    struct slice kind, data;
+
+    t->type = TOLD_MESSAGE;
+    t->typed = true;
+    t->data = text;
+    if (slice_starts(text, SLICE("{\"kind\":")) &&
+        json_find(text, "kind", &kind) == 0 &&
+        json_find(text, "data", &data) == 0)
+        t->kind = told_plain(kind), t->data = data;
 }
 
 void told_telnet(struct slice line, struct told *ret)
@@ -175,14 +195,15 @@ void told_telnet(struct slice line, struct told *ret)
     if (slice_eq(first, SLICE("OK"))) {
         read_ok(&t, rest);
     } else if (slice_eq(first, SLICE("ERROR"))) {
-        t.kind = TOLD_ANSWER;
+        t.type = TOLD_ANSWER;
         t.why = word(&rest);
         t.why.len -= t.why.len > 0; /* its colon */
     } else if (slice_eq(first, SLICE("NOTICE"))) {
-        t.kind = TOLD_NOTICE;
+        t.type = TOLD_NOTICE;
         t.what = word(&rest);
         t.channel = word(&rest);
         t.has_at = position_parse(word(&rest), &t.at) == 0;
+        t.state = slice_make(rest.ptr - 1, rest.len + 1);
         read_pairs(&t, rest);
     } else {
         t.channel = first;
@@ -190,9 +211,23 @@ void told_telnet(struct slice line, struct told *ret)
         t.has_at = position_parse(word(&rest), &t.at) == 0;
         from = word(&rest);
         if ((t.has_at || t.replay) && slice_ends(from, SLICE(":")))
-            t.kind = TOLD_MESSAGE, t.data = rest;
+            read_line(&t, rest);
     }
     *ret = t;
+}
+
+void told_payload(const struct told *t, struct payload *ret)
+{
+    char word[EVENT_WORD_MAX + 1];
+
+    *ret = (struct payload){ .publisher = 0 };
+    if (!payload_read(t->data, ret))
+        ret->hash = payload_hash(t->data);
+    if (!ret->event.len || !t->typed)
+        return;
+    event_read(t->kind, t->data, word);
+    if (!slice_eq(ret->event, slice_str(word)))
+        ret->hash = payload_hash(t->data);
 }
 
 void told_test(struct slice line, struct told *ret)
@@ -201,15 +236,15 @@ void told_test(struct slice line, struct told *ret)
     struct slice rest = line;
 
     if (slice_starts(line, SLICE("Recvd msg #"))) {
-        t.kind = TOLD_MESSAGE;
+        t.type = TOLD_MESSAGE;
         t.data = line;
     } else if (slice_starts(line, SLICE("Missed "))) {
-        t.kind = TOLD_NOTICE;
+        t.type = TOLD_NOTICE;
         t.what = SLICE("gap");
         word(&rest);
         t.count = digits(word(&rest));
     } else if (slice_starts(line, SLICE("Touchline welcomes"))) {
-        t.kind = TOLD_ANSWER;
+        t.type = TOLD_ANSWER;
         t.ok = true;
     }
     *ret = t;

@@ -7,7 +7,7 @@
 #include "base/slice.h"
 #include "proto/position.h"
 
-enum told_kind {
+enum told_type {
     TOLD_MESSAGE, /* data, and of its numbers what the form has */
     TOLD_NOTICE,  /* what, channels, cursor; a gap: from, to, count, why */
     TOLD_ANSWER,  /* to a command or request: ref, ok, or the error's code */
@@ -16,16 +16,19 @@ enum told_kind {
 };
 
 struct told {
-    enum told_kind kind;
+    enum told_type type;
     struct slice channel; /* empty: not said */
     struct slice channels; /* a raw array of JSON instead of channel */
     struct slice what;
     struct slice why;
     struct slice data;
+    struct slice kind;  /* of a match's event */
+    struct slice state; /* of a snapshot: JSON, or telnet's pairs */
     struct position at; /* message: epoch, seq; notice: its cursor */
     uint64_t offset;    /* 0: not said */
     uint64_t from, to, count; /* UINT64_MAX: null, or not said */
     bool has_at, replay, ok, duplicate;
+    bool typed; /* a message that would say its kind if it had one */
     uint64_t ref;
 };
 
@@ -35,6 +38,11 @@ bool told_json(struct slice line, struct told *ret);
 void told_telnet(struct slice line, struct told *ret);
 /* A line of /test/. */
 void told_test(struct slice line, struct told *ret);
+/* What a message says of itself. publisher 0: it is no text of ours; the hash
+ * is one of the whole then, as when kind and data are not those of the event
+ * that the text names (event.h). */
+struct payload;
+void told_payload(const struct told *t, struct payload *ret);
 /* Text without the quotes of JSON; nothing here has escapes. */
 struct slice told_plain(struct slice raw);
 

@@ -21,6 +21,7 @@ lost. Name as little as is true.
 """
 import dataclasses
 import importlib
+import itertools
 import os
 import pkgutil
 import threading
@@ -42,6 +43,7 @@ class Fault:
     # "refuse"   publications may be refused (always told, never lost)
     # "read"     history and resumes may be told gaps (`damaged`)
     # "epoch"    continuity cannot be proven: a new epoch, told as such
+    # "slow"     who reads may be taken for slow: his socket takes nothing
     loses: Tuple[str, ...] = ()
     lasts: Tuple[float, float] = (0.0, 2.0)  # seconds from start to heal
     alone: bool = False  # never beside another fault
@@ -63,10 +65,13 @@ class Stage:
     cleanup   for prepare: functions called when the round is over
     deadline  seconds that anything may take to be well again
     ports     {"http": 8123, ...}: they stay, over restarts as well
+    spaces    the channels of the crowd (`crowd --spaces`)
+    publishers  a number for each publisher of a fault's own
     """
 
-    def __init__(self, base, ports, deadline=20.0):
+    def __init__(self, base, ports, spaces, deadline=20.0):
         self.base, self.ports, self.deadline = base, ports, deadline
+        self.spaces, self.publishers = spaces, itertools.count()
         self.world = None
         self.env, self.sets, self.cleanup = {}, [], []
         self.under = self.before = None

@@ -109,7 +109,7 @@ FAULTS = [
     Fault("calls-short", "F12",
           _arm(_odd("client link", "EINTR"), _odd("client link", "EAGAIN"), _short("client", 7),
                _short("link", 60)),
-          _disarm, lasts=(0.5, 3.0), weight=2, prepare=prepare),
+          _disarm, loses=("slow",), lasts=(0.5, 3.0), weight=2, prepare=prepare),
     # Without memory the router refuses logins, too.
     Fault("router-no-memory", "F13", _arm(_no_memory("router")), _disarm,
           hits=("router", *EDGES), loses=("memory", "refuse", "read"), lasts=(0.1, 2.0),

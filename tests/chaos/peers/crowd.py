@@ -152,7 +152,7 @@ class Publisher(Client):
                 await asyncio.wait_for(self.greet(), ANSWER)
         if not self.writer:
             return False
-        self.log.say("I", self.number, number, channel, "memory", hashed(data))
+        self.log.say("I", self.number, number, channel, "memory", hashed(data), "-", "-")
         try:
             await asyncio.wait_for(self.publish(channel, data, number), ANSWER)
         except BROKEN as e:
