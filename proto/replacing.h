@@ -16,7 +16,7 @@
 enum control_kind {
     CONTROL_HAND_OVER = 1, /* to a gateway: u32 number of this attempt; to whom,
                               as a descriptor */
-    CONTROL_HANDED = 2,    /* by it: u32 number, u32 clients; done */
+    CONTROL_HANDED = 2,    /* by it: u32 number, u32 clients, u32 cut; done */
     CONTROL_KEPT = 3,      /* by it: u32 number, text: all is as it was, and why */
 };
 

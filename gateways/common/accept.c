@@ -325,19 +325,38 @@ void accept_room_again(struct gateway *g)
     loop_timer_set(&a->room_again, ROOM_AGAIN_MS * MILLISECOND);
 }
 
+static int hear_bell(struct accepting *a, struct gateway *g,
+                     struct siblings *s)
+{
+    int rc = pollset_new(&a->bell, g->loop, on_bell, g);
+
+    if (rc < 0)
+        return rc;
+    rc = pollset_add(a->bell, siblings_bell(s), POLLSET_IN | POLLSET_EDGE, 0);
+    if (rc < 0) {
+        pollset_free(a->bell);
+        a->bell = NULL;
+    }
+    return rc;
+}
+
 /* A process that took the place of one that had left listens again. */
-static int join_siblings(struct gateway *g)
+int accept_share(struct gateway *g, struct siblings *s)
 {
     struct accepting *a = &g->accepting;
-    int rc;
+    int rc = hear_bell(a, g, s);
 
-    for (struct listener *l = a->listeners; l; l = l->next)
-        if (listen_at(l) < 0)
-            return ERR_IO;
-    siblings_listening(a->siblings);
-    rc = pollset_new(&a->bell, g->loop, on_bell, g);
-    return rc < 0 ? rc : pollset_add(a->bell, siblings_bell(a->siblings),
-                                     POLLSET_IN | POLLSET_EDGE, 0);
+    if (rc < 0)
+        return rc;
+    a->siblings = s;
+    for (struct listener *l = a->listeners; l; l = l->next) {
+        l->deaf = listen_at(l) < 0;
+        if (l->deaf)
+            loop_fd_stop(&l->watch);
+    }
+    if (listen_all(g))
+        siblings_listening(s);
+    return 0;
 }
 
 /* ---- started, stopped, counted ----------------------------------------- */
@@ -411,7 +430,7 @@ int accept_start(struct gateway *g, const struct listen_set *set)
         if (watch(l) < 0)
             return ERR_IO;
     }
-    return g->accepting.siblings ? join_siblings(g) : 0;
+    return 0;
 }
 
 void accept_stop(struct gateway *g)

@@ -36,8 +36,12 @@ struct accepting {
 
 /* Clients that the process's files allow, with so many workers. */
 uint32_t accept_room(size_t workers);
-/* Takes the sockets of set. ERR_NOMEM, ERR_IO. */
+/* Takes the sockets of set. Nobody is let in while accepting.held says so, as
+ * with a successor that has not taken over yet. ERR_NOMEM, ERR_IO. */
 MUST_USE int accept_start(struct gateway *g, const struct listen_set *set);
+/* Shares the port with these, which it borrows. ERR_NOMEM, ERR_IO: serves, and
+ * knows nothing of others. */
+MUST_USE int accept_share(struct gateway *g, struct siblings *s);
 void accept_stop(struct gateway *g); /* for good; the sockets are closed */
 /* Nobody is let in for a while, or again; who comes waits in the kernel. */
 void accept_hold(struct gateway *g, bool held);

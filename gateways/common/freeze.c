@@ -24,6 +24,7 @@ FROZEN_SIZE(struct snapshot, 40);
 enum {
     BODY_ENOUGH = 256 * 1024, /* a message is closed when it has so much */
     CONNS_MOST = 100,         /* of one message; each has a socket */
+    CONN_LARGEST = HANDOVER_LARGEST - BODY_ENOUGH, /* beside others */
     SLOTS_MOST = 16 * 1024,
 };
 
@@ -46,6 +47,12 @@ static bool starts_at_rest(const struct conn *c)
     return true;
 }
 
+static bool holds(struct conn *c)
+{
+    return c->state == CONN_OPEN && starts_at_rest(c) &&
+           !c->gw->edge->at_rest(c);
+}
+
 static bool conn_at_rest(struct conn *c)
 {
     return c->state != CONN_OPEN ||
@@ -60,32 +67,51 @@ static bool asks_at_rest(const struct gateway *g)
     return true;
 }
 
-static bool conns_at_rest(struct gateway *g, uint32_t *last, const char **why)
+/* NULL: all are. */
+static struct conn *find_restless(struct gateway *g, uint32_t *last)
 {
-    static _Thread_local char text[96];
     struct conn *c = *last < g->conns.used ? conns_at(&g->conns, *last) : NULL;
 
     for (uint32_t i = 0; !c || conn_at_rest(c); i++) {
         if (i == g->conns.used)
-            return true;
+            return NULL;
         c = conns_at(&g->conns, i);
         *last = i;
     }
-    snprintf(text, sizeof text, "%s is in the middle of something",
-             conn_text(c));
-    *why = text;
-    return false;
+    return c;
 }
 
-bool freeze_at_rest(struct gateway *g, uint32_t *last, const char **why)
+enum freeze_rest freeze_look(struct gateway *g, uint32_t *last,
+                             const char **why)
 {
-    *why = "the router is away";
+    static _Thread_local char text[120];
+    struct conn *c = NULL;
+
+    *why = text;
     if (!g->linked || g->resyncing || !pipe_is_up(g->pipe))
-        return false;
-    *why = "the router has not answered";
-    if (!asks_at_rest(g))
-        return false;
-    return conns_at_rest(g, last, why);
+        snprintf(text, sizeof text, "%s: the router is away", g->name);
+    else if (!asks_at_rest(g))
+        snprintf(text, sizeof text, "%s: the router has not answered", g->name);
+    else if (!(c = find_restless(g, last)))
+        return FREEZE_RESTS;
+    else
+        snprintf(text, sizeof text, "%s is in the middle of something",
+                 conn_text(c));
+    return c && holds(c) ? FREEZE_HELD : FREEZE_WAITS;
+}
+
+unsigned freeze_cut(struct gateway *g)
+{
+    unsigned cut = 0;
+    uint32_t i = 0;
+    struct conn *c;
+
+    while ((c = conns_next_open(&g->conns, &i)))
+        if (holds(c)) {
+            conn_cut(c, STAT_CUT_UPGRADE);
+            cut++;
+        }
+    return cut;
 }
 
 /* ---- the worker, and its link ------------------------------------------- */
@@ -357,15 +383,29 @@ static void write_conn(struct freezer *f, struct conn *c)
     f->conns++;
 }
 
+/* It is too much for a message. */
+static void leave_behind(struct freezer *f, const struct conn *c, size_t at)
+{
+    buf_truncate(&f->body, at);
+    f->file_count--;
+    f->conns--;
+    put_u32(&f->left, c->number);
+    put_u32(&f->left, conn_gen(c));
+}
+
 static bool write_conns(struct freezer *f)
 {
     struct conn *c;
 
     while (f->body.len < BODY_ENOUGH && f->file_count < CONNS_MOST) {
+        size_t at = f->body.len;
+
         c = conns_next_open(&f->g->conns, &f->number);
         if (!c)
             return false;
         write_conn(f, c);
+        if (f->body.len - at > CONN_LARGEST)
+            leave_behind(f, c, at);
     }
     return true;
 }
@@ -381,6 +421,7 @@ void freezer_init(struct freezer *f, struct gateway *g)
 void freezer_fini(struct freezer *f)
 {
     buf_fini(&f->body);
+    buf_fini(&f->left);
 }
 
 static void begin(struct freezer *f, enum freeze_kind kind)
@@ -410,6 +451,7 @@ static bool write_some(struct freezer *f)
         return write_conns(f);
     case FREEZE_END:
         put_u32(&f->body, f->conns);
+        put_str32(&f->body, buf_slice(&f->left));
         return false;
     }
     return false;
@@ -424,18 +466,34 @@ int freezer_next(struct freezer *f)
     if (!f->more)
         begin(f, f->kind ? f->kind + 1 : FREEZE_WORKER);
     f->more = write_some(f);
-    return f->body.failed ? ERR_NOMEM : 0;
+    return f->body.failed || f->left.failed ? ERR_NOMEM : 0;
 }
 
 /* ---- parting ---------------------------------------------------------------- */
 
-void freeze_part(struct gateway *g)
+/* The router hears of them from the successor. */
+static void cut_left(struct freezer *f)
 {
+    struct cursor left = cursor_init(buf_slice(&f->left));
+
+    while (!cursor_all_read(&left)) {
+        uint32_t number = cursor_u32(&left), gen = cursor_u32(&left);
+        struct conn *c = conn_by_name(f->g, number, gen);
+
+        if (c)
+            conn_cut(c, STAT_CUT_UPGRADE);
+    }
+}
+
+void freezer_part(struct freezer *f)
+{
+    struct gateway *g = f->g;
     uint32_t i = 0;
     struct conn *c;
 
     joiner_part(g->joiner);
     uplink_close(g);
+    cut_left(f);
     while ((c = conns_next_open(&g->conns, &i)))
         conn_part(c);
 }

@@ -31,6 +31,10 @@ enum { WORKERS_MAX = 256 }; /* what the option allows */
 
 struct process;
 
+/* Threads are there before the first client comes: whoever takes a predecessor's
+ * can fail no more. They begin when all is well. */
+enum gate { GATE_SHUT, GATE_OPEN, GATE_AWAY };
+
 /* A thread and the gateway it runs; the first one is the process's own. */
 struct worker {
     struct process *process;
@@ -50,7 +54,10 @@ struct process {
     const char *instance;
     struct loop_signal term, intr, hup;
     struct worker *workers;
-    unsigned count;
+    unsigned count, running; /* of these, threads */
+    pthread_mutex_t lock;
+    pthread_cond_t opened;
+    enum gate gate; /* lock */
     struct door *door;
     struct siblings *siblings; /* NULL: this process has the port alone */
     struct notify notify;
@@ -459,15 +466,36 @@ static int worker_start(struct worker *w, struct process *p, unsigned number,
     return rc < 0 ? rc : uplink_open(g, why);
 }
 
-static int worker_listen(struct worker *w, const char **why)
+/* A successor stands still until the clients are its own. */
+static int worker_listen(struct worker *w)
 {
     struct gateway *g = &w->g;
     int rc;
 
-    *why = "cannot watch the listeners";
-    g->accepting.siblings = w->process->siblings;
+    g->still = g->accepting.held = w->process->inherits;
     rc = accept_start(g, &w->listen);
     return rc < 0 ? rc : pass_start(g);
+}
+
+/* What cannot be done now is tried again (accept.c, pass.h), or done without. */
+static void worker_begin(struct worker *w)
+{
+    struct gateway *g = &w->g;
+    struct siblings *s = w->process->siblings;
+    int rc;
+
+    if (g->still) {
+        g->still = false;
+        accept_hold(g, false);
+        pass_attend(g);
+    }
+    rc = s ? accept_share(g, s) : 0;
+    if (rc < 0)
+        log_warn("instances.alone", "edge=%s error=\"%s\" "
+                 "action=a_full_one_keeps_the_port", g->edge->name,
+                 err_text(rc));
+    if (g->linked) /* it does not hear that it has become so */
+        gateway_ready(g);
 }
 
 static void worker_stop(struct worker *w)
@@ -481,11 +509,32 @@ static void worker_stop(struct worker *w)
     gateway_fini(&w->g);
 }
 
+static enum gate pass_gate(struct process *p)
+{
+    enum gate gate;
+
+    CHECK(pthread_mutex_lock(&p->lock) == 0);
+    while (p->gate == GATE_SHUT)
+        CHECK(pthread_cond_wait(&p->opened, &p->lock) == 0);
+    gate = p->gate;
+    CHECK(pthread_mutex_unlock(&p->lock) == 0);
+    return gate;
+}
+
+static void set_gate(struct process *p, enum gate gate)
+{
+    CHECK(pthread_mutex_lock(&p->lock) == 0);
+    p->gate = gate;
+    CHECK(pthread_cond_broadcast(&p->opened) == 0);
+    CHECK(pthread_mutex_unlock(&p->lock) == 0);
+}
+
 static void *worker_thread(void *ctx)
 {
     struct worker *w = ctx;
 
-    (void)run_worker(w);
+    if (pass_gate(w->process) == GATE_OPEN)
+        (void)run_worker(w);
     return NULL;
 }
 
@@ -652,33 +701,29 @@ static int refuse_to_inherit(const struct process *p, const char *why)
     return EXIT_FAILED;
 }
 
+static int fail_to_start(const struct process *p, const char *why)
+{
+    return p->inherits ? refuse_to_inherit(p, why) : complain(p, why);
+}
+
 static int inherit(struct process *p, struct gateway *const *all,
                    const struct succession_self *self)
 {
-    int heir = listen_handed(CONTROL_SUCCESSOR);
     char why[SUCCESSION_WHY_MAX];
     uint32_t clients;
     bool orphan;
 
-    if (heir < 0)
+    if (!p->inherits)
         return EXIT_DONE;
-    if (succession_take(heir, self, all, &clients, &orphan, why) < 0)
+    if (succession_take(listen_handed(CONTROL_SUCCESSOR), self, all, &clients,
+                        &orphan, why) < 0)
         return refuse_to_inherit(p, why);
-    p->inherits = true;
     if (orphan)
         log_warn("succession.orphan", "clients=%u action=serve_them",
                  (unsigned)clients);
     else
         log_info("succession.taken", "clients=%u", (unsigned)clients);
     return EXIT_DONE;
-}
-
-/* Whose link is whole already does not hear that it has become so. */
-static void ready_at_once(struct process *p)
-{
-    for (unsigned i = 0; p->inherits && i < p->count; i++)
-        if (p->workers[i].g.linked)
-            gateway_ready(&p->workers[i].g);
 }
 
 /* Signals are the first thread's. */
@@ -694,46 +739,65 @@ static int spawn(struct worker *w)
     return rc == 0 ? 0 : ERR_NOMEM;
 }
 
-/* All that can fail, and does not have to wait for the clients, before they are
- * taken; a signal that comes meanwhile has its turn behind that. */
+static int listen_all(struct process *p)
+{
+    for (unsigned i = 0; i < p->count; i++)
+        if (worker_listen(&p->workers[i]) < 0)
+            return fail_to_start(p, "cannot watch the listeners");
+    return EXIT_DONE;
+}
+
+/* The first is there. */
+static int spawn_all(struct process *p)
+{
+    for (p->running = 1; p->running < p->count; p->running++)
+        if (spawn(&p->workers[p->running]) < 0)
+            return fail_to_start(p, "cannot start the threads of its workers");
+    return EXIT_DONE;
+}
+
+/* All that can fail, before clients are taken; a signal that comes meanwhile has
+ * its turn behind that. */
 static int prepare(struct process *p, const struct succession_self *self,
                    struct gateway *const *all)
 {
+    int code;
+
+    p->inherits = listen_handed(CONTROL_SUCCESSOR) >= 0;
     if (succession_start(&p->succession, self, all,
                          listen_handed(CONTROL_LINE), worker_parted, p) < 0)
-        return complain(p, "the supervisor cannot be listened to");
+        return fail_to_start(p, "the supervisor cannot be listened to");
     if (start_signals(p) < 0)
-        return complain(p, "cannot catch signals");
-    return inherit(p, all, self);
+        return fail_to_start(p, "cannot catch signals");
+    code = listen_all(p);
+    if (code == EXIT_DONE)
+        code = spawn_all(p);
+    return code == EXIT_DONE ? inherit(p, all, self) : code;
 }
 
-static int listen_all(struct process *p)
+/* Nothing ends it from here on. */
+static void begin(struct process *p)
 {
-    const char *why = "out of memory";
-
     join_siblings(p);
     for (unsigned i = 0; i < p->count; i++)
-        if (worker_listen(&p->workers[i], &why) < 0)
-            return complain(p, why);
-    return EXIT_DONE;
+        worker_begin(&p->workers[i]);
 }
 
 static int run_workers(struct process *p)
 {
-    unsigned running = 1;
-    int rc = 0;
+    int rc;
 
-    while (rc == 0 && running < p->count) {
-        rc = spawn(&p->workers[running]);
-        running += rc == 0;
-    }
-    if (rc == 0)
-        rc = run_worker(&p->workers[0]);
+    set_gate(p, GATE_OPEN);
+    rc = run_worker(&p->workers[0]);
     if (rc < 0)
         drain_all(p); /* else they drain already: not to be hurried */
-    for (unsigned i = 1; i < running; i++)
-        pthread_join(p->workers[i].thread, NULL);
     return rc < 0 ? EXIT_FAILED : EXIT_DONE;
+}
+
+static void join_threads(struct process *p)
+{
+    for (unsigned i = 1; i < p->running; i++)
+        pthread_join(p->workers[i].thread, NULL);
 }
 
 static int serve(struct process *p)
@@ -754,12 +818,13 @@ static int serve(struct process *p)
             return complain(p, why);
     gateways_of(p, all);
     code = prepare(p, &self, all);
-    if (code == EXIT_DONE)
-        code = listen_all(p);
     if (code == EXIT_DONE) {
-        ready_at_once(p);
+        begin(p);
         code = run_workers(p);
+    } else {
+        set_gate(p, GATE_AWAY);
     }
+    join_threads(p);
     stop_signals(p);
     return code;
 }
@@ -824,7 +889,9 @@ static int run(struct process *p)
 
 int gateway_main(int argc, char **argv, const struct edge *edge)
 {
-    struct process p = {.edge = edge, .instance = "0"};
+    struct process p = {.edge = edge, .instance = "0",
+                        .lock = PTHREAD_MUTEX_INITIALIZER,
+                        .opened = PTHREAD_COND_INITIALIZER};
     const struct cli_option options[] = {
         {"instance", "N", "number among the instances of this edge, from 0",
          NULL, &p.instance},

@@ -92,6 +92,8 @@
       "slow readers cut: it waited too long")                                 \
     X(CUT_TOTAL, COUNTER, "cut_total", "why=\"queue_total\"",                 \
       "slow readers cut: all queues together were too big")                   \
+    X(CUT_UPGRADE, COUNTER, "cut_total", "why=\"upgrade\"",                   \
+      "slow readers cut: a successor could not take them over")               \
     X(LEFT_OUT, COUNTER, "left_out_total", "policy=\"drop-oldest\"",          \
       "messages that slow readers did without")                               \
     X(LEFT_OUT_CONFLATED, COUNTER, "left_out_total",                          \

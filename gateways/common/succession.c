@@ -1,6 +1,7 @@
 #include "gateways/common/succession.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 enum { SAY_HELLO = 1, SAY_REFUSE, SAY_ACK, SAY_COMMIT, SAY_TAKEN };
 
 #define BEAT (500 * MILLISECOND)
+#define PATIENCE (SUCCESSION_PATIENCE_S * SECOND)
 
 static int64_t in_seconds(int64_t s)
 {
@@ -40,6 +42,19 @@ static void refuse(struct handover *h, const char *why)
 {
     (void)!handover_send(h, SAY_REFUSE, slice_str(why), NULL, 0,
                          in_seconds(1));
+}
+
+static void tell_supervisor(struct succession *s, uint32_t attempt,
+                            enum control_kind kind, struct slice what)
+{
+    struct buf b = BUF_INIT;
+
+    put_u32(&b, attempt);
+    put_raw(&b, what);
+    if (s->control.fd >= 0 && !b.failed)
+        (void)!handover_send(&s->control, (uint8_t)kind, buf_slice(&b), NULL,
+                             0, in_seconds(1));
+    buf_fini(&b);
 }
 
 /* ---- what both must be ---------------------------------------------------- */
@@ -98,15 +113,49 @@ static void stand_still(struct gateway *g, bool still)
             conn_dirty(c);
 }
 
-static bool look_at_rest(struct succession_part *p)
+static void lock(struct succession *s)
+{
+    CHECK(pthread_mutex_lock(&s->lock) == 0);
+}
+
+static void unlock(struct succession *s)
+{
+    CHECK(pthread_mutex_unlock(&s->lock) == 0);
+}
+
+/* Nobody is waited for but its clients: for a while, and then no more. */
+static void be_patient(struct succession_part *p, enum freeze_rest how)
+{
+    int64_t now_ns = clock_ns();
+    unsigned cut;
+
+    if (how != FREEZE_HELD) {
+        p->held_ns = 0;
+        return;
+    }
+    if (!p->held_ns)
+        p->held_ns = now_ns;
+    if (now_ns - p->held_ns < PATIENCE)
+        return;
+    p->held_ns = now_ns;
+    cut = freeze_cut(p->g);
+    p->cut += cut;
+    log_warn("succession.cut", "gateway=%s clients=%u why=\"they were in the "
+             "middle of something\"", p->g->name, cut);
+}
+
+static enum freeze_rest look_at_rest(struct succession_part *p)
 {
     const char *why;
-    bool rests = freeze_at_rest(p->g, &p->last, &why);
+    enum freeze_rest how = freeze_look(p->g, &p->last, &why);
 
-    if (!rests && p == p->of->parts)
-        say_why(p->of->why, "%s", why);
-    atomic_store(&p->rests, rests);
-    return rests;
+    if (how != FREEZE_RESTS) {
+        lock(p->of);
+        say_why(p->why, "%s", why);
+        unlock(p->of);
+    }
+    atomic_store(&p->rests, how == FREEZE_RESTS);
+    return how;
 }
 
 static void wake_all(struct succession *s)
@@ -117,13 +166,29 @@ static void wake_all(struct succession *s)
 
 /* ---- the predecessor writes -------------------------------------------------- */
 
+static void keep_links(struct succession *s)
+{
+    int64_t now = clock_ns();
+
+    if (now - s->beat_ns < BEAT)
+        return;
+    s->beat_ns = now;
+    for (unsigned i = 0; i < s->self.workers; i++)
+        pipe_beat(s->parts[i].g->pipe);
+}
+
 /* The successor's answer to what was said. */
 static int await_word(struct succession *s, uint8_t word,
                       char why[SUCCESSION_WHY_MAX])
 {
+    int64_t until_ns = in_seconds(SUCCESSION_STEP_S);
     struct handover_message m;
-    int rc = handover_receive(&s->heir, in_seconds(SUCCESSION_STEP_S), &m);
+    int rc;
 
+    do {
+        rc = handover_receive(&s->heir, MIN(clock_ns() + BEAT, until_ns), &m);
+        keep_links(s);
+    } while (rc == ERR_TIMEOUT && clock_ns() < until_ns);
     if (rc < 0)
         say_why(why, rc == ERR_CLOSED ? "the successor has gone"
                                       : "the successor does not answer");
@@ -141,9 +206,17 @@ static int say(struct succession *s, uint8_t word, struct slice body,
                const int *files, unsigned file_count,
                char why[SUCCESSION_WHY_MAX])
 {
-    int rc = handover_send(&s->heir, word, body, files, file_count,
-                           in_seconds(SUCCESSION_STEP_S));
+    int64_t until_ns = in_seconds(SUCCESSION_STEP_S);
+    struct pollfd room = {.fd = s->heir.fd, .events = POLLOUT};
+    int rc;
 
+    while ((rc = handover_send(&s->heir, word, body, files, file_count, 0)) ==
+               ERR_AGAIN && clock_ns() < until_ns) {
+        (void)poll(&room, 1, (int)(BEAT / MILLISECOND));
+        keep_links(s);
+    }
+    if (rc == ERR_AGAIN) /* and nothing can follow it */
+        rc = handover_send(&s->heir, word, body, files, file_count, until_ns);
     if (rc < 0)
         say_why(why, "the successor cannot be told: %s", err_text(rc));
     return rc;
@@ -175,41 +248,43 @@ static int say_frozen(struct succession *s, const struct freezer *f,
     return rc;
 }
 
-static void keep_links(const struct succession *s, int64_t *beat_ns)
+/* Up to the last message of that kind. */
+static int write_worker(struct succession *s, struct freezer *f,
+                        enum freeze_kind upto, char why[SUCCESSION_WHY_MAX])
 {
-    int64_t now = clock_ns();
+    int rc = 0;
 
-    if (now - *beat_ns < BEAT)
-        return;
-    *beat_ns = now;
-    for (unsigned i = 0; i < s->self.workers; i++)
-        pipe_beat(s->parts[i].g->pipe);
+    while (rc == 0 && (f->kind < upto || f->more)) {
+        rc = freezer_next(f);
+        if (rc == ERR_NOMEM)
+            say_why(why, "out of memory");
+        if (rc == 0)
+            rc = say_frozen(s, f, why);
+        keep_links(s);
+    }
+    return rc;
 }
 
-static int write_worker(struct succession *s, struct gateway *g,
-                        int64_t *beat_ns, char why[SUCCESSION_WHY_MAX])
+static int write_workers(struct succession *s, enum freeze_kind upto,
+                         char why[SUCCESSION_WHY_MAX])
 {
-    struct freezer f;
-    int rc;
+    int rc = 0;
 
-    freezer_init(&f, g);
-    while ((rc = freezer_next(&f)) == 0 && (rc = say_frozen(s, &f, why)) == 0)
-        keep_links(s, beat_ns);
-    freezer_fini(&f);
-    if (rc == ERR_NOMEM)
-        say_why(why, "out of memory");
-    return rc == ERR_NOT_FOUND ? 0 : rc;
+    for (unsigned i = 0; rc == 0 && i < s->self.workers; i++)
+        rc = write_worker(s, &s->parts[i].freezer, upto, why);
+    return rc;
 }
 
-/* One that has been told COMMIT and is there, and is only slow, has taken it. */
-static int commit(struct succession *s, char why[SUCCESSION_WHY_MAX])
+/* Has it taken all, or not? Who is too slow with that is killed by the
+ * supervisor; without one it may have that time, too. */
+static int await_taken(struct succession *s, char why[SUCCESSION_WHY_MAX])
 {
-    int rc = await_acks(s, 0, why);
+    int rc = await_word(s, SAY_TAKEN, why);
 
-    if (rc == 0)
-        rc = say(s, SAY_COMMIT, slice_make(NULL, 0), NULL, 0, why);
-    if (rc < 0)
+    if (rc != ERR_TIMEOUT)
         return rc;
+    log_warn("succession.silent", "action=wait_for_its_end");
+    tell_supervisor(s, s->attempt, CONTROL_KEPT, slice_str(why));
     rc = await_word(s, SAY_TAKEN, why);
     return rc == ERR_TIMEOUT ? 0 : rc;
 }
@@ -217,13 +292,20 @@ static int commit(struct succession *s, char why[SUCCESSION_WHY_MAX])
 /* All workers are at rest, and their threads here or waiting. */
 static int write_all(struct succession *s, char why[SUCCESSION_WHY_MAX])
 {
-    int64_t beat_ns = clock_ns();
-    int rc = 0;
+    int rc;
 
+    s->beat_ns = clock_ns();
     s->unanswered = 0;
-    for (unsigned i = 0; rc == 0 && i < s->self.workers; i++)
-        rc = write_worker(s, s->parts[i].g, &beat_ns, why);
-    return rc == 0 ? commit(s, why) : rc;
+    for (unsigned i = 0; i < s->self.workers; i++)
+        freezer_init(&s->parts[i].freezer, s->parts[i].g);
+    rc = write_workers(s, FREEZE_SLOTS, why);
+    if (rc == 0)
+        rc = write_workers(s, FREEZE_END, why);
+    if (rc == 0)
+        rc = await_acks(s, 0, why);
+    if (rc == 0)
+        rc = say(s, SAY_COMMIT, slice_make(NULL, 0), NULL, 0, why);
+    return rc == 0 ? await_taken(s, why) : rc;
 }
 
 /* ---- the end of it, for the predecessor -------------------------------------- */
@@ -249,19 +331,6 @@ static void refuse_heir(struct succession *s, const char *why)
         forget_heir(s); /* nothing has been said to it yet */
 }
 
-static void tell_supervisor(struct succession *s, uint32_t attempt,
-                            enum control_kind kind, struct slice what)
-{
-    struct buf b = BUF_INIT;
-
-    put_u32(&b, attempt);
-    put_raw(&b, what);
-    if (s->control.fd >= 0 && !b.failed)
-        (void)!handover_send(&s->control, (uint8_t)kind, buf_slice(&b), NULL,
-                             0, in_seconds(1));
-    buf_fini(&b);
-}
-
 /* All is as it was. */
 static void keep_all(struct succession *s, const char *why)
 {
@@ -276,12 +345,17 @@ static void keep_all(struct succession *s, const char *why)
 static void hand_all(struct succession *s)
 {
     struct buf b = BUF_INIT;
-    uint32_t clients = 0;
+    uint32_t clients = 0, cut = 0;
 
-    for (unsigned i = 0; i < s->self.workers; i++)
-        clients += s->parts[i].g->open;
-    log_info("succession.handed", "clients=%u action=end", clients);
+    for (unsigned i = 0; i < s->self.workers; i++) {
+        const struct succession_part *p = &s->parts[i];
+
+        clients += p->freezer.conns;
+        cut += p->cut + freezer_left(&p->freezer);
+    }
+    log_info("succession.handed", "clients=%u cut=%u action=end", clients, cut);
     put_u32(&b, clients);
+    put_u32(&b, cut);
     tell_supervisor(s, s->attempt, CONTROL_HANDED, buf_slice(&b));
     buf_fini(&b);
     forget_heir(s);
@@ -292,21 +366,11 @@ static void hand_all(struct succession *s)
 
 /* ---- parking ------------------------------------------------------------------ */
 
-static void lock(struct succession *s)
-{
-    CHECK(pthread_mutex_lock(&s->lock) == 0);
-}
-
-static void unlock(struct succession *s)
-{
-    CHECK(pthread_mutex_unlock(&s->lock) == 0);
-}
-
 /* A worker's thread waits while the first writes what it has. */
 static void park(struct succession_part *p)
 {
     struct succession *s = p->of;
-    bool rests = look_at_rest(p);
+    bool rests = look_at_rest(p) == FREEZE_RESTS;
 
     lock(s);
     s->parked++;
@@ -322,7 +386,7 @@ static bool all_parked(struct succession *s)
 {
     struct timespec until;
 
-    CHECK(clock_gettime(CLOCK_REALTIME, &until) == 0);
+    CHECK(clock_gettime(CLOCK_MONOTONIC, &until) == 0);
     until.tv_sec += SUCCESSION_STEP_S;
     while (s->parked < s->self.workers - 1)
         if (pthread_cond_timedwait(&s->news, &s->lock, &until) == ETIMEDOUT)
@@ -376,6 +440,7 @@ static bool all_rest(const struct succession *s)
 static void rest(struct succession_part *p)
 {
     bool before = atomic_load(&p->rests);
+    enum freeze_rest how;
 
     if (p->g->draining) {
         if (p == p->of->parts)
@@ -383,7 +448,9 @@ static void rest(struct succession_part *p)
         return;
     }
     stand_still(p->g, true);
-    if (look_at_rest(p) && p != p->of->parts && !before)
+    how = look_at_rest(p);
+    be_patient(p, how);
+    if (how == FREEZE_RESTS && p != p->of->parts && !before)
         loop_wake_post(&p->of->parts[0].wake);
     if (p == p->of->parts && all_rest(p->of))
         write_parked(p->of);
@@ -394,11 +461,14 @@ static void go_on(struct succession_part *p)
     if (p->of->handed && !p->parted) {
         p->parted = true;
         accept_part(p->g);
-        freeze_part(p->g);
+        freezer_part(&p->freezer);
         p->of->parted(p->of->ctx, p->g);
     } else if (p->g->still && !p->parted) {
         stand_still(p->g, false);
     }
+    freezer_fini(&p->freezer);
+    p->held_ns = 0;
+    p->cut = 0;
     atomic_store(&p->rests, false);
 }
 
@@ -421,15 +491,36 @@ static void nothing(void *ctx)
 
 /* ---- asked to ------------------------------------------------------------------ */
 
+/* Of those who do not rest the first, and how many others there are. */
+static void why_no_rest(struct succession *s, char *why, size_t size)
+{
+    const struct succession_part *first = NULL;
+    unsigned others = 0;
+
+    for (unsigned i = 0; i < s->self.workers; i++) {
+        if (atomic_load(&s->parts[i].rests))
+            continue;
+        others += first != NULL;
+        first = first ? first : &s->parts[i];
+    }
+    lock(s);
+    snprintf(why, size, "it does not come to rest: %s",
+             first ? first->why : "its workers rest one after the other");
+    unlock(s);
+    if (others)
+        snprintf(why + strlen(why), size - strlen(why), ", nor do %u more of "
+                 "its workers", others);
+}
+
 static void on_bound(void *ctx)
 {
     struct succession *s = ctx;
-    char why[SUCCESSION_WHY_MAX + 32];
+    char why[SUCCESSION_WHY_MAX + 64];
 
     if (atomic_load(&s->phase) == SUCCESSION_NONE)
         snprintf(why, sizeof why, "the successor did not come up");
     else
-        snprintf(why, sizeof why, "it does not come to rest: %s", s->why);
+        why_no_rest(s, why, sizeof why);
     keep_all(s, why);
 }
 
@@ -459,7 +550,10 @@ static void on_heir(void *ctx, unsigned ready)
         return;
     }
     loop_timer_set(&s->bound, SUCCESSION_REST_S * SECOND);
-    say_why(s->why, "a worker does not answer");
+    lock(s);
+    for (unsigned i = 0; i < s->self.workers; i++)
+        say_why(s->parts[i].why, "worker %u does not answer", i + 1);
+    unlock(s);
     atomic_store(&s->phase, SUCCESSION_REST);
     wake_all(s);
 }
@@ -522,6 +616,20 @@ static int start_part(struct succession *s, unsigned i, struct gateway *g)
     return loop_wake_start(&p->wake, g->loop, nothing, p);
 }
 
+/* Whoever sets the clock does not wake those who wait. */
+static int init_news(pthread_cond_t *news)
+{
+    pthread_condattr_t how;
+    int rc = pthread_condattr_init(&how);
+
+    if (rc == 0) {
+        rc = pthread_condattr_setclock(&how, CLOCK_MONOTONIC);
+        rc = rc ? rc : pthread_cond_init(news, &how);
+        pthread_condattr_destroy(&how);
+    }
+    return rc ? ERR_NOMEM : 0;
+}
+
 int succession_start(struct succession *s, const struct succession_self *self,
                      struct gateway *const *workers, int control,
                      void (*parted)(void *ctx, struct gateway *g), void *ctx)
@@ -535,7 +643,7 @@ int succession_start(struct succession *s, const struct succession_self *self,
     s->heir.fd = s->control.fd = -1;
     s->parts = calloc(self->workers, sizeof *s->parts);
     if (!s->parts || pthread_mutex_init(&s->lock, NULL) ||
-        pthread_cond_init(&s->news, NULL))
+        init_news(&s->news) < 0)
         return ERR_NOMEM;
     atomic_init(&s->phase, SUCCESSION_NONE);
     loop_timer_init(&s->bound, s->loop, on_bound, s);
@@ -557,6 +665,7 @@ void succession_stop(struct succession *s)
     if (s->control.fd >= 0)
         handover_fini(&s->control);
     for (unsigned i = 0; s->parts && i < s->self.workers; i++) {
+        freezer_fini(&s->parts[i].freezer);
         loop_turn_stop(&s->parts[i].turn);
         if (s->parts[i].of)
             loop_wake_stop(&s->parts[i].wake);
@@ -575,18 +684,35 @@ struct heir {
     struct gateway *const *workers;
     struct thaw *thaws; /* one for each */
     unsigned at;        /* which one is being read */
+    bool crowd;         /* connections come */
     char *why;
 };
 
-/* What the predecessor's last worker was is what this one is now. */
-static int take_message(struct heir *r, const struct handover_message *m)
+/* Whose message of this kind is it? NULL: nobody's. */
+static struct thaw *whose_turn(struct heir *r, uint8_t kind)
 {
     struct thaw *t = &r->thaws[r->at];
+
+    if (kind == FREEZE_WORKER && t->kind)
+        r->at++;
+    if (kind == FREEZE_CONNS && !r->crowd) {
+        for (unsigned i = 0; i < r->self->workers; i++)
+            if (r->thaws[i].kind != FREEZE_SLOTS)
+                return NULL;
+        r->crowd = true;
+        r->at = 0;
+    } else if (kind == FREEZE_CONNS && thaw_is_whole(t)) {
+        r->at++;
+    }
+    return r->at < r->self->workers ? &r->thaws[r->at] : NULL;
+}
+
+static int take_message(struct heir *r, const struct handover_message *m)
+{
+    struct thaw *t = whose_turn(r, m->kind);
     int files[HANDOVER_FILES], rc;
 
-    if (m->kind == FREEZE_WORKER && thaw_is_whole(t))
-        t++, r->at++;
-    if (r->at == r->self->workers)
+    if (!t)
         return ERR_FRAME;
     for (unsigned i = 0; i < m->file_count; i++)
         files[i] = handover_take(&r->h, i);
@@ -600,13 +726,6 @@ static int take_message(struct heir *r, const struct handover_message *m)
 static bool is_whole(const struct heir *r)
 {
     return r->at == r->self->workers - 1 && thaw_is_whole(&r->thaws[r->at]);
-}
-
-/* Can what has come be served, though no more comes? Whose connections were
- * being read has its link and its ring; who has not begun begins as a new one. */
-static bool is_servable(const struct heir *r)
-{
-    return r->thaws[r->at].kind >= FREEZE_CONNS;
 }
 
 /* 1: go on reading. */
@@ -646,7 +765,7 @@ static int read_all(struct heir *r, bool *orphan)
         if (rc == 0)
             rc = take_word(r, &m);
     }
-    *orphan = rc == ERR_CLOSED && is_servable(r);
+    *orphan = rc == ERR_CLOSED && r->crowd;
     if (*orphan)
         return 0;
     if (rc < 0 && !r->why[0])
@@ -670,7 +789,7 @@ static int hello(struct heir *r)
 static void go(struct heir *r, uint32_t *clients)
 {
     *clients = 0;
-    for (unsigned i = 0; i <= r->at; i++) {
+    for (unsigned i = 0; i < r->self->workers; i++) {
         thaw_go(&r->thaws[i]);
         *clients += r->thaws[i].conns;
     }
@@ -698,6 +817,8 @@ int succession_take(int fd, const struct succession_self *self,
         go(&r, clients);
     else if (!why[0])
         say_why(why, "the predecessor cannot be asked: %s", err_text(rc));
+    for (unsigned i = 0; r.thaws && i < self->workers; i++)
+        thaw_fini(&r.thaws[i]);
     free(r.thaws);
     handover_fini(&r.h);
     return rc;

@@ -5,7 +5,9 @@
  *   HELLO what it is  ------------>   agrees, or REFUSE why
  *                                     stands still: nothing new is read or
  *                                     accepted; what was asked is answered
- *                     <------------   messages of freeze.h, worker by worker
+ *                     <------------   messages of freeze.h: of each worker
+ *                                     what it has but its connections, then
+ *                                     the connections of each
  *   ACK of each       ------------>
  *                     <------------   COMMIT
  *   TAKEN             ------------>   lets go
@@ -15,9 +17,16 @@
  * read for a moment. Behind it the successor is the gateway. Deadlines: REST for
  * coming to rest, STEP for each answer. While the predecessor writes it does
  * nothing else, but keep its link from being taken for dead. A predecessor that
- * dies in the middle leaves what the successor has: that serves it. It knows that
- * by the end of the line; so a predecessor that goes on keeps its end open until
- * the successor has gone, which it may not have been able to tell.
+ * dies in the middle leaves what the successor has: that serves it, once
+ * connections have begun to come. It knows that by the end of the line; so a
+ * predecessor that goes on keeps its end open until the successor has gone, which
+ * it may not have been able to tell.
+ *
+ * No client can keep it from coming to rest: who is in the middle of something
+ * PATIENCE after all else has come to rest is cut (freeze_cut()). A successor of
+ * which nothing is heard behind COMMIT may be the gateway already: the supervisor
+ * is told that the upgrade has failed, and kills it; only its end, or its TAKEN,
+ * says which of the two goes on.
  *
  * Each of the workers comes to rest on its own thread and waits there; the first
  * writes them all. The successor has as many.
@@ -30,6 +39,7 @@
 #include <stdatomic.h>
 
 #include "base/loop.h"
+#include "gateways/common/freeze.h"
 #include "proto/handover.h"
 
 struct gateway;
@@ -37,6 +47,7 @@ struct gateway;
 enum {
     SUCCESSION_HELLO_S = 20, /* for the successor to come up */
     SUCCESSION_REST_S = 10,
+    SUCCESSION_PATIENCE_S = 3, /* with a client, of these */
     SUCCESSION_STEP_S = 5,
     SUCCESSION_WINDOW = 4, /* messages under way */
     SUCCESSION_WHY_MAX = 200,
@@ -50,13 +61,17 @@ struct succession_self {
 
 enum succession_phase { SUCCESSION_NONE, SUCCESSION_REST, SUCCESSION_PARK };
 
-/* One worker's part. */
+/* One worker's part: its thread's, while that does not wait. */
 struct succession_part {
     struct succession *of;
     struct gateway *g;
     struct loop_wake wake;
     struct loop_turn turn;
-    uint32_t last; /* see freeze_at_rest() */
+    uint32_t last;   /* see freeze_look() */
+    int64_t held_ns; /* since when it is held by its clients; 0: it is not */
+    uint32_t cut;    /* of these, in this attempt */
+    char why[SUCCESSION_WHY_MAX]; /* lock: why it is not at rest */
+    struct freezer freezer;
     atomic_bool rests;
     bool parted;
 };
@@ -73,6 +88,7 @@ struct succession {
     struct handover heir;    /* fd -1: none has been named */
     struct loop_fd control_watch, heir_watch;
     unsigned unanswered;     /* messages */
+    int64_t beat_ns;         /* the links', while it writes */
     struct loop_timer bound; /* for HELLO, and for coming to rest */
     _Atomic enum succession_phase phase;
     uint32_t attempt; /* the supervisor's number of it */
@@ -82,7 +98,6 @@ struct succession {
     pthread_cond_t news;
     unsigned parked; /* lock */
     bool spoiled;    /* lock: one that parked was not at rest any more */
-    char why[SUCCESSION_WHY_MAX]; /* why it is not at rest */
 };
 
 /* Listens for the supervisor at `control`, which it takes; -1: nobody will ask.

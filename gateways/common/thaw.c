@@ -529,9 +529,15 @@ static int take_end(struct thaw *t, struct cursor *in)
 {
     struct gateway *g = t->g;
 
+    struct slice left;
+
     if (cursor_u32(in) != t->conns || g->ring.next != t->ring_end)
         return ERR_FRAME;
-    return 0;
+    left = cursor_str32(in);
+    if (left.len % (2 * sizeof(uint32_t)))
+        return ERR_FRAME;
+    buf_add(&t->left, left);
+    return t->left.failed ? ERR_NOMEM : 0;
 }
 
 static int take_one(struct thaw *t, struct cursor *in, int *files,
@@ -596,6 +602,11 @@ bool thaw_is_whole(const struct thaw *t)
     return t->kind == FREEZE_END;
 }
 
+void thaw_fini(struct thaw *t)
+{
+    buf_fini(&t->left);
+}
+
 /* ---- going on ---------------------------------------------------------------- */
 
 /* A topic that nobody has any more; its predecessor was about to say so. */
@@ -631,18 +642,32 @@ static void visit(struct conn *c)
         start_again(c);
 }
 
-/* The predecessor died before it had handed over whom the router still has in
- * these slots. */
+/* Whom the router still has in this slot, and who is not here. */
+static void log_out(struct gateway *g, uint32_t number, uint32_t gen)
+{
+    struct frame_logout f = {.conn = number, .gen = gen, .gone = 1};
+
+    frame_write_logout(pipe_frame(g->pipe, FRAME_LOGOUT), &f);
+    pipe_frame_end(g->pipe);
+}
+
+/* The predecessor died before it had handed over all. */
 static void log_out_missing(struct gateway *g)
 {
-    for (uint32_t n = 0; n < g->conns.used; n++) {
-        struct frame_logout f = {
-            .conn = n, .gen = conns_gen(&g->conns, n), .gone = 1};
+    for (uint32_t n = 0; n < g->conns.used; n++)
+        if (!conns_at(&g->conns, n))
+            log_out(g, n, conns_gen(&g->conns, n));
+}
 
-        if (conns_at(&g->conns, n))
-            continue;
-        frame_write_logout(pipe_frame(g->pipe, FRAME_LOGOUT), &f);
-        pipe_frame_end(g->pipe);
+static void log_out_left(struct thaw *t)
+{
+    struct cursor left = cursor_init(buf_slice(&t->left));
+
+    while (!cursor_all_read(&left)) {
+        uint32_t number = cursor_u32(&left), gen = cursor_u32(&left);
+
+        if (!conn_by_name(t->g, number, gen))
+            log_out(t->g, number, gen);
     }
 }
 
@@ -654,6 +679,7 @@ void thaw_go(struct thaw *t)
 
     if (!thaw_is_whole(t))
         log_out_missing(g);
+    log_out_left(t);
     conns_free_rest(&g->conns);
     conns_ping_on(&g->conns, t->ping_began_ns, t->ping_step, t->ping_next);
     release_idle(g);

@@ -1,10 +1,13 @@
 #include "gateways/tcp/session.h"
 
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/err.h"
 #include "gateways/common/gateway.h"
 #include "gateways/tcp/print.h"
 #include "gateways/tcp/verbs.h"
+#include "proto/names.h"
 
 /* Output that waits for a client which goes on asking. */
 enum { OUT_ENOUGH = 64 * 1024 };
@@ -276,10 +279,92 @@ static bool is_idle(const struct session *s)
     return !s->busy && !s->is_held && s->unanswered == 0;
 }
 
+/* ---- a successor takes over -------------------------------------------- */
+
+FROZEN_SIZE(struct session, 200);
+
+enum frozen_session {
+    FROZEN_BUSY = 1u << 0,
+    FROZEN_ADDED = 1u << 1,
+    FROZEN_UNKNOWN = 1u << 2,
+    FROZEN_ENDING = 1u << 3,
+    FROZEN_KICKED = 1u << 4,
+    FROZEN_SESSION_FLAGS = (1u << 5) - 1,
+};
+
+const char *const session_kicked = "an operator closed this connection";
+
+/* What asks the router is no verb that subscribes, and would be waited for
+ * (freeze.h); one that ends ends when it is idle. */
 bool session_at_rest(const struct session *s)
 {
-    return !s || (is_idle(s) && !s->ending);
+    return !s || (!s->is_held && s->unanswered == 0 &&
+                  (s->busy || !s->ending));
 }
+
+static unsigned frozen_flags(const struct session *s)
+{
+    return (s->busy ? FROZEN_BUSY : 0u) | (s->added ? FROZEN_ADDED : 0u) |
+           (s->unknown ? FROZEN_UNKNOWN : 0u) |
+           (s->ending ? FROZEN_ENDING : 0u) |
+           (s->farewell ? FROZEN_KICKED : 0u);
+}
+
+void session_freeze(struct conn *c, struct buf *b)
+{
+    const struct session *s = tcp_of(c)->session;
+
+    put_u8(b, s ? (uint8_t)frozen_flags(s) : 0);
+    put_str8(b, session_name(c));
+    if (!s || !s->busy)
+        return;
+    put_str8(b, slice_str(s->busy->name));
+    put_u32(b, s->busy_ref);
+    put_u32(b, s->rows);
+    put_str8(b, buf_slice(&s->subject));
+}
+
+static int busy_thaw(struct session *s, struct cursor *in)
+{
+    struct slice subject;
+
+    s->busy = verb_named(cursor_str8(in));
+    s->busy_ref = cursor_u32(in);
+    s->rows = cursor_u32(in);
+    subject = cursor_str8(in);
+    if (in->failed || !s->busy || !s->busy_ref)
+        return ERR_FRAME;
+    buf_add(&s->subject, subject);
+    return s->subject.failed ? ERR_NOMEM : 0;
+}
+
+int session_thaw(struct conn *c, struct cursor *in)
+{
+    uint8_t flags = cursor_u8(in);
+    struct slice name = cursor_str8(in);
+    struct session *s;
+
+    if (in->failed || (flags & ~(unsigned)FROZEN_SESSION_FLAGS) ||
+        (name.len && !name_valid(name)) ||
+        ((flags & FROZEN_ENDING) && !(flags & FROZEN_BUSY)))
+        return ERR_FRAME;
+    if (!name.len && !(flags & FROZEN_BUSY))
+        return 0;
+    s = tcp_of(c)->session = calloc(1, sizeof *s);
+    if (!s)
+        return ERR_NOMEM;
+    list_init(&s->answers);
+    s->name_len = (uint8_t)name.len;
+    if (name.len)
+        memcpy(s->name, name.ptr, name.len);
+    s->added = flags & FROZEN_ADDED;
+    s->unknown = flags & FROZEN_UNKNOWN;
+    s->ending = flags & FROZEN_ENDING;
+    s->farewell = flags & FROZEN_KICKED ? session_kicked : NULL;
+    return flags & FROZEN_BUSY ? busy_thaw(s, in) : 0;
+}
+
+/* ---- the end ----------------------------------------------------------- */
 
 static void say_goodbye(struct conn *c, const struct session *s)
 {

@@ -91,8 +91,14 @@ const struct verb *session_busy(struct conn *c, uint32_t ref);
 bool session_ready(struct conn *c);
 /* Keep this line until everything is answered; false: it may run now. */
 bool session_hold(struct conn *c, enum line_event event, struct slice line);
-/* Nothing of it waits. */
+/* Nothing of it waits, but a verb that subscribes, which the successor goes on
+ * with; see edge.h. */
 bool session_at_rest(const struct session *s);
+void session_freeze(struct conn *c, struct buf *b);
+MUST_USE int session_thaw(struct conn *c, struct cursor *in);
+/* An operator closes the connection: nothing else is said of a session's end
+ * while a successor may come. */
+extern const char *const session_kicked;
 /* Stop or restart input, close when that was waited for, and forget the
  * session when it says nothing any more. */
 void session_settle(struct conn *c);

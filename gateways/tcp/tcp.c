@@ -112,7 +112,7 @@ static void tcp_drain(struct conn *c)
 
 static void tcp_kicked(struct conn *c)
 {
-    end_when_answered(c, "an operator closed this connection");
+    end_when_answered(c, session_kicked);
 }
 
 /* The socket may have taken less than was put, and the last event is put
@@ -347,7 +347,6 @@ static void tcp_answered(struct conn *c, uint32_t ref,
 
 /* ---- a successor takes over -------------------------------------------- */
 
-FROZEN_SIZE(struct session, 200);
 FROZEN_SIZE(struct watch, 16);
 FROZEN_SIZE(struct line, 16);
 
@@ -356,36 +355,18 @@ static bool tcp_at_rest(struct conn *c)
     return session_at_rest(tcp_of(c)->session);
 }
 
-/* Of a session at rest only the name is left to say. */
 static void tcp_freeze(struct conn *c, struct buf *b)
 {
     const struct tcp *t = tcp_of(c);
 
     line_freeze(&t->line, b);
-    put_str8(b, session_name(c));
+    session_freeze(c, b);
     put_u8(b, t->watch != NULL);
     if (!t->watch)
         return;
     put_u64(b, t->watch->last_seq);
     put_u8(b, t->watch->held);
     put_str8(b, slice_make(t->watch->id, t->watch->len));
-}
-
-static int thaw_name(struct conn *c, struct slice name)
-{
-    struct session *s;
-
-    if (name.len == 0)
-        return 0;
-    if (!name_valid(name))
-        return ERR_FRAME;
-    s = tcp_of(c)->session = calloc(1, sizeof *s);
-    if (!s)
-        return ERR_NOMEM;
-    list_init(&s->answers);
-    s->name_len = (uint8_t)name.len;
-    memcpy(s->name, name.ptr, name.len);
-    return 0;
 }
 
 static int thaw_watch(struct tcp *t, struct cursor *in)
@@ -412,7 +393,7 @@ static int tcp_thaw(struct conn *c, struct cursor *in)
     int rc = line_thaw(&t->line, in);
 
     if (rc == 0)
-        rc = thaw_name(c, cursor_str8(in));
+        rc = session_thaw(c, in);
     if (rc == 0 && cursor_u8(in))
         rc = thaw_watch(t, in);
     return rc == 0 && in->failed ? ERR_FRAME : rc;

@@ -627,6 +627,14 @@ static bool names(const struct verb *v, struct slice word)
            (v->also && slice_eq_nocase(word, slice_str(v->also)));
 }
 
+const struct verb *verb_named(struct slice name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
+        if (slice_eq(name, slice_str(verbs[i].name)))
+            return &verbs[i];
+    return NULL;
+}
+
 /* The verb of a line, and what is behind it. */
 static const struct verb *find_verb(struct slice line, struct slice *rest)
 {

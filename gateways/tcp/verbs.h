@@ -32,6 +32,9 @@ struct verb {
  * turn. Errors are told to the client. */
 void verbs_take(struct conn *c, enum line_event event, struct slice line);
 
+/* By its name; NULL: there is none. */
+const struct verb *verb_named(struct slice name);
+
 /* A subscription that SUB or JOIN asked for is in force, as of cursor. */
 void verbs_subscribed(struct conn *c, struct slice cursor);
 /* The answer to what the verb under way has asked: JSON, or a report, or the

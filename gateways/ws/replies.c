@@ -1,6 +1,7 @@
 #include "gateways/ws/replies.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "gateways/common/checks.h"
@@ -145,6 +146,61 @@ void replies_free(struct conn *c)
 
     while (w && (n = list_first(&w->replies)))
         reply_free(CONTAINER_OF(n, struct reply, node));
+}
+
+/* ---- a successor takes over -------------------------------------------- */
+
+FROZEN_SIZE(struct reply, 112);
+
+bool replies_at_rest(const struct ws_work *w)
+{
+    uint32_t n = 0;
+
+    LIST_FOREACH(r, &w->replies, struct reply, node)
+        n += r->subscribes;
+    return n == w->unanswered;
+}
+
+void replies_freeze(const struct ws_work *w, struct buf *b)
+{
+    put_u32(b, w->unanswered);
+    LIST_FOREACH(r, &w->replies, struct reply, node) {
+        put_u32(b, r->ref);
+        put_str8(b, ref_of(r));
+        put_str8(b, buf_slice(&r->channel));
+    }
+}
+
+static int reply_thaw(struct ws_work *w, struct cursor *in)
+{
+    uint32_t number = cursor_u32(in);
+    struct slice theirs = cursor_str8(in), channel = cursor_str8(in);
+    struct reply *r;
+
+    if (in->failed || !number || theirs.len > REPLY_REF_MAX)
+        return ERR_FRAME;
+    r = calloc(1, sizeof *r + theirs.len);
+    if (!r)
+        return ERR_NOMEM;
+    r->ref = number;
+    r->subscribes = true;
+    r->their_len = (uint8_t)theirs.len;
+    if (theirs.len)
+        memcpy(r->their_ref, theirs.ptr, theirs.len);
+    buf_add(&r->channel, channel);
+    list_add_tail(&w->replies, &r->node);
+    w->unanswered++;
+    return r->channel.failed ? ERR_NOMEM : 0;
+}
+
+int replies_thaw(struct ws_work *w, struct cursor *in)
+{
+    uint32_t count = cursor_u32(in);
+    int rc = in->failed || count > PIPELINE_MAX ? ERR_FRAME : 0;
+
+    while (rc == 0 && count--)
+        rc = reply_thaw(w, in);
+    return rc;
 }
 
 /* ---- answers of the router --------------------------------------------- */

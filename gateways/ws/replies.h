@@ -48,6 +48,14 @@ void reply_strange(struct reply *r, enum gap_why why);
 void replies_left(struct conn *c, struct slice channel);
 void replies_free(struct conn *c);
 
+/* ---- a successor takes over; see edge.h ---- */
+/* All that are due are due to subscriptions, and nothing else is: the successor
+ * says them. */
+bool replies_at_rest(const struct ws_work *w);
+void replies_freeze(const struct ws_work *w, struct buf *b);
+/* Into w, which has none. ERR_FRAME, ERR_NOMEM. */
+MUST_USE int replies_thaw(struct ws_work *w, struct cursor *in);
+
 /* The answers of the router, as in struct edge. */
 void replies_subscribed(struct conn *c, uint32_t ref);
 void replies_subscribe_failed(struct conn *c, uint32_t ref, const char *code,

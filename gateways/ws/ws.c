@@ -10,6 +10,7 @@
 #include "gateways/common/gateway.h"
 #include "gateways/common/stats.h"
 #include "gateways/ws/handshake.h"
+#include "gateways/ws/replies.h"
 #include "gateways/ws/upgrade.h"
 #include "gateways/ws/wsdeflate.h"
 #include "proto/id.h"
@@ -852,7 +853,7 @@ static bool ws_at_rest(struct conn *c)
 
     if (s->state == WS_HEAD)
         return true; /* its bytes wait as input, and are scanned anew */
-    return s->state == WS_OPEN && (!s->work || s->work->unanswered == 0);
+    return s->state == WS_OPEN && (!s->work || replies_at_rest(s->work));
 }
 
 static bool ws_ending(struct conn *c)
@@ -869,6 +870,9 @@ static void freeze_work(const struct ws_work *w, struct buf *b)
     put_str8(b, w && w->pong ? slice_make(w->pong, w->pong[0] + (size_t)1)
                              : slice_make(NULL, 0));
     put_str8(b, w && w->target ? slice_str(w->target) : slice_make(NULL, 0));
+    put_u8(b, w && w->unanswered);
+    if (w && w->unanswered)
+        replies_freeze(w, b);
 }
 
 static void ws_freeze(struct conn *c, struct buf *b)
@@ -911,11 +915,13 @@ static int thaw_work(struct ws_socket *s, struct cursor *in)
 {
     uint64_t last_seq = cursor_u64(in);
     struct slice pong = cursor_str8(in), target = cursor_str8(in);
+    bool replies = cursor_u8(in);
     int rc;
 
-    if (in->failed || (target.len && id_problem(target)))
+    if (in->failed || (target.len && id_problem(target)) ||
+        (replies && s->kind != &ws_commands))
         return ERR_FRAME;
-    if (!last_seq && !pong.len && !target.len)
+    if (!last_seq && !pong.len && !target.len && !replies)
         return 0;
     s->work = calloc(1, sizeof *s->work);
     if (!s->work)
@@ -925,7 +931,7 @@ static int thaw_work(struct ws_socket *s, struct cursor *in)
     rc = thaw_pong(s->work, pong);
     if (rc == 0 && target.len && !(s->work->target = slice_dup(target)))
         rc = ERR_NOMEM;
-    return rc;
+    return rc == 0 && replies ? replies_thaw(s->work, in) : rc;
 }
 
 static int thaw_reader(struct ws_socket *s, struct cursor *in)

@@ -31,10 +31,11 @@ static const struct edge *const edges[] = {&http_edge, &tcp_edge, &ws_edge};
 
 /* What each of the clients has said so far: the first word of the row is the
  * edge's. */
-#define WS_HEAD_TEXT "GET /v1/ws HTTP/1.1\r\nHost: localhost\r\n" \
-                     "Upgrade: websocket\r\nConnection: Upgrade\r\n" \
-                     "Sec-WebSocket-Version: 13\r\n" \
-                     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+#define WS_HEAD_FIELDS "Host: localhost\r\n" \
+                       "Upgrade: websocket\r\nConnection: Upgrade\r\n" \
+                       "Sec-WebSocket-Version: 13\r\n" \
+                       "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+#define WS_HEAD_TEXT "GET /v1/ws HTTP/1.1\r\n" WS_HEAD_FIELDS
 static const struct slice said[ARRAY_LEN(edges)][CLIENTS] = {
     {
         SLICE_INIT("GET /v1/his"),
@@ -55,7 +56,7 @@ static const struct slice said[ARRAY_LEN(edges)][CLIENTS] = {
         SLICE_INIT("SUB m/* 0\r\nPI"),
         SLICE_INIT("VERSION:1:CONNECT:x:MATCH:a\r\n"),
         SLICE_INIT("\xff"),
-        SLICE_INIT("HELP\r\n"),
+        SLICE_INIT("SUB m/* 0\r\nSUB b 0\r\nHELP\r\n"),
     },
     {
         SLICE_INIT("GET /v1/ws?channel=a HT"),
@@ -64,7 +65,9 @@ static const struct slice said[ARRAY_LEN(edges)][CLIENTS] = {
         SLICE_INIT(WS_HEAD_TEXT "\r\n\x01\x83\0\0\0\0{\"r\x80"),
         SLICE_INIT(WS_HEAD_TEXT "Sec-WebSocket-Extensions: permessage-deflate"
                    "\r\n\r\n\xc1\x84\1\2\3\4ab"),
-        SLICE_INIT(WS_HEAD_TEXT "\r\n"),
+        SLICE_INIT("GET /v1/ws?channel=m/*&since=0 HTTP/1.1\r\n" WS_HEAD_FIELDS
+                   "\r\n\x81\xa9\0\0\0\0{\"cmd\":\"subscribe\",\"channel\":"
+                   "\"b\",\"ref\":1}"),
         SLICE_INIT("G"),
     },
 };
@@ -300,7 +303,7 @@ static void stock(unsigned which, struct frozen *all)
     turn(g);
     grant_all();
     turn(g);
-    CHECK(freeze_at_rest(g, &last, &why));
+    CHECK(freeze_look(g, &last, &why) == FREEZE_RESTS);
     keep_all(g, all);
     for (unsigned i = 0; i < CLIENTS; i++)
         close(peers[i]);
@@ -361,7 +364,7 @@ static void go_on(struct thaw *t)
 
     thaw_go(t);
     turn(t->g);
-    if (freeze_at_rest(t->g, &last, &why))
+    if (freeze_look(t->g, &last, &why) == FREEZE_RESTS)
         keep_all(t->g, &again);
     for (unsigned i = 0; i < again.count; i++)
         buf_fini(&again.at[i].body);

@@ -3636,8 +3636,8 @@ static void share_port(struct shared *s, struct world *w)
                         dup(siblings_bell(s->table)), 1) == 0);
     siblings_listening(s->other);
     listen_for_queue(&s->set);
-    w->g->accepting.siblings = s->mine;
     CHECK(accept_start(w->g, &s->set) == 0);
+    CHECK(accept_share(w->g, s->mine) == 0);
     while (door_places(w->door) > CLIENTS / 8 + 1)
         CHECK(door_enter(w->door));
 }

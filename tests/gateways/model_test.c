@@ -1113,7 +1113,7 @@ static bool comes_to_rest(void)
     const char *why;
 
     for (unsigned i = 0; i < 50; i++) {
-        if (freeze_at_rest(world.g, &last, &why))
+        if (freeze_look(world.g, &last, &why) == FREEZE_RESTS)
             return true;
         while (router_step())
             ;
@@ -1192,7 +1192,6 @@ static void hand_over(bool fails)
     if (fails)
         test_fail_malloc_after(chance(chance(2) ? 30 : 600));
     take_all(&f, &t, fails);
-    freezer_fini(&f);
     world.g = fails ? old : next;
     router.ctx = world.g;
     if (fails) {
@@ -1200,10 +1199,14 @@ static void hand_over(bool fails)
         gateway_fini(next);
         free(next);
         EXPECT_INT(next_file(), file);
+        freezer_fini(&f);
+        thaw_fini(&t);
         return;
     }
-    freeze_part(old);
+    freezer_part(&f);
+    freezer_fini(&f);
     thaw_go(&t);
+    thaw_fini(&t);
     gateway_fini(old);
     free(old);
     world.handed++;

@@ -2,6 +2,7 @@
  * takes what it is handed, on a thread of its own. The link of both is played. */
 #include "gateways/common/succession.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,6 +123,8 @@ void pipe_beat(struct pipe *p)
 /* ---- an edge that keeps a number for each client, and echoes ---------------- */
 
 static bool busy_one; /* somebody is in the middle of something */
+static unsigned busy_from = CLIENTS, cut; /* those from this number on */
+static uint32_t heavy = UINT32_MAX; /* too much for a message */
 static unsigned late; /* deadlines that came */
 static bool all_end; /* everybody does */
 
@@ -179,15 +182,24 @@ static bool ending(struct conn *c)
 
 static bool at_rest(struct conn *c)
 {
-    UNUSED(c);
-    return !busy_one;
+    return !busy_one && c->number < busy_from;
+}
+
+static void on_cut(struct conn *c)
+{
+    buf_add_str(conn_out(c), "too slow\n");
+    cut++;
 }
 
 static void freeze(struct conn *c, struct buf *b)
 {
+    size_t bytes = c->number == heavy ? HANDOVER_LARGEST : weight;
+
     put_u32(b, *(uint32_t *)conn_edge(c));
-    put_u32(b, (uint32_t)weight);
-    for (size_t i = 0; i < weight; i++)
+    put_u32(b, (uint32_t)bytes);
+    for (size_t i = 0; i < bytes / sizeof(uint64_t); i++)
+        put_u64(b, 0);
+    for (size_t i = 0; i < bytes % sizeof(uint64_t); i++)
         put_u8(b, 0);
 }
 
@@ -211,6 +223,7 @@ static const struct edge edge = {
     .closed = nothing,
     .drain = end,
     .kicked = nothing,
+    .cut = on_cut,
     .at_rest = at_rest,
     .ending = ending,
     .freeze = freeze,
@@ -225,6 +238,8 @@ struct side {
     struct gateway *all[WORKERS];
     unsigned workers;
 };
+
+static unsigned wanted = 1; /* workers */
 
 static void side_open(struct side *s, unsigned workers)
 {
@@ -311,11 +326,15 @@ static void world_open(void)
 
     busy_one = false;
     weight = 0;
-    w = (struct world){.self = {.edge = "tcp", .instance = "0", .workers = 1}};
-    side_open(&w.old, 1);
+    busy_from = CLIENTS;
+    heavy = UINT32_MAX;
+    logged_out = cut = 0;
+    w = (struct world){
+        .self = {.edge = "tcp", .instance = "0", .workers = wanted}};
+    side_open(&w.old, wanted);
     for (unsigned i = 0; i < w.old.workers; i++)
         w.old.all[i]->linked = true;
-    side_open(&w.next, 1);
+    side_open(&w.next, wanted);
     CHECK(handover_pair(control) == 0);
     handover_init(&w.supervisor, control[0]);
     CHECK(succession_start(&w.succession, &w.self, w.old.all, control[1],
@@ -566,6 +585,90 @@ TEST(who_does_not_come_to_rest_keeps_its_clients_and_says_why)
     world_close();
 }
 
+static void expect_cut(unsigned i)
+{
+    char text[16] = "";
+
+    EXPECT_SOON(recv(w.clients[i], text, sizeof text - 1, MSG_DONTWAIT) > 0,
+                turn());
+    EXPECT_STR(text, "too slow\n");
+    EXPECT_SOON(recv(w.clients[i], text, sizeof text, MSG_DONTWAIT) == 0,
+                turn());
+}
+
+/* Everybody else is at rest, and has been for a while. */
+TEST(who_holds_it_up_is_cut_and_nobody_else)
+{
+    char text[200];
+
+    world_open();
+    busy_from = CLIENTS - 3;
+    name_heir();
+    begin_taking(&w.self);
+    EXPECT_SOON(w.succession.parts[0].held_ns != 0, turn());
+    EXPECT_INT(cut, 0);
+    w.succession.parts[0].held_ns -= SUCCESSION_PATIENCE_S * SECOND;
+    EXPECT_INT(outcome(text, sizeof text), CONTROL_HANDED);
+    CHECK(pthread_join(w.thread, NULL) == 0);
+    EXPECT_INT(w.taken, CLIENTS - 3);
+    EXPECT_INT(cut, 3);
+    EXPECT_INT(logged_out, 0); /* they held nothing */
+    for (unsigned i = 0; i < CLIENTS - 3; i++)
+        EXPECT_INT(ask(&w.next, i), 2);
+    for (unsigned i = CLIENTS - 3; i < CLIENTS; i++)
+        expect_cut(i);
+    world_close();
+}
+
+/* Its time begins when it is the only one that is waited for. */
+TEST(nobody_is_cut_while_the_router_is_waited_for)
+{
+    struct gateway *g;
+
+    world_open();
+    busy_from = CLIENTS - 1;
+    g = w.old.all[0];
+    g->resyncing = true;
+    name_heir();
+    begin_taking(&w.self);
+    EXPECT_SOON(g->still, turn());
+    for (unsigned i = 0; i < 20; i++)
+        turn();
+    EXPECT_INT(w.succession.parts[0].held_ns, 0);
+    g->resyncing = false;
+    EXPECT_SOON(w.succession.parts[0].held_ns != 0, turn());
+    g->resyncing = true;
+    EXPECT_SOON(w.succession.parts[0].held_ns == 0, turn());
+    EXPECT_INT(cut, 0);
+    loop_timer_set(&w.succession.bound, 0);
+    EXPECT_SOON(!g->still, turn());
+    CHECK(pthread_join(w.thread, NULL) == 0);
+    EXPECT_CONTAINS(w.why, "tcp1: the router is away");
+    world_close();
+}
+
+/* The others go on without it; the router hears that it is logged out. */
+TEST(who_is_more_than_a_message_holds_is_cut_and_nobody_else)
+{
+    char text[200];
+
+    world_open();
+    heavy = 120;
+    name_heir();
+    begin_taking(&w.self);
+    EXPECT_INT(outcome(text, sizeof text), CONTROL_HANDED);
+    CHECK(pthread_join(w.thread, NULL) == 0);
+    EXPECT_INT(w.taken, CLIENTS - 1);
+    EXPECT_SOON(w.parted == 1, turn());
+    EXPECT_INT(cut, 1);
+    EXPECT_INT(logged_out, 1);
+    expect_cut(120);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        if (i != 120)
+            EXPECT_INT(ask(&w.next, i), 2);
+    world_close();
+}
+
 /* What it waits for may have come, and not been read. */
 TEST(no_deadline_comes_while_nothing_is_read)
 {
@@ -809,6 +912,138 @@ TEST(a_predecessor_that_dies_too_early_has_no_successor)
         EXPECT_CONTAINS(w.why, "predecessor");
         world_close();
     }
+}
+
+/* Connections come when everything else of all workers has: whoever has begun to
+ * be handed over can be served. */
+static void die_among_two(unsigned of_second)
+{
+    struct freezer f[WORKERS];
+    struct handover h;
+    struct handover_message m;
+    int ends[2];
+
+    CHECK(handover_pair(ends) == 0);
+    w.heir = ends[1];
+    handover_init(&h, ends[0]);
+    begin_taking(&w.self);
+    EXPECT_OK(handover_receive(&h, clock_ns() + 10 * SECOND, &m));
+    for (unsigned i = 0; i < 2 * WORKERS; i++) {
+        struct freezer *at = &f[i % WORKERS];
+        unsigned left = i == 3 ? of_second : UINT32_MAX;
+        enum freeze_kind upto = i < WORKERS ? FREEZE_SLOTS : FREEZE_END;
+
+        if (i < WORKERS)
+            freezer_init(at, w.old.all[i]);
+        for (; left-- && (at->kind < upto || at->more);) {
+            EXPECT_OK(freezer_next(at));
+            EXPECT_OK(handover_send(&h, at->kind, buf_slice(&at->body),
+                                    at->files, at->file_count,
+                                    clock_ns() + 10 * SECOND));
+            EXPECT_OK(handover_receive(&h, clock_ns() + 10 * SECOND, &m));
+        }
+    }
+    for (unsigned i = 0; i < WORKERS; i++)
+        freezer_fini(&f[i]);
+    handover_fini(&h);
+    CHECK(pthread_join(w.thread, NULL) == 0);
+}
+
+TEST(a_predecessor_of_two_workers_may_die_between_any_messages_of_the_second)
+{
+    enum { EACH = CLIENTS / WORKERS };
+
+    for (unsigned n = 0; n < 3; n++) {
+        unsigned came = EACH + (n < 2 ? n * 100 : EACH);
+
+        wanted = WORKERS;
+        world_open();
+        die_among_two(n);
+        EXPECT_INT(w.rc, 0);
+        EXPECT(w.orphan);
+        EXPECT_INT(w.taken, came);
+        EXPECT_INT(logged_out, CLIENTS - came);
+        for (unsigned i = 0; i < CLIENTS; i++)
+            if (i % WORKERS == 0 || i / WORKERS < came - EACH)
+                EXPECT_INT(ask(&w.next, i), 2);
+        world_close();
+        wanted = 1;
+    }
+}
+
+/* What the second says is not what the first does. */
+TEST(who_does_not_come_to_rest_may_be_any_worker)
+{
+    char text[200];
+
+    wanted = WORKERS;
+    world_open();
+    w.old.all[1]->resyncing = true;
+    name_heir();
+    begin_taking(&w.self);
+    EXPECT_SOON(w.old.all[1]->still, turn());
+    turn();
+    loop_timer_set(&w.succession.bound, 0);
+    EXPECT_INT(outcome(text, sizeof text), CONTROL_KEPT);
+    EXPECT_STR(text, "it does not come to rest: tcp2: the router is away");
+    CHECK(pthread_join(w.thread, NULL) == 0);
+    w.old.all[0]->resyncing = true;
+    name_heir();
+    begin_taking(&w.self);
+    EXPECT_SOON(w.old.all[0]->still && w.old.all[1]->still, turn());
+    turn();
+    loop_timer_set(&w.succession.bound, 0);
+    EXPECT_INT(outcome(text, sizeof text), CONTROL_KEPT);
+    EXPECT_STR(text, "it does not come to rest: tcp1: the router is away, nor do "
+               "1 more of its workers");
+    CHECK(pthread_join(w.thread, NULL) == 0);
+    world_close();
+    wanted = 1;
+}
+
+/* Takes all, and says nothing; ends when the supervisor has been told. */
+static void *end_when_told(void *ctx)
+{
+    enum { COMMIT = 4 };
+    struct pollfd told = {.fd = w.supervisor.fd, .events = POLLIN};
+    struct handover *h = ctx;
+    struct handover_message m = {.kind = 0};
+
+    while (m.kind != COMMIT)
+        CHECK(handover_receive(h, clock_ns() + 10 * SECOND, &m) == 0);
+    CHECK(poll(&told, 1, 20000) == 1);
+    handover_fini(h);
+    return NULL;
+}
+
+/* It has acknowledged all, and may have taken it, or not. The supervisor ends
+ * it; nothing had been said, so nothing had been taken. */
+TEST(who_is_silent_behind_the_last_word_is_waited_for_until_it_ends)
+{
+    struct handover h;
+    struct buf b = BUF_INIT;
+    char text[200];
+
+    world_open();
+    beats = 0;
+    name_heir();
+    handover_init(&h, w.heir);
+    put_u16(&b, FREEZE_FORMAT);
+    put_u16(&b, FRAME_VERSION);
+    put_u16(&b, 1);
+    put_str8(&b, SLICE("tcp"));
+    put_str8(&b, SLICE("0"));
+    EXPECT_OK(handover_send(&h, SAY_HELLO, buf_slice(&b), NULL, 0, 0));
+    for (unsigned i = 0; i < 8; i++) /* all there are */
+        EXPECT_OK(handover_send(&h, SAY_ACK, SLICE(""), NULL, 0, 0));
+    CHECK(pthread_create(&w.thread, NULL, end_when_told, &h) == 0);
+    EXPECT_INT(outcome(text, sizeof text), CONTROL_KEPT);
+    EXPECT_STR(text, "the successor does not answer");
+    CHECK(pthread_join(w.thread, NULL) == 0);
+    EXPECT(beats > 5); /* the router does not take it for dead */
+    expect_all_on_old(2);
+    buf_fini(&b);
+    world_close();
 }
 
 /* ---- several workers, each on its own thread -------------------------------------- */

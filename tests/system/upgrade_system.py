@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -16,6 +17,9 @@ from world import (DEADLINE, EDGES, Http, Stream, Tcp, World, Ws, check, equal, 
                    figure, full_size)
 
 SLOW = True
+
+sys.path.insert(0, os.path.join(world.ROOT, "tests", "chaos"))
+from inject import Injector  # noqa: E402
 
 TIMES = 3
 TOKEN = re.compile(rb"k(\d+)n(\d+)k")
@@ -484,7 +488,7 @@ def test_a_successor_that_fails_costs_nothing():
         w.install("touchline-http", "exec sleep 1000\n")
         asked = subprocess.Popen([os.path.join(world.BIN, "touchline"), "upgrade", "--dir", w.dir],
                                  stdout=subprocess.PIPE)
-        pid = eventually(lambda: sleepers(w), "it sleeps")[0]
+        pid = eventually(lambda: children(w, "sleep"), "it sleeps")[0]
         os.kill(pid, signal.SIGKILL)
         check(GONE.search(asked.communicate(timeout=DEADLINE)[0].decode()), w.log_tail())
         equal(w.pids("http"), http)
@@ -497,8 +501,8 @@ def test_a_successor_that_fails_costs_nothing():
         equal(s.message()["data"], "two")
 
 
-def sleepers(w):
-    """Children of this touchline that are no binaries of ours."""
+def children(w, name):
+    """Of this touchline, those of which this is the program."""
     out = []
     for pid in os.listdir("/proc"):
         try:
@@ -508,7 +512,7 @@ def sleepers(w):
                 words = f.read().split(b"\0")
         except (OSError, IndexError, ValueError):
             continue
-        if w.proc and parent == w.proc.pid and words[0] == b"sleep":
+        if w.proc and parent == w.proc.pid and os.path.basename(words[0]) == name.encode():
             out.append(int(pid))
     return out
 
@@ -569,6 +573,377 @@ def test_several_instances_and_workers_are_replaced_too():
             equal(w.publish(f"user/{k}", str(k)).status, 201)
             equal(s.message()["data"], str(k))
             s.close()
+
+
+# ---- nobody alone holds it up -------------------------------------------------
+
+BIG = "x" * 10000 # so that what a socket takes is a part of it
+PAGES = ["limits.page=20", "limits.queue=4M", "limits.queue_age=60s",
+         "namespace user/.history=10K"]
+
+
+def stored(w, channel, n):
+    """So many messages k0n<number>k, each of 10,000 bytes."""
+    with w.ws() as p:
+        for i in range(1, n + 1):
+            p.say(cmd="publish", channel=channel, data=f"k0n{i}k{BIG}", ref=i)
+            if i % 100 == 0 or i == n:
+                p.reply(i)
+
+
+def test_who_subscribes_behind_pages_that_it_does_not_read_is_handed_over():
+    """Its second subscription begins when the first has: the successor answers
+    it, and all that was behind it in line."""
+    with World(PAGES) as w:
+        stored(w, "user/a", 1200)
+        equal(w.publish("user/b", "second").status, 201)
+        ws = Ws(w.address("ws"), "/v1/ws?channel=user/a&since=0", room=4096)
+        check(ws.message()["data"].startswith("k0n1k"), "it reads a page")
+        ws.say(cmd="subscribe", channel="user/b", since="0", ref="second")
+        ws.say(cmd="subscribe", channel="room/c", name="ana", ref=[3])
+        ws.say(cmd="subscribe", channel="match/*", ref=4)
+        t, gone = (Tcp(w.address("tcp"), room=4096) for _ in range(2))
+        for c in (t, gone):
+            c.until(b"your-name>\r\n")
+            c.send(b"SUB user/a 0\r\n")
+            check(c.line().startswith(b"OK SUB user/a"), "OK SUB")
+            c.send(b"SUB user/b 0\r\nPUB user/d behind\r\nPING\r\n")
+        gone.sock.shutdown(socket.SHUT_WR)
+        for _ in range(2):
+            said = upgrade(w)
+            check("ws-1: replaced, 1 clients kept" in said, said)
+            check("tcp-1: replaced, 2 clients kept" in said, said)
+        for n in range(2, 1201):
+            check(ws.message()["data"].startswith(f"k0n{n}k"), f"page {n}")
+        replies, seen = {}, []
+        while len(replies) < 3 or "second" not in seen:
+            item = ws.item()
+            if "ref" in item:
+                check(item.get("ok"), item)
+                replies[str(item["ref"])] = item
+            elif "data" in item:
+                check(item["channel"] != "user/a", item)
+                seen.append(item["data"])
+        equal(sorted(replies), ["4", "[3]", "second"])
+        equal(replies["second"]["channel"], "user/b")
+        for c in (t, gone):
+            for n in range(1, 1201):
+                check(b"k0n%dk" % n in c.line(), f"line {n}")
+            check(c.line().startswith(b"OK SUB user/b"), "OK SUB")
+        due = [b"OK PUB user/d", b"OK PING", b"user/b - -: second"]
+        while due:
+            line = t.line()
+            due = [x for x in due if not line.startswith(x)]
+        rest = gone.all()  # it is answered what it has asked, and ends
+        check(b"OK PUB user/d" in rest and b"OK PING" in rest, rest)
+        for c in (ws, t, gone):
+            c.close()
+
+
+class Trickle:
+    """Clients that are in the middle of something and go on with it, a byte at a
+    time, or as fast as they may: send(socket) is called again and again."""
+
+    def __init__(self, clients, every=0.01):
+        self.clients, self.every, self.over = clients, every, threading.Event()
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        while not self.over.wait(self.every):
+            for sock, data in self.clients:
+                try:
+                    sock.send(data, socket.MSG_DONTWAIT)
+                except OSError:
+                    pass
+
+    def close(self):
+        self.over.set()
+        self.thread.join()
+
+
+def test_no_client_alone_delays_an_upgrade():
+    """Bodies that never end, heads, headers of proxies and handshakes of which
+    half is there, requests whose answers nobody reads, fragments, floods of pings
+    and publications, and clients who come and go all the while."""
+    behind = [f"{k}.trusted_proxies=127.0.0.1" for k in EDGES]
+    with World(["limits.header_wait=60s", "limits.handshake_wait=60s", *behind,
+                "http.websocket=on", "limits.control_frames_per_second=0"]) as w:
+        stored(w, "user/a", 40)
+        post = b"POST /v1/publish%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\n%s\r\n"
+        plain = lambda more: post % (b"/user/b", b"text/plain", more)
+        slow, endless, expects, head = (w.client() for _ in range(4))
+        slow.send(plain(b"Content-Length: 60000\r\n"))
+        endless.send(plain(b"Transfer-Encoding: chunked\r\n"))
+        expects.send(plain(b"Expect: 100-continue\r\nContent-Length: 9\r\n"))
+        expects.until(b"100 Continue\r\n\r\n")
+        head.send(b"GET /v1/history/user/a HTTP/1.1\r\nX-A: ")
+        trickles = [(slow.sock, b"x"), (endless.sock, b"1\r\nx\r\n"), (head.sock, b"a")]
+        headers = []
+        for kind in EDGES:
+            c = Tcp(w.address(kind), b"PROXY TCP4 192.0.2.1 192.0.2.2 56")
+            trickles.append((c.sock, b""))
+            headers.append(c)
+        asked = w.client()
+        asked.send(b"GET /v1/history/user/a?last=40 HTTP/1.1\r\nHost: localhost\r\n\r\n" * 60)
+        batch = json.dumps([{"channel": "user/c", "data": n} for n in range(256)]).encode()
+        many = Http(w.address("http"), room=4096)
+        many.send((post % (b"", b"application/json", b"Content-Length: %d\r\n" % len(batch))
+                   + batch) * 20)
+        polls = w.client()
+        polls.send(b"GET /v1/poll?channel=user/e HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                   b"GET /v1/poll?channel=user/e&since=0&wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3)
+        shakes = [Tcp(w.address(kind), b"GET /v1/ws?channel=user/a HTTP/1.1\r\nUpgrade: webso")
+                  for kind in ("http", "ws")]
+        parts, pings, talks = w.ws(), w.ws(), w.ws()
+        parts.frame("text", b"{", fin=False)
+        trickles += [(parts.sock, b"\x00\x81\0\0\0\0 "), (pings.sock, b"\x89\x80\0\0\0\0" * 1000)]
+        said = json.dumps({"cmd": "publish", "channel": "user/f", "data": "x"}).encode()
+        trickles.append((talks.sock, bytes([0x81, 0x80 | len(said)]) + b"\0\0\0\0" + said))
+        lists = Tcp(w.address("tcp"), b"HISTORY user/a 40\r\n" * 200, room=4096)
+        telnet = Tcp(w.address("tcp"), b"\xff\xfa")
+        trickles += [(telnet.sock, b"x"), (lists.sock, b"HISTORY user/a 40\r\n")]
+        over = threading.Event()
+
+        def come_and_go():
+            while not over.wait(0.005):
+                for kind in EDGES:
+                    try:
+                        socket.create_connection(w.address(kind), 1).close()
+                    except OSError:
+                        pass
+
+        passers = threading.Thread(target=come_and_go)
+        passers.start()
+        trickle = Trickle(trickles)
+        try:
+            for _ in range(2):
+                before = time.monotonic()
+                answer = upgrade(w)
+                check("everything is replaced" in answer, answer)
+                check(" cut" not in answer, answer)
+                figure(f"an upgrade among them: {time.monotonic() - before:.1f} s")
+        finally:
+            trickle.close()
+            over.set()
+            passers.join()
+        expects.send(b"its body!")
+        equal(expects.answer().status, 201)
+        headers[0].send(b"789 80\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        check(headers[0].line().startswith(b"HTTP/1.1 200"), "behind a proxy's header")
+        headers[1].send(b"789 80\r\nPING\r\n")
+        check(headers[1].until(b"OK PING\r\n"), "behind a proxy's header")
+        rest = (b"cket\r\nHost: localhost\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+        for c in shakes:
+            c.send(rest)
+            check(c.line().startswith(b"HTTP/1.1 101"), "the handshake")
+        equal(sum(1 for _ in range(60) if asked.answer().status == 200), 60)
+        for c in (slow, endless, expects, head, asked, many, polls, parts, pings, talks, lists,
+                  telnet, *headers, *shakes):
+            c.close()
+
+
+def successor_of(w, kind, before):
+    """The pid of one that has been started beside those."""
+    return eventually(lambda: set(w.pids(kind)) - set(before), f"the successor of {kind}").pop()
+
+
+def asking(w):
+    return subprocess.Popen([os.path.join(world.BIN, "touchline"), "upgrade", "--dir", w.dir],
+                            stdout=subprocess.PIPE, text=True)
+
+
+class Witness:
+    """A client of each edge: all hear the same, each thing once."""
+
+    def __init__(self, w):
+        self.w, self.n = w, 0
+        self.stream, self.ws, self.telnet = (w.stream("/v1/stream?channel=user/a"), w.ws(),
+                                             w.telnet())
+        equal(self.stream.item()["notice"], "snapshot")
+        self.ws.say(cmd="subscribe", channel="user/a", ref=1).reply(1)
+        self.telnet.send(b"SUB user/a\r\n")
+        check(self.telnet.line().startswith(b"OK SUB"), "OK SUB")
+
+    def hear(self):
+        self.n += 1
+        equal(self.w.publish("user/a", f"word{self.n}").status, 201)
+        self.heard()
+
+    def heard(self):
+        equal(self.stream.message()["data"], f"word{self.n}")
+        equal(self.ws.message()["data"], f"word{self.n}")
+        check(self.telnet.line().endswith(b": word%d\r\n" % self.n), "telnet")
+
+    def close(self):
+        for c in (self.stream, self.ws, self.telnet):
+            c.close()
+
+
+def test_a_successor_that_stands_still_costs_nothing():
+    """Before it says a word its predecessor serves as ever. In the middle of it
+    all waits for it, for 5 s, and goes on with one of the two."""
+    with Installed() as w:
+        witness = Witness(w)
+        before = w.pids("http")
+        w.install("touchline-http", "kill -STOP $$\n")
+        asked = asking(w)
+        pid = eventually(lambda: children(w, "sh"), "the successor")[0]
+        eventually(lambda: is_stopped(pid), "it stands still")
+        witness.hear()
+        os.kill(pid, signal.SIGKILL)
+        check(GONE.search(asked.communicate(timeout=DEADLINE)[0]), w.log_tail())
+        equal(asked.returncode, 1)
+        witness.hear()
+        w.install("touchline-http")
+        for pause in (0.01, 0.04, 0.07, 0.1):
+            before, asked = w.pids("http"), asking(w)
+            pid = successor_of(w, "http", before)
+            threading.Event().wait(pause)
+            os.kill(pid, signal.SIGSTOP)
+            said = asked.communicate(timeout=2 * DEADLINE)[0]
+            try:
+                os.kill(pid, signal.SIGCONT)
+            except ProcessLookupError:
+                check("http-1: the successor" in said, said)
+            witness.hear()
+        check("everything is replaced" in upgrade(w), "again")
+        witness.hear()
+        witness.close()
+
+
+def is_stopped(pid):
+    with open(f"/proc/{pid}/stat") as f:
+        return f.read().rsplit(")", 1)[1].split()[0] == "T"
+
+
+def test_signals_and_questions_in_the_middle_of_an_upgrade():
+    """A reload, SIGHUP to a successor that starts, another SIGUSR2: each has its
+    turn, and the upgrade goes on."""
+    with World(config="[log]\nlevel = info\n[limits]\npage = 100\n") as w:
+        witness = Witness(w)
+        before = w.pids("tcp")
+        for pid in before:
+            os.kill(pid, signal.SIGSTOP)
+        asked = asking(w)
+        pid = successor_of(w, "tcp", before)
+        w.proc.send_signal(signal.SIGUSR2)
+        eventually(lambda: "an upgrade is under way" in w.log_tail(20000), "refused")
+        with open(w.config, "w") as f:
+            f.write("[log]\nlevel = info\n[limits]\npage = 50\n")
+        w.proc.send_signal(signal.SIGHUP)
+        os.kill(pid, signal.SIGHUP)
+        for pid in before:
+            os.kill(pid, signal.SIGCONT)
+        said = asked.communicate(timeout=DEADLINE)[0]
+        equal(asked.returncode, 0, said)
+        check("tcp-1: replaced, 1 clients kept" in said, said)
+        eventually(lambda: 'config.changed key="limits.page"' in w.log_tail(20000), "read again")
+        witness.hear()
+        p = subprocess.run([os.path.join(world.BIN, "touchline"), "reload", "--dir", w.dir],
+                           capture_output=True, timeout=DEADLINE)
+        equal(p.returncode, 0, p.stdout + p.stderr)
+        check("everything is replaced" in upgrade(w), "again")
+        witness.hear()
+        witness.close()
+
+
+def test_touchline_that_is_ended_in_the_middle_of_an_upgrade_ends_in_order():
+    """At each step of it; clients are told, and nothing stays behind."""
+    for kind in ("router", "http", "ws"):
+        with World(["limits.drain_wait=2s"]) as w:
+            witness = Witness(w)
+            witness.hear()
+            asked = asking(w)
+            eventually(lambda: "upgrade.begin" in w.log_tail(20000), "begun")
+            if kind != "router":
+                successor_of(w, kind, w.pids(kind))
+            equal(w.stop(), 0)
+            said = asked.communicate(timeout=DEADLINE)[0]
+            if asked.returncode:
+                check("the upgrade has ended before its end" in said, said)
+            equal([w.pids(k) for k in ("router", *EDGES)], [[], [], [], []])
+            witness.close()
+
+
+class Strange(Installed):
+    """Its successors get what they ask of the system by an Injector's rules; the
+    processes that were there before do not."""
+
+    def __init__(self, faults, sets=()):
+        self.faults = faults
+        super().__init__(sets, under=faults.base)
+
+    def strange(self, name):
+        env = " ".join(f"{k}='{v}'" for k, v in self.faults.env.items())
+        real = os.path.join(self.bin, "real", name)
+        os.makedirs(os.path.dirname(real), exist_ok=True)
+        shutil.copy(os.path.join(world.BIN, name), real)
+        self.install(name, f"exec env {env} {real} \"$@\"\n")
+
+
+def test_a_successor_without_memory_or_threads_costs_nothing():
+    """Memory that is refused at one call, wherever it takes the clients up, and
+    threads that it cannot have: it is refused, or does without."""
+    with Injector() as faults, Strange(faults, ["ws.workers=2", "http.workers=3"]) as w:
+        witness = Witness(w)
+        stored(w, "user/b", 50)
+        crowd = [w.stream(f"/v1/stream?channel=user/{k}") for k in range(60)]
+        for s in crowd:
+            equal(s.item()["notice"], "snapshot")
+        w.strange("touchline-http")
+        with faults.rule("thread", process="http", error="EAGAIN", at=2, caller="own"):
+            said = upgrade(w, 1)
+            check("http-1: cannot start the threads of its workers" in said or
+                  "http-1: the successor has gone" in said, said)
+        witness.hear()
+        refused = 0
+        for at in (20, 150, 400, 700, 1200):
+            with faults.rule("memory", process="http", error="ENOMEM", at=at, times=1,
+                             caller="own") as rule:
+                code = subprocess.run([os.path.join(world.BIN, "touchline"), "upgrade", "--dir",
+                                       w.dir], stdout=subprocess.DEVNULL,
+                                      timeout=DEADLINE).returncode
+                refused += code == 1 and rule.struck
+            witness.hear()
+        check(refused, "no successor was refused memory")
+        check("everything is replaced" in upgrade(w), "again")
+        witness.hear()
+        for k, s in enumerate(crowd):
+            equal(w.publish(f"user/{k}", str(k)).status, 201)
+            equal(s.message()["data"], str(k))
+            s.close()
+        witness.close()
+
+
+def test_a_full_disk_costs_an_upgrade_nothing():
+    """A router that starts without room is refused, or starts and says so; who
+    is connected stays, and goes on when there is room."""
+    with Injector() as faults, World(under=faults.base, env=faults.env) as w:
+        witness = Witness(w)
+        witness.hear()
+        with faults.rule("write resize allocate", "db wal shm other", process="router",
+                         error="ENOSPC"):
+            p = subprocess.run([os.path.join(world.BIN, "touchline"), "upgrade", "--dir", w.dir],
+                               capture_output=True, timeout=3 * DEADLINE)
+            figure(f"an upgrade on a full disk: exit {p.returncode}, {p.stdout[:200]}")
+        eventually(lambda: w.publish("user/b", "x").status == 201, "there is room again")
+        witness.hear()
+        check("everything is replaced" in upgrade(w), "again")
+        witness.hear()
+        witness.close()
+
+
+def test_a_clock_that_jumps_does_not_hinder_workers_from_coming_to_rest_together():
+    with Injector() as faults, World(["http.workers=3"], under=faults.base, env=faults.env) as w:
+        witness = Witness(w)
+        for hours in (-24, 24):
+            with faults.rule("clock", process="http", act="shift", arg=hours * 3600 * 10 ** 9,
+                             caller="own"):
+                check("http-1: replaced" in upgrade(w), "replaced")
+            witness.hear()
+        witness.close()
 
 
 # ---- who ends, and when -------------------------------------------------------

@@ -350,7 +350,7 @@ static void on_upgrade_over(void *ctx, bool done)
 {
     struct supervisor *s = ctx;
 
-    on_upgrade_says(s, done ? "everything is replaced"
+    on_upgrade_says(s, done ? "everything is replaced but touchline itself"
                             : "the upgrade has ended before its end");
     control_answer(s->upgrade_asker, SLICE(""),
                    done ? EXIT_DONE : EXIT_FAILED);

@@ -227,9 +227,13 @@ static void adopt(struct upgrade *u)
     u->control.fd = -1;
     end_other(u);
     u->ops->replaced(u->ctx, m);
-    log_info("upgrade.replaced", "name=\"%s\" pid=%d clients=%" PRIu32,
-             m->name, (int)m->child.pid, u->clients);
-    say(u, "%s: replaced, %" PRIu32 " clients kept", m->name, u->clients);
+    log_info("upgrade.replaced", "name=\"%s\" pid=%d clients=%" PRIu32
+             " cut=%" PRIu32, m->name, (int)m->child.pid, u->clients, u->cut);
+    if (u->cut)
+        say(u, "%s: replaced, %" PRIu32 " clients kept, %" PRIu32 " cut",
+            m->name, u->clients, u->cut);
+    else
+        say(u, "%s: replaced, %" PRIu32 " clients kept", m->name, u->clients);
 }
 
 static void taken_over(struct upgrade *u)
@@ -280,7 +284,7 @@ static bool start_other(struct upgrade *u, const struct child_spec *spec,
 {
     u->why[0] = '\0';
     u->ready = u->died = u->handed = false;
-    u->clients = 0;
+    u->clients = u->cut = 0;
     child_init(&u->other, u->loop, spec, &other_ops, u);
     loop_timer_init(&u->bound, u->loop, on_bound, u);
     child_start(&u->other);
@@ -347,7 +351,7 @@ void upgrade_ready(struct upgrade *u, const struct member *m)
     if (u->step != UPGRADE_ROUTER || u->at != m)
         return;
     loop_timer_stop(&u->bound);
-    log_info("upgrade.replaced", "name=\"%s\" pid=%d clients=0", m->name,
+    log_info("upgrade.replaced", "name=\"%s\" pid=%d clients=0 cut=0", m->name,
              (int)m->child.pid);
     say(u, "%s: replaced", m->name);
     next_member(u);
@@ -380,6 +384,7 @@ static void on_word(void *ctx, unsigned ready)
     }
     if (rc == 0 && m.kind == CONTROL_HANDED) {
         u->clients = cursor_u32(&c);
+        u->cut = cursor_u32(&c);
         u->handed = true;
     }
     if (u->ready)

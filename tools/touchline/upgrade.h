@@ -47,7 +47,7 @@ struct upgrade {
     struct loop_timer late; /* for predecessors that do not end */
     unsigned long long began; /* start time of other's pid, for the lock */
     uint32_t attempt;       /* number of the newest hand-over asked for */
-    uint32_t clients;       /* handed over, of this one */
+    uint32_t clients, cut;  /* handed over, of this one; and not */
     bool ready;             /* the successor is */
     bool handed;            /* the predecessor says that it has all */
     bool died;              /* the predecessor has, meanwhile */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -86,6 +87,7 @@ DECLARE(aligned_alloc);
 DECLARE(clock_gettime);
 DECLARE(gettimeofday);
 DECLARE(time);
+DECLARE(pthread_create);
 
 /* ---- the start --------------------------------------------------------- */
 
@@ -543,6 +545,16 @@ int posix_memalign(void **ret, size_t to, size_t n)
     if (!may_have_memory(CALLER))
         return ENOMEM;
     return REAL(posix_memalign)(ret, to, n);
+}
+
+/* ---- threads ----------------------------------------------------------- */
+
+int pthread_create(pthread_t *ret, const pthread_attr_t *how,
+                   void *(*run)(void *), void *arg)
+{
+    if (page && !may_call(strike(INJECT_THREAD, INJECT_OTHER, CALLER)))
+        return errno;
+    return REAL(pthread_create)(ret, how, run, arg);
 }
 
 /* ---- the time of day --------------------------------------------------- */

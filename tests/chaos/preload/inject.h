@@ -42,7 +42,8 @@ enum inject_call {
     INJECT_SEND = 128,    /* of sockets: send, sendmsg, writev */
     INJECT_ACCEPT = 256,
     INJECT_MEMORY = 512,  /* malloc and its kind */
-    INJECT_CLOCK = 1024   /* the time of day; not the clock that only grows */
+    INJECT_CLOCK = 1024,  /* the time of day; not the clock that only grows */
+    INJECT_THREAD = 2048  /* pthread_create */
 };
 
 /* On what: bits of `kinds`; 0: on anything. A file is known by the name under
@@ -59,7 +60,7 @@ enum inject_kind {
     INJECT_LINK = 256    /* made or accepted by a library: NNG */
 };
 
-/* Whose call: of memory and accept. */
+/* Whose call: of memory, threads and accept. */
 enum inject_caller { INJECT_ANYBODY, INJECT_OWN, INJECT_LIBRARY };
 
 enum inject_act {
