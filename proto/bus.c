@@ -262,6 +262,17 @@ static bool all_closed(struct bus *b)
 
 /* ---- bus ----------------------------------------------------------------- */
 
+/* NNG begins with the first thing that is made of it. A second thread that comes
+ * then sees that it has begun, but nothing orders it behind what was begun: so
+ * it is done here, once, and all are behind it. Without memory it begins later. */
+static void begin_nng(void)
+{
+    nng_aio *aio;
+
+    if (nng_aio_alloc(&aio, NULL, NULL) == 0)
+        nng_aio_free(aio);
+}
+
 static void init_sync(struct bus *b)
 {
     pthread_condattr_t monotonic;
@@ -283,11 +294,13 @@ static void bus_free(struct bus *b)
 
 int bus_new(struct bus **ret, struct loop *loop)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct bus *b = calloc(1, sizeof *b);
     int rc;
 
     if (!b)
         return ERR_NOMEM;
+    CHECK(pthread_once(&once, begin_nng) == 0);
     b->loop = loop;
     b->refs = 1;
     list_init(&b->mail);

@@ -2,7 +2,10 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -567,4 +570,54 @@ TEST(another_user_is_turned_away_though_the_socket_lets_him_in)
     EXPECT_INT(asked, 0);
     bus_server_close(s);
     world_close(&w);
+}
+
+/* ---- threads ------------------------------------------------------------------- */
+
+/* Nothing else is between the two: one that is seen by chance orders nothing. */
+static atomic_bool first_has_begun;
+
+static void on_nothing(void *ctx, int rc, struct slice reply)
+{
+    UNUSED(ctx);
+    UNUSED(rc);
+    UNUSED(reply);
+}
+
+static void ask_nobody(void)
+{
+    char nobody[BUS_URL_MAX];
+    struct bus_ask *ask;
+    struct loop *loop;
+    struct bus *bus;
+
+    snprintf(nobody, sizeof nobody, "ipc://%.90s/nobody", test_dir());
+    EXPECT_OK(loop_new(&loop));
+    EXPECT_OK(bus_new(&bus, loop));
+    EXPECT_OK(bus_ask_open(&ask, bus, nobody, SLICE("ho"), 1000, on_nothing,
+                           NULL));
+    atomic_store_explicit(&first_has_begun, true, memory_order_relaxed);
+    bus_ask_close(ask);
+    bus_drop(bus);
+    loop_free(loop);
+}
+
+static void *begin_second(void *arg)
+{
+    UNUSED(arg);
+    EXPECT_SOON(atomic_load_explicit(&first_has_begun, memory_order_relaxed),
+                (void)sched_yield());
+    ask_nobody();
+    return NULL;
+}
+
+/* As the workers of a gateway do. ThreadSanitizer sees what is wrong with it,
+ * others have bad luck, one day. */
+TEST(a_second_thread_may_begin_when_it_likes)
+{
+    pthread_t second;
+
+    EXPECT_OK(pthread_create(&second, NULL, begin_second, NULL));
+    ask_nobody();
+    EXPECT_OK(pthread_join(second, NULL));
 }

@@ -28,6 +28,11 @@ const char *__asan_default_options(void)
 {
     return "allocator_may_return_null=1";
 }
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
 
 static struct {
     const char *name;
@@ -139,7 +144,7 @@ static int64_t real_ns(void)
 
 struct test_soon test_soon(void)
 {
-    return (struct test_soon){ real_ns() + 10 * SECOND };
+    return (struct test_soon){ real_ns() + DEADLINE_SECONDS * SECOND / 2 };
 }
 
 bool test_soon_over(const struct test_soon *s)

@@ -53,7 +53,7 @@ void test_register(const char *name, test_fn *fn);
     test_expect_contains(__FILE__, __LINE__, #text, (text), (needle))
 
 /* Waits for cond to become true, running `step` (which should block for a
- * short while) in between; fails after ten seconds. */
+ * short while) in between; fails after ten seconds, forty under a sanitizer. */
 #define EXPECT_SOON(cond, step)                                           \
     for (struct test_soon soon_ = test_soon(); !(cond);) {                \
         if (test_soon_over(&soon_))                                       \
