@@ -28,7 +28,7 @@ CALLS = {"open": 1, "read": 2, "write": 4, "sync": 8, "resize": 16, "allocate": 
          "thread": 2048}
 KINDS = {"other": 1, "db": 2, "wal": 4, "shm": 8, "guard": 16, "ballast": 32, "log": 64,
          "client": 128, "link": 256}
-CALLERS = {"anybody": 0, "own": 1, "library": 2}
+CALLERS = {"anybody": 0, "own": 1, "library": 2, "nng": 3}
 ACTS = {"fail": 0, "short": 1, "kill": 2, "tear": 3, "kill_after": 4, "shift": 5}
 WORDS = ("armed", "process", "calls", "kinds", "caller", "pid", "first", "last", "millionths",
          "seed", "act", "arg", "seen", "struck")

@@ -378,8 +378,8 @@ def no_memory(process, caller, numbers, times):
 
 
 def test_f13_without_memory_the_router_refuses_and_lives():
-    # NNG without memory may fall silent; the canary then has the router replaced, later
-    # than is waited for here.
+    # NNG without memory may fall silent, and the canary then has the router replaced:
+    # mute_system.py.
     no_memory("router", "own", range(1, 300) if full_size() else range(1, 300, 37), 1)
 
 

@@ -1,21 +1,26 @@
 """Processes that are alive and mute: their loops turn, and nothing gets through.
 
 A thread is stopped by ptrace(2), the others of its process go on: the store's
-writer, as by a disk that hangs, or those that carry the link."""
+writer, as by a disk that hangs, or those that carry the link. Or NNG gets no
+memory: it drops what it should have taken, goes deaf, or ends its process."""
 import contextlib
 import ctypes
 import os
 import re
 import subprocess
+import threading
 
-from world import BIN, DEADLINE, World, check, equal, eventually
+from epochs_system import Socketed, Streamed, Telnetted
+from faults_system import (KEEP_ALL, Talk, attempt, faulty_world, is_lively, published,
+                           whole_history)
+from world import BIN, DEADLINE, World, check, equal, eventually, figure, full_size
 
 SEIZE, INTERRUPT, DETACH = 0x4206, 0x4207, 17
 WALL = 0x40000000
 
 # A second and a half without a canary is too long, three more are the end.
-SETS = ["process.canary=200ms", "process.canary_wait=1500ms", "process.canary_restart=3s",
-        "process.sandbox=off", "http.workers=1", "tcp.workers=1", "ws.workers=1"]
+QUICK = ["process.canary=200ms", "process.canary_wait=1500ms", "process.canary_restart=3s"]
+SETS = [*QUICK, "process.sandbox=off", "http.workers=1", "tcp.workers=1", "ws.workers=1"]
 
 
 class Stopped:
@@ -176,3 +181,96 @@ def test_who_has_no_supervisor_any_more_says_so():
         w.proc.stdout.close()
         w.proc = None
         eventually(lambda: lost() == 4, "it is gone")
+
+
+# ---- NNG without memory ----------------------------------------------------
+
+class Follower(threading.Thread):
+    """A client that comes back with its cursor whenever it was cut, and writes
+    down the seqs that it was sent, up to `last`."""
+
+    def __init__(self, w, way):
+        super().__init__(daemon=True)
+        self.w, self.way, self.seqs, self.cuts, self.wrong = w, way, [], 0, None
+        self.last = float("inf")
+        self.c = way(w, "talk/*")
+        kind, self.cursor = self.c.next()
+        equal(kind, "snapshot", way.__name__)
+        self.start()
+
+    def run(self):
+        while not self.wrong and (not self.seqs or self.seqs[-1] < self.last):
+            word = attempt(self.c.next)
+            if not word:
+                self.come_back()
+            elif word[0] in ("message", "resumed"):
+                self.take(*word)
+            else:
+                self.wrong = word
+        self.c.close()
+
+    def take(self, kind, cursor, *_):
+        self.cursor = cursor
+        if kind == "message":
+            self.seqs.append(int(cursor.split("-")[1]))
+
+    def come_back(self):
+        self.cuts += 1
+        self.c.close()
+        self.c = eventually(lambda: attempt(self.way, self.w, "talk/*", self.cursor), "back")
+
+
+def everything_arrives(w, talk, followers):
+    """All that was acknowledged is kept, and each has had all that is kept, once."""
+    talk.progress(30)
+    last = eventually(lambda: published(w), "published")["seq"]
+    talk.sent.add(("talk/0", "here"))
+    for f in followers:
+        f.last = last
+    kept = sorted(m["seq"] for n in range(3) for m in whole_history(w, f"talk/{n}"))
+    for f in followers:
+        f.join(2 * DEADLINE)
+        equal(f.wrong, None, f.way.__name__)
+        equal([s for s in f.seqs if s <= last], [s for s in kept if s <= last],
+              f"{f.way.__name__}, cut {f.cuts} times")
+
+
+@contextlib.contextmanager
+def followed():
+    """A World in which something can be refused to NNG, clients at each edge."""
+    with faulty_world(QUICK, config=KEEP_ALL) as (w, faults):
+        followers = [Follower(w, way) for way in (Streamed, Socketed, Telnetted)]
+        with Talk(w) as talk:
+            yield w, faults, followers
+            everything_arrives(w, talk, followers)
+        is_lively(w)
+        figure(f"{talk.judge()} acknowledged, all kept; clients cut "
+               f"{sum(f.cuts for f in followers)} times, all whole")
+
+
+def test_who_is_mute_because_nng_has_no_memory_is_started_anew_and_nothing_is_lost():
+    for kind in ("router", "http", "tcp", "ws"):
+        with followed() as (w, faults, followers):
+            pids = {k: w.pids(k) for k in ("router", "http", "tcp", "ws")}
+            with faults.rule("memory", process=kind, caller="nng", error="ENOMEM") as rule:
+                eventually(lambda: f'child.mute name="{kind}-1"' in w.log_tail(1 << 20), "mute")
+            check(rule.struck, "never struck")
+            before = pids.pop(kind)
+            eventually(lambda: w.pids(kind) not in ([], before), "another one")
+            eventually(lambda: ready(w) == "ready", "all is well")
+            equal({other: w.pids(other) for other in pids}, pids, f"the others, beside {kind}")
+            if kind == "router":
+                equal([f.cuts for f in followers], [0, 0, 0], "cuts")
+
+
+def test_nng_that_had_no_memory_for_a_moment_is_well_again_or_replaced():
+    """It may be deaf from then on, or dead."""
+    replaced = 0
+    for seed in range(1, 13 if full_size() else 3):
+        with followed() as (w, faults, _):
+            pids = w.pids("router")
+            with faults.rule("memory", caller="nng", error="ENOMEM", chance=0.3, seed=seed):
+                eventually(lambda: ready(w) != "ready", "it is noticed")
+            eventually(lambda: ready(w) == "ready", "all is well")
+            replaced += w.pids("router") != pids
+    figure(f"the router was replaced {replaced} times")

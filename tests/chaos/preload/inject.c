@@ -25,7 +25,10 @@ enum { FILES = 65536, ALWAYS = 1000000, NS = 1000000000 };
 
 static struct inject_page *page; /* NULL: nothing is injected */
 static uint64_t self;            /* enum inject_process */
-static uintptr_t own_from, own_to; /* the code of the program itself */
+/* Code: of the program itself, of NNG. */
+static struct code {
+    uintptr_t from, to;
+} own, nng;
 static _Atomic uint16_t kinds[FILES];
 static struct edge {
     int set; /* + 1; 0: it waits for no edges */
@@ -108,20 +111,31 @@ static uint64_t process_of(const char *name)
     return INJECT_OTHERS;
 }
 
-/* The first object is the program. */
-static int note_program(struct dl_phdr_info *info, size_t size, void *arg)
+static struct code code_of(const struct dl_phdr_info *info)
 {
-    (void)size;
-    (void)arg;
+    struct code c = {0, 0};
+
     for (size_t i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *h = &info->dlpi_phdr[i];
 
         if (h->p_type == PT_LOAD && (h->p_flags & PF_X)) {
-            own_from = info->dlpi_addr + h->p_vaddr;
-            own_to = own_from + h->p_memsz;
+            c.from = info->dlpi_addr + h->p_vaddr;
+            c.to = c.from + h->p_memsz;
         }
     }
-    return 1;
+    return c;
+}
+
+/* The first object is the program. */
+static int note_code(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    (void)size;
+    (void)arg;
+    if (!own.to)
+        own = code_of(info);
+    else if (strstr(info->dlpi_name, "libnng.so"))
+        nng = code_of(info);
+    return 0;
 }
 
 __attribute__((constructor)) static void start(void)
@@ -131,7 +145,7 @@ __attribute__((constructor)) static void start(void)
     int fd;
 
     self = process_of(program_invocation_short_name);
-    (void)dl_iterate_phdr(note_program, NULL);
+    (void)dl_iterate_phdr(note_code, NULL);
     if (!path)
         return;
     fd = REAL(open)(path, O_RDWR | O_CLOEXEC);
@@ -155,9 +169,23 @@ static uint64_t mix(uint64_t seed, uint64_t number)
     return x ^ x >> 31;
 }
 
-static bool is_own(const void *caller)
+static bool is_within(struct code c, const void *caller)
 {
-    return (uintptr_t)caller >= own_from && (uintptr_t)caller < own_to;
+    return (uintptr_t)caller >= c.from && (uintptr_t)caller < c.to;
+}
+
+static bool is_caller(uint64_t whose, const void *caller)
+{
+    switch (whose) {
+    case INJECT_OWN:
+        return is_within(own, caller);
+    case INJECT_LIBRARY:
+        return !is_within(own, caller);
+    case INJECT_NNG:
+        return is_within(nng, caller);
+    default:
+        return true;
+    }
 }
 
 static bool is_about(const struct inject_rule *r, uint64_t call, uint64_t kind,
@@ -165,8 +193,7 @@ static bool is_about(const struct inject_rule *r, uint64_t call, uint64_t kind,
 {
     return (r->calls & call) && (r->process & self) &&
            (!r->kinds || (r->kinds & kind)) &&
-           (r->caller == INJECT_ANYBODY ||
-            (r->caller == INJECT_OWN) == is_own(caller)) &&
+           is_caller(r->caller, caller) &&
            (!r->pid || r->pid == (uint64_t)getpid());
 }
 
@@ -494,14 +521,14 @@ VECTOR(writev, INJECT_SEND)
 
 static uint16_t maker(const void *caller)
 {
-    return is_own(caller) ? INJECT_CLIENT : INJECT_LINK;
+    return is_within(own, caller) ? INJECT_CLIENT : INJECT_LINK;
 }
 
 int socket(int domain, int type, int protocol)
 {
     int fd = REAL(socket)(domain, type, protocol);
 
-    return is_own(CALLER) ? fd : note(fd, INJECT_LINK);
+    return is_within(own, CALLER) ? fd : note(fd, INJECT_LINK);
 }
 
 int accept(int fd, struct sockaddr *at, socklen_t *len)

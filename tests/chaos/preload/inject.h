@@ -61,7 +61,7 @@ enum inject_kind {
 };
 
 /* Whose call: of memory, threads and accept. */
-enum inject_caller { INJECT_ANYBODY, INJECT_OWN, INJECT_LIBRARY };
+enum inject_caller { INJECT_ANYBODY, INJECT_OWN, INJECT_LIBRARY, INJECT_NNG };
 
 enum inject_act {
     INJECT_FAIL,       /* with the error `arg`; nothing is done */
