@@ -4,6 +4,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import threading
 
@@ -362,6 +363,26 @@ def test_without_shared_memory_each_process_reads_the_file():
         eventually(lambda: w.publish("a", "x" * 4000).status == 413, "they follow")
         log_has(w, "http1 config.unchanged", 'key="http.workers"')
         log_has(w, "router config.reloaded", "changed=1")
+
+
+def test_whatever_ends_a_reload_its_reason_is_said():
+    """By supervisors that are none: one that says only a code, one that goes."""
+    for says, wanted in ((b"exit 1\n", "has not said why"), (b"", "before it had answered"),
+                         (b"a reason\nexit 1\n", "a reason\n")):
+        with World(start=False) as w, socket.socket(socket.AF_UNIX) as s:
+            os.makedirs(w.dir, exist_ok=True)
+            s.bind(os.path.join(w.dir, "touchline.sock"))
+            s.listen()
+
+            def answer():
+                with s.accept()[0] as asker:
+                    asker.send(says)
+            t = threading.Thread(target=answer)
+            t.start()
+            code, out, err = touchline(w, "reload")
+            t.join()
+            equal((code, out), (1, ""))
+            check(wanted in err, err)
 
 
 # ---- alone -----------------------------------------------------------------

@@ -66,6 +66,7 @@ static void dismiss(struct control_asker *a)
 {
     loop_fd_stop(&a->watch);
     close(a->fd);
+    buf_fini(&a->rest);
     *a = (struct control_asker){.control = a->control, .fd = -1};
 }
 
@@ -106,6 +107,8 @@ static struct control_asker *free_asker(struct control *c)
 
 static void on_asker(void *ctx, unsigned ready)
 {
+    static const char too_many[] =
+        "too many ask at once: try again\nexit 1\n";
     struct control *c = ctx;
     struct control_asker *a = free_asker(c);
     int fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -114,6 +117,7 @@ static void on_asker(void *ctx, unsigned ready)
     if (fd < 0)
         return;
     if (!a) {
+        (void)!send(fd, too_many, strlen(too_many), MSG_NOSIGNAL);
         close(fd);
         return;
     }
@@ -164,18 +168,38 @@ void control_say(struct control_asker *a, const char *line)
     buf_fini(&b);
 }
 
+/* As much as the socket takes; the rest when it takes more. */
+static void send_rest(void *ctx, unsigned ready)
+{
+    struct control_asker *a = ctx;
+    ssize_t n = send(a->fd, a->rest.ptr, a->rest.len, MSG_NOSIGNAL);
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        n = 0;
+    if (n > 0)
+        buf_drop_front(&a->rest, (size_t)n);
+    if (n < 0 || a->rest.len == 0) {
+        dismiss(a);
+        return;
+    }
+    if (ready)
+        return;
+    loop_fd_stop(&a->watch);
+    if (loop_fd_start(&a->watch, a->control->loop, a->fd, LOOP_WRITE,
+                      send_rest, a) < 0)
+        dismiss(a);
+}
+
 void control_answer(struct control_asker *a, struct slice text, int code)
 {
-    struct buf b = BUF_INIT;
-
     if (!a || a->fd < 0)
         return;
-    buf_add(&b, text);
-    buf_addf(&b, "exit %d\n", code);
-    if (!b.failed)
-        (void)!send(a->fd, b.ptr, b.len, MSG_NOSIGNAL);
-    buf_fini(&b);
-    dismiss(a);
+    buf_add(&a->rest, text);
+    buf_addf(&a->rest, "exit %d\n", code);
+    if (a->rest.failed)
+        dismiss(a);
+    else
+        send_rest(a, 0);
 }
 
 /* ---- who asks ------------------------------------------------------------ */
@@ -213,16 +237,23 @@ static int print_answer(FILE *f, bool live)
 {
     struct buf text = BUF_INIT;
     char line[1024];
+    bool told = false;
     int code = -1;
 
     while (fgets(line, sizeof line, f))
-        if (sscanf(line, "exit %d", &code) != 1)
+        if (sscanf(line, "exit %d", &code) != 1) {
             print_or_keep(live, line, &text);
+            told |= live;
+        }
     if (code < 0) {
         fprintf(stderr, "touchline: it ended before it had answered\n");
         code = EXIT_FAILED;
+        told = true;
     }
     fputs(buf_text(&text), code == EXIT_DONE ? stdout : stderr);
+    if (code != EXIT_DONE && !told && !text.len)
+        fprintf(stderr, "touchline: the one that runs has not said why; its "
+                        "log may\n");
     buf_fini(&text);
     return code;
 }
@@ -230,6 +261,7 @@ static int print_answer(FILE *f, bool live)
 int control_ask(const char *dir, const char *verb, bool live)
 {
     int fd = connect_to(dir), code;
+    char line[64];
     FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
 
     if (!f) {
@@ -237,8 +269,9 @@ int control_ask(const char *dir, const char *verb, bool live)
                 strerror(errno));
         return EXIT_NO_ROUTER;
     }
-    if (dprintf(fd, "%s\n", verb) < 0)
-        perror("touchline");
+    /* Where that fails, an answer may be there all the same. */
+    snprintf(line, sizeof line, "%s\n", verb);
+    (void)!send(fd, line, strlen(line), MSG_NOSIGNAL);
     code = print_answer(f, live);
     fclose(f);
     return code;

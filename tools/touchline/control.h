@@ -3,7 +3,7 @@
  *
  * A socket in the directory, `touchline.sock`, for its user and root alone. Who
  * asks writes a line with a verb; the answer is text for people, whose last line
- * is `exit N`, and the end. Few ask at a time.
+ * is `exit N`, and the end. Few ask at a time; one too many is told so.
  * Threads: the supervisor's loop; control_ask() blocks. */
 #ifndef TOUCHLINE_TOOLS_CONTROL_H
 #define TOUCHLINE_TOOLS_CONTROL_H
@@ -20,6 +20,7 @@ struct control_asker {
     struct loop_fd watch;
     int fd; /* -1: nobody */
     bool answered_later; /* its verb is being done; it may have gone */
+    struct buf rest; /* of the answer, that its socket has no room for yet */
     char line[64];
     size_t len;
 };
@@ -49,7 +50,9 @@ void control_say(struct control_asker *a, const char *line);
 void control_answer(struct control_asker *a, struct slice text, int code);
 
 /* Asks the supervisor of dir and prints what it says: line by line (live), or
- * all of it at the end, on standard error where the code is not 0. The code it names; EXIT_NO_ROUTER: nobody answers there. */
+ * all of it at the end, on standard error where the code is not 0. Whatever the
+ * code is but 0, there is a reason. The code it names; EXIT_NO_ROUTER: nobody
+ * answers there. */
 int control_ask(const char *dir, const char *verb, bool live);
 
 #endif

@@ -238,6 +238,7 @@ static void stop_all(struct supervisor *s)
     }
     s->stopping = true;
     upgrade_stop(&s->upgrade);
+    reload_stop(&s->reload);
     log_info("touchline.stop", "children=%zu", s->plan.count);
     for (size_t i = 1; i < s->plan.count; i++)
         child_stop(&s->plan.members[i].child);
@@ -307,12 +308,13 @@ static void on_hup(void *ctx)
 }
 
 /* Its siblings count on it no more. */
-static void on_gone(struct member *m, int status)
+static void on_gone(struct supervisor *s, struct member *m, int status)
 {
     if (m->siblings)
         siblings_gone(m->siblings, m->instance);
     mute_ended(m);
     child_exited(&m->child, status);
+    reload_gone(&s->reload);
 }
 
 /* Orphans, too: process 1 of a container inherits those of all others. */
@@ -326,7 +328,7 @@ static void on_chld(void *ctx)
         for (size_t i = 0; !upgrade_exited(&s->upgrade, pid, status) &&
                            i < s->plan.count; i++)
             if (s->plan.members[i].child.pid == pid) {
-                on_gone(&s->plan.members[i], status);
+                on_gone(s, &s->plan.members[i], status);
                 break;
             }
     if (!s->stopping) {
@@ -374,8 +376,7 @@ static void on_upgrade_listed(void *ctx)
 
 static void on_upgrade_gone(void *ctx, struct member *m, int status)
 {
-    (void)ctx;
-    on_gone(m, status);
+    on_gone(ctx, m, status);
 }
 
 static const struct upgrade_ops upgrade_ops = {

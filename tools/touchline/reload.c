@@ -98,6 +98,12 @@ static void lose_patience(void *ctx)
     finish(r, EXIT_FAILED);
 }
 
+static void give_up(struct reload *r)
+{
+    buf_addf(&r->text, "touchline goes down\n");
+    finish(r, EXIT_FAILED);
+}
+
 bool reload_heard(struct reload *r, struct member *m, struct slice line)
 {
     uint64_t edition;
@@ -118,6 +124,20 @@ void reload_ready(struct reload *r, struct member *m)
         child_signal(&m->child, SIGHUP);
     else
         m->confirmed = r->plan->sheet.edition;
+}
+
+void reload_gone(struct reload *r)
+{
+    if (!r->stopping)
+        finish_when_all_follow(r);
+}
+
+void reload_stop(struct reload *r)
+{
+    r->stopping = true;
+    r->again = 0;
+    if (r->under_way)
+        give_up(r);
 }
 
 /* ---- reading it ---------------------------------------------------------- */
@@ -201,6 +221,10 @@ static void begin(struct reload *r, struct control_asker *asker)
     r->under_way = true;
     r->asker = asker;
     r->changed = r->left = 0;
+    if (r->stopping) {
+        give_up(r);
+        return;
+    }
     if (!r->cli->config_file || r->plan->sheet.handed < 0) {
         signal_children(r); /* who open their logs again, too */
         buf_add_str(&r->text,

@@ -20,7 +20,7 @@ struct reload {
     struct plan *plan;
     struct loop_timer patience;
     struct control_asker *asker; /* of the one under way; NULL: a signal */
-    bool under_way;
+    bool under_way, stopping;
     unsigned again; /* asked for behind it, by signals */
     struct control_asker *waiting[CONTROL_ASKERS];
     unsigned waiting_count;
@@ -39,6 +39,11 @@ void reload_begin(struct reload *r, struct control_asker *asker);
 bool reload_heard(struct reload *r, struct member *m, struct slice line);
 /* A child serves, the first time or again. */
 void reload_ready(struct reload *r, struct member *m);
+/* A child has ended: the next run of it begins with what is in force, and
+ * nobody waits for this one. */
+void reload_gone(struct reload *r);
+/* touchline goes down: whoever waits, or asks from now on, is told so. */
+void reload_stop(struct reload *r);
 void reload_fini(struct reload *r);
 
 #endif
