@@ -55,6 +55,7 @@ struct conn_extra *conn_extra(struct conn *c)
     if (c->extra) {
         c->extra->conn = c;
         list_init(&c->extra->lagging);
+        list_init(&c->extra->drained);
         list_init(&c->extra->missing);
         wheel_timer_init(&c->extra->deadline);
     }
@@ -68,7 +69,7 @@ void conn_extra_done(struct conn *c)
     if (!x || x->out || x->in || x->starts || x->token || x->patterns ||
         address_known(&x->share) || address_known(&x->proxied) ||
         address_known(&x->forwarded) || list_linked(&x->deadline.node) ||
-        list_linked(&x->lagging))
+        list_linked(&x->lagging) || list_linked(&x->drained))
         return;
     free(c->extra);
     c->extra = NULL;
@@ -465,6 +466,7 @@ static void set_stalled(struct conn *c, bool stalled)
         return;
     if (!stalled) {
         c->flags &= (uint16_t)~CONN_STALLED;
+        thin_not_drained(c);
         stat_sub(stats, STAT_STALLED, 1);
         return;
     }
@@ -931,11 +933,15 @@ void conn_socket_event(void *ctx, uint64_t data, uint32_t events)
         die(c);
         return;
     }
-    if ((events & POLLSET_OUT) && (c->flags & CONN_STALLED)) {
-        set_stalled(c, false);
-        thin_due(c, 0);
-        come_again(c);
-    }
+    if ((events & POLLSET_OUT) && (c->flags & CONN_STALLED) &&
+        !thin_drained(c))
+        conn_take_up(c);
+}
+
+void conn_take_up(struct conn *c)
+{
+    set_stalled(c, false);
+    come_again(c);
 }
 
 /* What was left for this turn: input unpaused or cut short, then output. */

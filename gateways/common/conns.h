@@ -61,6 +61,8 @@ struct conn_extra {
     struct wheel_timer deadline;
     const struct config_token *token;
     struct list_node lagging; /* on gateway.lagging */
+    struct list_node drained; /* on gateway.drained: its socket takes something
+                                 again, and what is due waits to be thinned */
     struct list_node missing; /* on the list of those who may not have got what
                                  leaves the ring (thin.c) */
     int64_t lagging_ns;  /* since when */
@@ -68,10 +70,13 @@ struct conn_extra {
     int64_t pass_ns; /* since when it waits to be passed on (pass.h) */
     struct thinned *thinned; /* NULL: nothing has been left out since */
     struct {             /* of what `cut` is said of, since it lags: */
-        uint64_t from, upto; /* ticks looked at; good while from is its place */
-        size_t bytes;
-        int64_t oldest_ns;
+        uint64_t from, upto; /* ticks looked at; upto 0: none yet */
+        uint64_t came;       /* gateway.came then */
+        int64_t looked_ns;   /* when */
+        size_t bytes;        /* no less than these once it has read on */
+        int64_t oldest_ns;   /* no older than this */
     } whole;
+    uint32_t round; /* of slow.c that has looked at it */
     uint16_t patterns;
     struct address share;     /* whose it takes (door.h); a reset socket
                                  does not know any more */

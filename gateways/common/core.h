@@ -59,7 +59,11 @@ struct gateway {
     uint32_t open;
     struct list_node lagging; /* live, but not at the end of the ring */
     size_t lag_count;         /* so many */
-    size_t unchecked; /* of these, by slow.c, since the second began */
+    struct list_node drained; /* of these: thin_turn() comes to them */
+    struct thin_job *thin_job; /* of the first of them, or NULL */
+    struct slow_round slow;
+    size_t looked_at; /* entries and seats, for those who lag; wraps */
+    size_t looks;     /* of thin_turn(), a turn */
     size_t sent;      /* bytes, by this worker ever; wraps */
     struct loop_turn end_of_turn;
     struct wheel wheel;
@@ -70,6 +74,7 @@ struct gateway {
     /* what is said */
     struct topics topics;
     struct ring ring;
+    uint64_t came; /* bytes of messages, into the ring ever */
     struct list_node fanouts; /* visits under way, oldest first */
     struct list_node ready;   /* starts that have their place in the ring */
     struct list_node waiting; /* starts that wait for a snapshot */
@@ -138,6 +143,8 @@ void conn_cut(struct conn *c, unsigned stat);
 void conn_drop(struct conn *c);
 /* Another process has its socket: nothing is said, or done to that. */
 void conn_part(struct conn *c);
+/* Its socket takes something again, and is given it. */
+void conn_take_up(struct conn *c);
 /* It has not everything that the ring's visits have passed. */
 bool conn_lags(const struct conn *c);
 void conn_set_lagging(struct conn *c, bool lags);

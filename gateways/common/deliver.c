@@ -8,6 +8,11 @@
 #include "gateways/common/pull.h"
 #include "proto/frame_io.h"
 
+enum {
+    EXPIRE_LOOKS = 16384, /* at readers who lag, a turn */
+    EXPIRE_SLACK = 8,     /* this part of the ring's bytes may be over it */
+};
+
 void topic_maybe_release(struct gateway *g, struct topic *t)
 {
     if (t->seats.count || topic_past(t)->newest || topic_has_fanout(t))
@@ -54,6 +59,7 @@ static int append(struct gateway *g, struct msg *m)
     }
     if (!(t->seats.flags & TOPIC_WATCHED))
         t->floor = MAX(t->floor, m->seq - 1);
+    g->came += msg_size(m);
     past->newest = tick;
     if (!(m->flags & MSG_NOTICE)) {
         past->last_seq = m->seq;
@@ -106,16 +112,31 @@ static void leaves_ring(struct gateway *g, struct topic *t)
     ring_drop_first(&g->ring);
 }
 
+/* May what is overdue stay until the next turn? As many readers have been looked
+ * at in this one as a turn has time for, and there is memory for a bit more. */
+static bool may_stay(const struct gateway *g, size_t before)
+{
+    const struct ring *r = &g->ring;
+
+    return g->looked_at - before >= EXPIRE_LOOKS &&
+           r->bytes <= r->bytes_max + r->bytes_max / EXPIRE_SLACK;
+}
+
 void deliver_expire(struct gateway *g)
 {
     int64_t now = clock_ns();
     struct ring_entry *e = ring_overdue(&g->ring, now);
     uint64_t settled = e ? fanout_settled(g) : 0;
+    size_t before = g->looked_at;
 
     for (; e && g->ring.first <= settled; e = ring_overdue(&g->ring, now)) {
         struct topic *t = e->topic;
         uint64_t tick = g->ring.first;
 
+        if (may_stay(g, before)) {
+            loop_again(g->loop);
+            return;
+        }
         if (g->ring.bytes > g->ring.bytes_max)
             gateway_limit(g, LIMIT_RING_TOTAL);
         if (!list_empty(&g->lagging))

@@ -14,7 +14,7 @@
 #include "gateways/common/uplink.h"
 #include "proto/frame_io.h"
 
-FROZEN_SIZE(struct conn_extra, 216);
+FROZEN_SIZE(struct conn_extra, 256);
 FROZEN_SIZE(struct ring_entry, 40);
 FROZEN_SIZE(struct start, 168);
 FROZEN_SIZE(struct start_topic, 48);

@@ -164,6 +164,8 @@ static void end_of_turn(void *ctx)
     loop_mark(g->loop, "pages_turn");
     slow_turn(g);
     loop_mark(g->loop, "slow_turn");
+    thin_turn(g);
+    loop_mark(g->loop, "thin_turn");
     fanout_turn(g);
     loop_mark(g->loop, "fanout_turn");
     canary_turn(g);
@@ -231,6 +233,8 @@ int gateway_init(struct gateway *g, const struct config *cfg,
     g->edge_config = config_edge(cfg, edge->name);
     snprintf(g->name, sizeof g->name, "%s%u", edge->name, number);
     list_init(&g->lagging);
+    list_init(&g->drained);
+    g->looks = THIN_LOOKS;
     list_init(&g->fanouts);
     list_init(&g->ready);
     list_init(&g->waiting);

@@ -282,7 +282,11 @@ void pull_settle(struct conn *c, uint64_t tick)
     c->tick = MAX(c->tick, tick);
 }
 
-/* Who holds patterns walks the ring. */
+bool pull_waits(struct conn *c, const struct ring_entry *e)
+{
+    return seat_find(&e->topic->seats, &c->seats) || pull_due(c, e);
+}
+
 static void each_walk(struct conn *c, uint64_t behind, int64_t since_ns,
                       pull_fn *fn, void *ctx)
 {
@@ -291,31 +295,62 @@ static void each_walk(struct conn *c, uint64_t behind, int64_t since_ns,
     for (uint64_t tick = MAX(behind + 1, r->first); tick < r->next; tick++) {
         struct ring_entry *e = ring_at(r, tick);
 
-        if (e->came_ns >= since_ns && pull_due(c, e) && !fn(ctx, e, tick))
+        c->gw->looked_at++;
+        if (e->came_ns >= since_ns && pull_waits(c, e) && !fn(ctx, e, tick))
             return;
     }
+}
+
+/* Who holds patterns, or more ids than have come, walks the ring. */
+static bool walk_is_shorter(const struct conn *c, uint64_t behind)
+{
+    const struct ring *r = &c->gw->ring;
+
+    return (c->extra && c->extra->patterns) ||
+           c->seats.count > r->next - MIN(MAX(behind + 1, r->first), r->next);
+}
+
+/* False: fn has ended it, or there are more steps than *most, which become
+ * fewer. */
+static bool each_chain(struct conn *c, uint64_t behind, int64_t since_ns,
+                       size_t *most, pull_fn *fn, void *ctx)
+{
+    struct ring *r = &c->gw->ring;
+    struct seat_iter it = seats_of_conn(&c->seats);
+    size_t begin = *most;
+    bool all = true;
+    struct seat *s;
+
+    while (all && *most && (s = seat_next(&it))) {
+        uint64_t tick = topic_past(topic_of_seat(s))->newest;
+
+        --*most;
+        for (struct ring_entry *e; all && tick > behind &&
+                                   (e = ring_at(r, tick)) &&
+                                   e->came_ns >= since_ns; tick = e->previous)
+            all = *most && fn(ctx, e, tick) && --*most;
+    }
+    c->gw->looked_at += begin - *most;
+    return all && *most;
 }
 
 void pull_each(struct conn *c, uint64_t behind, int64_t since_ns, pull_fn *fn,
                void *ctx)
 {
-    struct ring *r = &c->gw->ring;
-    struct seat_iter it = seats_of_conn(&c->seats);
-    struct seat *s;
+    size_t most = SIZE_MAX;
 
     behind = MAX(behind, c->tick);
-    if (c->extra && c->extra->patterns) {
+    if (walk_is_shorter(c, behind))
         each_walk(c, behind, since_ns, fn, ctx);
-        return;
-    }
-    while ((s = seat_next(&it))) {
-        uint64_t tick = topic_past(topic_of_seat(s))->newest;
+    else
+        (void)!each_chain(c, behind, since_ns, &most, fn, ctx);
+}
 
-        for (struct ring_entry *e; tick > behind && (e = ring_at(r, tick)) &&
-                                   e->came_ns >= since_ns; tick = e->previous)
-            if (!fn(ctx, e, tick))
-                return;
-    }
+bool pull_some(struct conn *c, int64_t since_ns, size_t *most, pull_fn *fn,
+               void *ctx)
+{
+    return !walk_is_shorter(c, c->tick) &&
+           each_chain(c, c->tick, since_ns, most, fn, ctx);
 }
 
 struct pending {

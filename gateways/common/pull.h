@@ -22,11 +22,18 @@ bool pull_due(struct conn *c, const struct ring_entry *e);
 /* Moves what is due up to tick into out, whether the socket takes it or not. */
 void pull_settle(struct conn *c, uint64_t tick);
 /* Calls fn for each entry that came since then, from behind this tick on, and
- * waits for c, of muted channels, too; newest first within a channel. False
- * ends it. */
+ * waits for c, of muted channels, too; in no order. False ends it. Cost: as
+ * many steps as it has channels, or as have come, whichever are fewer, and one
+ * for each entry; gateway.looked_at counts them. */
 typedef bool pull_fn(void *ctx, struct ring_entry *e, uint64_t tick);
 void pull_each(struct conn *c, uint64_t behind, int64_t since_ns, pull_fn *fn,
                void *ctx);
+/* The same, where its channels are fewer than what has come; ends also when so
+ * many steps have been taken, which become fewer. False: that was not all. */
+bool pull_some(struct conn *c, int64_t since_ns, size_t *most, pull_fn *fn,
+               void *ctx);
+/* Does this entry wait for it, now or, of a muted channel, later? */
+bool pull_waits(struct conn *c, const struct ring_entry *e);
 /* Bytes that wait for a connection in the ring, of what came since then,
  * counted up to max; *oldest_ns becomes when the oldest of them came. */
 size_t pull_pending(struct conn *c, int64_t since_ns, size_t max,

@@ -1,15 +1,13 @@
 #include "gateways/common/slow.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "gateways/common/catchup.h"
 #include "gateways/common/core.h"
 #include "gateways/common/pull.h"
 
-enum {
-    DEBTORS_A_SECOND = 64, /* each is looked for among all who lag */
-    CHECKS_A_TURN = 32,    /* each looks at what has come since */
-};
+enum { CUT_LOOKS = 256 }; /* what else it takes to cut one */
 
 /* ---- who is cut ---------------------------------------------------------- */
 
@@ -25,6 +23,7 @@ static bool count_missed(struct conn *c, const struct topic *t,
     for (uint64_t tick = topic_past(t)->newest;
          tick > c->tick && (e = ring_at(&c->gw->ring, tick));
          tick = e->previous) {
+        c->gw->looked_at++;
         if (conn_thinned(c) && thin_leaves_out(c, e, tick))
             continue;
         found = true;
@@ -66,6 +65,7 @@ void slow_tell(struct conn *c)
 
     memcpy(cursor, place.ptr, place.len);
     place.ptr = (const uint8_t *)cursor;
+    c->gw->looked_at += CUT_LOOKS;
     /* An edge that leaves channels while it is told has heard enough. */
     while (c->state == CONN_OPEN && c->seats.count == held &&
            (s = seat_next(&it))) {
@@ -74,6 +74,7 @@ void slow_tell(struct conn *c)
         struct notice n = {.kind = NOTICE_GAP, .channels = &id, .count = 1,
                            .why = GAP_SLOW, .cursor = place};
 
+        c->gw->looked_at++;
         if (!misses(c, t, &n))
             continue;
         stat_add(&c->gw->stats, STAT_GAPS_SLOW, 1);
@@ -99,8 +100,9 @@ static bool add_whole(void *ctx, struct ring_entry *e, uint64_t tick)
     return true;
 }
 
-/* Of what must not be left out: what has come since it was looked at last. */
-static void measure(struct conn *c)
+/* Of what must not be left out: what has come since it was looked at last, or
+ * all of it once the connection has read on. */
+static void measure(struct conn *c, int64_t now)
 {
     struct conn_extra *x = c->extra;
 
@@ -111,6 +113,40 @@ static void measure(struct conn *c)
     }
     pull_each(c, x->whole.upto, x->lagging_ns, add_whole, c);
     x->whole.upto = ring_end(&c->gw->ring);
+    x->whole.came = c->gw->came;
+    x->whole.looked_ns = now;
+}
+
+/* Of that: no more bytes than these wait, and none for longer. */
+static void estimate(const struct conn *c, size_t *bytes, int64_t *oldest_ns)
+{
+    const struct conn_extra *x = c->extra;
+    uint64_t came = c->gw->came - x->whole.came;
+
+    *bytes = x->whole.bytes + came;
+    *oldest_ns = came ? MIN(x->whole.oldest_ns, x->whole.looked_ns)
+                      : x->whole.oldest_ns;
+}
+
+/* How much waits, and since when: as far as it may be over a limit. */
+static void look_into(struct conn *c, int64_t now, size_t *waits,
+                      int64_t *oldest)
+{
+    const struct config_limits *limits = &c->gw->config->limits;
+    bool known = c->extra->whole.upto != 0;
+    size_t bytes = 0;
+    int64_t since = INT64_MAX;
+
+    if (known)
+        estimate(c, &bytes, &since);
+    if (!known || conn_out_pending(c) + bytes > limits->queue ||
+        (limits->queue_age && now - MIN(since, now) > limits->queue_age)) {
+        measure(c, now);
+        bytes = c->extra->whole.bytes;
+        since = c->extra->whole.oldest_ns;
+    }
+    *waits = conn_out_pending(c) + bytes;
+    *oldest = MIN(*oldest, since);
 }
 
 static void check(struct conn *c, int64_t now)
@@ -119,15 +155,13 @@ static void check(struct conn *c, int64_t now)
     int64_t age = limits->queue_age, oldest = now;
     size_t waits = 0;
 
-    if (conn_closing(c)) /* it has its deadline */
+    /* A deadline, or its turn to be thinned, comes for these. */
+    if (conn_closing(c) || list_linked(&c->extra->drained))
         return;
     /* Who catches up from the ring owes what came since it began; replies in
      * out are bounded by not reading requests meanwhile. */
-    if (c->flow == FLOW_LIVE && (c->flags & CONN_STALLED)) {
-        measure(c);
-        waits = conn_out_pending(c) + c->extra->whole.bytes;
-        oldest = MIN(oldest, c->extra->whole.oldest_ns);
-    }
+    if (c->flow == FLOW_LIVE && (c->flags & CONN_STALLED))
+        look_into(c, now, &waits, &oldest);
     if (waits > limits->queue) {
         gateway_limit(c->gw, LIMIT_QUEUE);
         conn_cut(c, STAT_CUT_QUEUE);
@@ -144,87 +178,142 @@ static void check(struct conn *c, int64_t now)
     }
 }
 
-/* Debtors in order: who owes more, of two that owe the same who came to the
- * later slot. */
-struct debt {
-    size_t own;
-    uint32_t number;
-};
+/* ---- who owes most ------------------------------------------------------- */
 
 static bool is_less(const struct debt *a, const struct debt *b)
 {
     return a->own != b->own ? a->own < b->own : a->number < b->number;
 }
 
-/* The largest debtor below *last, which becomes what it owes. */
-static struct conn *next_debtor(struct gateway *g, struct debt *last)
+static void swap(struct debt *a, struct debt *b)
 {
-    struct debt most = {0};
-    struct conn *debtor = NULL;
+    struct debt was = *a;
 
-    LIST_FOREACH(x, &g->lagging, struct conn_extra, lagging) {
-        struct debt d = {own_bytes(x->conn), x->conn->number};
+    *a = *b;
+    *b = was;
+}
 
-        if (d.own && is_less(&d, last) && is_less(&most, &d)) {
-            most = d;
-            debtor = x->conn;
-        }
+/* The first of the heap has come from elsewhere. */
+static void sink(struct slow_round *r)
+{
+    unsigned at = 0, least = 0;
+
+    for (;;) {
+        for (unsigned i = 2 * at + 1; i <= 2 * at + 2 && i < r->count; i++)
+            if (is_less(&r->most[i], &r->most[least]))
+                least = i;
+        if (least == at)
+            return;
+        swap(&r->most[at], &r->most[least]);
+        at = least;
     }
-    *last = most;
-    return debtor;
+}
+
+static void rise(struct slow_round *r, unsigned at)
+{
+    for (; at && is_less(&r->most[at], &r->most[(at - 1) / 2]);
+         at = (at - 1) / 2)
+        swap(&r->most[at], &r->most[(at - 1) / 2]);
+}
+
+static void note_debt(struct slow_round *r, const struct conn *c)
+{
+    struct debt d = {own_bytes(c), c->number, conn_gen(c)};
+
+    r->total += d.own;
+    if (!d.own)
+        return;
+    if (r->count < DEBTORS_A_SECOND) {
+        r->most[r->count] = d;
+        rise(r, r->count++);
+    } else if (is_less(&r->most[0], &d)) {
+        r->most[0] = d;
+        sink(r);
+    }
+}
+
+static int by_debt(const void *a, const void *b)
+{
+    return is_less(a, b) - is_less(b, a);
 }
 
 /* When all together owe too much: those who owe most, until the rest is within
  * the bound; of this worker, which has its part of what the process may keep.
  * Who is cut keeps its last words until the next look, and no longer if it is
  * still too much then. */
-static void check_total(struct gateway *g)
+static void end_round(struct gateway *g)
 {
     size_t bound = g->config->limits.queue_total /
                    MAX(g->edge_config->workers, (size_t)1);
-    struct debt last = {SIZE_MAX, UINT32_MAX};
-    struct conn *debtor;
-    size_t total = 0;
+    struct slow_round *r = &g->slow;
 
-    LIST_FOREACH(x, &g->lagging, struct conn_extra, lagging)
-        total += own_bytes(x->conn);
-    stat_set(&g->stats, STAT_QUEUED, total);
-    for (unsigned i = 0; i < DEBTORS_A_SECOND && total > bound; i++) {
-        debtor = next_debtor(g, &last);
-        if (!debtor)
-            return;
-        total -= MIN(total, last.own);
+    r->under_way = false;
+    stat_set(&g->stats, STAT_QUEUED, r->total);
+    qsort(r->most, r->count, sizeof *r->most, by_debt);
+    for (unsigned i = 0; i < r->count && r->total > bound; i++) {
+        struct conn *c = conn_by_name(g, r->most[i].number, r->most[i].gen);
+
+        r->total -= r->most[i].own;
+        if (!c)
+            continue;
         gateway_limit(g, LIMIT_QUEUE_TOTAL);
-        if (conn_closing(debtor))
-            conn_drop(debtor);
+        if (conn_closing(c))
+            conn_drop(c);
         else
-            conn_cut(debtor, STAT_CUT_TOTAL);
+            conn_cut(c, STAT_CUT_TOTAL);
     }
 }
 
 void slow_check(struct gateway *g)
 {
-    g->unchecked = g->lag_count;
-    stat_set(&g->stats, STAT_LAGGING, g->unchecked);
-    check_total(g);
+    struct slow_round *r = &g->slow;
+
+    stat_set(&g->stats, STAT_LAGGING, g->lag_count);
+    if (r->under_way)
+        return;
+    r->under_way = true;
+    r->number++;
+    r->total = 0;
+    r->count = 0;
     loop_again(g->loop);
 }
 
-/* Who has been looked at goes to the end of the list, as whoever joins it
- * does. */
+/* Who has been looked at goes to the end of the list, as whoever joins it does:
+ * when it comes again, the round is over. NULL: it is. */
+static struct conn *next_of_round(struct gateway *g)
+{
+    struct list_node *n = list_first(&g->lagging);
+    struct conn_extra *x;
+
+    if (!n)
+        return NULL;
+    x = CONTAINER_OF(n, struct conn_extra, lagging);
+    if (x->round == g->slow.number)
+        return NULL;
+    x->round = g->slow.number;
+    list_remove(n);
+    list_add_tail(&g->lagging, n);
+    return x->conn;
+}
+
 void slow_turn(struct gateway *g)
 {
     int64_t now = loop_now(g->loop);
-    unsigned left = CHECKS_A_TURN;
-    struct list_node *n;
+    size_t before = g->looked_at;
+    struct conn *c;
 
-    while (g->unchecked && left-- && (n = list_pop(&g->lagging))) {
-        g->unchecked--;
-        list_add_tail(&g->lagging, n);
-        check(CONTAINER_OF(n, struct conn_extra, lagging)->conn, now);
+    if (!g->slow.under_way)
+        return;
+    for (unsigned i = 0; i < CHECKS_A_TURN &&
+                         g->looked_at - before < SLOW_LOOKS; i++) {
+        c = next_of_round(g);
+        if (!c) {
+            end_round(g);
+            return;
+        }
+        check(c, now);
+        if (conn_lags(c))
+            note_debt(&g->slow, c);
     }
-    if (list_empty(&g->lagging))
-        g->unchecked = 0;
-    if (g->unchecked)
-        loop_again(g->loop);
+    loop_again(g->loop);
 }

@@ -9,7 +9,11 @@
 #include "gateways/common/pull.h"
 #include "gateways/common/restart.h"
 
-enum { DUE_FIRST = 256 }; /* entries that room is made for */
+enum {
+    DUE_FIRST = 256, /* entries that room is made for */
+    FEW = 4, /* of what may be looked at in a turn this part, if that is all, is
+                gathered along the topics' chains */
+};
 
 /* What a channel's reader has to do without, and has not been told. */
 struct loss {
@@ -26,6 +30,59 @@ struct thinned {
     uint64_t first;   /* tick of the oldest that has not been told */
     struct map losses;
 };
+
+/* What is due to a connection and may be left out, or counts. */
+struct due {
+    uint64_t tick;
+    uint32_t size;  /* 0: it is due no more */
+    uint32_t older; /* the one that gives way to it, counted from 1 */
+};
+
+enum job_state {
+    JOB_WALK,   /* what is due is gathered, along the ring */
+    JOB_NEWER,  /* of each that gives way: to which */
+    JOB_LESSER, /* these are left out, as far as it takes */
+    JOB_GIVES,  /* is there one too old that gives way? */
+    JOB_NEWEST, /* those that give way are */
+    JOB_LATEST, /* these are, as far as it takes */
+    JOB_DONE,
+};
+
+/* A connection is thinned, in steps: whatever is left out is left out in all
+ * respects at once, so it may end at any of them. */
+struct thin_job {
+    struct conn *conn;
+    enum job_state state;
+    uint64_t at, limit; /* ticks: where the walk is, and where it ends */
+    struct due *due;    /* oldest first */
+    size_t count, room;
+    size_t next;        /* of the state's walk along them */
+    size_t gone;        /* so many of the first have been sent, or left the
+                           ring, and were seen to have */
+    size_t bytes, left; /* of what is not left out */
+    size_t budget;
+    int64_t stale_ns;   /* what came before this is over queue_age */
+    int64_t oldest_ns;
+    uint32_t *seen;     /* the last one of each key, counted from 1 */
+    size_t seen_room;
+    bool failed;        /* no memory */
+};
+
+static void free_job(struct thin_job *j)
+{
+    free(j->due);
+    free(j->seen);
+}
+
+/* Whatever it has done stays; it begins anew if its connection's turn comes. */
+static void cancel(struct gateway *g, const struct conn *c)
+{
+    if (!g->thin_job || g->thin_job->conn != c)
+        return;
+    free_job(g->thin_job);
+    free(g->thin_job);
+    g->thin_job = NULL;
+}
 
 /* ---- shares -------------------------------------------------------------- */
 
@@ -139,6 +196,7 @@ void thin_forget(struct conn *c)
     struct map_iter it;
     struct map_node *n;
 
+    cancel(c->gw, c);
     if (!s)
         return;
     it = map_iter(&s->losses);
@@ -246,7 +304,8 @@ void thin_leave(struct conn *c, const struct topic *t)
     struct loss *l = conn_thinned(c) ? loss_find(c->extra->thinned, t) : NULL;
     struct heirs h = {c, l};
 
-    if (c->extra) /* what waited in t does no more */
+    cancel(c->gw, c); /* what waited in t does no more */
+    if (c->extra)
         c->extra->whole.from = UINT64_MAX;
     if (!l)
         return;
@@ -364,54 +423,68 @@ void thin_tell(struct conn *c)
 
 /* ---- thinning ------------------------------------------------------------ */
 
-/* What is due to a connection and may be left out, or counts. */
-struct due {
-    struct conn *conn;
-    uint64_t limit;
-    uint64_t *ticks; /* oldest first, once it is sorted */
-    size_t count, room;
-    size_t bytes, left; /* of what is not left out */
-    size_t budget;
-    int64_t stale_ns;   /* what came before this is over queue_age */
-    bool failed;
-};
-
-static struct ring_entry *entry_at(const struct due *d, size_t i)
+static struct ring_entry *entry_at(const struct thin_job *j, size_t i)
 {
-    return ring_at(&d->conn->gw->ring, d->ticks[i]);
+    return j->due[i].size ? ring_at(&j->conn->gw->ring, j->due[i].tick) : NULL;
+}
+
+static void pass(struct thin_job *j, size_t i)
+{
+    if (!j->due[i].size)
+        return;
+    j->bytes -= j->due[i].size;
+    j->left--;
+    j->due[i].size = 0;
+}
+
+/* What has gone since the last step. */
+static void pass_gone(struct thin_job *j)
+{
+    const struct conn *c = j->conn;
+    uint64_t first = MAX(c->gw->ring.first, c->tick + 1);
+
+    while (j->gone < j->count && j->due[j->gone].tick < first)
+        pass(j, j->gone++);
+}
+
+static bool make_room(struct thin_job *j)
+{
+    size_t room = j->room ? 2 * j->room : DUE_FIRST;
+    struct due *due = j->count < j->room
+                          ? j->due : reallocarray(j->due, room, sizeof *due);
+
+    if (!due) {
+        j->failed = true;
+        return false;
+    }
+    j->room = j->count < j->room ? j->room : room;
+    j->due = due;
+    return true;
 }
 
 static bool add_due(void *ctx, struct ring_entry *e, uint64_t tick)
 {
-    struct due *d = ctx;
-    struct conn *c = d->conn;
+    struct thin_job *j = ctx;
+    struct conn *c = j->conn;
 
-    if (tick > d->limit || (conn_starts(c) && !pull_due(c, e)) ||
-        thin_leaves_out(c, e, tick))
+    if (tick > j->limit || (conn_starts(c) && !pull_due(c, e)) ||
+        (c->extra->thinned && thin_leaves_out(c, e, tick)))
         return true;
-    if (d->count == d->room) {
-        size_t room = d->room ? 2 * d->room : DUE_FIRST;
-        uint64_t *ticks = realloc(d->ticks, room * sizeof *ticks);
-
-        if (!ticks) {
-            d->failed = true;
-            return false;
-        }
-        d->ticks = ticks;
-        d->room = room;
-    }
+    if (!make_room(j))
+        return false;
     (void)thin_share(c->gw, e);
-    d->ticks[d->count++] = tick;
-    d->bytes += msg_size(e->msg);
-    d->left++;
+    j->due[j->count++] = (struct due){tick, (uint32_t)msg_size(e->msg), 0};
+    j->bytes += msg_size(e->msg);
+    j->left++;
+    j->oldest_ns = MIN(j->oldest_ns, e->came_ns);
     return true;
 }
 
 static int by_tick(const void *a, const void *b)
 {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    const struct due *x = a, *y = b;
 
-    return (x > y) - (x < y);
+    return (x->tick > y->tick) - (x->tick < y->tick);
 }
 
 static bool same_key(const struct ring_entry *a, const struct ring_entry *b)
@@ -419,110 +492,197 @@ static bool same_key(const struct ring_entry *a, const struct ring_entry *b)
     return a->topic == b->topic && slice_eq(key_of(a->msg), key_of(b->msg));
 }
 
-/* For each that gives way to a newer one of its key: how much later that came.
- * False: no memory. */
-static bool find_newer(const struct due *d)
+static bool is_too_much(const struct thin_job *j)
 {
-    size_t room = DUE_FIRST;
-    uint64_t *seen;
+    return j->left > 1 && j->bytes > j->budget;
+}
 
-    while (room < 2 * d->count)
-        room *= 2;
-    seen = calloc(room, sizeof *seen);
-    if (!seen)
+/* All that is due is known: is any of it too much? */
+static void gathered(struct thin_job *j)
+{
+    j->state = JOB_DONE;
+    if (j->failed || (j->bytes <= j->budget && j->oldest_ns >= j->stale_ns))
+        return;
+    for (j->seen_room = DUE_FIRST; j->seen_room < 2 * j->count;)
+        j->seen_room *= 2;
+    j->seen = calloc(j->seen_room, sizeof *j->seen);
+    j->failed = !j->seen;
+    if (j->failed || !thinned_of(j->conn))
+        return;
+    stat_add(&j->conn->gw->stats, STAT_THINNED, 1);
+    j->state = JOB_NEWER;
+    j->next = j->count;
+}
+
+/* One entry of the ring. */
+static void walk(struct thin_job *j)
+{
+    struct conn *c = j->conn;
+    struct ring_entry *e;
+
+    j->at = MAX(j->at, MAX(c->tick + 1, c->gw->ring.first));
+    if (j->at > j->limit) {
+        gathered(j);
+        return;
+    }
+    e = ring_at(&c->gw->ring, j->at);
+    if (e && e->came_ns >= c->extra->lagging_ns && pull_waits(c, e) &&
+        !add_due(j, e, j->at))
+        j->state = JOB_DONE;
+    j->at++;
+}
+
+/* From the newest on: the one that is to be in its place, and was looked at
+ * last of its key. */
+static void find_newer(struct thin_job *j)
+{
+    struct ring_entry *e, *newer = NULL;
+    size_t i, at;
+
+    if (j->next == 0) {
+        j->state = JOB_LESSER;
+        return;
+    }
+    i = --j->next;
+    e = entry_at(j, i);
+    if (!e || e->share != SHARE_NEWEST)
+        return;
+    at = (hash_bytes(key_of(e->msg)) ^ topic_hash(e->topic)) &
+         (j->seen_room - 1);
+    while (j->seen[at] && (newer = entry_at(j, j->seen[at] - 1)) &&
+           !same_key(e, newer))
+        at = (at + 1) & (j->seen_room - 1);
+    if (j->seen[at] && newer) {
+        e->newer = (uint32_t)MIN(j->due[j->seen[at] - 1].tick - j->due[i].tick,
+                                 (uint64_t)UINT32_MAX);
+        j->due[j->seen[at] - 1].older = (uint32_t)(i + 1);
+    }
+    j->seen[at] = (uint32_t)(i + 1);
+}
+
+static void go_to(struct thin_job *j, enum job_state next)
+{
+    j->state = next;
+    j->next = 0;
+}
+
+/* True: this share's walk is over. One of its share, the oldest first, until
+ * the rest is within the budget. */
+static bool trim(struct thin_job *j, enum share share, uint64_t *upto)
+{
+    const struct ring_entry *e;
+    size_t i = j->next++;
+
+    if (i >= j->count)
+        return true;
+    e = entry_at(j, i);
+    if (!e || e->share != share)
         return false;
-    for (size_t i = d->count; i-- > 0;) {
-        struct ring_entry *e = entry_at(d, i);
-        size_t at;
-
-        if (e->share != SHARE_NEWEST)
-            continue;
-        at = (hash_bytes(key_of(e->msg)) ^ topic_hash(e->topic)) & (room - 1);
-        while (seen[at] && !same_key(e, ring_at(&d->conn->gw->ring, seen[at])))
-            at = (at + 1) & (room - 1);
-        if (seen[at])
-            e->newer = (uint32_t)MIN(seen[at] - d->ticks[i],
-                                     (uint64_t)UINT32_MAX);
-        seen[at] = d->ticks[i];
-    }
-    free(seen);
-    return true;
+    if (!is_too_much(j) && e->came_ns >= j->stale_ns)
+        return true;
+    *upto = j->due[i].tick;
+    pass(j, i);
+    leave_out(j->conn, e, j->due[i].tick); /* may be the end of it all */
+    return false;
 }
 
-static bool is_too_much(const struct due *d)
+/* The one that gives way to this, if any. */
+static const struct ring_entry *older_of(const struct thin_job *j, size_t i,
+                                         size_t *older)
 {
-    return d->left > 1 && d->bytes > d->budget;
+    const struct ring_entry *e;
+
+    if (!j->due[i].older)
+        return NULL;
+    *older = j->due[i].older - 1;
+    e = entry_at(j, *older);
+    return e && j->due[*older].tick + e->newer == j->due[i].tick ? e : NULL;
 }
 
-static void leave_out_due(struct due *d, const struct ring_entry *e,
-                          uint64_t tick)
+/* Is it called for that they give way? */
+static void look_for_stale(struct thin_job *j)
 {
-    d->bytes -= msg_size(e->msg);
-    d->left--;
-    leave_out(d->conn, e, tick);
-}
+    const struct ring_entry *e;
+    size_t older;
 
-/* The oldest of this share, until the rest is within the budget. */
-static void trim(struct due *d, enum share share, uint64_t *upto)
-{
-    for (size_t i = 0; i < d->count && d->conn->state == CONN_OPEN; i++) {
-        const struct ring_entry *e = entry_at(d, i);
-
-        if (e->share != share)
-            continue;
-        if (!is_too_much(d) && e->came_ns >= d->stale_ns)
-            return;
-        *upto = d->ticks[i];
-        leave_out_due(d, e, d->ticks[i]);
-    }
-}
-
-static bool gives_way(const struct due *d, size_t i)
-{
-    const struct ring_entry *e = entry_at(d, i);
-
-    return e->share == SHARE_NEWEST && e->newer &&
-           d->ticks[i] + e->newer <= d->ticks[d->count - 1];
-}
-
-/* All that give way, if that is called for. */
-static void conflate(struct due *d, uint64_t *upto)
-{
-    bool wanted = is_too_much(d);
-
-    for (size_t i = 0; !wanted && i < d->count; i++)
-        wanted = entry_at(d, i)->came_ns < d->stale_ns && gives_way(d, i);
-    if (!wanted)
+    if (is_too_much(j)) {
+        go_to(j, JOB_NEWEST);
         return;
-    for (size_t i = 0; i < d->count && d->conn->state == CONN_OPEN; i++)
-        if (gives_way(d, i))
-            leave_out_due(d, entry_at(d, i), d->ticks[i]);
-    *upto = d->ticks[d->count - 1];
+    }
+    if (j->next >= j->count) {
+        go_to(j, JOB_LATEST);
+        return;
+    }
+    e = older_of(j, j->next++, &older);
+    if (e && e->came_ns < j->stale_ns)
+        go_to(j, JOB_NEWEST);
 }
 
-static void thin(struct due *d)
+/* All do, up to one tick after the other. */
+static void conflate(struct thin_job *j, uint64_t *upto)
 {
-    struct conn *c = d->conn;
-    struct thinned upto = *c->extra->thinned;
+    const struct ring_entry *e;
+    size_t i = j->next++, older;
 
-    qsort(d->ticks, d->count, sizeof *d->ticks, by_tick);
-    if (!find_newer(d)) {
+    if (i >= j->count) {
+        go_to(j, JOB_LATEST);
+        return;
+    }
+    *upto = MAX(*upto, j->due[i].tick);
+    e = older_of(j, i, &older);
+    if (!e)
+        return;
+    pass(j, older);
+    leave_out(j->conn, e, j->due[older].tick); /* may be the end of it all */
+}
+
+static void end_job(struct thin_job *j)
+{
+    struct conn *c = j->conn;
+
+    if (j->failed) {
         conn_abort(c, "memory");
-        return;
-    }
-    stat_add(&c->gw->stats, STAT_THINNED, 1);
-    trim(d, SHARE_LESSER, &upto.lesser);
-    conflate(d, &upto.newest);
-    trim(d, SHARE_LATEST, &upto.latest);
-    if (c->state != CONN_OPEN)
-        return;
-    c->extra->thinned->lesser = upto.lesser;
-    c->extra->thinned->newest = upto.newest;
-    c->extra->thinned->latest = upto.latest;
-    if (is_too_much(d)) { /* and none of the rest may be left out */
-        gateway_limit(c->gw, LIMIT_QUEUE);
+    } else if (c->state == CONN_OPEN && j->seen && is_too_much(j)) {
+        gateway_limit(c->gw, LIMIT_QUEUE); /* and no more may be left out */
         conn_cut(c, STAT_CUT_QUEUE);
     }
+}
+
+static void step(struct thin_job *j)
+{
+    struct thinned *s = j->conn->extra->thinned;
+
+    switch (j->state) {
+    case JOB_WALK: walk(j); break;
+    case JOB_NEWER: find_newer(j); break;
+    case JOB_LESSER:
+        if (trim(j, SHARE_LESSER, &s->lesser))
+            go_to(j, JOB_GIVES);
+        break;
+    case JOB_GIVES: look_for_stale(j); break;
+    case JOB_NEWEST: conflate(j, &s->newest); break;
+    case JOB_LATEST:
+        if (trim(j, SHARE_LATEST, &s->latest))
+            j->state = JOB_DONE;
+        break;
+    case JOB_DONE: break;
+    }
+}
+
+/* So many steps at most. True: it is through. */
+static bool run(struct thin_job *j, size_t steps)
+{
+    struct gateway *g = j->conn->gw;
+
+    pass_gone(j);
+    while (steps-- && j->state != JOB_DONE && j->conn->state == CONN_OPEN) {
+        g->looked_at++;
+        step(j);
+    }
+    if (j->state != JOB_DONE && j->conn->state == CONN_OPEN)
+        return false;
+    end_job(j);
+    return true;
 }
 
 /* When the oldest that may still wait has come. */
@@ -533,28 +693,116 @@ static int64_t stale_ns(const struct gateway *g)
     return age ? loop_now(g->loop) - age : INT64_MIN;
 }
 
-void thin_due(struct conn *c, size_t behind)
+/* Gathers along its topics, if what is due is little. False: it is not. */
+static bool gather_few(struct thin_job *j)
+{
+    size_t most = j->conn->gw->looks / FEW;
+
+    if (!pull_some(j->conn, j->conn->extra->lagging_ns, &most, add_due, j)) {
+        j->count = j->bytes = j->left = 0;
+        j->oldest_ns = INT64_MAX;
+        return false;
+    }
+    if (j->count > 1)
+        qsort(j->due, j->count, sizeof *j->due, by_tick);
+    gathered(j);
+    return true;
+}
+
+/* False: there is nothing that thinning could do. */
+static bool begin_job(struct thin_job *j, struct conn *c, size_t behind)
 {
     size_t queue = c->gw->config->limits.queue;
-    struct due d = {.conn = c, .budget = queue - MIN(queue, behind)};
-    int64_t oldest = INT64_MAX;
 
+    *j = (struct thin_job){.conn = c, .budget = queue - MIN(queue, behind),
+                           .oldest_ns = INT64_MAX};
     if (c->flow != FLOW_LIVE || c->state != CONN_OPEN || !conn_lags(c) ||
         !thin_may_help(c))
-        return;
-    d.stale_ns = stale_ns(c->gw);
-    if (pull_pending(c, c->extra->lagging_ns, d.budget, &oldest) <= d.budget &&
-        oldest >= d.stale_ns)
-        return;
-    if (!thinned_of(c))
-        return;
-    d.limit = pull_end(c);
-    pull_each(c, 0, c->extra->lagging_ns, add_due, &d);
-    if (d.failed)
-        conn_abort(c, "memory");
-    else if (d.count)
-        thin(&d);
-    free(d.ticks);
+        return false;
+    j->stale_ns = stale_ns(c->gw);
+    j->limit = pull_end(c);
+    j->at = c->tick + 1;
+    (void)!gather_few(j);
+    return true;
+}
+
+void thin_due(struct conn *c, size_t behind)
+{
+    struct thin_job j;
+
+    cancel(c->gw, c);
+    if (begin_job(&j, c, behind))
+        (void)run(&j, SIZE_MAX);
+    free_job(&j);
+}
+
+bool thin_drained(struct conn *c)
+{
+    if (c->flow != FLOW_LIVE || c->state != CONN_OPEN || !conn_lags(c))
+        return false;
+    if (!list_linked(&c->extra->drained))
+        list_add_tail(&c->gw->drained, &c->extra->drained);
+    return true;
+}
+
+void thin_not_drained(struct conn *c)
+{
+    cancel(c->gw, c);
+    if (c->extra)
+        list_remove(&c->extra->drained);
+}
+
+/* For the next turn. False: there is no memory for that. */
+static bool keep(struct gateway *g, const struct thin_job *j)
+{
+    g->thin_job = malloc(sizeof *g->thin_job);
+    if (!g->thin_job)
+        return false;
+    *g->thin_job = *j;
+    return true;
+}
+
+/* That of the first one whose turn it is: begun now, or before. False: there is
+ * nothing to do. */
+static bool take_job(struct gateway *g, struct conn *c, struct thin_job *ret)
+{
+    if (!g->thin_job)
+        return begin_job(ret, c, 0);
+    *ret = *g->thin_job;
+    free(g->thin_job);
+    g->thin_job = NULL;
+    return true;
+}
+
+/* False: so many steps are not enough. */
+static bool thin_first(struct gateway *g, struct conn *c, size_t steps)
+{
+    struct thin_job j;
+
+    if (take_job(g, c, &j) && !run(&j, steps)) {
+        if (keep(g, &j))
+            return false;
+        (void)run(&j, SIZE_MAX);
+    }
+    free_job(&j);
+    return true;
+}
+
+void thin_turn(struct gateway *g)
+{
+    size_t before = g->looked_at;
+    struct list_node *n;
+
+    while (g->looked_at - before < g->looks &&
+           (n = list_first(&g->drained))) {
+        struct conn *c = CONTAINER_OF(n, struct conn_extra, drained)->conn;
+
+        g->looked_at++;
+        if (thin_first(g, c, g->looks - MIN(g->looked_at - before, g->looks)))
+            conn_take_up(c);
+    }
+    if (!list_empty(&g->drained))
+        loop_again(g->loop);
 }
 
 /* ---- what leaves the ring ------------------------------------------------ */
@@ -666,6 +914,7 @@ static void add_holders(void *ctx, void *value)
     while ((s = seat_next(&it))) {
         struct conn *c = conn_of_seat(s);
 
+        c->gw->looked_at++;
         if (conn_lags(c) && !list_linked(&c->extra->missing))
             list_add_tail(&go->missing, &c->extra->missing);
     }
@@ -704,8 +953,10 @@ void thin_let_go(struct gateway *g, struct ring_entry *e, uint64_t tick)
     } else {
         add_lagging(&go);
     }
-    while ((n = list_pop(&go.missing)))
+    while ((n = list_pop(&go.missing))) {
+        g->looked_at++;
         let_go(CONTAINER_OF(n, struct conn_extra, missing)->conn, &go);
+    }
 }
 
 /* ---- for a successor ----------------------------------------------------- */

@@ -24,10 +24,12 @@
  * promised: only the end of the ring leaves any of it out.
  *
  * Threads: the gateway's loop. Memory: four ticks for who was thinned, a record
- * per channel for what is left out and not told yet, nothing for anybody else.
- * Cost: what is due, each time that the socket of one over the budget takes
- * something; for each message that leaves the ring a comparison of each lagging
- * reader, or of each that holds it, whichever are fewer.
+ * per channel for what is left out and not told yet, nothing for anybody else;
+ * while one is being thinned, at most a gateway's one, 32 bytes for each message
+ * that it is due. Cost: some steps for each of those, when the socket of one over
+ * the budget takes something, a bounded number a turn; for each message that
+ * leaves the ring a comparison of each lagging reader, or of each that holds it,
+ * whichever are fewer.
  * docs/decisions/0029-slow-readers.md says why. */
 #ifndef TOUCHLINE_GATEWAYS_THIN_H
 #define TOUCHLINE_GATEWAYS_THIN_H
@@ -42,6 +44,9 @@
 
 struct conn;
 struct gateway;
+struct thin_job; /* one that is being thinned, and takes more than a turn */
+
+enum { THIN_LOOKS = 16384 }; /* a turn */
 
 /* What readers who do not keep up get of a message: ring_entry.share, once
  * somebody has asked. It stays, whatever the configuration says later: what has
@@ -60,10 +65,20 @@ enum share thin_share(const struct gateway *g, struct ring_entry *e);
 /* Is there a channel among those it holds of which something may be left out?
  * A pattern counts as the ids behind its prefix do. Cost: O(seats). */
 bool thin_may_help(struct conn *c);
-/* The socket takes something again; or all that is due is to go to memory of
- * the connection's own, behind so many bytes that count, too. May end the
- * connection. */
+/* The socket takes something again, or all that is due is to go to memory of
+ * the connection's own, behind so many bytes that count, too: what is more than
+ * the budget is left out. May end the connection. */
 void thin_due(struct conn *c, size_t behind);
+/* The socket of a stalled connection takes something again. True: it stays
+ * stalled until its turn comes (conn_take_up). */
+bool thin_drained(struct conn *c);
+/* It is stalled no more, or gone. */
+void thin_not_drained(struct conn *c);
+/* Each turn: one after the other, until THIN_LOOKS entries have been looked at.
+ * The rest of them, and of what one is due, waits for the next turn: neither
+ * many that begin to read together nor one that has missed very much holds up
+ * anybody but those who waited themselves. */
+void thin_turn(struct gateway *g);
 /* The oldest entry of the ring goes; whoever has not got it yet is cut, or does
  * without it. */
 void thin_let_go(struct gateway *g, struct ring_entry *e, uint64_t tick);

@@ -1633,6 +1633,139 @@ TEST(when_all_owe_too_much_as_many_go_as_it_takes)
     world_free(w);
 }
 
+TEST(of_many_who_owe_too_much_together_the_largest_go)
+{
+    enum { GO = 5 };
+    static char bytes[64 * 1000];
+    struct world *w;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    w->cfg->limits.queue = 64 << 20;
+    for (unsigned i = 0; i < CLIENTS; i++)
+        (void)watcher(w);
+    hear_too_much(w);
+    clock_fake_advance(SECOND);
+    turn(w);
+    for (unsigned i = 0; i < CLIENTS; i++) /* the 7th debtor is the largest */
+        buf_add(conn_out(w->conn[i * 7 % CLIENTS]),
+                slice_make(bytes, 1000 * (i ? CLIENTS - i : CLIENTS)));
+    clock_fake_advance(SECOND);
+    turn(w);
+    w->cfg->limits.queue_total = stat_get(&w->g->stats, STAT_QUEUED);
+    for (unsigned i = 0; i < GO; i++)
+        w->cfg->limits.queue_total -=
+            conn_out_pending(w->conn[i * 7 % CLIENTS]);
+    clock_fake_advance(SECOND);
+    turn(w);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_CUT_TOTAL), GO);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        EXPECT_INT(conn_closing(w->conn[i * 7 % CLIENTS]), i < GO);
+    world_free(w);
+}
+
+/* The debtors of a second are bounded, and however they come they are the
+ * largest. */
+TEST(a_second_knows_its_largest_debtors)
+{
+    struct world *w;
+    size_t least;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    for (unsigned i = 0; i < CLIENTS; i++)
+        (void)watcher(w);
+    hear_too_much(w);
+    w->g->slow.under_way = false;
+    slow_check(w->g);
+    w->g->slow.count = DEBTORS_A_SECOND;
+    for (unsigned i = 0; i < DEBTORS_A_SECOND; i++)
+        w->g->slow.most[i] = (struct debt){.own = 1, .number = UINT32_MAX};
+    turn(w);
+    least = SIZE_MAX;
+    for (unsigned i = 0; i < CLIENTS; i++)
+        least = MIN(least, w->g->slow.most[i].own);
+    EXPECT(least > 1);
+    world_free(w);
+}
+
+/* How often it is looked into what waits. */
+static size_t looks_of_seconds(struct world *w, unsigned seconds,
+                               uint64_t seq, const char *id)
+{
+    size_t before = w->g->looked_at;
+
+    for (unsigned i = 0; i < seconds; i++) {
+        hear_message(id, seq + i, "a few bytes");
+        clock_fake_advance(SECOND);
+        turn(w);
+    }
+    return w->g->looked_at - before;
+}
+
+TEST(who_stalls_with_many_channels_is_looked_into_when_it_may_owe_too_much)
+{
+    enum { CHANNELS = 500 };
+    struct id_says says = {0};
+    struct world *w;
+    unsigned n;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    w->cfg->limits.queue = 4 << 20;
+    w->cfg->limits.queue_age = 0;
+    n = watcher(w);
+    for (unsigned i = 0; i < CHANNELS; i++) {
+        char id[16];
+
+        snprintf(id, sizeof id, "user/%u", i);
+        says.id = id;
+        subscribe(w, n, id, NULL, 2);
+        hear_logged_in(100, 0, &says, 1);
+    }
+    drain(w, n);
+    hear_too_much(w);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_STALLED), 1);
+    /* Once, as it has not been looked into yet; the entries are fewer. */
+    EXPECT(looks_of_seconds(w, 1, 141, "b") <= 41);
+    EXPECT_INT(looks_of_seconds(w, 8, 142, "a"), 0);
+    EXPECT_INT(looks_of_seconds(w, 8, 150, "b"), 0);
+    /* Of 4 MiB 2.4 MB wait: it is looked into as soon as more may. */
+    for (uint64_t seq = 158; seq < 158 + 40; seq++)
+        hear_message("b", seq, big);
+    clock_fake_advance(SECOND);
+    turn(w);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_CUT_QUEUE), 0);
+    EXPECT(looks_of_seconds(w, 1, 198, "b") <= 60);
+    EXPECT_INT(looks_of_seconds(w, 1, 199, "b"), 0);
+    for (uint64_t seq = 200; seq < 200 + 40; seq++)
+        hear_message("a", seq, big);
+    clock_fake_advance(SECOND);
+    turn(w);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_CUT_QUEUE), 1);
+    world_free(w);
+}
+
+TEST(what_waits_for_too_long_is_found_though_nobody_looked_each_second)
+{
+    struct world *w;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    w->cfg->limits.queue = 64 << 20;
+    (void)watcher(w);
+    hear_too_much(w);
+    for (unsigned i = 0; i < 9; i++) {
+        clock_fake_advance(SECOND);
+        turn(w);
+    }
+    EXPECT_INT(stat_get(&w->g->stats, STAT_CUT_AGE), 0);
+    clock_fake_advance(2 * SECOND);
+    turn(w);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_CUT_AGE), 1);
+    world_free(w);
+}
+
 /* ---- readers for whom something is left out ----------------------------- */
 
 /* Long enough that a few fill a socket: seq, key and padding. */
@@ -1728,6 +1861,270 @@ TEST(the_oldest_are_left_out_and_told_by_one_gap_before_the_next_message)
     EXPECT_INT(stat_get(&w->g->stats, STAT_LEFT_OUT), 30 - had);
     EXPECT_INT(w->conn[n]->state, CONN_OPEN);
     EXPECT(!conn_thinned(w->conn[n])); /* it has caught up, and owes nothing */
+    world_free(w);
+}
+
+/* Messages of `id` from seq on, each a tenth of what fills a socket. */
+static void hear_many(struct world *w, const char *id, uint64_t seq,
+                      unsigned count)
+{
+    static char text[2000];
+
+    memset(text, 'x', sizeof text - 1);
+    for (unsigned i = 0; i < count; i++) {
+        hear_message(id, seq + i, text);
+        if (i % 50 == 0)
+            turn(w);
+    }
+    turn(w);
+}
+
+TEST(many_who_begin_to_read_together_are_thinned_in_portions)
+{
+    enum { MESSAGES = 2000 };
+    char nowhere[4096];
+    uint64_t thinned = 0;
+    struct world *w;
+    size_t before;
+    unsigned turns = 0;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    for (unsigned i = 0; i < CLIENTS; i++)
+        (void)slow_watcher(w, "room/1", 0);
+    hear_many(w, "room/1", 101, MESSAGES);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_STALLED), CLIENTS);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        while (read(w->fd[i], nowhere, sizeof nowhere) > 0)
+            ;
+    while (thinned < CLIENTS && ++turns < 100) {
+        uint64_t now;
+
+        before = w->g->looked_at;
+        EXPECT_INT(loop_step(w->g->loop, 0), 0);
+        now = stat_get(&w->g->stats, STAT_THINNED);
+        EXPECT(w->g->looked_at - before < THIN_LOOKS + 2 * MESSAGES);
+        EXPECT(now - thinned <= THIN_LOOKS / MESSAGES + 1);
+        EXPECT_INT(stat_get(&w->g->stats, STAT_STALLED) >= CLIENTS - now, 1);
+        thinned = now;
+    }
+    EXPECT_INT(thinned, CLIENTS);
+    EXPECT(turns >= CLIENTS / (THIN_LOOKS / MESSAGES + 1));
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        EXPECT_CONTAINS(all_of(w, i), "gap:slow:");
+        EXPECT_INT(w->conn[i]->tick, ring_end(&w->g->ring));
+    }
+    EXPECT_INT(stat_get(&w->g->stats, STAT_GAPS_SLOW), CLIENTS);
+    world_free(w);
+}
+
+/* What leaves the ring together is told from what comes by those who lag; when
+ * they are many, it has more than a turn to do so. */
+TEST(a_burst_leaves_the_ring_of_many_who_do_not_read_in_portions)
+{
+    enum { MESSAGES = 2000, MOST = 16384 + CLIENTS };
+    struct world *w;
+    uint64_t first;
+    unsigned turns = 0;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    for (unsigned i = 0; i < CLIENTS; i++)
+        (void)slow_watcher(w, "room/1", 0);
+    hear_many(w, "room/1", 101, MESSAGES);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_STALLED), CLIENTS);
+    first = w->g->ring.first;
+    clock_fake_advance(40 * SECOND);
+    while (w->g->ring.first < w->g->ring.next && ++turns < 100) {
+        size_t before = w->g->looked_at;
+
+        EXPECT_INT(loop_step(w->g->loop, 0), 0);
+        EXPECT(w->g->looked_at - before <= MOST + 8192 + MESSAGES);
+        EXPECT(w->g->ring.first - first <= (uint64_t)MOST / CLIENTS + 1);
+        first = w->g->ring.first;
+    }
+    EXPECT(turns >= MESSAGES / (MOST / CLIENTS + 1));
+    EXPECT_INT(w->g->ring.next - w->g->ring.first, 0);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        EXPECT_INT(w->conn[i]->state, CONN_OPEN);
+    EXPECT_CONTAINS(all_of(w, 7), "gap:slow:");
+    world_free(w);
+}
+
+/* Memory comes first. */
+TEST(a_ring_that_is_too_full_waits_for_nobody)
+{
+    struct world *w;
+    size_t whole;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    for (unsigned i = 0; i < CLIENTS; i++)
+        (void)slow_watcher(w, "room/1", 0);
+    hear_many(w, "room/1", 101, 2000);
+    whole = w->g->ring.bytes;
+    w->g->ring.bytes_max = whole / 4;
+    EXPECT_INT(loop_step(w->g->loop, 0), 0);
+    EXPECT(w->g->ring.bytes <= whole / 4 + whole / 32);
+    EXPECT(w->g->ring.bytes > whole / 4);
+    turn(w);
+    EXPECT(w->g->ring.bytes <= whole / 4);
+    world_free(w);
+}
+
+TEST(one_who_has_missed_very_much_is_thinned_in_many_turns)
+{
+    enum { MESSAGES = 2000, LOOKS = 100 };
+    char nowhere[4096];
+    struct world *w;
+    const char *text;
+    unsigned n, turns = 0;
+    char wanted[40];
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = slow_watcher(w, "room/1", 0);
+    hear_many(w, "room/1", 101, MESSAGES);
+    w->g->looks = LOOKS;
+    while (read(w->fd[n], nowhere, sizeof nowhere) > 0)
+        ;
+    do {
+        size_t before = w->g->looked_at;
+
+        EXPECT_INT(loop_step(w->g->loop, 0), 0);
+        if (turns++ != 30)
+            EXPECT(w->g->looked_at - before <= LOOKS + LOOKS / 4 + 1);
+        if (turns == 30) /* some of it leaves the ring meanwhile */
+            w->g->ring.bytes_max = w->g->ring.bytes / 2;
+    } while (w->g->thin_job && turns < 1000);
+    EXPECT(turns > 3 * MESSAGES / LOOKS);
+    text = all_of(w, n);
+    EXPECT_CONTAINS(text, "gap:slow:");
+    snprintf(wanted, sizeof wanted, "/room/1@e-");
+    EXPECT_CONTAINS(text, wanted);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_GAPS_SLOW), 1);
+    EXPECT_INT(w->conn[n]->tick, ring_end(&w->g->ring));
+    world_free(w);
+}
+
+/* Of two thousand messages each has come or is told, whenever its reader, the
+ * ring or the gateway does not let thinning come to its end at once. */
+static unsigned come_or_told(const char *text)
+{
+    unsigned n = 0;
+
+    for (const char *at = text; (at = strstr(at, "match/1:")); at++)
+        n++;
+    for (const char *at = text; (at = strstr(at, "gap:")); at++)
+        n += (unsigned)strtoul(strchr(at, '(') + 1, NULL, 10);
+    return n;
+}
+
+static void thin_with_a_break(unsigned at_turn, const char *what)
+{
+    enum { MESSAGES = 1000, LOOKS = 100 };
+    static const char *const keys[] = {"home", "visit", "ball"};
+    struct world *w;
+    char nowhere[4096], text[800];
+    struct buf got = BUF_INIT;
+    unsigned n;
+    ssize_t r;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    n = slow_watcher(w, "match/1", 0);
+    w->cfg->limits.queue = 100 * 1000;
+    memset(text, 'x', sizeof text);
+    for (unsigned i = 0; i < MESSAGES; i++) {
+        struct msg_parts p = parts("match/1", 101 + i, "");
+        struct buf b = BUF_INIT;
+
+        p.data = slice_make(text, sizeof text);
+        p.flags |= i % 5 ? WEIGHT_KEYED : WEIGHT_LESSER;
+        p.key = slice_str(keys[i % ARRAY_LEN(keys)]);
+        frame_write_deliver(&b, &p);
+        hear(FRAME_DELIVER, &b);
+        if (i % 50 == 0)
+            turn(w);
+    }
+    turn(w);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_STALLED), 1);
+    w->g->looks = LOOKS;
+    while ((r = read(w->fd[n], nowhere, sizeof nowhere)) > 0)
+        buf_add(&got, slice_make(nowhere, (size_t)r));
+    for (unsigned i = 0; i < 200; i++) {
+        EXPECT_INT(loop_step(w->g->loop, 0), 0);
+        if (i != at_turn)
+            continue;
+        EXPECT(w->g->thin_job != NULL);
+        if (strcmp(what, "ring") == 0)
+            w->g->ring.bytes_max = w->g->ring.bytes / 2;
+        else if (strcmp(what, "begun anew") == 0)
+            thin_due(w->conn[n], 0);
+        else
+            conn_settle(w->conn[n], ring_end(&w->g->ring));
+    }
+    buf_add_str(&got, all_of(w, n));
+    EXPECT_INT(come_or_told(buf_text(&got)), MESSAGES);
+    EXPECT_INT(w->conn[n]->state, CONN_OPEN);
+    buf_fini(&got);
+    world_free(w);
+}
+
+TEST(whatever_breaks_in_while_one_is_thinned_each_message_comes_or_is_told)
+{
+    static const char *const breaks[] = {"ring", "begun anew", "settled"};
+
+    for (unsigned i = 0; i < ARRAY_LEN(breaks); i++)
+        for (unsigned at = 0; at < 33; at += 2)
+            thin_with_a_break(at, breaks[i]);
+}
+
+static bool waits_to_be_thinned(const struct conn *c)
+{
+    return c->extra && list_linked(&c->extra->drained);
+}
+
+/* Whatever becomes of one whose turn has not come. */
+TEST(who_waits_to_be_thinned_may_leave_close_and_go)
+{
+    enum { MESSAGES = 2000 };
+    struct world *w;
+    char nowhere[4096];
+    unsigned left;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    for (unsigned i = 0; i < CLIENTS; i++)
+        (void)slow_watcher(w, "room/1", 0);
+    hear_many(w, "room/1", 101, MESSAGES);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        while (read(w->fd[i], nowhere, sizeof nowhere) > 0)
+            ;
+    EXPECT_INT(loop_step(w->g->loop, 0), 0);
+    for (left = 0; left < CLIENTS; left++)
+        if (waits_to_be_thinned(w->conn[left]))
+            break;
+    EXPECT(left + 4 < CLIENTS);
+    for (unsigned i = left; i < CLIENTS; i++)
+        EXPECT(waits_to_be_thinned(w->conn[i]));
+    EXPECT_INT(conn_unsubscribe(w->conn[left], SLICE("")), 0);
+    conn_close(w->conn[left + 1], "end");
+    conn_abort(w->conn[left + 2], "gone");
+    close(w->fd[left + 3]);
+    w->fd[left + 3] = -1;
+    clock_fake_advance(SECOND); /* they are looked at meanwhile, too */
+    for (unsigned i = 0; i < 40; i++)
+        turn(w);
+    EXPECT(list_empty(&w->g->drained));
+    EXPECT_INT(w->g->open, CLIENTS - 2);
+    hear_message("room/1", 101 + MESSAGES, "last");
+    EXPECT(!strstr(all_of(w, left), "last"));
+    subscribe(w, left, "room/2", NULL, 2);
+    hear_logged_in(w->g->seq, 0, &(struct id_says){.id = "room/2"}, 1);
+    EXPECT_CONTAINS(all_of(w, left), "(2)"); /* it is no longer stalled */
+    EXPECT_INT(w->conn[left + 1]->state, CONN_DRAINING);
+    EXPECT_CONTAINS(all_of(w, left + 4), "last");
     world_free(w);
 }
 

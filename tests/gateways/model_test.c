@@ -1097,6 +1097,7 @@ static void begin(void)
     world.cfg->limits.page = 20 + chance(100);
     world.cfg->limits.queue = (size_t)4096 << chance(7);
     world.g->ring.bytes_max = (size_t)8192 << chance(9);
+    world.g->looks = (size_t)8 << chance(12);
     router.life = 1;
     router.seq = 100;
     link_up();
@@ -1187,6 +1188,7 @@ static void hand_over(bool fails)
     CHECK(gateway_init(next, world.cfg, &edge, 1, world.door) == 0);
     CHECK(uplink_open(next, &why) == 0);
     next->ring.bytes_max = old->ring.bytes_max;
+    next->looks = old->looks;
     count_paging(old);
     freezer_init(&f, old);
     if (fails)
