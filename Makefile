@@ -259,11 +259,12 @@ power: ## every moment at which the power may go, in every way; minutes
 
 chaos: deps-test ## break it under load for CHAOS_SECONDS (240); CHAOS_SEED= repeats
 	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES) $(INJECT) $(CHAOS)
-	@python3 tests/chaos/chaos.py --seconds $${CHAOS_SECONDS:-240}
+	@exec python3 tests/chaos/chaos.py --seconds $${CHAOS_SECONDS:-240} \
+	    --within $$(($${CHAOS_SECONDS:-240} + 110))
 
-soak: deps-test ## the same for hours (8), a line a round
+soak: deps-test ## the same for hours (8), a line a minute; Ctrl-C ends it with its sum
 	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES) $(INJECT) $(CHAOS)
-	@python3 tests/chaos/chaos.py --soak
+	@exec python3 tests/chaos/chaos.py --soak
 
 chaos-peers: deps-build ## Nchan and Mosquitto under the same faults, beside us; minutes
 	@tools/deps.sh chaos_peers

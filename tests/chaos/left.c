@@ -104,18 +104,21 @@ static uint64_t retracts(struct slice word)
                ? check_number(slice_from(word, 8)) : 0;
 }
 
-static bool is_retracted(const struct checker *c, const struct history *h,
-                         uint32_t i, uint32_t upto)
+/* The offsets of the first `upto` that are retracted among them, a bit each:
+ * offsets are dense. Free it. */
+static uint8_t *retracted_of(const struct checker *c, const struct history *h,
+                             uint32_t upto)
 {
-    uint64_t offset = history_at(c, h, i)->offset;
+    uint8_t *bits = calloc(upto / 8 + 2, 1);
 
-    for (uint32_t k = i + 1; k < upto; k++) {
-        const struct publication *m = publication_at(c, history_at(c, h, k));
+    for (uint32_t i = 0; bits && i < upto; i++) {
+        const struct publication *m = publication_at(c, history_at(c, h, i));
+        uint64_t offset = m ? retracts(m->event) : 0;
 
-        if (m && offset && retracts(m->event) == offset)
-            return true;
+        if (offset && offset <= upto)
+            bits[offset / 8] |= (uint8_t)(1 << offset % 8);
     }
-    return false;
+    return bits;
 }
 
 /* False: not all of it is known. */
@@ -123,17 +126,20 @@ static bool stands(const struct checker *c, const struct history *h,
                    uint64_t seq, struct standing *ret)
 {
     uint32_t upto = h ? history_upto(c, h, seq) : 0;
+    uint8_t *retracted = upto ? retracted_of(c, h, upto) : NULL;
+    bool known = !upto || retracted;
 
     *ret = (struct standing){ .there = false };
-    for (uint32_t i = 0; i < upto; i++) {
-        const struct publication *m = publication_at(c, history_at(c, h, i));
+    for (uint32_t i = 0; known && i < upto; i++) {
+        const struct version *v = history_at(c, h, i);
+        const struct publication *m = publication_at(c, v);
 
-        if (!m || !m->event.len)
-            return false;
-        if (!is_retracted(c, h, i, upto))
+        known = m && m->event.len && v->offset == i + 1;
+        if (known && !(retracted[v->offset / 8] >> v->offset % 8 & 1))
             standing_fold(ret, m->event, m->publisher, m->number);
     }
-    return true;
+    free(retracted);
+    return known;
 }
 
 void left_state(struct checker *c, const struct words *w)

@@ -51,6 +51,10 @@ class Violated(Exception):
     """The checker has found something; the text says what."""
 
 
+class Ended(BaseException):
+    """Somebody wants it to end (SIGINT, SIGTERM)."""
+
+
 def free_ports():
     """One for each edge, that stay the same when everything starts anew."""
     held = [socket.socket() for _ in EDGES]
@@ -128,7 +132,7 @@ class Running(threading.Thread):
         number = self.log.fault(self.fault)
         try:
             held = self.fault.start(self.stage, self.rng)
-            threading.Event().wait(self.lasts)
+            self.stage.over.wait(self.lasts)
             self.fault.heal(self.stage, held)
         except Exception as e:  # whatever a fault of anybody's raises is shown
             self.trouble = f"{self.fault.name}: {type(e).__name__}: {e}"
@@ -156,15 +160,54 @@ def schedule(rng, table, seconds):
 
 
 def resident(world):
-    """{kind: KiB} of all processes of a kind."""
+    """{(kind, pid): KiB} of the processes that there are."""
     out = {}
     for kind in KINDS:
         for pid in world.pids(kind):
             with contextlib.suppress(OSError, StopIteration):
                 with open(f"/proc/{pid}/status", encoding="ascii") as f:
                     line = next(x for x in f if x.startswith("VmRSS:"))
-                out[kind] = out.get(kind, 0) + int(line.split()[1])
+                out[kind, pid] = int(line.split()[1])
     return out
+
+
+def slope(points):
+    """KiB a minute, by least squares over (seconds, KiB)."""
+    n = len(points)
+    t, m = sum(p[0] for p in points) / n, sum(p[1] for p in points) / n
+    over = sum((p[0] - t) ** 2 for p in points)
+    return 60 * sum((p[0] - t) * (p[1] - m) for p in points) / over if over else 0.0
+
+
+class Sampler(threading.Thread):
+    """Looks each second what memory each process has."""
+
+    def __init__(self, stage):
+        super().__init__(daemon=True)
+        self.stage, self.lives = stage, {}
+        self.start()
+
+    def run(self):
+        while not self.stage.over.wait(1.0):
+            with contextlib.suppress(Failed, OSError):
+                for life, kib in (resident(self.stage.world) if self.stage.world else {}).items():
+                    self.lives.setdefault(life, []).append((time.monotonic(), kib))
+
+    def most(self):
+        """{kind: KiB}"""
+        out = {}
+        for (kind, _), points in list(self.lives.items()):
+            out[kind] = max(out.get(kind, 0), *(kib for _, kib in points))
+        return out
+
+    def slopes(self, least):
+        """{kind: (KiB a minute, KiB at the end)} of processes that lived so many
+        seconds, without the first third, in which caches fill."""
+        out = {}
+        for (kind, _), points in list(self.lives.items()):
+            if points[-1][0] - points[0][0] >= least:
+                out[kind] = slope(points[len(points) // 3:]), points[-1][1]
+        return out
 
 
 class Round:
@@ -175,7 +218,8 @@ class Round:
         self.rng = random.Random(seed)
         self.table = faults.drawable(self.rng, table)
         self.base = tempfile.mkdtemp(prefix="tl-chaos-")
-        self.figures, self.memory, self.broken = {}, {}, []
+        self.figures, self.memory, self.broken, self.running = {}, {}, [], []
+        self.sampler = None
         self.options = ["--spaces", SPACES, "--subs", SUBS, "--pubs", PUBS, "--rate", str(rate),
                         "--size", "40-6000", "--stay", "4000", "--die", "0.01", "--zero", "--lazy", "27",
                         *options]
@@ -185,6 +229,7 @@ class Round:
         stage = faults.Stage(self.base, free_ports(), SPACES)
         log = Log(os.path.join(self.base, "driver.log"))
         crowd, wrong = None, True
+        self.sampler = Sampler(stage)
         try:
             for fault in self.table.values():
                 if fault.prepare:
@@ -197,7 +242,14 @@ class Round:
             self.figures.update(self.judge(crowd))
             wrong = False
             return self.figures
+        except (Ended, KeyboardInterrupt):
+            wrong = False
+            raise
         finally:
+            stage.over.set()
+            self.sampler.join()
+            for r in self.running:
+                r.join(3 * stage.deadline)
             if crowd:
                 crowd.close()
             log.close()
@@ -217,7 +269,7 @@ class Round:
                      env=stage.env)
 
     def break_things(self, stage, log, crowd):
-        begin, running = time.monotonic(), []
+        begin, running = time.monotonic(), self.running
         for at, fault, seed, lasts in schedule(self.rng, self.table, self.seconds):
             threading.Event().wait(max(0, begin + at - time.monotonic()))
             if fault.alone:
@@ -225,7 +277,6 @@ class Round:
                     r.join(60)
             running.append(Running(stage, log, fault, seed, lasts))
             self.broken.append(fault.name)
-            self.watch(stage)
         for r in running:
             r.join(60)
             if r.is_alive():
@@ -233,10 +284,6 @@ class Round:
             if r.trouble:
                 raise Violated(r.trouble)
         self.figures = crowd.ask("status")
-
-    def watch(self, stage):
-        for kind, kib in resident(stage.world).items():
-            self.memory[kind] = max(self.memory.get(kind, 0), kib)
 
     def calm_down(self, stage, log, crowd):
         """All is healed: everybody comes back, what is said now arrives."""
@@ -247,7 +294,7 @@ class Round:
         crowd.ask("stop", 60)
         crowd.ask("drained", 60)
         log.say("Q", "end")
-        self.watch(stage)
+        self.memory = self.sampler.most()
         log.say("K", "gaps_total", stage.world.metric("gaps_total"))
         dump = [os.path.join(PROGRAMS, "crowd"), "--http", str(stage.ports["http"]), "--spaces",
                 SPACES, "--dump", os.path.join(crowd.dir, "store.log")]

@@ -46,6 +46,7 @@ class Fault:
     # "slow"     who reads may be taken for slow: his socket takes nothing
     loses: Tuple[str, ...] = ()
     lasts: Tuple[float, float] = (0.0, 2.0)  # seconds from start to heal
+    ends: bool = False  # processes end by it, and start anew
     alone: bool = False  # never beside another fault
     weight: int = 1  # how often it is drawn, beside the others
     prepare: Optional[Callable[["Stage"], None]] = None
@@ -67,11 +68,13 @@ class Stage:
     ports     {"http": 8123, ...}: they stay, over restarts as well
     spaces    the channels of the crowd (`crowd --spaces`)
     publishers  a number for each publisher of a fault's own
+    over      threading.Event: the round is being given up
     """
 
     def __init__(self, base, ports, spaces, deadline=20.0):
         self.base, self.ports, self.deadline = base, ports, deadline
         self.spaces, self.publishers = spaces, itertools.count()
+        self.over = threading.Event()
         self.world = None
         self.env, self.sets, self.cleanup = {}, [], []
         self.under = self.before = None

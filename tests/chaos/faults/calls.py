@@ -104,7 +104,7 @@ FAULTS = [
     Fault("disk-error", "F8", _arm(_disk_error), _disarm, hits=("router", *EDGES),
           loses=("refuse", "read"), lasts=(0.1, 3.0), weight=2, prepare=prepare),
     Fault("commit-kill", "F3", _die_in_commit, _back_from_commit, hits=("router",),
-          loses=("memory", "refuse"), lasts=(0.2, 1.0), weight=3, prepare=prepare),
+          loses=("memory", "refuse"), lasts=(0.2, 1.0), weight=3, ends=True, prepare=prepare),
     Fault("clock-jump", "F10", _arm(_clock), _disarm, lasts=(0.1, 4.0), prepare=prepare),
     Fault("calls-short", "F12",
           _arm(_odd("client link", "EINTR"), _odd("client link", "EAGAIN"), _short("client", 7),

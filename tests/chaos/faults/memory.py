@@ -39,7 +39,7 @@ def _removed(group):
 
 FAULTS = [
     Fault(f"{kind}-oom", "F21", _limit(kind), _lift, hits=(kind,),
-          loses=("memory", "refuse") if kind == "router" else (), lasts=(0.5, 3.0),
+          loses=("memory", "refuse") if kind == "router" else (), lasts=(0.5, 3.0), ends=True,
           possible=os.access(GROUPS, os.W_OK))
     for kind in ("router", *EDGES)
 ]

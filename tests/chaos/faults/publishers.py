@@ -5,7 +5,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import threading
 
 from . import Fault
 
@@ -61,7 +60,7 @@ def _kill(stage, held):
     publisher.kill()
     for seconds in lives:
         publisher.begin("--again")
-        threading.Event().wait(seconds)
+        stage.over.wait(seconds)
         publisher.kill()
     publisher.finish(2 * stage.deadline)
 
