@@ -390,7 +390,7 @@ static void end_replay(struct start *s)
     bool whole;
 
     s->saying = true;
-    whole = replay_ring(s);
+    whole = replay_ring(s) && (s->dropped || conn_may_settle(c));
     if (whole && !s->dropped) {
         pull_settle(c, ring_end(&c->gw->ring));
         whole = replay_ring(s);

@@ -690,6 +690,17 @@ void conn_flush(struct conn *c)
     conn_extra_done(c);
 }
 
+bool conn_may_settle(struct conn *c)
+{
+    size_t most = c->gw->config->limits.queue / 2;
+    size_t out = conn_out_pending(c);
+    int64_t oldest = INT64_MAX;
+
+    return c->flow != FLOW_LIVE ||
+           (out <= most &&
+            pull_pending(c, INT64_MIN, most - out, &oldest) <= most - out);
+}
+
 void conn_settle(struct conn *c, uint64_t tick)
 {
     if (c->flow == FLOW_LIVE && c->tick < tick)

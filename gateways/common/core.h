@@ -131,6 +131,10 @@ void conn_flush(struct conn *c);
 /* What is due up to tick comes before all that out gets from now on: sent as
  * far as the socket takes it, the rest in out. Not within a flush. */
 void conn_settle(struct conn *c, uint64_t tick);
+/* Is what is due so little, even as an edge writes it, that conn_settle() makes
+ * nobody slow who reads? Else it leaves first as everything does: at the end of
+ * that start_again() and catchup_advance() are called. */
+bool conn_may_settle(struct conn *c);
 void conn_socket_event(void *ctx, uint64_t data, uint32_t events);
 void conn_wheel_due(void *ctx, struct wheel_timer *t);
 void conns_end_of_turn(struct gateway *g);

@@ -407,8 +407,8 @@ bool start_waits_for_reader(const struct conn *c)
 {
     const struct start *s = conn_starts(c);
 
-    return s && s->state == START_LOGIN && s->silent && s->logins == 0 &&
-           c->flow == FLOW_LIVE;
+    return s && s->state == START_LOGIN && (s->silent || s->late) &&
+           s->logins == 0 && c->flow == FLOW_LIVE;
 }
 
 void start_again(struct conn *c)
@@ -520,6 +520,11 @@ static void say(struct start *s)
     if (would_pile_up(s)) {
         drop_snapshots(s);
         s->state = START_LOGIN; /* start_again() */
+        return;
+    }
+    if (s->late && !conn_may_settle(c)) {
+        s->state = START_LOGIN; /* start_again() */
+        conn_dirty(c);
         return;
     }
     if (!verdict_holds(s)) {

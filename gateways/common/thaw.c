@@ -247,7 +247,8 @@ static bool start_state_fits(struct conn *c, unsigned state, unsigned flags)
 
     if (conn_starts(c))
         return state == START_LOGIN;
-    return pages || (state == START_LOGIN && (flags & FROZEN_SILENT));
+    return pages || (state == START_LOGIN &&
+                     (flags & (FROZEN_SILENT | FROZEN_LATE)));
 }
 
 static int take_start(struct conn *c, struct cursor *in)

@@ -835,6 +835,47 @@ TEST(a_long_replay_waits_for_the_socket_and_not_in_memory)
     world_free(w);
 }
 
+/* A client that comes back to one channel out of the ring, where more waits than
+ * limits.queue, and to another with an older cursor. It reads all the while. */
+TEST(a_replay_that_ends_while_much_is_due_makes_nobody_slow)
+{
+    static char big[60000];
+    struct world *w = world();
+    unsigned other = watcher(w), n;
+    const struct id_says says = {.id = "b", .last_seq = 95,
+                                 .last_offset = 5};
+    char piece[60000];
+
+    memset(big, 'x', sizeof big - 1);
+    for (uint64_t seq = 101; seq <= 140; seq++) {
+        hear_message("a", seq, big);
+        drain(w, other);
+    }
+    w->cfg->limits.queue = 10 * sizeof big;
+    n = client(w);
+    subscribe(w, n, "a", "e-100", 1);
+    hear_logged_in(140, 0, &kept, 1);
+    subscribe(w, n, "b", "e-90", 2);
+    hear_logged_in(140, 0, &says, 1);
+    buf_reset(&link_.said);
+    for (unsigned i = 0; i < 200; i++) {
+        turn(w);
+        EXPECT(!conn_closing(w->conn[n]));
+        EXPECT(conn_out_pending(w->conn[n]) < 10 * sizeof big);
+        if (strstr(buf_text(&link_.said), "FETCH")) {
+            buf_reset(&link_.said);
+            hear_row("b", 95, "old");
+            hear_page_end(false, 140);
+        }
+        while (read(w->fd[n], piece, sizeof piece) > 0)
+            ;
+    }
+    EXPECT(conn_starts(w->conn[n]) == NULL);
+    hear_message("b", 141, "live");
+    got(w, n, "b:live ");
+    world_free(w);
+}
+
 TEST(a_cursor_does_not_run_ahead_of_what_is_still_to_be_brought)
 {
     struct world *w = world();
