@@ -845,6 +845,15 @@ static void take_name(struct checker *c, struct chain *ch, struct slice name,
         on_resumed(ch, i);
 }
 
+/* Is something that was added to it still being replayed? */
+static bool is_replayed(const struct chain *ch)
+{
+    for (unsigned i = 0; i < ch->item_count; i++)
+        if (!ch->items[i].done)
+            return true;
+    return false;
+}
+
 static void on_notice(struct checker *c, struct chain *ch,
                       const struct words *w)
 {
@@ -858,7 +867,9 @@ static void on_notice(struct checker *c, struct chain *ch,
                 slice_eq(w->word[11], SLICE("future"))))
         ch->epoch_told = true;
     /* Where to come back to: a replay may be under way. */
-    if (!slice_eq(w->word[6], SLICE("-")) && !slice_eq(what, SLICE("closing")))
+    if (!slice_eq(w->word[6], SLICE("-")) &&
+        !slice_eq(what, SLICE("closing")) &&
+        !(gap && was_slow(w) && is_replayed(ch)))
         judge_cursor_order(c, ch, names_find(&c->epochs, w->word[6]), w);
     while (next_name(&rest, &name))
         take_name(c, ch, name, w);

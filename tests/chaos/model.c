@@ -1109,29 +1109,51 @@ static const struct {
 const char *model_mutation_name(enum mutation m) { return rows[m].name; }
 enum check_pass model_mutation_pass(enum mutation m) { return rows[m].pass; }
 
+/* What is right. quiet: no edge dies. */
+static void tell_story(struct model *m, uint64_t seed, bool quiet, bool dense,
+                       struct line *lines)
+{
+    *m = (struct model){ .random = seed * 0x9e3779b97f4a7c15u | 1,
+                         .now = 1000000, .seq = 1, .dense = dense,
+                         .lines = lines };
+    for (int i = 0; i < 8; i++)
+        below(m, 2);
+    m->edges_fall = !quiet && below(m, 2);
+    say(m, 'C', "0 plain drop-oldest");
+    say(m, 'C', "0 news conflate");
+    say(m, 'C', "0 match conflate");
+    come(m, 0);
+    publish(m, 0, 0);
+    read_some(m, 0, 1);
+    for (unsigned i = 0; i < STEPS; i++)
+        step(m);
+    scenes(m);
+    slow_scene(m);
+    last_scene(m);
+}
+
 void model_write(struct buf *out, uint64_t seed, enum mutation mutation,
                  bool dense)
 {
-    static struct line lines[LINES_MAX];
-    struct model m = { .random = seed * 0x9e3779b97f4a7c15u | 1,
-                       .now = 1000000, .seq = 1, .dense = dense,
-                       .lines = lines };
+    static struct line right[LINES_MAX], lines[LINES_MAX];
+    static struct { /* the story told last, which serves several mutations */
+        uint64_t seed;
+        bool told, quiet, dense;
+        struct model model;
+    } last;
+    bool quiet = mutation == MUTATE_CLOSE || mutation == MUTATE_COUNTER;
+    struct model m;
 
-    for (int i = 0; i < 8; i++)
-        below(&m, 2);
-    m.edges_fall = mutation != MUTATE_CLOSE && mutation != MUTATE_COUNTER &&
-                   below(&m, 2);
-    say(&m, 'C', "0 plain drop-oldest");
-    say(&m, 'C', "0 news conflate");
-    say(&m, 'C', "0 match conflate");
-    come(&m, 0);
-    publish(&m, 0, 0);
-    read_some(&m, 0, 1);
-    for (unsigned i = 0; i < STEPS; i++)
-        step(&m);
-    scenes(&m);
-    slow_scene(&m);
-    last_scene(&m);
+    if (!last.told || last.seed != seed || last.quiet != quiet ||
+        last.dense != dense)
+        tell_story(&last.model, seed, quiet, dense, right);
+    last.told = true;
+    last.seed = seed;
+    last.quiet = quiet;
+    last.dense = dense;
+    m = last.model;
+    memcpy(lines, right, (size_t)m.count * sizeof *lines);
+    m.lines = lines;
     if (mutation != MUTATIONS)
         mutate(&m, mutation);
     for (int i = 0; i < m.count; i++)
