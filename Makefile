@@ -71,6 +71,7 @@ $(eval $(call library,tcp,gateways/tcp))
 $(eval $(call library,ws,gateways/ws))
 $(eval $(call library,touchline,tools/touchline))
 $(eval $(call library,router-ctl,tools/router-ctl))
+$(eval $(call library,flood,tools/flood))
 $(eval $(call library,t,tests/t))
 
 # --- binaries: a rule for each main.c that exists --------------------------
@@ -91,6 +92,7 @@ $(eval $(call binary,touchline-http,gateways/http,http gateway))
 $(eval $(call binary,touchline-tcp,gateways/tcp,tcp gateway))
 $(eval $(call binary,touchline-ws,gateways/ws,ws gateway))
 $(eval $(call binary,router-ctl,tools/router-ctl,router-ctl))
+$(eval $(call binary,touchline-flood,tools/flood,flood))
 
 # --- tests: tests/FOLDER/X_test.c, linked with that folder's libraries -----
 
@@ -99,9 +101,9 @@ LIBS_store    := store base
 LIBS_router   := router store proto base
 LIBS_gateways := http tcp ws gateway proto base
 LIBS_chaos    := proto base
-LIBS_tools    := router-ctl touchline proto base
-LIBS_every    := router-ctl touchline http tcp ws gateway router store proto \
-                 base
+LIBS_tools    := router-ctl flood touchline proto base
+LIBS_every    := router-ctl flood touchline http tcp ws gateway router store \
+                 proto base
 
 comma := ,
 TESTS := $(patsubst %.c,$B/%,$(wildcard tests/*/*_test.c))
@@ -303,6 +305,8 @@ install-only: $B/print-options
 	        $(wildcard docs/man/*.$s) &&)) true
 	install -D -m 644 tools/router-ctl/completion.bash \
 	    $(ROOT)/share/bash-completion/completions/router-ctl
+	install -D -m 644 tools/flood/completion.bash \
+	    $(ROOT)/share/bash-completion/completions/touchline-flood
 	tools/packaging/systemd/make-units.sh $(PREFIX)/bin $(UNITDIR)
 	install -D -m 644 tools/packaging/touchline.sysusers \
 	    $(ROOT)/lib/sysusers.d/touchline.conf

@@ -46,7 +46,7 @@ for edge in http tcp ws; do
     rule "gateways/$edge includes no other edge" "gateways/$edge" \
         "base/|proto/|gateways/common/|gateways/$edge/|cjson/|zlib|llhttp"
 done
-for tool in tools/touchline tools/router-ctl; do
+for tool in tools/touchline tools/router-ctl tools/flood; do
     rule "$tool speaks the wire" "$tool" "base/|proto/|$tool/|cjson/"
 done
 

@@ -424,11 +424,13 @@ def test_files_and_functions_that_documents_name_exist():
                 check(os.path.exists(os.path.join(ROOT, name)), f"{path}: no file {name}")
 
 
-def test_decisions_are_numbered_without_a_hole_and_listed():
+def test_decisions_have_numbers_of_their_own_and_are_listed():
     folder = os.path.join(ROOT, "docs", "decisions")
     files = sorted(n for n in os.listdir(folder) if n != "README.md")
     index = read("docs/decisions/README.md")
-    for number, name in enumerate(files, 1):
+    numbers = [int(name[:4]) for name in files]
+    equal(len(set(numbers)), len(files), "numbers that are used once")
+    for number, name in zip(numbers, files):
         title = read("docs/decisions/" + name).split("\n")[0]
         equal((name[:5], title.split(" ")[:2]), (f"{number:04}-", ["#", f"{number}."]), name)
         line = f"{number}. [{title.split('. ', 1)[1]}]({name})\n"
@@ -618,7 +620,7 @@ def manuals():
 def test_there_is_a_manual_for_each_binary():
     have = {os.path.basename(m) for m in manuals()}
     for name in ("touchline", "touchline-router", "touchline-http", "touchline-tcp",
-                 "touchline-ws", "router-ctl"):
+                 "touchline-ws", "touchline-flood", "router-ctl"):
         check(name + ".1" in have, f"no docs/man/{name}.1")
     check("touchline.conf.5" in have, "no docs/man/touchline.conf.5")
 
@@ -642,7 +644,7 @@ def test_manuals_are_well_formed():
             equal(noise, "", path)
 
 
-ROFF = (("\\-", "-"), ("\\(aq", "'"), ("\\e\n", "\\\n"), ("\\&", ""))
+ROFF = (("\\-", "-"), ("\\(aq", "'"), ("\\(dq", '"'), ("\\e", "\\"), ("\\&", ""))
 
 
 def examples(path):
@@ -686,7 +688,7 @@ def test_examples_in_the_manuals_work():
 
 def test_manuals_name_every_option():
     for name in ("touchline", "touchline-router", "touchline-http", "touchline-tcp",
-                 "touchline-ws"):
+                 "touchline-ws", "touchline-flood"):
         p = subprocess.run([os.path.join(BIN, name), "--help"], capture_output=True)
         with open(os.path.join(ROOT, "docs", "man", name + ".1"), encoding="utf-8") as f:
             manual = f.read().replace("\\-", "-")
