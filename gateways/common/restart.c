@@ -4,6 +4,19 @@
 #include "gateways/common/core.h"
 #include "gateways/common/pull.h"
 
+/* In front of all others: a message of theirs would bear a cursor that is no good
+ * for what s has still to tell. */
+static void put_first(struct conn *c, struct start *s)
+{
+    struct start **at = &c->extra->starts;
+
+    while (*at != s)
+        at = &(*at)->next;
+    *at = s->next;
+    s->next = c->extra->starts;
+    c->extra->starts = s;
+}
+
 void restart_conn(struct conn *c, enum gap_why why)
 {
     struct start *s = start_alloc(c, c->seats.count, slice_make(NULL, 0));
@@ -34,6 +47,8 @@ void restart_conn(struct conn *c, enum gap_why why)
     thin_forget(c);
     if (s->count == 0)
         start_free(s);
+    else
+        put_first(c, s);
     c->flow = FLOW_STARTING;
     for (s = conn_starts(c); s; s = s->next) {
         list_remove(&s->node);

@@ -1485,6 +1485,25 @@ TEST(another_epoch_is_told_to_everybody)
     world_free(w);
 }
 
+/* A cursor of the other would be no good for what has not been told yet. */
+TEST(another_epoch_is_told_before_what_was_asked_for_meanwhile_begins)
+{
+    struct world *w = world();
+    unsigned n = watcher(w);
+    const struct id_says both[] = {{.id = "a"}, {.id = "b"}};
+
+    hear_message("a", 101, "1");
+    got(w, n, "[1] snapshot/a@e-100 (1) a:1 ");
+    subscribe(w, n, "b", "e-99", 2);
+    link_.ops.pipe.down(link_.ctx, "gone");
+    hear_welcome("f", 2, 10);
+    hear_logged_in(10, LOGIN_RESYNC, both, 2);
+    hear_resynced(10);
+    got(w, n, "gap:epoch:0-0/a@f-10 snapshot/a@f-10 "
+              "[2] gap:epoch:0-0/b@f-10 snapshot/b@f-10 (2) ");
+    world_free(w);
+}
+
 static void publish(struct world *w, unsigned n, uint32_t ref)
 {
     struct publish p = {.channel = SLICE("a"), .data = SLICE("x")};

@@ -1,6 +1,7 @@
 /* The common half of a gateway against a naive model, by chance: clients come,
  * subscribe, stall, read on, leave and resume; a router of a few lines loses
- * its link and dies; the gateway hands all of it to a successor. Every client checks, line by line, that it gets exactly
+ * its link and dies, and may come back with another history; the configuration
+ * is read again; the gateway hands all of it to a successor. Every client checks, line by line, that it gets exactly
  * what it is due: in order, each once, and nothing missing that a gap has not
  * told; and that what a gap tells is what it does not get, one for one, and may
  * be left out by the namespace's policy. T_SEED repeats a run. */
@@ -91,8 +92,10 @@ static struct {
     struct entry {
         unsigned id;
         uint64_t seq, offset;
+        unsigned policies; /* bits: what it was under since it was said */
     } log[LOG_MAX];
-    unsigned count;
+    unsigned count, begun; /* of them, those of other epochs */
+    char epoch[2];
 } router;
 
 static struct said_frame *queue_add(struct said_queue *q, uint8_t code)
@@ -269,6 +272,8 @@ static void send_entry(unsigned entry)
         }
 }
 
+static unsigned policy_of(unsigned id);
+
 static void publish(unsigned id)
 {
     unsigned entry = router.count;
@@ -279,6 +284,7 @@ static void publish(unsigned id)
     router.log[entry].id = id;
     router.log[entry].seq = ++router.seq;
     router.log[entry].offset = ++router.offset[id];
+    router.log[entry].policies = 1u << policy_of(id);
     if (router.synced)
         send_entry(entry);
 }
@@ -308,7 +314,7 @@ static void on_login(struct slice body)
         router.leaf[n] = true;
         says.id = id.id;
         says.flags = n >= STORED && n < IDS ? ID_VOLATILE : 0;
-        for (unsigned i = 0; n < IDS && i < router.count; i++)
+        for (unsigned i = router.begun; n < IDS && i < router.count; i++)
             if (router.log[i].id == n && router.offset[n]) {
                 says.last_seq = router.log[i].seq;
                 says.last_offset = router.log[i].offset;
@@ -336,7 +342,7 @@ static void on_synced(struct slice body)
     struct cursor c = cursor_init(body);
     uint64_t since = cursor_u64(&c);
 
-    for (unsigned i = 0; i < router.count; i++)
+    for (unsigned i = router.begun; i < router.count; i++)
         if (router.log[i].seq > since && router.log[i].id < STORED)
             send_entry(i);
     put_u64(answer(FRAME_RESYNCED), router.seq);
@@ -357,7 +363,7 @@ static void on_fetch(struct slice body)
         EXPECT_INT(frame_next_fetch_id(&in, &id), 0);
         wanted[name_find(id)] = true;
     }
-    for (unsigned i = 0; i < router.count && !end.more; i++) {
+    for (unsigned i = router.begun; i < router.count && !end.more; i++) {
         const struct msg_parts p = parts_of(i);
         bool due = false;
 
@@ -376,7 +382,8 @@ static void on_fetch(struct slice body)
 static void welcome(void)
 {
     const struct frame_welcome f = {.life = router.life, .seq = router.seq,
-                                    .resync = 1, .epoch = SLICE("e")};
+                                    .resync = 1,
+                                    .epoch = slice_str(router.epoch)};
 
     frame_write_welcome(answer(FRAME_WELCOME), &f);
 }
@@ -422,6 +429,13 @@ static void gateway_hears(unsigned max)
         router.ops.pipe.batch_end(router.ctx, 0);
 }
 
+/* A copy of the store from before, say. */
+static void begin_epoch(void)
+{
+    router.epoch[0]++;
+    router.begun = router.count;
+}
+
 static void link_down(bool died)
 {
     if (!router.up)
@@ -437,6 +451,8 @@ static void link_down(bool died)
     router.seq += 1000;
     for (unsigned id = STORED; id < IDS; id++)
         router.offset[id] = 0;
+    if (chance(3) == 0)
+        begin_epoch();
 }
 
 static void link_up(void)
@@ -502,7 +518,7 @@ static void notice(struct conn *c, const struct notice *n)
         buf_addf(conn_out(c), "%s " SLICE_FMT " " SLICE_FMT " %s %" PRIu64
                  " %" PRIu64 " %" PRIu64 "\n",
                  notice_text(n->kind), SLICE_ARG(n->channels[i]),
-                 SLICE_ARG(n->cursor.len ? n->cursor : SLICE("e-0")),
+                 SLICE_ARG(n->cursor.len ? n->cursor : SLICE("-0")),
                  n->kind == NOTICE_GAP ? gap_why_text(n->why) : "-",
                  n->from, n->to, n->missed);
     }
@@ -623,6 +639,8 @@ static struct {
     uint64_t handed, paging; /* handed over: gateways; who was reading pages */
     uint64_t starved; /* not handed over, for want of memory */
     uint64_t left_out, conflated;
+    uint64_t epochs;   /* gaps for another one */
+    uint64_t reloads;
 } world;
 
 static struct conn *conn_of(const struct client *k)
@@ -633,9 +651,9 @@ static struct conn *conn_of(const struct client *k)
     return c && !conn_closing(c) ? c : NULL;
 }
 
-static int policy_of(unsigned id)
+static unsigned policy_of(unsigned id)
 {
-    return config_namespace(world.cfg, name_of(id))->slow;
+    return (unsigned)config_namespace(world.cfg, name_of(id))->slow;
 }
 
 /* By which it gives way to a newer one: of conflated ids. */
@@ -650,13 +668,15 @@ static bool same_key(const struct entry *a, const struct entry *b)
                      slice_eq(key_of(a), key_of(b)));
 }
 
-/* Does the namespace let a reader do without it? */
+/* Does the namespace, or did it, let a reader do without it? */
 static bool may_be_left_out(unsigned entry)
 {
     const struct entry *e = &router.log[entry];
 
-    if (policy_of(e->id) != SLOW_CONFLATE)
-        return policy_of(e->id) == SLOW_DROP_OLDEST;
+    if (!(e->policies & 1u << SLOW_CONFLATE))
+        return e->policies & 1u << SLOW_DROP_OLDEST;
+    if (e->policies & 1u << SLOW_DROP_OLDEST)
+        return true;
     if (weight_of(e) == WEIGHT_LESSER)
         return true;
     for (unsigned i = entry + 1; i < router.count; i++)
@@ -708,7 +728,8 @@ static void check_whole(const struct client *k, struct channel *ch,
     for (; i < router.count && router.log[i].seq <= upto; i++) {
         const struct entry *e = &router.log[i];
 
-        if (e->id < from_id || e->id >= to_id || !hears(name, e->id))
+        if (i < router.begun || e->id < from_id || e->id >= to_id ||
+            !hears(name, e->id))
             continue;
         check_missing(k, ch, name, i, upto);
         if (name == e->id || k->channels[e->id].state == OUT)
@@ -843,7 +864,7 @@ static void check_gap(const struct client *k, unsigned id,
         return;
     if (entry_of(id, g->from)->seq <= k->seq || g->to < g->from ||
         count == 0 || count > most ||
-        (policy_of(id) == SLOW_CUT && count != most))
+        (entry_of(id, g->from)->policies == 1u << SLOW_CUT && count != most))
         test_fail(__FILE__, __LINE__, "client %d: %" PRIu64 "-%" PRIu64
                   " (%" PRIu64 ") of %s, policy %s, told behind %" PRIu64,
                   (int)(k - world.clients), g->from, g->to, count, names[id],
@@ -887,6 +908,20 @@ static void on_message(struct client *k, unsigned id, uint64_t seq,
         k->seq = seq;
 }
 
+/* Its snapshot follows, and nothing of before does any more. */
+static void on_epoch(struct client *k, unsigned name)
+{
+    struct channel *ch = &k->channels[name];
+
+    world.epochs++;
+    if (ch->state == OUT)
+        return;
+    blur(k, name);
+    ch->state = ASKED;
+    ch->gap_count = 0;
+    ch->gap = true; /* of what has no history it may miss anything */
+}
+
 static void on_gap(struct client *k, unsigned name, char *const *word)
 {
     struct channel *ch = &k->channels[name];
@@ -903,6 +938,10 @@ static void on_gap(struct client *k, unsigned name, char *const *word)
         check_gap(k, name, &g, strtoull(word[6], NULL, 10));
         ch->gaps[ch->gap_count++ % GAPS] = g;
         ch->told += strtoull(word[6], NULL, 10);
+        return;
+    }
+    if (strcmp(word[3], "epoch") == 0) {
+        on_epoch(k, name);
         return;
     }
     EXPECT_STR(word[3], "volatile");
@@ -963,7 +1002,7 @@ static void on_line(struct client *k, char *line)
         leave(k, name_find(slice_str(word[1])));
     else
         on_notice(k, name_find(slice_str(word[1])),
-                  strtoull(word[2] + 2, NULL, 10), word);
+                  strtoull(strchr(word[2], '-') + 1, NULL, 10), word);
 }
 
 static void on_bytes(struct client *k, char *at, size_t len)
@@ -1042,8 +1081,11 @@ static void client_subscribes(struct client *k, unsigned name)
     world.of_ref[world.refs++ % REFS] = name;
     if (ch->state == OUT && world.g->seq && chance(2)) {
         s.has_since = true;
-        memcpy(s.since.epoch.text, "e", 2);
-        s.since.seq = router.count ? router.log[chance(router.count)].seq : 1;
+        memcpy(s.since.epoch.text, world.g->epoch.text, 2);
+        s.since.seq = router.count > router.begun
+                          ? router.log[router.begun + chance(router.count -
+                                                             router.begun)].seq
+                          : world.g->seq;
         s.since.seq = MIN(s.since.seq, world.g->seq);
     }
     EXPECT_INT(conn_subscribe(c, &s, &why), 0);
@@ -1073,23 +1115,48 @@ static void turn(void)
     EXPECT_INT(loop_step(world.g->loop, 0), 0);
 }
 
-static void begin(void)
+/* With policies by chance. */
+static struct config *configuration(void)
 {
     char slow[ARRAY_LEN(prefixes)][40];
     const char *sets[ARRAY_LEN(prefixes) + 2] = {"tcp.workers=1",
                                                 "process.canary=0"};
     struct config_source from = {.sets = sets, .set_count = ARRAY_LEN(sets),
                                  .dir = test_dir()};
+    struct config *cfg = NULL;
     struct opt_error err;
-    const char *why;
 
     for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
         snprintf(slow[i], sizeof slow[i], "namespace %s.slow=%s", prefixes[i],
                  policies[chance(ARRAY_LEN(policies))]);
         sets[i + 2] = slow[i];
     }
+    CHECK(config_load(&cfg, &from, &err) == 0);
+    return cfg;
+}
+
+/* Other policies, whoever is being thinned or has been. */
+static void reload(void)
+{
+    struct config *next = configuration();
+
+    next->limits = world.cfg->limits;
+    next->limits.ring_total = world.g->ring.bytes_max;
+    gateway_configure(world.g, next);
+    config_free(world.cfg);
+    world.cfg = next;
+    for (unsigned i = 0; i < router.count; i++)
+        router.log[i].policies |= 1u << policy_of(router.log[i].id);
+    world.reloads++;
+}
+
+static void begin(void)
+{
+    const char *why;
+
     clock_fake(1000 * SECOND, 0);
-    CHECK(config_load(&world.cfg, &from, &err) == 0);
+    world.cfg = configuration();
+    router.epoch[0] = 'e';
     world.g = calloc(1, sizeof *world.g);
     CHECK(door_new(&world.door, CLIENTS * 2, 1) == 0);
     CHECK(gateway_init(world.g, world.cfg, &edge, 1, world.door) == 0);
@@ -1232,6 +1299,35 @@ static void client_acts(struct client *k)
         client_reads(k, 1 + chance(8));
 }
 
+/* Somebody is to be told what was left out. */
+static bool is_thinned(void)
+{
+    for (unsigned k = 0; k < CLIENTS; k++) {
+        const struct conn *c = conn_of(&world.clients[k]);
+
+        if (c && thin_limit(c) != UINT64_MAX)
+            return true;
+    }
+    return false;
+}
+
+/* At the worst moment, now and then. */
+static void interrupt_thinning(void)
+{
+    unsigned what = chance(100);
+
+    if (what > 3 || !is_thinned())
+        return;
+    if (what < 2) {
+        reload();
+        return;
+    }
+    link_down(true);
+    if (what == 2)
+        begin_epoch();
+    link_up();
+}
+
 static void router_acts(void)
 {
     unsigned what = chance(1000);
@@ -1241,7 +1337,7 @@ static void router_acts(void)
             publish(chance(IDS));
     else if (what < 302)
         link_down(false);
-    else if (what < 303)
+    else if (what < 304)
         link_down(true);
     else if (what < 320)
         link_up();
@@ -1337,8 +1433,11 @@ TEST(everybody_gets_what_is_due_whatever_happens)
     for (unsigned i = 0; i < steps; i++) {
         client_acts(&world.clients[chance(CLIENTS)]);
         router_acts();
+        interrupt_thinning();
         if (chance(2))
             turn();
+        if (chance(300) == 0)
+            reload();
         if (chance(60) == 0 && comes_to_rest())
             hand_over(chance(3) == 0);
         clock_fake_advance(chance(100) ? chance(20) * MILLISECOND
@@ -1348,6 +1447,7 @@ TEST(everybody_gets_what_is_due_whatever_happens)
     }
     settle();
     EXPECT(world.messages && world.replayed && world.gaps && world.closed);
-    EXPECT(world.handed && world.paging && world.starved);
+    EXPECT(world.handed && world.paging && world.starved && world.reloads);
+    EXPECT(world.epochs);
     finish();
 }
