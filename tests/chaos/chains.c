@@ -35,6 +35,7 @@ struct item {
     struct left of;
     uint64_t told, found;
     bool unsure; /* it is not known of all that was left out */
+    bool cut;    /* it was told no number: it is cut, and misses the rest */
 };
 
 struct gap {
@@ -267,6 +268,8 @@ static void charge_pattern(struct checker *c, struct item *it, struct seen *s,
                            uint32_t epoch, const struct missing *m,
                            line_at line)
 {
+    if (it->cut)
+        return;
     if (m->maybe || !m->from || m->to == UINT64_MAX) {
         it->unsure = true;
         return;
@@ -740,9 +743,9 @@ static void thin_pattern(struct chain *ch, uint32_t name,
         if (it->channel != name)
             continue;
         it->of = (struct left){
-            .ns = w->ns, .line = w->line,
+            .ns = w->ns, .line = w->line, .pattern = it->pattern,
             .conflated = slice_eq(w->word[11], SLICE("conflated")) };
-        it->unsure |= count == UINT64_MAX;
+        it->cut |= count == UINT64_MAX;
         it->told += count == UINT64_MAX ? 0 : count;
     }
 }
@@ -1038,7 +1041,8 @@ static void judge_end(struct checker *c, struct chain *ch,
         for (uint32_t k = 0; it->pattern && k < c->channels.count; k++)
             if (covers(c, it, k))
                 judge_end_of(c, ch, it, k, home, w);
-        if (home && it->of.line && !it->unsure && it->found != it->told)
+        if (home && it->of.line && !it->unsure && !it->cut &&
+            it->found != it->told)
             check_found(c, CHECK_NOTICES, it->of.line, w->line,
                         "of the pattern %lu are told, %lu were missed",
                         it->told, it->found);

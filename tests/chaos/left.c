@@ -67,7 +67,8 @@ static void judge_one(struct checker *c, const struct version *v,
         check_found(c, CHECK_KEPT, v->line, left->line,
                     "of " SLICE_FMT " nothing is left out",
                     NAME_OF(c, v->channel));
-    else if (left->conflated != (policy == POLICY_CONFLATE))
+    else if (!left->pattern &&
+             left->conflated != (policy == POLICY_CONFLATE))
         check_found(c, CHECK_NOTICES, v->line, left->line,
                     "this is not why something of " SLICE_FMT " is left out",
                     NAME_OF(c, v->channel));

@@ -17,6 +17,7 @@ struct left {
     int64_t ns;      /* when it came */
     line_at line;
     bool conflated;  /* else slow */
+    bool pattern;    /* of all its channels at once: one reason for several */
 };
 
 /* Offsets from to to of a channel were left out. Returns the seq of the last

@@ -12,7 +12,7 @@ MORE = 1 << 20  # bytes until it is killed
 
 def _limit(kind):
     def start(stage, rng):
-        pid = stage.world.pids(kind)[0]
+        pid = eventually(lambda: stage.world.pids(kind), kind, stage.deadline)[0]
         group = os.path.join(GROUPS, f"touchline-{os.getpid()}-{kind}-{rng.getrandbits(32):x}")
         os.mkdir(group)
         for name, value in (("memory.limit_in_bytes", MORE), ("cgroup.procs", pid)):
