@@ -8,6 +8,8 @@
  * watchers one message to all of them, until the last has it
  * burst    a hundred messages at once to all of them
  * lone     one message to one id, publish to receive: link, commit, edges
+ * slow     1,000 readers of whom 50 do not read, beside the others without
+ *          them: how fast is published, and when the others have it
  *
  * `make bench` starts Touchline and reads memory; see tests/bench/run.py. */
 #include <arpa/inet.h>
@@ -25,6 +27,13 @@
 #include <unistd.h>
 
 enum { ROUNDS = 15, LONE = 2000, BURST = 100, WATCHERS = 9000 };
+enum {
+    READERS = 950,
+    STALLED = 50, /* beside them */
+    SLOW_ROUNDS = 20, /* of bursts, and times ten of single messages */
+    FILL = 60,    /* messages that fill a socket which nobody reads, */
+    FILL_BYTES = 60000,
+};
 
 struct watcher {
     int fd;
@@ -313,6 +322,174 @@ static void lone(uint16_t port)
     close(publisher);
 }
 
+/* ---- readers who do not read ---------------------------------------------- */
+
+struct slow_figures {
+    double rate, p50, p99;
+};
+
+/* Answers of the publisher's, until there are so many. */
+static void all_answered(int publisher, unsigned answers)
+{
+    static const char word[] = "HTTP/1.1 201";
+    char bytes[1 << 14];
+    size_t at = 0;
+
+    while (answers) {
+        ssize_t n = recv(publisher, bytes, sizeof bytes, 0);
+
+        if (n <= 0)
+            die("recv");
+        for (ssize_t i = 0; i < n; i++) {
+            at = bytes[i] == word[at] ? at + 1 : bytes[i] == word[0];
+            if (word[at])
+                continue;
+            at = 0;
+            answers--;
+        }
+    }
+}
+
+/* When each of the watchers has so many bytes, since begin; all of them have. */
+static void each_has(uint64_t bytes, double begin, double *t)
+{
+    struct epoll_event events[512];
+    unsigned got = 0;
+
+    while (got < count) {
+        int n = epoll_wait(poll_fd, events, 512, 30000);
+        double at = now() - begin;
+
+        if (n <= 0) {
+            fprintf(stderr, "edge_bench: %u of %u got it\n", got, count);
+            exit(1);
+        }
+        for (int i = 0; i < n; i++) {
+            struct watcher *w = &watchers[events[i].data.u32];
+            bool had = w->bytes >= bytes;
+
+            w->bytes += gulp(w->fd);
+            if (!had && w->bytes >= bytes)
+                t[got++] = at;
+        }
+    }
+    for (unsigned i = 0; i < count; i++)
+        watchers[i].bytes = 0;
+}
+
+/* How many connections stand still, by the gateway's own account. */
+static unsigned long stalled(uint16_t port)
+{
+    static const char request[] = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n"
+                                  "Connection: close\r\n\r\n";
+    static const char word[] = "\ntouchline_stalled_connections{";
+    static char text[4 << 20];
+    int fd = dial(port);
+    size_t len = 0;
+    ssize_t n;
+    unsigned long all = 0;
+
+    put(fd, request, strlen(request));
+    while ((n = recv(fd, text + len, sizeof text - 1 - len, 0)) > 0)
+        len += (size_t)n;
+    close(fd);
+    text[len] = '\0';
+    for (char *at = text; (at = strstr(at, word)); at++)
+        if (strchr(at, '}'))
+            all += strtoul(strchr(at, '}') + 1, NULL, 10);
+    return all;
+}
+
+/* 50 who subscribe and never read again; their sockets are full. */
+static void open_stalled(uint16_t port, int *fds)
+{
+    static char request[FILL_BYTES + 400];
+    int len = snprintf(request, sizeof request,
+                       "POST /v1/publish/slow/fill HTTP/1.1\r\n"
+                       "Host: localhost\r\nContent-Type: text/plain\r\n"
+                       "Content-Length: %d\r\n\r\n%0*d", FILL_BYTES,
+                       FILL_BYTES, 7);
+    int publisher = dial(port);
+
+    for (unsigned i = 0; i < STALLED; i++) {
+        struct watcher w;
+
+        open_stream(&w, port, "slow/bench&channel=slow/fill");
+        fds[i] = w.fd;
+    }
+    for (unsigned i = 0; i < FILL; i++) {
+        put(publisher, request, (size_t)len);
+        all_answered(publisher, 1);
+    }
+    close(publisher);
+}
+
+static struct slow_figures measure_slow(int publisher, uint64_t one)
+{
+    static char burst[BURST * 400], single[400];
+    static double t[SLOW_ROUNDS * 10 * READERS], drop[READERS];
+    size_t burst_len = post(burst, "slow/bench", BURST);
+    size_t single_len = post(single, "slow/bench", 1);
+    double begin = now(), took = 0;
+    unsigned n = 0;
+
+    for (unsigned r = 0; r < SLOW_ROUNDS; r++) {
+        begin = now();
+        put(publisher, burst, burst_len);
+        all_answered(publisher, BURST);
+        took += now() - begin;
+        each_has(one * BURST, begin, drop);
+    }
+    for (unsigned r = 0; r < SLOW_ROUNDS * 10; r++, n += count) {
+        begin = now();
+        put(publisher, single, single_len);
+        each_has(one, begin, t + n);
+        all_answered(publisher, 1);
+    }
+    qsort(t, n, sizeof *t, compare);
+    return (struct slow_figures){BURST * SLOW_ROUNDS / took, t[n / 2],
+                                 t[(size_t)n * 99 / 100]};
+}
+
+static void slow(uint16_t port)
+{
+    static char request[400];
+    int publisher = dial(port), fds[STALLED];
+    size_t len = post(request, "slow/bench", 1);
+    struct slow_figures without, with;
+    unsigned long still;
+    uint64_t one;
+
+    count = READERS;
+    poll_fd = epoll_create1(0);
+    for (unsigned i = 0; i < count; i++)
+        open_stream(&watchers[i], port, "slow/bench");
+    for (unsigned i = 0; i < count; i++) {
+        first_notice(watchers[i].fd);
+        watch(watchers[i].fd, i);
+    }
+    one = message_bytes(publisher, request, len);
+    all_answered(publisher, 1);
+    for (unsigned i = 0; i < count; i++)
+        watchers[i].bytes = 0;
+    measure_slow(publisher, one); /* warm */
+    without = measure_slow(publisher, one);
+    open_stalled(port, fds);
+    with = measure_slow(publisher, one);
+    still = stalled(port);
+    printf("slow        %u readers beside %lu who stand still: %.0f publishes/s"
+           " (%.2f of without them)   to a reader p50 %.2f ms (%.2f)   p99 "
+           "%.2f ms (%.2f)\n", count, still, with.rate,
+           with.rate / without.rate, with.p50 * 1e3, with.p50 / without.p50,
+           with.p99 * 1e3, with.p99 / without.p99);
+    for (unsigned i = 0; i < STALLED; i++)
+        close(fds[i]);
+    for (unsigned i = 0; i < count; i++)
+        close(watchers[i].fd);
+    close(publisher);
+    close(poll_fd);
+}
+
 int main(int argc, char **argv)
 {
     uint16_t port;
@@ -325,7 +502,7 @@ int main(int argc, char **argv)
     }
     port = (uint16_t)atoi(argv[1]);
     count = argc > 2 ? (unsigned)atoi(argv[2]) : WATCHERS;
-    watchers = calloc(count, sizeof *watchers);
+    watchers = calloc(count > READERS ? count : READERS, sizeof *watchers);
     lone(port);
     one = touchline(port, 1, &size);
     limit_one = limit(1, size);
@@ -338,5 +515,7 @@ int main(int argc, char **argv)
            "(one send of %zu bytes each)\n", BURST,
            count * BURST / many / 1e6, count * BURST / limit_many / 1e6,
            (size_t)size * BURST);
+    fflush(stdout);
+    slow(port);
     return 0;
 }

@@ -42,7 +42,8 @@ def memory(world):
 def edge(binary):
     with World(sets=["http.workers=1", "tcp.workers=1", "ws.workers=1"]) as w:
         memory(w)
-    with World(sets=["http.workers=1", "tcp.workers=1", "ws.workers=1"]) as w:
+    with World(sets=["http.workers=1", "tcp.workers=1", "ws.workers=1",
+                     "namespace slow/.slow=drop-oldest"]) as w:
         return subprocess.run([binary, str(w.address("http")[1])]).returncode
 
 

@@ -20,6 +20,7 @@ PER_PROCESS = 12500
 KNOCKING = 800      # of a process that have no answer yet: the kernel's queue for a
                     # port is short, and who is dropped there waits for many seconds
 IP_BIND_ADDRESS_NO_PORT = 24    # an address has 28,000 ports to dial from
+WINDOW = 1.0        # seconds: so many slots lie in each
 AGAIN = 0.2         # seconds, where nobody listens
 TELL = 0.02         # seconds between two figures
 OFFSET = re.compile(rb'"epoch":"([^"]+)","seq":(\d+),"offset":(\d+)')
@@ -52,6 +53,7 @@ class Part:
         self.by_fd = {}
         self.later = []         # (when, number)
         self.wrong = []
+        self.slots = {}         # number of a window: slots in it
         self.live = self.busy = self.lost = self.knocking = 0
 
     def say(self, **words):
@@ -92,7 +94,10 @@ class Part:
         self.lost += c.live
         self.busy += c.slot > 0
         c.live = False
-        heapq.heappush(self.later, (time.monotonic() + (c.slot or AGAIN * (not c.asked)), n))
+        due = time.monotonic() + (c.slot or AGAIN * (not c.asked))
+        if c.slot:
+            self.slots[int(due / WINDOW)] = self.slots.get(int(due / WINDOW), 0) + 1
+        heapq.heappush(self.later, (due, n))
 
     def line(self, c, line):
         at = OFFSET.search(line)
@@ -148,7 +153,7 @@ class Part:
     def figures(self):
         offsets = [c.offset if c.offset is not None else -1 for c in self.clients]
         return {"live": self.live, "least": min(offsets), "busy": self.busy, "lost": self.lost,
-                "wrong": self.wrong[:3]}
+                "wrong": self.wrong[:3], "slots": self.slots}
 
     def run(self):
         for n in range(len(self.clients)):
@@ -209,7 +214,11 @@ class Crowd:
         for f in last:
             check("died" not in f, f)
             check(not f.get("wrong"), f"out of order: {f.get('wrong')}")
-        return {"live": sum(f.get("live", 0) for f in last),
+        slots = {}
+        for f in last:
+            for window, n in f.get("slots", {}).items():
+                slots[int(window)] = slots.get(int(window), 0) + n
+        return {"slots": slots, "live": sum(f.get("live", 0) for f in last),
                 "least": min(f.get("least", -1) for f in last),
                 "busy": sum(f.get("busy", 0) for f in last),
                 "lost": sum(f.get("lost", 0) for f in last)}

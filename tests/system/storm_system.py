@@ -208,6 +208,34 @@ def test_a_crowd_that_is_cut_is_back_and_whole():
             crowd.until(lambda f: f["least"] == 17, "what is live reaches all", size(20, 60))
 
 
+def test_who_is_too_many_for_the_bucket_is_let_in_one_slot_after_the_other():
+    """The store stands behind an empty ring, so each who comes takes a token, or
+    a slot: they lie as far apart as tokens come, and who follows his is let in."""
+    n, rate = size(600, 10000), size(50, 250)
+    with World([*ONE_HTTP, f"limits.admit_rate={rate}"]) as w:
+        cursors = publish(w, "a", 20)
+        with Crowd(w.address("http"), "/v1/stream?channel=a", n,
+                   [cursors[i % 10] for i in range(n)]) as crowd:
+            pages, router = w.metric("pages_total"), w.pids("router")[0]
+            used, begin = cpu(router), time.monotonic()
+            f = crowd.until(lambda f: f["live"] == n and f["least"] == 20,
+                            "all are in and whole", size(30, 110))
+            took = time.monotonic() - begin
+            slots = f["slots"]
+            check(f["busy"] >= n / 4, f"only {f['busy']} of {n} were told a slot")
+            check(max(slots.values()) <= 2 * rate, f"bunched: {slots}")
+            held = sorted(slots)[1:-1]  # the first and the last are not full
+            check(len(held) >= 2, slots)
+            check(min(slots.get(i, 0) for i in range(held[0], held[-1] + 1)) >= rate / 4,
+                  f"holes: {slots}")
+            figure(f"{n} clients over an admit_rate of {rate}: all in and whole after {took:.1f} s; "
+                   f"{f['busy']} slots, {min(slots[i] for i in held)} to {max(slots.values())} in "
+                   f"a second; router {cpu(router) - used:.2f} s of processor, "
+                   f"{w.metric('pages_total') - pages} pages read")
+            check(w.metric("pages_total") - pages <= 12, "the store was read for each of them")
+            w.limit_reached("admit_rate", f["busy"])
+
+
 # ---- going down -----------------------------------------------------------------------
 
 def test_a_drain_sends_its_clients_away_in_portions_with_a_slot():
