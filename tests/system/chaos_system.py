@@ -9,7 +9,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
                                 "chaos"))
 import stage  # noqa: E402
-from peers import crowd, mosquitto  # noqa: E402
+from peers import crowd, lies, mosquitto  # noqa: E402
 from world import DEADLINE, equal, figure  # noqa: E402
 
 SLOW = True
@@ -23,6 +23,11 @@ def test_what_clients_saw_holds_while_processes_die():
     table = {name: fault for name, fault in stage.faults.table().items() if name in FEW}
     figures = stage.Round(seed, table, 6, rate=120).run()
     figure(" ".join(f"{k}={v}" for k, v in figures.items() if v))
+
+
+def test_who_counts_by_texts_tells_each_lie_from_the_truth():
+    """Once for each round of `make chaos-peers` is too late."""
+    figure(f"{lies.told_apart(os.path.join(stage.PROGRAMS, 'check'))} logs")
 
 
 def test_a_peers_client_that_was_cut_before_it_had_subscribed_does_so_when_it_is_back():

@@ -8,17 +8,17 @@ TRUTH = """\
 O 1 1 1 http sse
 S 2 1 1 - c/1
 B 3 1 1
-I 10 1 1 c/1 memory a1
+I 10 1 1 c/1 memory a1 - -
 A 12 1 1 e - 1 -
 M 13 1 1 c/1 - - - a1 1 1 -
 O 20 2 1 http sse
 S 21 2 1 - c/1
 B 22 2 1
-I 30 1 2 c/1 memory a2
+I 30 1 2 c/1 memory a2 - -
 A 32 1 2 e - 2 -
 M 33 1 1 c/1 - - - a2 1 2 -
 M 33 2 1 c/1 - - - a2 1 2 -
-I 40 1 3 c/1 memory a3
+I 40 1 3 c/1 memory a3 - -
 A 42 1 3 e - 3 -
 M 43 1 1 c/1 - - - a3 1 3 -
 M 43 2 1 c/1 - - - a3 1 3 -
@@ -48,7 +48,7 @@ LIES = [
      TRUTH + "E 44 2 1 peer cut\nO 45 2 2 http sse\n" + SEEN.replace(" 2 1 ", " 2 2 ", 1),
      {"duplicated": 1}),
     ("a duplicate of what was sent twice",
-     TRUTH.replace("A 42", "U 41 1 3 gone\nI 41 1 3 c/1 memory a3\nA 42") + SEEN,
+     TRUTH.replace("A 42", "U 41 1 3 gone\nI 41 1 3 c/1 memory a3 - -\nA 42") + SEEN,
      {"duplicated": 1, "retried": 1}),
     ("a swap", TRUTH.replace(BEFORE, "").replace(SEEN, SEEN + BEFORE), {"disordered": 1}),
     ("a swap of what was sent together",
