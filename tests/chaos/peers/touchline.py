@@ -34,7 +34,8 @@ class Round(stage.Round):
     def __init__(self, seed, plan, o):
         options = ["--spaces", f"plain:process:{o.channels}", "--no-patterns",
                    "--subs", listed(shared(SUBS, o.subscribers), ("raw", "test")),
-                   "--pubs", listed(shared(PUBS, o.publishers), ("raw", "telnet")),
+                   "--pubs", listed(shared(PUBS, o.publishers),
+                                  ("batch", "raw", "telnet", "report")),
                    "--size", "40-400", "--stay", str(int(o.stay * 1000)), "--die", "0"]
         super().__init__(seed, {}, 0, o.rate, options, keep=o.keep)
         self.plan, self.texts = plan, None
