@@ -289,9 +289,14 @@ void disk_renamed(const char *path, const char *name)
 uint64_t disk_inode(const char *path)
 {
     const char *name = rec ? name_in(path) : NULL;
-    struct name *n = name ? find(rec->names, name) : NULL;
+    struct name *n;
+    uint64_t number;
 
-    return n ? n->file : 0;
+    disk_lock();
+    n = name ? find(rec->names, name) : NULL;
+    number = n ? n->file : 0;
+    disk_unlock();
+    return number;
 }
 
 /* --- the record --- */

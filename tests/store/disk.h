@@ -46,7 +46,8 @@ void disk_unlinked(const char *path);
 void disk_renamed(const char *path, const char *name);
 
 /* The number of the file at path on this disk, which a cut does not change; 0:
- * none of ours. Real numbers are those of the copies that tests make. */
+ * none of ours. Real numbers are those of the copies that tests make. Any thread
+ * that has not locked the disk. */
 uint64_t disk_inode(const char *path);
 
 /* --- the record --- */

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -74,7 +75,7 @@ static struct ledger {
     size_t life_count;
     size_t backup_begun, backup_done, restore_begun, restore_done;
     char ballast[4200]; /* its path */
-    bool full; /* the disk, until the ballast is given back */
+    atomic_bool full; /* the disk, until the ballast is given back */
     struct {
         size_t at;
         enum disk_cut how;
@@ -94,10 +95,11 @@ static bool is_full(void)
 
 static ssize_t write_at(int fd, const void *bytes, size_t len, off_t at)
 {
+    bool full = is_full();
     ssize_t n = -1;
 
     disk_lock();
-    if (is_full())
+    if (full)
         errno = ENOSPC;
     else
         n = syscall(SYS_pwrite64, fd, bytes, len, at);
@@ -174,10 +176,11 @@ static int open_file(const char *path, int flags, mode_t mode)
 {
     int fd;
 
+    if (!(flags & O_CREAT))
+        return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
     disk_lock();
     fd = (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
-    if (flags & O_CREAT)
-        disk_opened(path, fd);
+    disk_opened(path, fd);
     disk_unlock();
     return fd;
 }
