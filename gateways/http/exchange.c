@@ -312,20 +312,37 @@ void reply_text(struct exchange *x, unsigned status, struct slice text)
     reply_line(x, status, "text/plain; charset=utf-8", text);
 }
 
-void reply_error(struct exchange *x, unsigned status, const char *code,
-                 struct slice text)
+static void say_error(struct exchange *x, unsigned status, struct slice code,
+                      struct slice text)
 {
     struct buf b = BUF_INIT;
 
-    gateway_refused(conn_gateway(x->conn), slice_str(code));
+    gateway_refused(conn_gateway(x->conn), code);
     buf_add_str(&b, "{\"error\":");
-    envelope_error_until(&b, slice_str(code), text, x->retry_ms);
+    envelope_error_until(&b, code, text, x->retry_ms);
     buf_add_str(&b, "}\n");
     if (b.failed)
         reply_no_memory(x);
     else
         reply(x, status, "application/json", buf_slice(&b));
     buf_fini(&b);
+}
+
+void reply_error(struct exchange *x, unsigned status, const char *code,
+                 struct slice text)
+{
+    say_error(x, status, slice_str(code), text);
+}
+
+void exchange_published(struct exchange *x, const struct published *p)
+{
+    if (p->status <= PUBLISHED_DUPLICATE || p->status == PUBLISHED_UNKNOWN)
+        x->flags |= EXCHANGE_MAY_BE;
+}
+
+void reply_unpublished(struct exchange *x, const struct published *p)
+{
+    say_error(x, status_of(p->status), p->code, p->text);
 }
 
 void reply_refusal(struct exchange *x, const struct refusal *why)
@@ -363,11 +380,20 @@ void reply_fault(struct exchange *x, const struct fault *why)
 
 void reply_no_memory(struct exchange *x)
 {
-    gateway_refused(conn_gateway(x->conn), SLICE("gateway.memory"));
+    static const struct {
+        const char *code, *json;
+    } answers[] = {
+        {"gateway.memory", "{\"error\":{\"code\":\"gateway.memory\","
+                           "\"text\":\"Out of memory; try again.\"}}\n"},
+        {"publish.unknown", "{\"error\":{\"code\":\"publish.unknown\","
+                            "\"text\":\"Out of memory for the answer; it may "
+                            "have been taken.\"}}\n"},
+    };
+    unsigned may_be = (x->flags & EXCHANGE_MAY_BE) != 0;
+
+    gateway_refused(conn_gateway(x->conn), slice_str(answers[may_be].code));
     buf_reset(&x->body);
-    reply(x, 503, "application/json",
-          SLICE("{\"error\":{\"code\":\"gateway.memory\","
-                "\"text\":\"Out of memory; try again.\"}}\n"));
+    reply(x, 503, "application/json", slice_str(answers[may_be].json));
 }
 
 void reply_gathered(struct exchange *x, unsigned status)

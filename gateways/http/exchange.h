@@ -37,6 +37,7 @@ enum exchange_flag {
     EXCHANGE_TRAILERS = 1u << 5, /* TE: trailers */
     EXCHANGE_EVENTS = 1u << 6,   /* Accept: text/event-stream */
     EXCHANGE_ANY_TAG = 1u << 7,  /* If-None-Match: * */
+    EXCHANGE_MAY_BE = 1u << 8,   /* what it published was taken, or may have been */
 };
 
 enum { EXCHANGE_TAGS = 4 }; /* of If-None-Match that are looked at */
@@ -82,10 +83,16 @@ void reply_text(struct exchange *x, unsigned status, struct slice text);
 /* {"error":{"code","text"}} */
 void reply_error(struct exchange *x, unsigned status, const char *code,
                  struct slice text);
+/* A publication of x has come to this: no error of ours may deny it from now
+ * on. */
+void exchange_published(struct exchange *x, const struct published *p);
+/* It was refused, or nobody knows: the router's words. */
+void reply_unpublished(struct exchange *x, const struct published *p);
 void reply_refusal(struct exchange *x, const struct refusal *why);
 /* The same, and the connection closes. */
 void reply_fault(struct exchange *x, const struct fault *why);
-/* Memory has run out: 503 without using much. */
+/* Memory has run out: 503 without using much; publish.unknown where something
+ * was published, or may have been. */
 void reply_no_memory(struct exchange *x);
 /* x->body as JSON, or 503 when it has failed. */
 void reply_gathered(struct exchange *x, unsigned status);

@@ -156,13 +156,10 @@ static void act_published(struct exchange *x, unsigned index,
     char text[CURSOR_TEXT_MAX];
     struct slice cursor = slice_make(text,
                                      position_format(text, epoch, p->seq));
-    struct buf code = BUF_INIT;
-
     UNUSED(index);
+    exchange_published(x, p);
     if (p->status > PUBLISHED_DUPLICATE) {
-        buf_add(&code, p->code);
-        reply_error(x, status_of(p->status), buf_text(&code), p->text);
-        buf_fini(&code);
+        reply_unpublished(x, p);
         return;
     }
     put_with_first(&x->body, "cursor", cursor, p->body);

@@ -74,17 +74,14 @@ static void put_published(struct buf *b, struct conn *c,
 static void one_published(struct exchange *x, unsigned index,
                           const struct published *p)
 {
-    struct buf code = BUF_INIT;
-
     UNUSED(index);
-    if (p->status <= PUBLISHED_DUPLICATE) {
-        put_published(&x->body, x->conn, p);
-        reply_gathered(x, p->status == PUBLISHED_OK ? 201 : 200);
+    exchange_published(x, p);
+    if (p->status > PUBLISHED_DUPLICATE) {
+        reply_unpublished(x, p);
         return;
     }
-    buf_add(&code, p->code);
-    reply_error(x, status_of(p->status), buf_text(&code), p->text);
-    buf_fini(&code);
+    put_published(&x->body, x->conn, p);
+    reply_gathered(x, p->status == PUBLISHED_OK ? 201 : 200);
 }
 
 static const struct exchange_ops publish_ops = {.published = one_published};
@@ -166,6 +163,7 @@ static void batch_published(struct exchange *x, unsigned index,
 
     if (index >= b->count || b->answers[index].len)
         return;
+    exchange_published(x, p);
     put_published(&b->answers[index], x->conn, p);
     if (p->status == PUBLISHED_OK)
         b->taken++;

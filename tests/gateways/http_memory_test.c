@@ -148,3 +148,56 @@ TEST(memory_may_run_out_while_figures_are_written)
         fail_each(requests[i], buf_slice(&b));
     buf_fini(&b);
 }
+
+/* What was published is not answered as if it had not been, and what nobody
+ * knows not as if somebody did. */
+static void deny_nothing(const char *request, enum publish_status status,
+                         long n, bool *failed)
+{
+    struct fake *f = fake_new(&http_edge, NULL);
+    struct conn *c = fake_connect(f);
+    struct published p = {.status = status, .seq = 5, .offset = 5,
+                          .created = true, .channel = SLICE("a"),
+                          .body = SLICE("{\"id\":\"x\"}")};
+    const struct fake_call *k;
+    const char *text;
+    bool asked = false;
+
+    if (status == PUBLISHED_UNKNOWN) {
+        p.code = SLICE("publish.unknown");
+        p.text = SLICE("nobody knows");
+    }
+    test_fail_malloc_after(n);
+    fake_send(c, slice_str(request));
+    while ((k = fake_next_call(f)) && !conn_closing(c)) {
+        asked = true;
+        http_edge.published(c, k->ref, &p);
+    }
+    *failed = test_malloc_failed();
+    text = fake_text(c);
+    if (asked && *text)
+        EXPECT(!strstr(text, "memory\",") && !strstr(text, "\"code\":\"\"") &&
+               (status == PUBLISHED_OK || strstr(text, "publish.unknown")));
+    fake_free(f);
+}
+
+TEST(what_was_published_is_not_denied_when_memory_is_short_for_its_answer)
+{
+    static const char *const requests[] = {
+        POST("/v1/publish/a", "5", "hello"),
+        POST("/v1/publish", "30", "[{\"channel\":\"a\",\"data\":1}    ]"),
+        POST("/v1/publish", "51", "[{\"channel\":\"a\",\"data\":1},"
+                                  "{\"channel\":\"a\",\"data\":2}]"),
+        POST("/v1/matches", "2", "{}"),
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(requests); i++)
+        for (unsigned unknown = 0; unknown < 2; unknown++) {
+            bool failed = true;
+
+            for (long n = 0; failed; n++)
+                deny_nothing(requests[i],
+                             unknown ? PUBLISHED_UNKNOWN : PUBLISHED_OK, n,
+                             &failed);
+        }
+}
