@@ -107,6 +107,7 @@ struct sub {
     enum sub_form form;
     uint8_t part_count, asked; /* parts asked for */
     bool open, begun, has_cursor, starting, lazy;
+    bool refused; /* a part of it */
     uint16_t run_count;
     unsigned failures; /* in a row */
     int64_t due_ns;    /* come (again), or leave; INT64_MAX: never */

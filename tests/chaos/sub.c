@@ -538,6 +538,10 @@ static bool on_text(struct crowd *c, struct sub *s, struct slice text,
         on_poll(c, s, &t, now_ns);
         break;
     case TOLD_ANSWER:
+        s->refused = s->form == SUB_TELNET && !t.ok && !s->begun &&
+                     !slice_eq(t.why, SLICE("busy"));
+        if (s->refused)
+            return false;
         on_answer(c, s, &t, now_ns);
         break;
     default:
@@ -613,6 +617,7 @@ static void next_conn(struct crowd *c, struct sub *s)
     s->conn++;
     s->open = s->starting = true;
     s->last_seq = 0;
+    s->refused = false;
     s->asked = 0;
     for (unsigned i = 0; i < s->part_count; i++)
         s->parts[i].in_force = false;
@@ -763,7 +768,10 @@ static bool on_item(struct crowd *c, struct sub *s,
     default:
         break;
     }
-    gone(c, s, "peer", "unreadable", now_ns);
+    if (s->refused) /* what it holds besides would run ahead of that */
+        gone(c, s, "self", "refused", now_ns);
+    else
+        gone(c, s, "peer", "unreadable", now_ns);
     return false;
 }
 
