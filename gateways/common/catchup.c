@@ -74,7 +74,7 @@ static bool knows_hole(struct start *s, const struct page_item *i)
 {
     if (i->why != GAP_TRIMMED)
         return false;
-    return s->since.seq == 0 || told_trimmed(s, i->msg->id, i->to);
+    return verdict_wants_all(s) || told_trimmed(s, i->msg->id, i->to);
 }
 
 /* Is this item of the page not for s? The page is also others'. */
@@ -179,8 +179,11 @@ void catchup_served(struct start *s)
 
 void catchup_unread(struct start *s)
 {
-    if (s->conn->state == CONN_OPEN) /* its cursor says where to go on */
-        s->conn->gw->edge->drain(s->conn);
+    static const struct give_up why = {
+        "unread", "store.failed",
+        "what you have missed cannot be read just now"};
+
+    conn_give_up(s->conn, &why);
 }
 
 void catchup_seq_moved(struct gateway *g)

@@ -32,7 +32,7 @@ size_t catchup_bytes(const struct conn *c);
 /* ---- what the link brings ---- */
 /* The page that s waited for may be there. */
 void catchup_served(struct start *s);
-/* It cannot be read: the connection ends as in a drain. */
+/* It cannot be read: the connection ends, s with it. */
 void catchup_unread(struct start *s);
 /* The stream has come further: who has come to its end may go on. */
 void catchup_seq_moved(struct gateway *g);

@@ -327,6 +327,17 @@ void conn_cut(struct conn *c, unsigned stat)
     conn_close(c, "slow");
 }
 
+void conn_give_up(struct conn *c, const struct give_up *why)
+{
+    if (c->state != CONN_OPEN)
+        return;
+    log_info("conn.given_up", "conn=%s peer=%s why=%s action=close",
+             conn_text(c), conn_peer_text(c), why->word);
+    c->gw->edge->give_up(c, why);
+    if (c->state == CONN_OPEN)
+        conn_leave_all(c, false);
+}
+
 /* ---- what an edge asks of it ------------------------------------------- */
 
 void *conn_edge(struct conn *c)
@@ -405,6 +416,11 @@ struct buf *conn_out(struct conn *c)
 size_t conn_out_pending(const struct conn *c)
 {
     return out_of(c) ? out_of(c)->len : 0;
+}
+
+bool conn_out_failed(const struct conn *c)
+{
+    return out_of(c) && out_of(c)->failed;
 }
 
 void conn_want_drained(struct conn *c)
@@ -596,7 +612,7 @@ static enum step send_some(struct conn *c)
     unsigned begun;
     ssize_t sent;
 
-    if (out_of(c) && out_of(c)->failed)
+    if (conn_out_failed(c))
         conn_abort(c, "memory");
     if (c->state == CONN_DEAD)
         return STEP_DONE;
@@ -658,7 +674,13 @@ static void flushed(struct conn *c)
 
 static void flush(struct conn *c)
 {
-    if (c->state > CONN_CLOSING || (c->flags & CONN_STALLED))
+    if (c->state > CONN_CLOSING)
+        return;
+    if (conn_out_failed(c)) { /* whether its socket takes anything or not */
+        conn_abort(c, "memory");
+        return;
+    }
+    if (c->flags & CONN_STALLED)
         return;
     if (!out_of(c) && c->state == CONN_OPEN &&
         (c->flow == FLOW_STARTING || c->flow == FLOW_NONE) &&

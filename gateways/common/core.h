@@ -89,7 +89,7 @@ struct gateway {
     bool resyncing; /* between WELCOME and RESYNCED */
     bool draining;
     bool still; /* nothing new is read or accepted (succession.h) */
-    bool router_changed; /* at the last WELCOME: another life of it */
+    bool router_changed; /* another life of it since the link was whole */
     int64_t unlinked_ns;
     uint64_t router_life, life_seq; /* its life, and the seq it began at */
     uint64_t seq;    /* everything up to here has come over the link */
@@ -126,6 +126,8 @@ struct conn *conn_by_name(const struct gateway *g, uint32_t number,
 struct conn_extra *conn_extra(struct conn *c); /* NULL: no memory */
 void conn_extra_done(struct conn *c); /* frees it when nothing is in it */
 void conn_dirty(struct conn *c); /* flush it at the end of this turn */
+/* Something that it was to be told is missing; its flush ends it. */
+bool conn_out_failed(const struct conn *c);
 /* Sends out and, when it is live, what is due from the ring. */
 void conn_flush(struct conn *c);
 /* What is due up to tick comes before all that out gets from now on: sent as
@@ -145,6 +147,9 @@ void conns_close(struct gateway *g);
 void conn_cut(struct conn *c, unsigned stat);
 /* Now, and what waits for it is lost: one that is closing and does not read. */
 void conn_drop(struct conn *c);
+/* It would miss something if it went on: told where it is, it hears nothing
+ * more, and ends when it has been answered. What it comes back with is good. */
+void conn_give_up(struct conn *c, const struct give_up *why);
 /* Another process has its socket: nothing is said, or done to that. */
 void conn_part(struct conn *c);
 /* Its socket takes something again, and is given it. */

@@ -74,6 +74,11 @@ struct published { /* see frame_published; slices borrow */
     struct slice epoch; /* of a duplicate; empty: the present one */
 };
 
+/* Why a connection cannot go on with what it hears. */
+struct give_up {
+    const char *word, *code, *text; /* static; of closes.def, codes.def */
+};
+
 enum put_flag {
     PUT_REPLAY = 1u << 0, /* "replay":true and no cursor */
 };
@@ -126,12 +131,15 @@ struct edge {
     void (*drained)(struct conn *c);
     /* The socket is gone; free what the edge keeps. */
     void (*closed)(struct conn *c);
-    /* The gateway goes down, or cannot go on with this connection: say goodbye
-     * in the edge's words, end properly (closing notice, last chunk, 1001),
-     * conn_close(). */
+    /* The gateway goes down: say goodbye in the edge's words, end properly
+     * (closing notice, last chunk, 1001), conn_close(). */
     void (*drain)(struct conn *c);
     /* The same because an operator wants it closed: other words, 1008. */
     void (*kicked)(struct conn *c);
+    /* The same because it would miss something if it went on: conn_cursor() is
+     * said within this call, behind which all its channels, also those asked for,
+     * are left without a further word. Other answers that are due follow. */
+    void (*give_up)(struct conn *c, const struct give_up *why);
 
     /* ---- subscriptions: see conn_subscribe ---- */
     /* All logins of the request ref are in force in the router. Notices of

@@ -56,7 +56,8 @@ static bool holds(struct conn *c)
 static bool conn_at_rest(struct conn *c)
 {
     return c->state != CONN_OPEN ||
-           (starts_at_rest(c) && c->gw->edge->at_rest(c));
+           (starts_at_rest(c) && !conn_out_failed(c) &&
+            c->gw->edge->at_rest(c));
 }
 
 static bool asks_at_rest(const struct gateway *g)

@@ -17,7 +17,7 @@ static void put_first(struct conn *c, struct start *s)
     c->extra->starts = s;
 }
 
-void restart_conn(struct conn *c, enum gap_why why)
+void restart_conn(struct conn *c, enum gap_why why, const struct position *at)
 {
     struct start *s = start_alloc(c, c->seats.count, slice_make(NULL, 0));
     struct seat_iter it = seats_of_conn(&c->seats);
@@ -44,6 +44,7 @@ void restart_conn(struct conn *c, enum gap_why why)
     }
     s->silent = s->has_reason = true;
     s->reason = (uint8_t)why;
+    s->since = *at;
     thin_forget(c);
     if (s->count == 0)
         start_free(s);
@@ -56,17 +57,30 @@ void restart_conn(struct conn *c, enum gap_why why)
     }
 }
 
+static struct position here(struct conn *c)
+{
+    struct position at = {.seq = 0};
+
+    (void)!position_parse(conn_cursor(c), &at);
+    return at;
+}
+
 void restart_settled(struct conn *c, enum gap_why why)
 {
+    struct position at;
+
     if (c->flow == FLOW_LIVE)
         conn_settle(c, pull_end(c));
-    if (c->state == CONN_OPEN && c->seats.count)
-        restart_conn(c, why);
+    if (c->state != CONN_OPEN || !c->seats.count)
+        return;
+    at = here(c);
+    restart_conn(c, why, &at);
 }
 
 /* A start of t alone that the edge did not ask for, behind all others. */
 static struct start *silent_start(struct conn *c, struct topic *t)
 {
+    struct position at = here(c);
     struct start *s = start_alloc(c, 1, slice_make(NULL, 0));
 
     if (!s) {
@@ -75,6 +89,7 @@ static struct start *silent_start(struct conn *c, struct topic *t)
     }
     start_cover(s, t, false);
     s->silent = true;
+    s->since = at;
     return s;
 }
 

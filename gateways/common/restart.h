@@ -15,9 +15,10 @@
 
 #include "gateways/common/start.h"
 
-/* All that a connection holds: the epoch has changed. */
-void restart_conn(struct conn *c, enum gap_why why);
-/* The same, once it has been given what came before. */
+/* All that a connection holds: the epoch has changed. `at`: where it was, which
+ * is its cursor until it has been told. */
+void restart_conn(struct conn *c, enum gap_why why, const struct position *at);
+/* The same, where it is once it has been given what came before. */
 void restart_settled(struct conn *c, enum gap_why why);
 /* One topic of all its connections: messages without history were missed;
  * offsets from..to, 0 when unknown. */

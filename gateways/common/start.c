@@ -265,6 +265,7 @@ static int split(struct start *s)
     if (!rest)
         return ERR_NOMEM;
     rest->silent = rest->has_reason = true;
+    rest->since = s->since;
     for (unsigned i = 0; i < s->count;) {
         if (s->topics[i].verdict == START_RESUMED) {
             i++;

@@ -78,7 +78,8 @@ struct start {
     uint32_t logins; /* LOGGED_IN still to come */
     uint64_t told;   /* gateway.told of the LOGGED_IN: snapshots from then on
                         know of this connection */
-    struct position since;
+    struct position since; /* asked with; of a silent one: where the connection
+                              was, which is its cursor until it has been told */
     uint64_t seq, tick; /* the place, from READY on */
     uint64_t paged;     /* everything up to this seq has been put */
     uint64_t until;        /* pages count up to this seq, then the ring */

@@ -166,6 +166,17 @@ static uint64_t place_told(struct conn *c)
                ? MAX(seq, s->seq) : seq;
 }
 
+/* Has it something to bring that its connection has not got? What has begun
+ * anew unasked has a gap to tell. */
+static bool is_owed(const struct start *s)
+{
+    if (s->gone)
+        return false;
+    if (s->silent && s->has_reason)
+        return !s->said;
+    return s->has_since && (s->state != START_READY || verdict_resumes(s));
+}
+
 /* What a start has still to bring counts as missing, though other channels
  * are further: a cursor is good for all of them. */
 struct slice conn_cursor(struct conn *c)
@@ -175,8 +186,7 @@ struct slice conn_cursor(struct conn *c)
     uint64_t seq = place_told(c);
 
     for (const struct start *s = conn_starts(c); s; s = s->next) {
-        if (!s->has_since || s->gone ||
-            (s->state == START_READY && !verdict_resumes(s)))
+        if (!is_owed(s))
             continue;
         if (s->since.epoch.text[0] && !epoch_equal(&s->since.epoch, epoch)) {
             epoch = &s->since.epoch; /* to be told that it means nothing */

@@ -199,6 +199,8 @@ static int on_logged_in_id(struct gateway *g, uint8_t flags, uint64_t seq,
         check_volatile(g, t, i);
     else if (again && !known && (t->seats.flags & TOPIC_PATTERN))
         check_pattern(g, t, seq);
+    if (!pipe_is_up(g->pipe))
+        return 0; /* no memory for the gap: told with the next link */
     t = topics_find(&g->topics, i->id); /* its last reader may be cut */
     if (!t)
         return 0;
@@ -238,6 +240,23 @@ static void refused_login(struct conn *c, const struct logged_in_id *i)
                               i->state);
 }
 
+/* One that it held is refused by a router that has come back: what follows would
+ * not be whole. ERR_NOMEM: there was no memory, and all is said once more. */
+static int refused_again(struct conn *c, const struct logged_in_id *i)
+{
+    static const struct give_up full = {
+        "channels_full", "channels.full",
+        "the router knows as many channels as it may"};
+
+    if (!conn_holds(c, i->id))
+        return 0; /* it has left that meanwhile */
+    if (i->flags & ID_NO_ROOM)
+        return ERR_NOMEM;
+    stat_add(&c->gw->stats, STAT_SUBSCRIBE_REFUSED, 1);
+    conn_give_up(c, &full);
+    return 0;
+}
+
 static int on_logged_in(struct gateway *g, struct slice body)
 {
     struct frame_logged_in f;
@@ -259,11 +278,12 @@ static int on_logged_in(struct gateway *g, struct slice body)
             return rc;
         if (!(i.flags & ID_REFUSED) || !c || c->state != CONN_OPEN)
             continue;
-        /* What it held it would miss from now on, and no request asks. */
         if (f.flags & LOGIN_RESYNC)
-            conn_close(c, "memory");
+            rc = refused_again(c, &i);
         else
             refused_login(c, &i);
+        if (rc < 0)
+            return rc;
     }
     if (c && c->state == CONN_OPEN && !(f.flags & LOGIN_RESYNC))
         start_logged_in(c);
@@ -376,10 +396,10 @@ static int on_row(struct gateway *g, struct slice body)
     c = k ? asker(g, k) : NULL;
     if (!k || (!c && k->kind != ASK_PAGE) || p.seq <= k->row_seq)
         return 0;
-    k->row_seq = p.seq;
     rc = msg_new(&m, &p);
     if (rc < 0)
-        return rc;
+        return rc; /* it comes again with the link */
+    k->row_seq = p.seq;
     if (k->kind == ASK_PAGE) {
         pages_row(g, k->number, m);
         return 0;
@@ -511,7 +531,8 @@ static int on_kick(struct gateway *g, struct slice body)
 /* ---- the link itself --------------------------------------------------- */
 
 /* Nothing that clients know of positions is worth anything any more. */
-static void epoch_changed(struct gateway *g, uint64_t seq)
+static void epoch_changed(struct gateway *g, const struct position *before,
+                          uint64_t seq)
 {
     struct map_iter it;
     struct map_node *n;
@@ -524,12 +545,13 @@ static void epoch_changed(struct gateway *g, uint64_t seq)
         topic_begin_anew(CONTAINER_OF(n, struct topic, by_id), seq);
     while ((c = conns_next_open(&g->conns, &i)))
         if (c->seats.count)
-            restart_conn(c, GAP_EPOCH);
+            restart_conn(c, GAP_EPOCH, before);
     pages_forget(g);
 }
 
 static void set_epoch(struct gateway *g, struct slice epoch, uint64_t seq)
 {
+    const struct position before = {g->epoch, g->seq};
     struct epoch now = {.text = ""};
     bool first = g->epoch.text[0] == '\0';
 
@@ -542,7 +564,7 @@ static void set_epoch(struct gateway *g, struct slice epoch, uint64_t seq)
     if (first)
         return;
     log_warn("link.epoch", "epoch=%s action=tell_all", now.text);
-    epoch_changed(g, seq);
+    epoch_changed(g, &before, seq);
 }
 
 static int on_welcome(struct gateway *g, struct slice body)
@@ -552,9 +574,10 @@ static int on_welcome(struct gateway *g, struct slice body)
 
     if (rc < 0)
         return rc;
-    g->router_changed = g->router_life != f.life;
-    if (g->router_changed)
+    if (g->router_life != f.life) {
+        g->router_changed = true;
         g->life_seq = f.seq;
+    }
     g->router_life = f.life;
     g->linked = g->resyncing = true;
     stat_set(&g->stats, STAT_LINKED, 1);
@@ -613,7 +636,7 @@ static int on_resynced(struct gateway *g, struct slice body)
     g->seq = MAX(g->seq, seq);
     if (!g->resyncing)
         was_stale(g);
-    g->resyncing = false;
+    g->resyncing = g->router_changed = false;
     catchup_seq_moved(g);
     kick_all(g);
     gateway_ready(g);

@@ -32,13 +32,19 @@ uint64_t verdict_floor(const struct gateway *g, const struct topic *t)
                                           : t->floor;
 }
 
+/* "0"; the cursor of an epoch's very beginning says what its client has. */
+bool verdict_wants_all(const struct start *s)
+{
+    return s->since.seq == 0 && s->since.epoch.text[0] == '\0';
+}
+
 static void judge_volatile(struct start_topic *st, const struct start *s)
 {
     const struct topic *t = st->topic;
     uint64_t since = s->since.seq, last = topic_past(t)->last_seq;
 
     st->missed = last > since && topic_past(t)->newest != 0;
-    if (since == 0 || t->floor <= since)
+    if (verdict_wants_all(s) || t->floor <= since)
         return;
     if (since >= s->conn->gw->life_seq && last <= since)
         return;
@@ -100,7 +106,8 @@ static void judge_kept(struct start_topic *st, const struct start *s)
 
     st->missed = past->last_seq > since ||
                  ((t->seats.flags & TOPIC_PATTERN) && s->conn->gw->seq > since);
-    if (since != 0 && past->trimmed_seq > since && t->floor > since) {
+    if (!verdict_wants_all(s) && past->trimmed_seq > since &&
+        t->floor > since) {
         st->gap = true;
         st->why = GAP_TRIMMED;
         st->from = 0;
@@ -171,11 +178,13 @@ bool verdict_needs_pages(const struct start *s)
 }
 
 /* Who asks for all that is kept, of what keeps nothing, relies on nothing. */
-static bool relies(const struct start_topic *st, uint64_t seq)
+static bool relies(const struct start *s, const struct start_topic *st,
+                   uint64_t seq)
 {
     if (st->paged || st->gap)
         return false;
-    if ((st->topic->seats.flags & TOPIC_VOLATILE) && seq == 0)
+    if ((st->topic->seats.flags & TOPIC_VOLATILE) && verdict_resumes(s) &&
+        verdict_wants_all(s))
         return false;
     return st->missed || topic_past(st->topic)->last_seq > seq;
 }
@@ -186,7 +195,7 @@ bool verdict_holds(const struct start *s)
     uint64_t seq = verdict_resumes(s) ? s->since.seq : s->seq;
 
     for (unsigned i = 0; i < s->count; i++)
-        if (relies(&s->topics[i], seq) &&
+        if (relies(s, &s->topics[i], seq) &&
             verdict_floor(s->conn->gw, s->topics[i].topic) > seq)
             return false;
     return s->tick + 1 >= s->conn->gw->ring.first || verdict_resumes(s);

@@ -34,6 +34,8 @@ bool verdict_holds(const struct start *s);
 /* Of one whose channels have been split by verdict: it goes on at its
  * cursor. */
 bool verdict_resumes(const struct start *s);
+/* It asks for all that is kept, whatever was before. */
+bool verdict_wants_all(const struct start *s);
 /* Some channel needs pages of the store. */
 bool verdict_needs_pages(const struct start *s);
 /* Every message of t above this seq is in the ring. Of a pattern the ring

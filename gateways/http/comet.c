@@ -476,6 +476,10 @@ static enum put_result poll_put(struct conn *c, struct exchange *x,
     if (x->body.len)
         buf_add_byte(&x->body, ',');
     buf_add(&x->body, slice_make(w->bytes, w->len - 1));
+    if (x->body.failed) {
+        conn_abort(c, "memory");
+        return PUT_FULL;
+    }
     p->count++;
     p->last_seq = m->seq;
     return PUT_OK;
@@ -492,6 +496,10 @@ static void poll_notice(struct conn *c, struct exchange *x, struct comet *p,
                         const struct notice *n)
 {
     poll_add_notice(x, n);
+    if (x->body.failed) { /* whole, or not at all, whoever answers it */
+        conn_abort(c, "memory");
+        return;
+    }
     p->urgent |= n->kind != NOTICE_RESUMED;
     /* With its place behind the notice, and what comes with it. */
     if (p->started && p->urgent)

@@ -662,6 +662,12 @@ static void http_kicked(struct conn *c)
         "An operator closed this connection.", true});
 }
 
+static void http_give_up(struct conn *c, const struct give_up *why)
+{
+    end_in_order(c, &(struct comet_end){why->word, why->code, why->text,
+                                        false});
+}
+
 /* ---- answers of the router ---------------------------------------------- */
 
 static void http_published(struct conn *c, uint32_t ref,
@@ -888,6 +894,7 @@ const struct edge http_edge = {
     .closed = http_closed,
     .drain = http_drain,
     .kicked = http_kicked,
+    .give_up = http_give_up,
     .subscribed = comet_subscribed,
     .started = comet_started,
     .restarted = comet_restarted,

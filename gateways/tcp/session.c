@@ -28,8 +28,17 @@ struct tcp *tcp_of(struct conn *c)
     return conn_edge(c);
 }
 
+/* Nothing becomes of the line at hand. What was published before has its own
+ * answer, in front of this one: it may have been taken. */
 static void no_memory(struct conn *c)
 {
+    struct session *s = tcp_of(c)->session;
+
+    if (s && s->unanswered) {
+        s->ending = s->starved = true;
+        s->word = "memory";
+        return;
+    }
     tcp_error(c, "server.memory", "the server is out of memory");
     conn_close(c, "memory");
 }
@@ -213,7 +222,7 @@ uint32_t session_begin(struct conn *c, const struct verb *v,
     }
     s->busy = v;
     s->rows = 0;
-    s->unknown = false;
+    s->unknown = s->subscribes = false;
     s->added = conn_channels(c) > 0;
     s->busy_ref = tcp_ref(c);
     return s->busy_ref;
@@ -245,7 +254,8 @@ bool session_ready(struct conn *c)
 
     if (conn_closing(c) || conn_out_pending(c) > OUT_ENOUGH)
         return false;
-    return !s || (!s->busy && !s->is_held && s->unanswered < PIPELINE_MAX);
+    return !s || (!s->busy && !s->is_held && !s->ending &&
+                  s->unanswered < PIPELINE_MAX);
 }
 
 bool session_hold(struct conn *c, enum line_event event, struct slice line)
@@ -254,11 +264,14 @@ bool session_hold(struct conn *c, enum line_event event, struct slice line)
 
     if (!s || s->unanswered == 0)
         return false;
+    buf_add(&s->held, line);
+    if (s->held.failed) {
+        buf_fini(&s->held);
+        no_memory(c);
+        return true;
+    }
     s->is_held = true;
     s->held_event = event;
-    buf_add(&s->held, line);
-    if (s->held.failed)
-        no_memory(c);
     return true;
 }
 
@@ -281,7 +294,7 @@ static bool is_idle(const struct session *s)
 
 /* ---- a successor takes over -------------------------------------------- */
 
-FROZEN_SIZE(struct session, 200);
+FROZEN_SIZE(struct session, 208);
 
 enum frozen_session {
     FROZEN_BUSY = 1u << 0,
@@ -289,7 +302,8 @@ enum frozen_session {
     FROZEN_UNKNOWN = 1u << 2,
     FROZEN_ENDING = 1u << 3,
     FROZEN_KICKED = 1u << 4,
-    FROZEN_SESSION_FLAGS = (1u << 5) - 1,
+    FROZEN_SUBSCRIBES = 1u << 5,
+    FROZEN_SESSION_FLAGS = (1u << 6) - 1,
 };
 
 const char *const session_kicked = "an operator closed this connection";
@@ -307,7 +321,8 @@ static unsigned frozen_flags(const struct session *s)
     return (s->busy ? FROZEN_BUSY : 0u) | (s->added ? FROZEN_ADDED : 0u) |
            (s->unknown ? FROZEN_UNKNOWN : 0u) |
            (s->ending ? FROZEN_ENDING : 0u) |
-           (s->farewell ? FROZEN_KICKED : 0u);
+           (s->farewell ? FROZEN_KICKED : 0u) |
+           (s->busy && s->subscribes ? FROZEN_SUBSCRIBES : 0u);
 }
 
 void session_freeze(struct conn *c, struct buf *b)
@@ -361,24 +376,72 @@ int session_thaw(struct conn *c, struct cursor *in)
     s->unknown = flags & FROZEN_UNKNOWN;
     s->ending = flags & FROZEN_ENDING;
     s->farewell = flags & FROZEN_KICKED ? session_kicked : NULL;
+    s->word = s->farewell ? "server" : "client";
+    s->subscribes = flags & FROZEN_SUBSCRIBES;
     return flags & FROZEN_BUSY ? busy_thaw(s, in) : 0;
 }
 
 /* ---- the end ----------------------------------------------------------- */
 
+static void say_closing(struct conn *c, const char *text)
+{
+    struct notice n = {.kind = NOTICE_CLOSING, .text = text};
+
+    if (conn_channels(c))
+        n.cursor = conn_cursor(c);
+    print_notice(conn_out(c), &n);
+}
+
 static void say_goodbye(struct conn *c, const struct session *s)
 {
-    struct notice n = {
-        .kind = NOTICE_CLOSING,
-        .text = s->farewell,
-    };
+    if (s->starved)
+        tcp_error(c, "server.memory", "the server is out of memory");
+    if (s->farewell)
+        say_closing(c, s->farewell);
+    conn_close(c, s->word);
+}
 
-    if (s->farewell) {
-        if (conn_channels(c))
-            n.cursor = conn_cursor(c);
-        print_notice(conn_out(c), &n);
+void session_end(struct conn *c, const char *word, const char *farewell)
+{
+    struct session *s = session_get(c);
+
+    if (!s)
+        return;
+    if (farewell || !s->ending) {
+        s->word = word;
+        s->farewell = farewell;
     }
-    conn_close(c, s->farewell ? "server" : "client");
+    s->ending = true;
+    session_settle(c);
+}
+
+/* Of the verb under way, if there is one, nothing more comes. */
+static void drop_lines(struct conn *c, struct session *s,
+                       const struct give_up *why)
+{
+    if (s->busy)
+        tcp_refused(c, slice_str(why->code), slice_str(why->text));
+    s->busy = NULL;
+    buf_fini(&s->subject);
+    s->is_held = false;
+    buf_fini(&s->held);
+}
+
+void session_give_up(struct conn *c, const struct give_up *why)
+{
+    struct session *s = session_get(c);
+    struct tcp *t = tcp_of(c);
+
+    if (!s || conn_closing(c))
+        return;
+    drop_lines(c, s, why);
+    free(t->watch);
+    t->watch = NULL;
+    say_closing(c, why->text);
+    s->ending = true;
+    s->word = why->word;
+    s->farewell = NULL;
+    session_settle(c);
 }
 
 void session_settle(struct conn *c)

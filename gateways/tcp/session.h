@@ -34,8 +34,11 @@ struct session {
     uint32_t rows;           /* lines of its list so far */
     struct buf subject;      /* its channel */
     bool added;              /* it held channels when the verb began */
-    bool ending;             /* close when everything is answered */
-    const char *farewell;    /* why the server ends it; NULL: the client did */
+    bool subscribes;         /* the verb is answered with the first notice */
+    bool ending;             /* take no line; close when all is answered */
+    bool starved;            /* a line could not be kept: said at the end */
+    const char *word;        /* of closes.def, when it ends */
+    const char *farewell;    /* why the server ends it, said at the end; or NULL */
     bool unknown;            /* there is no such match: not to be watched */
     bool is_held;            /* a line waits until all is answered */
     enum line_event held_event;
@@ -55,7 +58,8 @@ struct tcp *tcp_of(struct conn *c);
 /* What to ask with. An answer may come after its session was forgotten, so no
  * other question of the worker has the same one. */
 uint32_t tcp_ref(struct conn *c);
-/* NULL: no memory, and the connection has been told and closes. */
+/* NULL: no memory, and the connection has been told and closes, or will when
+ * the publications in front of it have been answered. */
 struct session *session_get(struct conn *c);
 void session_free(struct conn *c);
 struct slice session_name(struct conn *c); /* empty: anonymous */
@@ -102,5 +106,11 @@ extern const char *const session_kicked;
 /* Stop or restart input, close when that was waited for, and forget the
  * session when it says nothing any more. */
 void session_settle(struct conn *c);
+/* It ends when what was asked before has been answered; farewell: said then, or
+ * NULL. Both words are static. */
+void session_end(struct conn *c, const char *word, const char *farewell);
+/* The same, with all that has to be said of its channels said now: they are
+ * left. A line that has not been run is not. */
+void session_give_up(struct conn *c, const struct give_up *why);
 
 #endif

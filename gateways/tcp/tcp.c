@@ -87,32 +87,19 @@ static ssize_t tcp_input(struct conn *c, struct slice bytes)
     return (ssize_t)(bytes.len - in.len);
 }
 
-/* What was asked before is answered first. */
-static void end_when_answered(struct conn *c, const char *farewell)
-{
-    struct session *s = session_get(c);
-
-    if (!s)
-        return;
-    s->ending = true;
-    if (farewell)
-        s->farewell = farewell;
-    session_settle(c);
-}
-
 static void tcp_input_end(struct conn *c)
 {
-    end_when_answered(c, NULL);
+    session_end(c, "client", NULL);
 }
 
 static void tcp_drain(struct conn *c)
 {
-    end_when_answered(c, "the server goes down for a moment");
+    session_end(c, "server", "the server goes down for a moment");
 }
 
 static void tcp_kicked(struct conn *c)
 {
-    end_when_answered(c, session_kicked);
+    session_end(c, "server", session_kicked);
 }
 
 /* The socket may have taken less than was put, and the last event is put
@@ -163,7 +150,7 @@ static bool owes_ok(struct conn *c)
 {
     const struct session *s = tcp_of(c)->session;
 
-    return s && s->busy && s->subject.len;
+    return s && s->busy && s->subscribes;
 }
 
 static void tcp_subscribed(struct conn *c, uint32_t ref)
@@ -428,6 +415,7 @@ const struct edge tcp_edge = {
     .closed = tcp_closed,
     .drain = tcp_drain,
     .kicked = tcp_kicked,
+    .give_up = session_give_up,
     .subscribed = tcp_subscribed,
     .started = tcp_started,
     .subscribe_failed = tcp_subscribe_failed,

@@ -103,6 +103,7 @@ static void subscribe(const struct verb_call *call, struct slice channel,
 
     if (!s.ref)
         return;
+    tcp_of(c)->session->subscribes = true;
     if (since)
         s.since = *since;
     if (conn_subscribe(c, &s, &why) < 0)

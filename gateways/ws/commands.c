@@ -156,7 +156,7 @@ static void run_unsubscribe(struct call *call)
     } else if (conn_unsubscribe(call->conn, channel) < 0 && channel.ptr) {
         refuse(call, "channel.unknown", "you are not subscribed to it");
     } else {
-        replies_left(call->conn, channel);
+        replies_unsubscribed(call->conn, channel);
         ws_ok(call->conn, call->ref);
     }
 }
@@ -353,12 +353,15 @@ static void commands_message(struct conn *c, enum ws_opcode op,
         ws_violated(c, WS_UNSUPPORTED, "commands are text");
         return;
     }
-    if (json_check(payload, JSON_DEPTH_MAX, NULL) < 0)
+    if (json_check(payload, JSON_DEPTH_MAX, NULL) < 0) {
         refuse(&call, "json.bad", "this is not JSON");
-    else if (buf_reserve(&call.text, payload.len)) /* so that none moves */
+    } else if (buf_reserve(&call.text, payload.len)) { /* so that none moves */
         run(&call);
-    else
+    } else { /* this command, and none that is still to be answered */
+        if (json_kind(call.json) == JSON_OBJECT)
+            (void)read_ref(&call);
         refuse(&call, "server.memory", "the server is out of memory");
+    }
     buf_fini(&call.text);
 }
 
@@ -429,6 +432,7 @@ const struct ws_kind ws_commands = {
     .replay_form = FORM_REPLAY,
     .goodbye = commands_goodbye,
     .free = replies_free,
+    .left = replies_left,
     .notice = commands_notice,
     .subscribed = replies_subscribed,
     .subscribe_failed = replies_subscribe_failed,

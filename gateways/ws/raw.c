@@ -90,8 +90,11 @@ static void ended_by(struct conn *c, enum publish_status status)
         break;
     case PUBLISHED_TOO_MANY:
     case PUBLISHED_UNAVAILABLE:
-    case PUBLISHED_UNKNOWN:
         ws_violated(c, WS_TRY_LATER, "the message was not taken; try later");
+        break;
+    case PUBLISHED_UNKNOWN:
+        ws_violated(c, WS_TRY_LATER, "the message may or may not have been "
+                    "taken");
         break;
     default:
         ws_violated(c, WS_POLICY, "the message was refused");

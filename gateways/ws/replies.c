@@ -123,7 +123,9 @@ void ws_reply_refused(struct conn *c, struct reply *r,
     reply_done(c, r);
 }
 
-void replies_left(struct conn *c, struct slice channel)
+/* Subscriptions to channel (empty: to any) that are not in force will not be. */
+static void refuse_subscriptions(struct conn *c, struct slice channel,
+                                 const char *code, const char *text)
 {
     struct ws_work *w = ws_of(c)->work;
 
@@ -133,10 +135,20 @@ void replies_left(struct conn *c, struct slice channel)
         if (!r->subscribes ||
             (channel.len && !slice_eq(channel, buf_slice(&r->channel))))
             continue;
-        ws_error(c, ref_of(r), SLICE("channel.left"),
-                 SLICE("you unsubscribed before it was in force"));
+        ws_error(c, ref_of(r), slice_str(code), slice_str(text));
         reply_done(c, r);
     }
+}
+
+void replies_unsubscribed(struct conn *c, struct slice channel)
+{
+    refuse_subscriptions(c, channel, "channel.left",
+                         "you unsubscribed before it was in force");
+}
+
+void replies_left(struct conn *c, const struct give_up *why)
+{
+    refuse_subscriptions(c, SLICE(""), why->code, why->text);
 }
 
 void replies_free(struct conn *c)

@@ -45,7 +45,9 @@ void ws_reply_refused(struct conn *c, struct reply *r, const struct refusal *why
 void reply_strange(struct reply *r, enum gap_why why);
 /* The channel, or each one when it is empty, has been left: subscriptions to
  * it that are still due are answered, for the router will not say more. */
-void replies_left(struct conn *c, struct slice channel);
+void replies_unsubscribed(struct conn *c, struct slice channel);
+/* The same of all channels, for this reason. */
+void replies_left(struct conn *c, const struct give_up *why);
 void replies_free(struct conn *c);
 
 /* ---- a successor takes over; see edge.h ---- */

@@ -48,6 +48,8 @@ struct ws_kind {
     /* The server ends it, text says why; the close frame follows. */
     void (*goodbye)(struct conn *c, const char *text, uint32_t retry_ms);
     void (*free)(struct conn *c); /* the socket is gone */
+    /* Its channels are left, and nothing more is told of those asked for. */
+    void (*left)(struct conn *c, const struct give_up *why);
     /* As in struct edge; refs are those of ws_ref(). */
     void (*notice)(struct conn *c, const struct notice *n);
     void (*subscribed)(struct conn *c, uint32_t ref);

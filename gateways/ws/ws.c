@@ -643,6 +643,20 @@ static void ws_kicked(struct conn *c)
                  "an operator closed this connection", "kick", 0);
 }
 
+/* What it published itself it is not sent any more. */
+static void ws_give_up(struct conn *c, const struct give_up *why)
+{
+    struct ws_socket *s = ws_of(c);
+
+    if (s->work)
+        s->work->last_seq = 0;
+    if (s->state == WS_OPEN && s->kind->left)
+        s->kind->left(c, why);
+    end_in_order(c, WS_TRY_LATER, why->code, why->text, why->word,
+                 gateway_retry_ms(conn_gateway(c)));
+    ws_settle(c);
+}
+
 static void ws_cut(struct conn *c)
 {
     if (is_open(c))
@@ -1016,6 +1030,7 @@ const struct edge ws_edge = {
     .closed = ws_closed,
     .drain = ws_drain,
     .kicked = ws_kicked,
+    .give_up = ws_give_up,
     .subscribed = ws_subscribed,
     .started = ws_started,
     .subscribe_failed = ws_subscribe_failed,

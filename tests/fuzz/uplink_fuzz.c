@@ -253,6 +253,13 @@ static void closing(struct conn *c)
     conn_close(c, "drain");
 }
 
+static void give_up(struct conn *c, const struct give_up *why)
+{
+    (void)conn_cursor(c);
+    if (why->code[0] == 's') /* else it has more to say */
+        conn_close(c, why->word);
+}
+
 static void told_ref(struct conn *c, uint32_t ref)
 {
     buf_addf(conn_out(c), "%u ", ref);
@@ -332,7 +339,7 @@ static const struct edge edge = {
     .name = "tcp", .scheme = "tcp", .opened = nothing, .busy = busy,
     .input = input, .input_end = input_end, .deadline = nothing,
     .ping = nothing, .drained = act, .closed = nothing, .drain = closing,
-    .kicked = closing,
+    .kicked = closing, .give_up = give_up,
     .subscribed = told_ref, .started = told_ref,
     .subscribe_failed = subscribe_failed, .notice = notice, .put = put,
     .pulled = act, .cut = act, .published = published, .row = row,

@@ -90,7 +90,7 @@ void joiner_part(struct joiner *j)
 bool pipe_is_up(const struct pipe *p)
 {
     UNUSED(p);
-    return true;
+    return !link_.broken;
 }
 
 void pipe_beat(struct pipe *p)
@@ -293,6 +293,26 @@ static void hear_page_end(bool more, uint64_t upto)
     hear(FRAME_PAGE_END, &b);
 }
 
+static void hear_hole(uint32_t ref, const char *id, uint64_t offset,
+                      uint64_t seq)
+{
+    struct frame_hole f = {.ref = ref, .why = HOLE_DAMAGED, .from = offset,
+                           .to = offset, .seq = seq, .id = slice_str(id)};
+    struct buf b = BUF_INIT;
+
+    frame_write_hole(&b, &f);
+    hear(FRAME_HOLE, &b);
+}
+
+static void hear_page_failed(void)
+{
+    struct frame_page_end f = {.ref = link_.ref, .status = (uint8_t)-ERR_IO};
+    struct buf b = BUF_INIT;
+
+    frame_write_page_end(&b, &f);
+    hear(FRAME_PAGE_END, &b);
+}
+
 static void hear_snapshot(const char *id, uint64_t seq, const char *state)
 {
     struct frame_snapshot f = {.seq = seq, .id = slice_str(id),
@@ -445,10 +465,33 @@ static void published(struct conn *c, uint32_t ref, const struct published *p)
              SLICE_ARG(p->code));
 }
 
+static void row(struct conn *c, uint32_t ref, struct msg *m)
+{
+    buf_addf(conn_out(c), "row%u:" SLICE_FMT " ", ref, SLICE_ARG(m->data));
+}
+
+static void page_end(struct conn *c, uint32_t ref, int err, bool more,
+                     uint64_t upto)
+{
+    UNUSED(upto);
+    buf_addf(conn_out(c), "end%u:%d:%d ", ref, err, more);
+}
+
 static void bye(struct conn *c)
 {
     buf_addf(conn_out(c), "bye@" SLICE_FMT " ", SLICE_ARG(conn_cursor(c)));
     conn_close(c, "bye");
+}
+
+/* An edge may have more to say: it closes then. */
+static bool gives_up_slowly;
+
+static void give_up(struct conn *c, const struct give_up *why)
+{
+    buf_addf(conn_out(c), "lost:%s@" SLICE_FMT " ", why->word,
+             SLICE_ARG(conn_cursor(c)));
+    if (!gives_up_slowly)
+        conn_close(c, why->word);
 }
 
 static const struct edge edge = {
@@ -463,12 +506,15 @@ static const struct edge edge = {
     .closed = nothing,
     .drain = bye,
     .kicked = nothing,
+    .give_up = give_up,
     .subscribed = subscribed,
     .started = started,
     .subscribe_failed = subscribe_failed,
     .notice = notice,
     .put = put,
     .published = published,
+    .row = row,
+    .page_end = page_end,
 };
 
 /* ---- the world --------------------------------------------------------- */
@@ -907,17 +953,118 @@ TEST(a_page_that_cannot_be_read_ends_the_connection_properly)
     struct world *w = world();
     unsigned n = client(w);
     const struct id_says says = {.id = "a", .last_seq = 90};
-    struct frame_page_end f = {.status = 5, .upto = 50};
-    struct buf b = BUF_INIT;
 
     subscribe(w, n, "a", "e-50", 1);
     hear_logged_in(100, 0, &says, 1);
     turn(w);
-    f.ref = link_.ref;
-    frame_write_page_end(&b, &f);
-    hear(FRAME_PAGE_END, &b);
-    got(w, n, "[1] resumed/a@e-50 bye@e-50 ");
+    hear_page_failed();
+    got(w, n, "[1] resumed/a@e-50 lost:unread@e-50 ");
     EXPECT(conn_closing(w->conn[n]));
+    EXPECT_INT(tally_get(&w->g->closed, SLICE("unread")), 1);
+    world_free(w);
+}
+
+/* An edge answers first what else it was asked. */
+TEST(nothing_more_comes_in_front_of_a_page_that_cannot_be_read)
+{
+    struct world *w = world();
+    unsigned n = watcher(w);
+    const struct id_says b = {.id = "b", .last_seq = 90}, c = {.id = "c"};
+
+    gives_up_slowly = true;
+    got(w, n, "[1] snapshot/a@e-100 (1) ");
+    subscribe(w, n, "b", "e-50", 2);
+    hear_logged_in(100, 0, &b, 1);
+    turn(w);
+    hear_row("b", 60, "old");
+    hear_page_end(true, 60);
+    got(w, n, "[2] ~b:old ");
+    subscribe(w, n, "c", "e-70", 3);
+    hear_message("a", 101, "live");
+    got(w, n, "a:live ");
+    hear_page_failed();
+    hear_message("a", 102, "live");
+    hear_logged_in(102, 0, &c, 1);
+    hear_message("c", 103, "live");
+    got(w, n, "lost:unread@e-60 ");
+    EXPECT(!conn_closing(w->conn[n]));
+    EXPECT_INT(conn_channels(w->conn[n]), 0);
+    EXPECT(!conn_begins(w->conn[n]));
+    gives_up_slowly = false;
+    world_free(w);
+}
+
+/* Whom a router that comes back does not take back would miss what is
+ * repaired. */
+TEST(who_is_not_taken_back_by_a_router_is_told_where_it_is)
+{
+    struct world *w = world();
+    unsigned n = watcher(w);
+    const struct id_says b = {.id = "b"};
+    const struct id_says says[] = {{.id = "a", .last_seq = 101},
+                                   {.id = "b", .flags = ID_REFUSED}};
+
+    gives_up_slowly = true;
+    subscribe(w, n, "b", NULL, 2);
+    hear_logged_in(100, 0, &b, 1);
+    got(w, n, "[1] snapshot/a@e-100 (1) [2] snapshot/b@e-100 (2) ");
+    hear_message("a", 101, "1");
+    turn(w);
+    link_.ops.pipe.down(link_.ctx, "gone");
+    hear_welcome("e", 2, 5000);
+    hear_logged_in(5000, LOGIN_RESYNC, says, 2);
+    hear_message("a", 102, "repaired");
+    hear_resynced(5000);
+    hear_message("a", 5001, "new");
+    got(w, n, "a:1 lost:channels_full@e-101 ");
+    EXPECT_INT(conn_channels(w->conn[n]), 0);
+    gives_up_slowly = false;
+    world_free(w);
+}
+
+TEST(a_channel_that_was_left_may_be_refused_by_a_router_that_comes_back)
+{
+    struct world *w = world();
+    unsigned n = watcher(w);
+    const struct id_says b = {.id = "b"};
+    const struct id_says says[] = {{.id = "a"},
+                                   {.id = "b", .flags = ID_REFUSED}};
+
+    subscribe(w, n, "b", NULL, 2);
+    hear_logged_in(100, 0, &b, 1);
+    got(w, n, "[1] snapshot/a@e-100 (1) [2] snapshot/b@e-100 (2) ");
+    link_.ops.pipe.down(link_.ctx, "gone");
+    hear_welcome("e", 2, 5000);
+    EXPECT_INT(conn_unsubscribe(w->conn[n], SLICE("b")), 0);
+    hear_logged_in(5000, LOGIN_RESYNC, says, 2);
+    hear_resynced(5000);
+    hear_message("a", 5001, "new");
+    got(w, n, "a:new ");
+    world_free(w);
+}
+
+/* What it comes back with has the same told to it then. */
+TEST(who_ends_before_it_is_told_of_a_gap_keeps_a_cursor_in_front_of_it)
+{
+    struct world *w = world();
+    unsigned n = watcher(w), other = watcher(w);
+    const struct id_says says = {.id = "a", .last_seq = 101};
+
+    hear_message("a", 101, "1");
+    got(w, n, "[1] snapshot/a@e-100 (1) a:1 ");
+    link_.ops.pipe.down(link_.ctx, "gone");
+    hear_welcome("e", 2, 5000);
+    hear_logged_in(5000, LOGIN_RESYNC, &says, 1);
+    hear_hole(0, "", 0, 4000);
+    edge.drain(w->conn[n]);
+    got(w, n, "bye@e-101 ");
+    hear_resynced(5000);
+    turn(w);
+    link_.ops.pipe.down(link_.ctx, "gone");
+    hear_welcome("f", 3, 10);
+    edge.drain(w->conn[other]);
+    got(w, other, "[1] snapshot/a@e-100 (1) a:1 gap:damaged:0-0/a@e-5000 "
+                  "snapshot/a@e-5000 bye@e-5000 ");
     world_free(w);
 }
 
@@ -1251,6 +1398,49 @@ TEST(without_history_a_new_router_means_a_gap)
     world_free(w);
 }
 
+/* The link may break again before all has been compared with the router; or
+ * there is no memory for what is to be said. */
+TEST(a_gap_without_history_is_told_though_the_link_breaks_at_once_again)
+{
+    static const struct {
+        uint64_t life, last_offset;
+        bool memory;
+        const char *want;
+    } cases[] = {
+        {2, 2, false, "gap:volatile:0-0/v@e-100 "},
+        {2, 2, true, "gap:volatile:0-0/v@e-100 "},
+        {1, 5, true, "gap:volatile:3-5/v@e-100 "},
+    };
+    const struct id_says old = {.id = "v", .flags = ID_VOLATILE,
+                                .last_seq = 90, .last_offset = 2};
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const struct id_says new = {.id = "v", .flags = ID_VOLATILE,
+                                    .last_seq = 5002,
+                                    .last_offset = cases[i].last_offset};
+        struct world *w = world();
+        unsigned n = client(w);
+
+        subscribe(w, n, "v", NULL, 1);
+        hear_logged_in(100, 0, &old, 1);
+        got(w, n, "[1] snapshot/v@e-100 (1) ");
+        link_.ops.pipe.down(link_.ctx, "gone");
+        hear_welcome("e", cases[i].life, 5000);
+        if (cases[i].memory) {
+            test_fail_malloc_after(1); /* behind the frame's own */
+            hear_logged_in(5002, LOGIN_RESYNC, &new, 1);
+            EXPECT(test_malloc_failed() && link_.broken);
+            link_.broken = false;
+        }
+        link_.ops.pipe.down(link_.ctx, "gone again");
+        hear_welcome("e", cases[i].life, 5002);
+        hear_logged_in(5002, LOGIN_RESYNC, &new, 1);
+        hear_resynced(5002);
+        got(w, n, cases[i].want);
+        world_free(w);
+    }
+}
+
 TEST(who_asks_for_all_that_is_kept_of_what_keeps_nothing_begins_at_once)
 {
     struct world *w = world();
@@ -1267,6 +1457,28 @@ TEST(who_asks_for_all_that_is_kept_of_what_keeps_nothing_begins_at_once)
 
 /* The ring has what was said of v, and may hold more until the pages of a have
  * been read; but the position goes on behind these. */
+/* Its client has been there, and has missed what was said since. */
+TEST(the_cursor_of_the_very_beginning_is_no_wish_for_all_that_is_kept)
+{
+    struct world *w = world();
+    unsigned n = client(w), other = client(w);
+    const struct id_says silent = {.id = "v", .flags = ID_VOLATILE,
+                                   .last_seq = 90, .last_offset = 2};
+    const struct id_says cut = {.id = "a", .last_seq = 90, .last_offset = 9,
+                                .trimmed_seq = 80, .trimmed_offset = 8};
+
+    subscribe(w, n, "v", "e-0", 1);
+    hear_logged_in(100, 0, &silent, 1);
+    got(w, n, "[1] gap:volatile:0-0/v@e-0 snapshot/v@e-0 (1) ");
+    subscribe(w, other, "a", "e-0", 1);
+    hear_logged_in(100, 0, &cut, 1);
+    turn(w);
+    hear_row("a", 90, "kept");
+    hear_page_end(false, 100);
+    got(w, other, "[1] gap:trimmed:0-8/a@e-0 snapshot/a@e-0 a:kept (1) ");
+    world_free(w);
+}
+
 TEST(what_has_no_history_is_passed_by_beside_pages_and_that_is_told)
 {
     struct world *w = world();
@@ -2866,17 +3078,6 @@ TEST(what_a_closed_connection_held_is_given_back)
     world_free(w);
 }
 
-static void hear_hole(uint32_t ref, const char *id, uint64_t offset,
-                      uint64_t seq)
-{
-    struct frame_hole f = {.ref = ref, .why = HOLE_DAMAGED, .from = offset,
-                           .to = offset, .seq = seq, .id = slice_str(id)};
-    struct buf b = BUF_INIT;
-
-    frame_write_hole(&b, &f);
-    hear(FRAME_HOLE, &b);
-}
-
 TEST(damage_among_what_was_missed_is_told_in_its_place)
 {
     struct world *w = world();
@@ -3126,6 +3327,34 @@ TEST(a_page_asked_again_after_a_broken_link_comes_once)
     hear_row("a", 90, "2");
     hear_page_end(false, 100);
     got(w, n, "a:1 a:2 (9) ");
+    world_free(w);
+}
+
+TEST(a_row_of_history_that_there_was_no_memory_for_comes_again)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+    const struct slice a = SLICE("a");
+    const struct fetch f = {.mode = FETCH_LAST, .channels = &a, .count = 1,
+                            .limit = 10};
+    const struct msg_parts p = parts("a", 92, "2");
+    struct buf b = BUF_INIT;
+    struct refusal why;
+
+    EXPECT_INT(conn_fetch(w->conn[n], &f, 7, &why), 0);
+    hear_row("a", 91, "1");
+    frame_write_row(&b, link_.ref, &p);
+    test_fail_malloc_after(0);
+    EXPECT_INT(link_.ops.pipe.frame(link_.ctx, FRAME_ROW, buf_slice(&b)),
+               ERR_NOMEM);
+    EXPECT(test_malloc_failed());
+    buf_fini(&b);
+    link_.ops.pipe.down(link_.ctx, "out of memory");
+    hear_welcome("e", 1, 100);
+    hear_row("a", 91, "1");
+    hear_row("a", 92, "2");
+    hear_page_end(false, 100);
+    got(w, n, "row7:1 row7:2 end7:0:0 ");
     world_free(w);
 }
 

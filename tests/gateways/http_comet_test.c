@@ -654,6 +654,38 @@ TEST(who_is_kicked_is_told_that_an_operator_did_it)
     fake_free(early.f);
 }
 
+TEST(who_cannot_go_on_is_told_why_with_its_cursor)
+{
+    static const struct give_up unread = {"unread", "store.failed",
+                                          "It cannot be read."};
+    struct scene lines = start(GET("/v1/stream?channel=a"), NOTICE_SNAPSHOT);
+    struct scene poll = start(GET("/v1/poll?channel=a&since=e1-4"),
+                              NOTICE_RESUMED);
+    struct scene early = ask(GET("/v1/poll?channel=a&since=e1-4"));
+
+    fake_set_seq(lines.f, 4);
+    http_edge.give_up(lines.c, &unread);
+    fake_turn(lines.f);
+    EXPECT_CONTAINS(body(lines.c), "{\"notice\":\"closing\",\"cursor\":\"e1-4\","
+                                   "\"why\":\"It cannot be read.\",");
+    EXPECT_CONTAINS(fake_text(lines.c), "\n0\r\n");
+    EXPECT(fake_is_closed(lines.c));
+    EXPECT_STR(fake_close_why(lines.c), "unread");
+    fake_set_seq(poll.f, 4);
+    http_edge.give_up(poll.c, &unread);
+    fake_turn(poll.f);
+    EXPECT_CONTAINS(body(poll.c), "{\"cursor\":\"e1-4\",\"messages\":[]}");
+    EXPECT(fake_is_closed(poll.c));
+    http_edge.give_up(early.c, &unread);
+    fake_turn(early.f);
+    EXPECT_CONTAINS(fake_text(early.c), "HTTP/1.1 503 ");
+    EXPECT_CONTAINS(fake_text(early.c), "store.failed");
+    EXPECT(fake_is_closed(early.c));
+    fake_free(lines.f);
+    fake_free(poll.f);
+    fake_free(early.f);
+}
+
 TEST(a_refused_subscription_is_an_answer)
 {
     struct fake *f = fake_new(&http_edge, NULL);

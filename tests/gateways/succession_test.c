@@ -210,6 +210,11 @@ static int thaw(struct conn *c, struct cursor *in)
     return 0;
 }
 
+static void give_up(struct conn *c, const struct give_up *why)
+{
+    conn_close(c, why->word);
+}
+
 static const struct edge edge = {
     .name = "tcp",
     .scheme = "tcp",
@@ -224,6 +229,7 @@ static const struct edge edge = {
     .drain = end,
     .kicked = nothing,
     .cut = on_cut,
+    .give_up = give_up,
     .at_rest = at_rest,
     .ending = ending,
     .freeze = freeze,

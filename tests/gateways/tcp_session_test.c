@@ -908,6 +908,130 @@ TEST(no_memory_ends_one_connection_and_nothing_else)
     EXPECT(n > 5);
 }
 
+/* Every allocation fails once while these lines come. True: something failed
+ * behind the first one, which had been published. */
+static bool denies_nothing(const char *lines, long n, bool *failed)
+{
+    const struct fake_call *first, *k;
+    bool late;
+
+    begin();
+    test_fail_malloc_after(n);
+    type(lines);
+    *failed = test_malloc_failed();
+    first = fake_next_call(f);
+    late = first && *failed;
+    if (first)
+        EXPECT_STR(fake_text(c), ""); /* of the others: in their turn */
+    for (k = first; k; k = fake_next_call(f))
+        if (k->kind == FAKE_PUBLISH)
+            published(k, 7);
+    if (first && fake_out(c).len)
+        EXPECT(slice_starts(fake_out(c), SLICE("OK PUB a e1-7 ")));
+    end();
+    return late;
+}
+
+/* Answers come in the order of the lines: a word about a later one, said at
+ * once, would be taken for the answer to what is stored. */
+TEST(what_is_under_way_is_not_denied_when_memory_is_short_for_a_later_line)
+{
+    static const char *const lines[] = {
+        "PUB a 1\r\nPUB a 2\r\nPUB a 3\r\n",
+        "PUB a 1\r\nWHO a\r\n",
+        "PUB a 1\r\nSUB a\r\n",
+        "PUB a 1\r\nFROB\r\n",
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+        bool failed = true;
+        unsigned late = 0;
+
+        for (long n = 0; failed; n++)
+            late += denies_nothing(lines[i], n, &failed);
+        EXPECT(late);
+    }
+}
+
+TEST(a_line_without_memory_is_answered_behind_those_in_front_of_it)
+{
+    begin();
+    type("PUB a 1\r\n");
+    test_fail_malloc_after(0);
+    type("PUB a 2\r\n");
+    EXPECT(test_malloc_failed());
+    type("PUB a 3\r\n"); /* not read any more */
+    expect_out("");
+    published(expect_call(FAKE_PUBLISH), 7);
+    expect_out("OK PUB a e1-7 reached=2\r\n"
+               "ERROR server.memory: the server is out of memory\r\n");
+    EXPECT(fake_is_closed(c));
+    EXPECT_STR(fake_close_why(c), "memory");
+    EXPECT(!fake_next_call(f));
+    end();
+}
+
+static const struct give_up unread = {
+    "unread", "store.failed", "what you have missed cannot be read just now"};
+
+TEST(who_cannot_go_on_is_told_where_it_is_at_once_and_answered_before_it_ends)
+{
+    begin();
+    type("SUB a\r\n");
+    grant(expect_call(FAKE_SUBSCRIBE), "e1-7", "");
+    fake_set_seq(f, 7);
+    fake_forget_out(c);
+    type("PUB a 1\r\nSUB b\r\n");
+    tcp_edge.give_up(c, &unread);
+    fake_set_seq(f, 9);
+    expect_out("NOTICE closing - e1-7 why=what you have missed cannot be read "
+               "just now\r\n");
+    type("SUB c\r\n");
+    EXPECT(!fake_is_closed(c));
+    published(expect_call(FAKE_PUBLISH), 8);
+    expect_out("OK PUB a e1-8 reached=2\r\n");
+    EXPECT(fake_is_closed(c));
+    EXPECT_STR(fake_close_why(c), "unread");
+    EXPECT(!fake_next_call(f)); /* b and c would begin in front of a gap */
+    end();
+}
+
+TEST(a_verb_under_way_is_refused_when_its_connection_cannot_go_on)
+{
+    static const char *const lines[] = {"SUB b e1-3\r\n", "WHO b\r\n",
+                                        "HISTORY b\r\n", "V:2:ana\r\n"};
+
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+        begin();
+        type("SUB a\r\n");
+        grant(expect_call(FAKE_SUBSCRIBE), "e1-7", "");
+        fake_set_seq(f, 7);
+        fake_forget_out(c);
+        type(lines[i]);
+        tcp_edge.give_up(c, &unread);
+        expect_out("ERROR store.failed: what you have missed cannot be read "
+                   "just now\r\n"
+                   "NOTICE closing - e1-7 why=what you have missed cannot be "
+                   "read just now\r\n");
+        fake_turn(f);
+        EXPECT(fake_is_closed(c));
+        end();
+    }
+}
+
+TEST(a_notice_is_no_answer_to_a_question_about_its_channel)
+{
+    begin();
+    type("SUB room/x\r\n");
+    grant(expect_call(FAKE_SUBSCRIBE), "e1-7", "");
+    fake_forget_out(c);
+    type("WHO room/x\r\n");
+    tell(NOTICE_JOIN, "room/x", "e1-8", "{\"count\":1,\"names\":[]}");
+    EXPECT(slice_starts(fake_out(c), SLICE("NOTICE join room/x e1-8")));
+    EXPECT(!strstr(fake_text(c), "OK"));
+    end();
+}
+
 TEST(an_idle_connection_costs_32_bytes)
 {
     EXPECT_INT(tcp_edge.conn_bytes, 32);

@@ -649,7 +649,7 @@ TEST(raw_ends_where_a_message_is_not_taken)
         { PUBLISHED_UNAVAILABLE,
           "close:1013:the message was not taken; try later" },
         { PUBLISHED_UNKNOWN,
-          "close:1013:the message was not taken; try later" },
+          "close:1013:the message may or may not have been taken" },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -768,6 +768,59 @@ TEST(who_is_kicked_is_told_that_an_operator_did_it_and_1008)
     fake_turn(f);
     EXPECT_STR(got(), "close:1008:an operator closed this connection");
     end();
+}
+
+/* What it asked for besides is answered first, and what it subscribes to is
+ * not to begin in front of what it missed. */
+TEST(who_cannot_go_on_is_told_why_and_1013)
+{
+    static const struct give_up unread = {"unread", "store.failed",
+                                          "it cannot be read"};
+    const struct fake_call *k;
+
+    open_ws();
+    command("{\"cmd\":\"publish\",\"channel\":\"a\",\"data\":1,\"ref\":1}");
+    k = expect_call(FAKE_PUBLISH);
+    command("{\"cmd\":\"subscribe\",\"channel\":\"b\",\"ref\":2}");
+    expect_call(FAKE_SUBSCRIBE);
+    ws_edge.give_up(c, &unread);
+    fake_turn(f);
+    EXPECT_STR(got(), "{\"ref\":2,\"error\":{\"code\":\"store.failed\","
+                      "\"text\":\"it cannot be read\"}}\n"
+                      "{\"notice\":\"closing\",\"cursor\":\"e1-0\","
+                      "\"why\":\"it cannot be read\",\"retry_ms\":1000}");
+    EXPECT(!fake_is_closed(c));
+    refused(k, PUBLISHED_UNKNOWN);
+    EXPECT_CONTAINS(got(), "\n" "close:1013:it cannot be read; retry-after-ms=1000");
+    EXPECT(fake_is_closed(c));
+    EXPECT_STR(fake_close_why(c), "unread");
+    end();
+    open_raw();
+    ws_edge.give_up(c, &unread);
+    fake_turn(f);
+    EXPECT_STR(got(), "close:1013:it cannot be read; retry-after-ms=1000");
+    end();
+}
+
+TEST(a_command_without_memory_is_refused_under_its_ref)
+{
+    bool failed = true, told = false;
+
+    for (long n = 0; failed; n++) {
+        const char *text;
+
+        open_ws();
+        test_fail_malloc_after(n);
+        command("{\"cmd\":\"publish\",\"channel\":\"a\",\"data\":1,\"ref\":7}");
+        failed = test_malloc_failed();
+        text = got();
+        if (strstr(text, "server.memory")) {
+            EXPECT_CONTAINS(text, "{\"ref\":7,\"error\":");
+            told = true;
+        }
+        end();
+    }
+    EXPECT(told);
 }
 
 TEST(who_is_cut_is_told_4008)
