@@ -1,10 +1,13 @@
 /* The common half of a gateway against a naive model, by chance: clients come,
  * subscribe, stall, read on, leave and resume; a router of a few lines loses
- * its link and dies, and may come back with another history; the configuration
- * is read again; the gateway hands all of it to a successor. Every client checks, line by line, that it gets exactly
- * what it is due: in order, each once, and nothing missing that a gap has not
- * told; and that what a gap tells is what it does not get, one for one, and may
- * be left out by the namespace's policy. T_SEED repeats a run. */
+ * its link and dies, and may come back with another history, cannot read pages
+ * and refuses logins; memory runs out; the configuration is read again; the
+ * gateway hands all of it to a successor. Every client checks, line by line,
+ * that it gets exactly what it is due: in order, each once, and nothing missing
+ * that a gap has not told; that what a gap tells is what it does not get, one
+ * for one, and may be left out by the namespace's policy; and that where it is
+ * said to be when it is given up it has everything, and hears nothing more.
+ * T_SEED repeats a run. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,10 +88,12 @@ static struct {
     void *ctx;
     struct said_queue in, out; /* from the gateway, to it */
     struct said_frame *open;   /* being written by the gateway */
-    bool up, broken;
+    bool up, broken, calm; /* calm: nothing fails */
     bool resyncing, synced; /* the LOGINs said again, and SYNCED, have come */
     uint64_t life, seq, offset[IDS];
     bool leaf[NAMES]; /* the link has one */
+    unsigned refuses; /* the name that it has no room for while the link comes
+                         back; NAMES: none */
     struct entry {
         unsigned id;
         uint64_t seq, offset;
@@ -98,12 +103,20 @@ static struct {
     char epoch[2];
 } router;
 
-static struct said_frame *queue_add(struct said_queue *q, uint8_t code)
+/* Memory that test_fail_malloc_after() spares. */
+static struct said_frame *said_new(uint8_t code)
 {
-    struct said_frame *f = calloc(1, sizeof *f);
+    struct said_frame *f;
+    void *p;
 
-    CHECK(f != NULL);
-    f->code = code;
+    CHECK(posix_memalign(&p, sizeof(void *), sizeof *f) == 0);
+    f = p;
+    *f = (struct said_frame){.code = code};
+    return f;
+}
+
+static struct said_frame *queue_add(struct said_queue *q, struct said_frame *f)
+{
     if (!q->first)
         q->end = &q->first;
     *q->end = f;
@@ -184,7 +197,7 @@ void joiner_part(struct joiner *j)
 bool pipe_is_up(const struct pipe *p)
 {
     UNUSED(p);
-    return router.up;
+    return router.up && !router.broken;
 }
 
 void pipe_beat(struct pipe *p)
@@ -195,15 +208,21 @@ void pipe_beat(struct pipe *p)
 struct buf *pipe_frame(struct pipe *p, uint8_t code)
 {
     UNUSED(p);
-    router.open = queue_add(&router.in, code);
+    router.open = said_new(code);
     return &router.open->body;
 }
 
 void pipe_frame_end(struct pipe *p)
 {
     UNUSED(p);
+    router.broken |= router.open->body.failed;
+    if (router.broken) {
+        said_free(router.open);
+        return;
+    }
     EXPECT_INT(frame_check(router.open->code, SENDER_GATEWAY,
                            router.open->body.len), 0);
+    queue_add(&router.in, router.open);
 }
 
 void pipe_figures(const struct pipe *p, struct pipe_figures *ret)
@@ -227,7 +246,13 @@ void pipe_break(struct pipe *p, const char *why)
 
 static struct buf *answer(uint8_t code)
 {
-    return &queue_add(&router.out, code)->body;
+    return &queue_add(&router.out, said_new(code))->body;
+}
+
+/* So rarely, and never while all is to come to rest. */
+static bool fails(unsigned of)
+{
+    return !router.calm && chance(of) == 0;
 }
 
 /* What a message weighs, and its key: what its seq makes of it. */
@@ -311,8 +336,13 @@ static void on_login(struct slice body)
 
         EXPECT_INT(frame_next_login_id(&in, &id), 0);
         n = name_find(id.id);
-        router.leaf[n] = true;
         says.id = id.id;
+        if (in.flags & LOGIN_RESYNC ? n == router.refuses : fails(20)) {
+            says.flags = ID_REFUSED | (chance(2) ? ID_NO_ROOM : 0);
+            frame_write_logged_in_id(b, &says);
+            continue;
+        }
+        router.leaf[n] = true;
         says.flags = n >= STORED && n < IDS ? ID_VOLATILE : 0;
         for (unsigned i = router.begun; n < IDS && i < router.count; i++)
             if (router.log[i].id == n && router.offset[n]) {
@@ -357,13 +387,15 @@ static void on_fetch(struct slice body)
     struct slice id;
     bool wanted[NAMES] = {false};
     unsigned rows = 0;
+    bool unread = fails(4);
 
     EXPECT_INT(frame_read_fetch(body, &in), 0);
     while (in.count--) {
         EXPECT_INT(frame_next_fetch_id(&in, &id), 0);
         wanted[name_find(id)] = true;
     }
-    for (unsigned i = router.begun; i < router.count && !end.more; i++) {
+    for (unsigned i = router.begun; i < router.count && !end.more && !unread;
+         i++) {
         const struct msg_parts p = parts_of(i);
         bool due = false;
 
@@ -376,6 +408,7 @@ static void on_fetch(struct slice body)
         end.upto = end.more ? p.seq : router.seq;
     }
     end.ref = in.ref;
+    end.status = unread ? (uint8_t)-ERR_IO : 0;
     frame_write_page_end(answer(FRAME_PAGE_END), &end);
 }
 
@@ -420,12 +453,16 @@ static void gateway_hears(unsigned max)
 {
     struct said_frame *f;
 
-    while (max-- && router.up && (f = queue_take(&router.out))) {
-        EXPECT_INT(router.ops.pipe.frame(router.ctx, f->code,
-                                         buf_slice(&f->body)), 0);
+    while (max-- && router.up && !router.broken &&
+           (f = queue_take(&router.out))) {
+        int rc = router.ops.pipe.frame(router.ctx, f->code,
+                                       buf_slice(&f->body));
+
+        CHECK(rc == 0 || rc == ERR_NOMEM);
+        router.broken |= rc < 0;
         said_free(f);
     }
-    if (router.up)
+    if (router.up && !router.broken)
         router.ops.pipe.batch_end(router.ctx, 0);
 }
 
@@ -440,7 +477,7 @@ static void link_down(bool died)
 {
     if (!router.up)
         return;
-    router.up = router.synced = router.resyncing = false;
+    router.up = router.synced = router.resyncing = router.broken = false;
     router.ops.pipe.down(router.ctx, "chance");
     queue_clear(&router.in);
     queue_clear(&router.out);
@@ -460,6 +497,7 @@ static void link_up(void)
     if (router.up)
         return;
     router.up = true;
+    router.refuses = fails(3) ? chance(NAMES) : NAMES;
     router.ops.pipe.up(router.ctx);
 }
 
@@ -506,10 +544,10 @@ static void started(struct conn *c, uint32_t ref)
 static void subscribe_failed(struct conn *c, uint32_t ref, const char *code,
                              struct slice text)
 {
-    UNUSED(c);
-    UNUSED(ref);
     UNUSED(text);
-    test_fail(__FILE__, __LINE__, "refused: %s", code);
+    EXPECT(strcmp(code, "router.memory") == 0 ||
+           strcmp(code, "channels.full") == 0);
+    buf_addf(conn_out(c), "failed %u\n", ref);
 }
 
 static void notice(struct conn *c, const struct notice *n)
@@ -527,14 +565,17 @@ static void notice(struct conn *c, const struct notice *n)
 static enum put_result put(struct conn *c, struct msg *m, unsigned flags,
                            struct outvec *v)
 {
-    UNUSED(c);
     if (!m->forms[0]) {
         struct buf text = BUF_INIT;
 
         buf_addf(&text, SLICE_FMT " %" PRIu64 " " SLICE_FMT "\n",
                  SLICE_ARG(m->id), m->seq, SLICE_ARG(m->data));
-        m->forms[0] = wire_new(text.len);
-        CHECK(m->forms[0] != NULL);
+        m->forms[0] = text.failed ? NULL : wire_new(text.len);
+        if (!m->forms[0]) {
+            buf_fini(&text);
+            conn_abort(c, "memory");
+            return PUT_OK;
+        }
         memcpy(m->forms[0]->bytes, text.ptr, text.len);
         buf_fini(&text);
     }
@@ -554,20 +595,29 @@ static bool at_rest(struct conn *c)
 
 static void freeze(struct conn *c, struct buf *b)
 {
-    UNUSED(c);
-    UNUSED(b);
+    put_u8(b, *(bool *)conn_edge(c));
 }
 
 static int thaw(struct conn *c, struct cursor *in)
 {
-    UNUSED(c);
-    UNUSED(in);
-    return 0;
+    *(bool *)conn_edge(c) = cursor_u8(in);
+    return in->failed ? ERR_FRAME : 0;
+}
+
+/* Half of the time there is something to answer first; meanwhile it takes no
+ * command any more. */
+static void give_up(struct conn *c, const struct give_up *why)
+{
+    *(bool *)conn_edge(c) = true;
+    buf_addf(conn_out(c), "lost " SLICE_FMT "\n", SLICE_ARG(conn_cursor(c)));
+    if (chance(2))
+        conn_close(c, why->word);
 }
 
 static const struct edge edge = {
     .name = "tcp",
     .scheme = "tcp",
+    .conn_bytes = sizeof(bool),
     .opened = opened,
     .busy = busy,
     .input = input,
@@ -577,6 +627,7 @@ static const struct edge edge = {
     .closed = nothing,
     .drain = end,
     .kicked = nothing,
+    .give_up = give_up,
     .subscribed = subscribed,
     .started = started,
     .subscribe_failed = subscribe_failed,
@@ -618,6 +669,7 @@ struct client {
     int fd;
     uint32_t number, gen;
     bool open, stalled;
+    bool lost;    /* given up: nothing more comes */
     uint64_t seq; /* of the newest message in the stream */
     struct channel *starting; /* subscribed, and not started yet; NULL also
                                  when what starts was said again, or left */
@@ -641,6 +693,8 @@ static struct {
     uint64_t left_out, conflated;
     uint64_t epochs;   /* gaps for another one */
     uint64_t reloads;
+    uint64_t lost, refused, nomem; /* given up; refused by the router, or for
+                                      want of memory here */
 } world;
 
 static struct conn *conn_of(const struct client *k)
@@ -648,7 +702,7 @@ static struct conn *conn_of(const struct client *k)
     struct conn *c = k->open ? conn_by_name(world.g, k->number, k->gen)
                              : NULL;
 
-    return c && !conn_closing(c) ? c : NULL;
+    return c && !conn_closing(c) && !*(bool *)conn_edge(c) ? c : NULL;
 }
 
 static unsigned policy_of(unsigned id)
@@ -984,6 +1038,36 @@ static void on_start(struct client *k, uint64_t seq)
     k->starting = NULL;
 }
 
+static void on_failed(struct client *k, unsigned ref)
+{
+    unsigned name = world.of_ref[ref % REFS];
+    struct channel *ch = &k->channels[name];
+
+    world.refused++;
+    if (ch->ref == ref && ch->state != HELD)
+        leave(k, name);
+}
+
+/* It comes back with this cursor: it has everything up to there. One of another
+ * history is told what it is worth then. */
+static void on_lost(struct client *k, const char *cursor)
+{
+    uint64_t seq = strtoull(cursor + 2, NULL, 10);
+    bool ours = cursor[0] == router.epoch[0];
+
+    for (unsigned n = 0; n < NAMES; n++) {
+        struct channel *ch = &k->channels[n];
+
+        if (ours && ch->state == HELD)
+            check_kept(k, n, seq);
+        else if (ours && ch->state == REPLAYS)
+            check_whole(k, ch, n, seq, 0, STORED);
+        leave(k, n);
+    }
+    k->lost = true;
+    world.lost++;
+}
+
 static void on_line(struct client *k, char *line)
 {
     char *word[7] = {"", "", "", "", "", "", ""};
@@ -991,7 +1075,14 @@ static void on_line(struct client *k, char *line)
 
     for (char *at = strtok(line, " "); at && n < ARRAY_LEN(word); at = strtok(NULL, " "))
         word[n++] = at;
-    if (strcmp(word[0], "message") == 0 || strcmp(word[0], "replay") == 0)
+    if (k->lost)
+        test_fail(__FILE__, __LINE__, "client %d hears %s %s behind its end",
+                  (int)(k - world.clients), word[0], word[1]);
+    if (strcmp(word[0], "lost") == 0)
+        on_lost(k, word[1]);
+    else if (strcmp(word[0], "failed") == 0)
+        on_failed(k, (unsigned)strtoul(word[1], NULL, 10));
+    else if (strcmp(word[0], "message") == 0 || strcmp(word[0], "replay") == 0)
         on_message(k, name_find(slice_str(word[1])),
                    strtoull(word[2], NULL, 10), word[0][0] == 'r');
     else if (strcmp(word[0], "sub") == 0)
@@ -1088,7 +1179,15 @@ static void client_subscribes(struct client *k, unsigned name)
                           : world.g->seq;
         s.since.seq = MIN(s.since.seq, world.g->seq);
     }
-    EXPECT_INT(conn_subscribe(c, &s, &why), 0);
+    if (fails(8))
+        test_fail_malloc_after(chance(4));
+    if (conn_subscribe(c, &s, &why) < 0) {
+        EXPECT(test_malloc_failed());
+        EXPECT_STR(why.code, "server.memory");
+        world.nomem++;
+        return;
+    }
+    (void)test_malloc_failed();
     if (ch->state != OUT)
         return;
     ch->state = s.has_since ? REPLAYS : ASKED;
@@ -1110,9 +1209,11 @@ static void client_leaves(struct client *k, unsigned name)
 
 /* ---- the whole ---------------------------------------------------------- */
 
+/* What was to fail within it has, or does not any more. */
 static void turn(void)
 {
     EXPECT_INT(loop_step(world.g->loop, 0), 0);
+    (void)test_malloc_failed();
 }
 
 /* With policies by chance. */
@@ -1138,8 +1239,10 @@ static struct config *configuration(void)
 /* Other policies, whoever is being thinned or has been. */
 static void reload(void)
 {
-    struct config *next = configuration();
+    struct config *next;
 
+    (void)test_malloc_failed(); /* what was to fail does not any more */
+    next = configuration();
     next->limits = world.cfg->limits;
     next->limits.ring_total = world.g->ring.bytes_max;
     gateway_configure(world.g, next);
@@ -1158,7 +1261,7 @@ static void begin(void)
     world.cfg = configuration();
     router.epoch[0] = 'e';
     world.g = calloc(1, sizeof *world.g);
-    CHECK(door_new(&world.door, CLIENTS * 2, 1) == 0);
+    CHECK(door_new(&world.door, CLIENTS * 8, 1) == 0);
     CHECK(gateway_init(world.g, world.cfg, &edge, 1, world.door) == 0);
     CHECK(uplink_open(world.g, &why) == 0);
     world.cfg->limits.page = 20 + chance(100);
@@ -1281,12 +1384,24 @@ static void hand_over(bool fails)
     world.handed++;
 }
 
+/* What was to be answered has been. */
+static void client_ends(struct client *k)
+{
+    struct conn *c = conn_by_name(world.g, k->number, k->gen);
+
+    if (c && !conn_closing(c))
+        conn_close(c, "unread");
+    client_reads(k, 8);
+}
+
 static void client_acts(struct client *k)
 {
     unsigned what = chance(100);
 
     if (!k->open)
         client_comes(k);
+    else if (k->lost)
+        client_ends(k);
     else if (what < 30)
         client_subscribes(k, chance(NAMES));
     else if (what < 45)
@@ -1345,8 +1460,13 @@ static void router_acts(void)
         for (unsigned n = chance(20); n; n--)
             while (router_step() && router.resyncing)
                 ;
-    if (router.up && !router.broken)
-        gateway_hears(chance(30));
+    if (router.broken)
+        link_down(false);
+    if (!router.up)
+        return;
+    if (fails(40))
+        test_fail_malloc_after(chance(chance(2) ? 10 : 100));
+    gateway_hears(chance(30));
 }
 
 /* Nothing is asked for, and nobody lags. */
@@ -1381,19 +1501,25 @@ static void settle(void)
     struct test_soon soon = test_soon();
     uint64_t heard = 0;
 
-    link_up();
+    router.calm = true;
     for (unsigned quiet = 0; quiet < 20; quiet = is_quiet() ? quiet + 1 : 0) {
         if (heard != world.messages + world.replayed) /* a long walk's end */
             soon = test_soon();
         heard = world.messages + world.replayed;
         if (test_soon_over(&soon))
             test_fail(__FILE__, __LINE__, "it does not come to rest");
+        if (router.broken)
+            link_down(false);
+        link_up();
         while (router_step())
             ;
         gateway_hears(1000);
         turn();
         for (unsigned k = 0; k < CLIENTS; k++)
-            client_reads(&world.clients[k], 4);
+            if (world.clients[k].lost)
+                client_ends(&world.clients[k]);
+            else
+                client_reads(&world.clients[k], 4);
     }
     for (unsigned k = 0; k < CLIENTS; k++)
         for (unsigned n = 0; n < NAMES; n++)
@@ -1402,6 +1528,7 @@ static void settle(void)
     for (unsigned k = 0; k < CLIENTS; k++)
         for (unsigned n = 0; n < NAMES; n++)
             check_counts(&world.clients[k], n);
+    router.calm = false;
 }
 
 static void finish(void)
@@ -1438,8 +1565,9 @@ TEST(everybody_gets_what_is_due_whatever_happens)
             turn();
         if (chance(300) == 0)
             reload();
+        (void)test_malloc_failed();
         if (chance(60) == 0 && comes_to_rest())
-            hand_over(chance(3) == 0);
+            hand_over(chance(2));
         clock_fake_advance(chance(100) ? chance(20) * MILLISECOND
                                        : chance(4) * SECOND);
         if (i % 2000 == 1999)
@@ -1449,5 +1577,8 @@ TEST(everybody_gets_what_is_due_whatever_happens)
     EXPECT(world.messages && world.replayed && world.gaps && world.closed);
     EXPECT(world.handed && world.paging && world.starved && world.reloads);
     EXPECT(world.epochs);
+    EXPECT(world.lost);
+    EXPECT(world.refused);
+    EXPECT(world.nomem);
     finish();
 }

@@ -11,7 +11,7 @@
 #include "tests/t/fake_conn.h"
 #include "tests/t/t.h"
 
-enum { TALKS = 400, LINES_MAX = 40 };
+enum { TALKS = 400, LINES_MAX = 40, STARVED_TALKS = 2000 };
 
 /* A line and how its answer begins, unless that is an ERROR; "": none. */
 static const struct line_kind {
@@ -39,6 +39,10 @@ static uint32_t late;
 static const char *due[LINES_MAX]; /* answers, in order */
 static unsigned due_count;
 static bool stopped; /* the client reads nothing */
+static bool starved; /* memory runs out somewhere */
+static uint32_t published[LINES_MAX]; /* refs, as they were handed on */
+static bool refused[LINES_MAX];       /* by the router: else perhaps taken */
+static unsigned published_count;
 
 /* ---- the router's side ------------------------------------------------- */
 
@@ -78,13 +82,23 @@ static void grant(const struct fake_call *k)
         tcp_edge.started(c, k->ref);
 }
 
+static void maybe_starve(unsigned of)
+{
+    if (starved && talk_chance(of) == 0)
+        test_fail_malloc_after(talk_chance(12));
+}
+
 static void decide(const struct fake_call *k)
 {
     struct published p = { .seq = 9, .channel = slice_str(k->channel),
                            .code = SLICE("store.full"), .text = SLICE("no") };
 
     p.status = talk_chance(3) ? PUBLISHED_OK : PUBLISHED_UNAVAILABLE;
+    for (unsigned i = 0; i < published_count; i++)
+        refused[i] |= published[i] == k->ref && p.status != PUBLISHED_OK;
+    maybe_starve(20);
     tcp_edge.published(c, k->ref, &p);
+    (void)test_malloc_failed();
 }
 
 static void read_page(const struct fake_call *k)
@@ -116,9 +130,14 @@ static void take_calls(void)
 {
     const struct fake_call *k;
 
-    while ((k = fake_next_call(f)))
+    while ((k = fake_next_call(f))) {
+        if (k->kind == FAKE_PUBLISH) {
+            refused[published_count] = false;
+            published[published_count++] = k->ref;
+        }
         if (k->kind != FAKE_UNSUBSCRIBE)
             talk_ask(k);
+    }
 }
 
 /* One of what was asked, whichever. */
@@ -160,7 +179,8 @@ static void something_happens(void)
         fake_stop_reading(c, stopped);
         break;
     case 5:
-        fake_refuse_next(f, PUBLISHED_DENIED, "publish.denied", "not now");
+        if (!starved)
+            fake_refuse_next(f, PUBLISHED_DENIED, "publish.denied", "not now");
         break;
     default: answer_one();
     }
@@ -187,15 +207,17 @@ static void speak(void)
     struct slice left;
     unsigned lines = 1 + talk_chance(LINES_MAX - 1);
 
-    due_count = 0;
+    due_count = published_count = 0;
     for (unsigned i = 0; i < lines; i++)
         add_line(&b);
-    for (left = buf_slice(&b); left.len;) {
+    for (left = buf_slice(&b); left.len && !conn_closing(c);) {
         size_t n = 1 + talk_chance(talk_chance(2) ? 12 : 6000);
 
+        maybe_starve(6);
         fake_send(c, slice_head(left, n));
+        (void)test_malloc_failed();
         left = slice_from(left, n);
-        if (talk_chance(3) == 0)
+        if (talk_chance(3) == 0 && !conn_closing(c))
             something_happens();
     }
     buf_fini(&b);
@@ -243,6 +265,50 @@ TEST(each_line_of_any_talk_gets_one_answer_in_order)
             fake_send_end(c);
         fake_turn(f);
         EXPECT(fake_is_closed(c));
+        fake_free(f);
+        clock_real();
+    }
+}
+
+/* What has an answer has its own: the n-th is that of the n-th line, and no
+ * publication that may have been taken is said to be refused. */
+static void expect_no_denial(void)
+{
+    struct slice left = fake_out(c);
+    unsigned n = 0, p = 0;
+
+    while (left.len) {
+        struct slice line = slice_split(&left, '\n');
+        bool error = slice_starts(line, SLICE("ERROR "));
+
+        if (!error && !slice_starts(line, SLICE("OK ")))
+            continue;
+        EXPECT(n < due_count && (error ||
+                                 slice_starts(line, slice_str(due[n]))));
+        if (strcmp(due[n], "OK PUB") == 0 || strcmp(due[n], "OK SAY") == 0) {
+            EXPECT(!error || p == published_count || refused[p]);
+            p += p < published_count;
+        }
+        n++;
+    }
+}
+
+TEST(no_talk_denies_what_may_have_been_taken_wherever_memory_runs_out)
+{
+    starved = true;
+    for (uint32_t talk = 1; talk <= STARVED_TALKS; talk++) {
+        talk_begin(talk);
+        clock_fake(SECOND, 0);
+        f = fake_new(&tcp_edge, NULL);
+        c = fake_connect(f);
+        late = 0;
+        speak();
+        stopped = false;
+        if (!conn_closing(c))
+            fake_stop_reading(c, stopped);
+        for (take_calls(); talk_pending() && !conn_closing(c); take_calls())
+            answer_one();
+        expect_no_denial();
         fake_free(f);
         clock_real();
     }
