@@ -258,9 +258,8 @@ static void note_put(const struct guard *g, int64_t stamp_ns)
     (void)!pwrite(g->fd, b.ptr, b.len, NOTE_AT);
 }
 
-/* As in slot_write(), without asking the file: its time is not later than the
- * clock's when the write is over. Where that cannot be had, the note is of the
- * end of time, and nothing comes after it. */
+/* As in slot_write(): the clock of this process need not be the file's. Where
+ * they do not agree the note is of the end of time, and nothing comes after it. */
 void guard_note(struct guard *g, uint64_t life, uint64_t seq)
 {
     int tries = g->timed ? STAMP_TRIES : 0;
@@ -271,5 +270,6 @@ void guard_note(struct guard *g, uint64_t life, uint64_t seq)
     do {
         stamp_ns = tries-- > 0 ? wall_ns() : INT64_MAX;
         note_put(g, stamp_ns);
-    } while (stamp_ns != INT64_MAX && wall_ns() - stamp_ns > TOUCH_NS / 2);
+    } while (stamp_ns != INT64_MAX
+             && changed_after(g->fd, stamp_ns) > TOUCH_NS / 2);
 }

@@ -248,6 +248,17 @@ def test_f10_a_clock_that_jumps_moves_no_order_and_no_timer():
         is_lively(w)
 
 
+def test_f10_a_clock_that_was_set_back_before_a_kill_breaks_no_history():
+    """What the guard of the store says of its own time is no reason for another epoch."""
+    with faulty_world() as (w, faults):
+        before = w.publish("a", "1").json()
+        with faults.rule("clock", process="router", act="shift", arg=-86400 * 10 ** 9):
+            equal(w.publish("a", "2").status, 201)
+            w.kill("router")
+        after = eventually(lambda: attempt(lambda: w.publish("a", "3").json()), "published")
+        equal((after.get("epoch"), after.get("offset")), (before["epoch"], 3))
+
+
 # ---- F12: less than was asked for ------------------------------------------
 
 def texts(rng, count):
