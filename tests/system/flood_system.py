@@ -277,6 +277,51 @@ def test_who_gets_nothing_though_others_do_is_silent():
         equal((r["received"], r["silent"]), (10, 1))
 
 
+class ClosesAfterTen:
+    """A server for POST alone, which ends each connection behind ten answers."""
+
+    def __init__(self):
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.server.getsockname()[1]
+        self.connections = 0
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            try:
+                c, _ = self.server.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(c,), daemon=True).start()
+
+    def serve(self, c):
+        rest = b""
+        for n in range(10):
+            while b"\r\n\r\n" not in rest or not rest.split(b"\r\n\r\n", 1)[1]:
+                got = c.recv(65536)
+                if not got:
+                    return
+                rest += got
+            self.connections += n == 0
+            rest = rest.split(b"\r\n\r\n.", 1)[1]
+            c.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+        c.close()
+
+
+def test_a_publisher_comes_again_where_a_connection_ends_behind_its_answers():
+    server = ClosesAfterTen()
+    try:
+        code, r, said = flood("--target", server.address, "--edge", "tcp", "--connections", 1,
+                              "--probe", "none", "--publish-target", server.address,
+                              "--publish", 20, "--burst", 10, "--messages", 30, "--hold", "all",
+                              "--body", ".", "--size", 0, "--drain", 0)
+    finally:
+        server.server.close()
+    p = r["published"]
+    equal((p["sent"], p["answered"], p["refused"], p["failed"], server.connections),
+          (30, 30, 0, False, 3), said)
+
+
 # ---- the bare server ----------------------------------------------------------------
 
 class Serve:
@@ -303,6 +348,9 @@ def test_the_bare_server_delivers_everything_from_each_of_its_processes():
         r = good("--target", s.address, "--edge", "telnet", "--line", "{id}\\r\\n",
                  "--publish-target", s.address, *CROWD, *PUBLISH)
         equal(r["received"], 400)
+        r = good("--target", s.address, "--edge", "telnet", "--publish-target", s.address,
+                 "--connections", 40, "--ids", "match/a", "--hold", "all", *PUBLISH)
+        equal((r["received"], r["last_us"]["count"]), (4000, 100), "all watch the same")
         r = good("--target", s.address, "--edge", "http", "--connections", 5, "--hold", "200ms")
         check(r["answers"] > 5, r["answers"])
 

@@ -25,14 +25,14 @@ static int hear(struct answer *a, struct slice in, size_t piece, bool lines,
         }
         while (at < upto && a->phase != ANSWER_OVER) {
             uint8_t out[4096];
-            int64_t n;
+            size_t n;
 
             memcpy(out, in.ptr + at, upto - at);
             n = answer_body(a, out, upto - at, out, &used, lines);
-            if (n < 0)
-                return ERR_BAD;
-            buf_add(body, slice_make(out, (size_t)n));
+            buf_add(body, slice_make(out, n));
             at += used;
+            if (a->phase == ANSWER_BROKEN)
+                return ERR_BAD;
         }
     }
     *rest = in.len - at;

@@ -149,24 +149,26 @@ static size_t body_bytes(struct answer *a, const uint8_t *in, size_t len,
     return n;
 }
 
-int64_t answer_body(struct answer *a, const uint8_t *in, size_t len,
-                    uint8_t *out, size_t *used, bool lines)
+size_t answer_body(struct answer *a, const uint8_t *in, size_t len,
+                   uint8_t *out, size_t *used, bool lines)
 {
     size_t at = 0, made = 0;
 
-    while (at < len && a->phase != ANSWER_OVER) {
+    while (at < len && a->phase < ANSWER_OVER) {
         bool body = a->phase == ANSWER_DATA || a->phase == ANSWER_LENGTH
                     || a->phase == ANSWER_UNTIL_END;
         bool ends = a->phase == ANSWER_DATA_END && in[at] == '\n';
         size_t n = body ? body_bytes(a, in + at, len - at, out + made) : 0;
 
-        if (!body && !frame_byte(a, in[at]))
-            return ERR_BAD;
+        if (!body && !frame_byte(a, in[at])) {
+            a->phase = ANSWER_BROKEN;
+            break;
+        }
         made += n;
         at += body ? n : 1;
         if (ends && lines)
             out[made++] = '\n'; /* in the place of the one that ended it */
     }
     *used = at;
-    return (int64_t)made;
+    return made;
 }

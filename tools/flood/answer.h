@@ -17,6 +17,7 @@ enum answer_phase {
     ANSWER_TRAILER,   /* a line of it begins */
     ANSWER_TRAILER_LINE,
     ANSWER_OVER,
+    ANSWER_BROKEN, /* what came cannot stand there */
 };
 
 /* All zero: a head is awaited. */
@@ -36,9 +37,9 @@ MUST_USE int answer_head(struct answer *a, struct slice in, size_t *used);
 
 /* Decodes from in (len bytes) to out, which may be the same memory or in front
  * of it; *used of them have been looked at, which is all unless the answer is
- * over. Each chunk is followed by LF when `lines`. Returns the bytes put out,
- * or ERR_BAD. */
-MUST_USE int64_t answer_body(struct answer *a, const uint8_t *in, size_t len,
-                             uint8_t *out, size_t *used, bool lines);
+ * over or broken. Each chunk is followed by LF when `lines`. Returns the bytes
+ * put out, which are good also where it breaks behind them. */
+size_t answer_body(struct answer *a, const uint8_t *in, size_t len,
+                   uint8_t *out, size_t *used, bool lines);
 
 #endif

@@ -74,6 +74,7 @@ struct crowd {
     uint32_t wheel[WHEEL_SLOTS];
     enum stage_phase phase;
     uint32_t closing; /* who is next in a ramp down */
+    char heard[SHARE_SAMPLE_MAX]; /* the last that was said to one not up */
 };
 
 /* Clients first to first + count - 1 of the run; of `processes` like it. The

@@ -22,7 +22,9 @@ enum { PENDING_MAX = 64 * 1024 * 1024, READ_BYTES = 64 * 1024, EVENTS = 64,
 struct sender {
     int fd;
     struct buf out;
-    size_t sent; /* of out */
+    size_t sent;         /* of out */
+    uint64_t unanswered; /* HTTP: of what has been put into out */
+    uint64_t n;          /* which of the targets */
     struct answer answer;
     struct buf in; /* a head in part */
 };
@@ -95,6 +97,7 @@ void publish_message(const struct plan *plan, uint64_t i, uint64_t number,
 static void on_answer(struct publisher *p, struct sender *s)
 {
     add(&p->stage->answered, 1);
+    s->unanswered -= s->unanswered > 0;
     if (s->answer.status < 200 || s->answer.status > 299)
         add(&p->stage->refused, 1);
     s->answer = (struct answer){ .phase = ANSWER_HEAD };
@@ -112,9 +115,10 @@ static size_t hear_http(struct publisher *p, struct sender *s,
         if (s->answer.phase == ANSWER_HEAD) {
             if (answer_head(&s->answer, slice_from(in, at), &used) < 0)
                 return in.len;
-        } else if (answer_body(&s->answer, from, in.len - at, from, &used,
-                               false) < 0) {
-            return in.len;
+        } else {
+            answer_body(&s->answer, from, in.len - at, from, &used, false);
+            if (s->answer.phase == ANSWER_BROKEN)
+                return in.len;
         }
         at += used;
         if (s->answer.phase == ANSWER_OVER)
@@ -180,6 +184,7 @@ static void make_one(struct publisher *p, int64_t due_us)
 
     publish_message(p->plan, id, ++p->numbers[id], due_us, &s->out);
     p->made++;
+    s->unanswered++;
     add(&p->stage->due, atomic_load(&p->stage->audience[id]));
     add(&p->stage->published, 1);
 }
@@ -230,10 +235,10 @@ static void make_due(struct publisher *p)
 
 /* ---- its life ----------------------------------------------------------------- */
 
-static int open_sender(struct publisher *p, struct sender *s, uint64_t n)
+static int open_sender(struct publisher *p, struct sender *s)
 {
     const struct targets *t = &p->plan->publish_targets;
-    const struct endpoint *to = &t->at[n % t->count];
+    const struct endpoint *to = &t->at[s->n % t->count];
     struct epoll_event e = { .events = EPOLLIN | EPOLLOUT | EPOLLET,
                              .data.ptr = s };
 
@@ -253,10 +258,26 @@ static int open_all(struct publisher *p, const char **why)
     p->numbers = calloc(p->plan->ids.count, sizeof *p->numbers);
     if (!p->senders || !p->numbers)
         rc = ERR_NOMEM;
-    for (size_t i = 0; i < p->count && rc == 0; i++)
-        rc = open_sender(p, &p->senders[i], i);
+    for (size_t i = 0; i < p->count && rc == 0; i++) {
+        p->senders[i].n = i;
+        rc = open_sender(p, &p->senders[i]);
+    }
     *why = rc == ERR_IO ? strerror(errno) : rc < 0 ? err_text(rc) : "";
     return rc;
+}
+
+/* A server may end a connection after so many answers. Where one is missing,
+ * nobody knows whether that message has been taken. */
+static bool hear_or_open(struct publisher *p, struct sender *s)
+{
+    if (hear(p, s))
+        return true;
+    if (s->unanswered || p->plan->publish_by_line)
+        return false;
+    close(s->fd);
+    s->answer = (struct answer){ .phase = ANSWER_HEAD };
+    buf_reset(&s->in);
+    return open_sender(p, s) == 0;
 }
 
 /* Until the next one is due, or something has come. */
@@ -273,7 +294,7 @@ static bool wait_and_hear(struct publisher *p)
     t = (struct timespec){ .tv_nsec = left };
     n = epoll_pwait2(p->epoll_fd, events, EVENTS, &t, NULL);
     for (int i = 0; i < n; i++)
-        if (!hear(p, events[i].data.ptr))
+        if (!hear_or_open(p, events[i].data.ptr))
             return false;
     return true;
 }
@@ -303,7 +324,8 @@ int publish_run(const struct plan *plan, struct stage *stage,
         if (p.begun_ns)
             make_due(&p);
         if (!push_all(&p) || !wait_and_hear(&p)) {
-            *why = "the server closed a publisher's connection";
+            *why = "the server closed a connection that owes answers (nginx: "
+                   "keepalive_requests)";
             rc = ERR_CLOSED;
         }
         if (p.begun_ns && all_made(&p) && pending(&p) == 0)

@@ -275,7 +275,9 @@ static size_t on_line(struct server *s, uint32_t fd, struct slice in)
         return 0;
     if (slice_ends(line, SLICE("\r")))
         line.len--;
-    join(s, fd, line, LINK_LINES);
+    /* Who watches says a name behind it, but all watch the same. */
+    join(s, fd, slice_starts(line, SLICE("V:2:")) ? SLICE("") : line,
+         LINK_LINES);
     tell(s, fd, first_frame);
     return end + 1;
 }

@@ -4,10 +4,10 @@
  *     GET of a path with `channel=`    an endless answer in lines, as /v1/stream
  *     GET of any other path            "ok"
  *     POST /v1/publish/ID              to all of the id: once, nothing is kept
- *     a line                           frames like those of a watched match
+ *     V:2:NAME, or a line with an id   frames like those of a watched match
  *
  * Ids are told apart by the number at their end, up to a million; those without
- * one are one id. What comes for somebody within a turn of the loop leaves in
+ * one are one id, and what V:2 watches is that. What comes for somebody within a turn of the loop leaves in
  * one send(); who does not take it is closed.
  * Threads: processes that share the port, and tell each other what was posted. */
 #ifndef TOUCHLINE_FLOOD_SERVE_H

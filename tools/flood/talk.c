@@ -240,6 +240,8 @@ static void on_item(struct crowd *c, struct client *p, struct slice text)
         say(c, p);
         return;
     }
+    if (p->state == CLIENT_ASKED)
+        snprintf(c->heard, sizeof c->heard, SLICE_FMT, SLICE_ARG(text));
     i = rules_judge(r, text);
     if (i.refused && p->state == CLIENT_ASKED) {
         char sample[SHARE_SAMPLE_MAX];
@@ -262,6 +264,21 @@ static void on_item(struct crowd *c, struct client *p, struct slice text)
 
 /* ---- hearing: what an item is -------------------------------------------------- */
 
+/* Who watches is refused in a line, where frames are awaited. */
+static void look_for_refusal(struct crowd *c, struct client *p,
+                             struct slice in)
+{
+    struct slice rest = in, line;
+
+    while (p->state == CLIENT_ASKED && rest.ptr && c->plan->rules.refused.len) {
+        line = slice_split(&rest, '\n');
+        if (slice_ends(line, SLICE("\r")))
+            line.len--;
+        if (rest.ptr && slice_starts(line, c->plan->rules.refused))
+            on_item(c, p, line);
+    }
+}
+
 /* Items that are whole; how many bytes they are. */
 static size_t take_lines(struct crowd *c, struct client *p, struct slice in,
                          struct slice mark)
@@ -281,24 +298,12 @@ static size_t take_lines(struct crowd *c, struct client *p, struct slice in,
         at += line.len + 1;
         while (line.len && (line.ptr[line.len - 1] == '\r'))
             line.len--;
-        on_item(c, p, line);
-    }
-    return at;
-}
-
-/* Within what is no frame yet somebody may be refused, in a line. */
-static void look_for_refusal(struct crowd *c, struct client *p,
-                             struct slice in)
-{
-    struct slice rest = in, line;
-
-    while (p->state == CLIENT_ASKED && rest.ptr && c->plan->rules.refused.len) {
-        line = slice_split(&rest, '\n');
-        if (slice_ends(line, SLICE("\r")))
-            line.len--;
-        if (rest.ptr && slice_starts(line, c->plan->rules.refused))
+        if (c->plan->split == SPLIT_PARAGRAPH)
+            look_for_refusal(c, p, line);
+        if (listens(p))
             on_item(c, p, line);
     }
+    return at;
 }
 
 /* A body, in order and as far as it has come; how much of it is done with. */
@@ -415,17 +420,14 @@ static size_t hear_body(struct crowd *c, struct client *p, struct slice *in,
 {
     uint8_t *base = c->in.ptr + at;
     size_t used, taken;
-    int64_t made = answer_body(&p->answer, base + done, in->len - at - done,
-                               base + done, &used,
-                               c->plan->split == SPLIT_CHUNK);
-    struct slice body;
+    size_t made = answer_body(&p->answer, base + done, in->len - at - done,
+                              base + done, &used,
+                              c->plan->split == SPLIT_CHUNK);
+    struct slice body = slice_make(base, done + made);
 
-    if (made < 0) {
-        garbled(c, p, slice_from(*in, at));
-        return at;
-    }
-    body = slice_make(base, done + (size_t)made);
     taken = take_items(c, p, body);
+    if (p->answer.phase == ANSWER_BROKEN)
+        garbled(c, p, slice_from(*in, at + done + used));
     if (p->answer.phase == ANSWER_OVER) {
         if (listens(p))
             on_answer(c, p, slice_from(body, taken));
@@ -578,7 +580,8 @@ static void on_closed(struct crowd *c, struct client *p, int error)
     }
     crowd_end(c, p, was_up  ? SHARE_FAIL_dropped
                     : error ? SHARE_FAIL_reset
-                            : SHARE_FAIL_closed, NULL);
+                            : SHARE_FAIL_closed,
+              *c->heard ? c->heard : NULL);
 }
 
 /* Puts what is kept in front, and reads behind it. Bytes; 0, -1 as recv(). */
