@@ -19,6 +19,8 @@ bool admission_take(struct admission *a, size_t rate, int64_t now_ns)
 
     if (rate && due - now_ns > ADMIT_SECONDS * SECOND)
         return false;
+    if (now_ns - a->due_ns >= SLOT_UNUSED_MS * MILLISECOND)
+        a->slot_ns = 0;
     a->due_ns = due;
     return true;
 }
@@ -26,11 +28,12 @@ bool admission_take(struct admission *a, size_t rate, int64_t now_ns)
 uint32_t admission_slot_ms(struct admission *a, size_t rate, int64_t now_ns)
 {
     int64_t first = now_ns + SLOT_FIRST_MS * MILLISECOND;
-    int64_t slot = MAX(a->slot_ns, first), ms;
+    int64_t slot = MAX(a->slot_ns, first);
 
+    if (slot - now_ns > SLOT_MOST_MS * MILLISECOND)
+        slot = first;
     a->slot_ns = slot + apart(rate);
-    ms = (slot - now_ns + MILLISECOND - 1) / MILLISECOND;
-    return (uint32_t)MIN(ms, (int64_t)UINT32_MAX);
+    return (uint32_t)((slot - now_ns + MILLISECOND - 1) / MILLISECOND);
 }
 
 /* Does the ring have everything of this channel since then? */

@@ -15,6 +15,12 @@
  * his there. It is lost only to those who come meanwhile without one, beyond what
  * the first second has left in the bucket; who loses it so has the next slot at
  * the end of the queue.
+ *
+ * Slots can be asked for and left alone, many times by one client. So the queue
+ * is no longer than SLOT_MOST_MS: who finds it full has a slot at its beginning,
+ * beside somebody else. And it begins anew when the bucket has been full for a
+ * while: those who have the slots do not come.
+ *
  * Threads: the gateway's loop. Cost: O(1), and 16 bytes in all. */
 #ifndef TOUCHLINE_GATEWAYS_ADMISSION_H
 #define TOUCHLINE_GATEWAYS_ADMISSION_H
@@ -29,6 +35,8 @@ struct subscribe;
 enum {
     ADMIT_SECONDS = 2,
     SLOT_FIRST_MS = 1000, /* nobody is told to come sooner */
+    SLOT_MOST_MS = 300 * 1000, /* nor later */
+    SLOT_UNUSED_MS = 1000, /* so long is a bucket full that nobody comes to */
     SLOT_APART_MS = 1,    /* without limits.admit_rate */
 };
 

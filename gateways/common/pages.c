@@ -513,12 +513,21 @@ static void unread(struct gateway *g, struct shelf *f)
     shelf_drop(g, f);
 }
 
+/* What there is of it besides messages: one that has none is no less kept, with
+ * the names of all the channels in which there was nothing. */
+static size_t frame_bytes(const struct page *p)
+{
+    return sizeof *p + p->room * sizeof *p->items + sizeof *p->shelf +
+           p->shelf->key_len;
+}
+
 /* p is there for all. */
 static void keep(struct gateway *g, struct page *p)
 {
     struct shelf *f = p->shelf;
 
     p->kept = true;
+    p->bytes += frame_bytes(p);
     p->came_ns = clock_ns();
     list_add_tail(&g->pages.kept, &p->node);
     list_add_tail(&f->pages, &p->on_shelf);

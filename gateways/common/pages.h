@@ -54,7 +54,7 @@ struct page {
     uint64_t after, upto;     /* upto: of one that has come */
     struct page_item *items;  /* in seq order, what was trimmed first */
     size_t count, room;
-    size_t bytes;             /* of its messages */
+    size_t bytes;             /* of its messages; once it has come, of all */
     uint32_t asked_bytes;
     uint32_t readers;
     bool kept;                /* for those to come */

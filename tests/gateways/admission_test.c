@@ -46,6 +46,25 @@ TEST(the_nth_who_is_turned_away_has_the_nth_slot)
     EXPECT_INT(admission_slot_ms(&a, RATE, now + 60 * SECOND), 1000);
 }
 
+/* By one client who asks a million times and never comes. */
+TEST(slots_that_nobody_comes_to_keep_nobody_waiting)
+{
+    struct admission a = {0};
+    int64_t now = 1000 * SECOND;
+    uint32_t most = 0;
+
+    EXPECT_INT(taken(&a, 1000, now), BURST);
+    for (unsigned i = 0; i < 1000000; i++)
+        most = MAX(most, admission_slot_ms(&a, RATE, now));
+    EXPECT_INT(most, SLOT_MOST_MS);
+    /* While somebody comes for the tokens they are in use. */
+    EXPECT_INT(taken(&a, 1, now + SECOND), 1);
+    EXPECT(admission_slot_ms(&a, RATE, now + SECOND) > 1000);
+    /* Nobody has for a while: others are not told to stand behind them. */
+    EXPECT_INT(taken(&a, 1000, now + 5 * SECOND), BURST);
+    EXPECT_INT(admission_slot_ms(&a, RATE, now + 5 * SECOND), 1000);
+}
+
 TEST(slots_are_apart_though_there_is_no_rate)
 {
     struct admission a = {0};

@@ -3701,6 +3701,26 @@ TEST(pages_and_ring_are_together_within_their_bound)
     clock_real();
 }
 
+/* Who asks for ever other channels in which there is nothing. */
+TEST(pages_without_a_message_are_within_the_bound_too)
+{
+    struct world *w;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    w->g->ring.bytes_max = 100;
+    (void)resumes(w, 50, 9);
+    turn(w);
+    hear_page_end(false, 100);
+    got(w, 0, "[9] resumed/a@e-50 (9) ");
+    EXPECT(w->g->pages.bytes > 100);
+    clock_fake_advance(SECOND);
+    turn(w);
+    EXPECT_INT(w->g->pages.bytes, 0);
+    EXPECT_INT(map_count(&w->g->pages.shelves), 0);
+    world_free(w);
+}
+
 /* Most have a channel of their own beside the one that all watch. */
 TEST(a_channel_that_missed_nothing_keeps_nobody_from_sharing)
 {
