@@ -44,7 +44,7 @@ MUST_USE int guard_write(struct guard *g, uint64_t life, uint64_t next_life,
 
 /* This seq is stored, or, for 0: what is stored may get less from here on. It
  * outlives this process and not the machine: nothing is synced. What cannot be
- * written says less. Cost: two system calls, 0.6 us. */
+ * written says less. Cost: two system calls, 1 us. */
 void guard_note(struct guard *g, uint64_t life, uint64_t seq);
 
 #endif
