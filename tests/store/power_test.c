@@ -1095,6 +1095,7 @@ static void expect_found_out(void)
     EXPECT_INT(waitpid(pid, &status, 0), pid);
     said = test_read_file(words, &len);
     EXPECT(WIFEXITED(status));
+    EXPECT(led->cuts > 0); /* by a cut, and not by what it takes to lie */
     if (WEXITSTATUS(status) == 0)
         test_fail(__FILE__, __LINE__, "%s: nobody noticed in %zu cuts",
                   lie->what, led->cuts);
