@@ -1,19 +1,13 @@
 #include "proto/slab.h"
 
-#include <malloc.h>
 #include <sanitizer/asan_interface.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 
-enum {
-    /* A page is found by the address of what lies in it. What malloc puts in
-     * front of the next one has room behind it, so that pages lie close. */
-    PAGE_ALIGNED = 16 * 1024,
-    PAGE_BYTES = PAGE_ALIGNED - 64,
-    PAGE_TAG = 0x51ab51ab,
-};
+enum { PAGE_TAG = 0x51ab51ab };
+
+/* A block; it is found by the address of what lies in it. */
 
 struct page {
     uint32_t tag;
@@ -23,7 +17,7 @@ struct page {
     uint16_t places;
     struct place *given; /* places given back */
     struct list_node node; /* slabs.room, while there is any */
-    struct list_node *room;
+    struct slabs *slabs;
     uint64_t objects[];
 };
 
@@ -34,47 +28,59 @@ struct place {
 
 void slabs_init(struct slabs *s)
 {
+    blocks_init(&s->blocks);
+    s->objects = 0;
     for (size_t i = 0; i < ARRAY_LEN(s->room); i++)
         list_init(&s->room[i]);
 }
 
-static struct page *page_new(struct list_node *room, size_t size)
+void slabs_fini(struct slabs *s)
 {
-    struct page *p = memalign(PAGE_ALIGNED, PAGE_BYTES);
+    blocks_fini(&s->blocks);
+}
+
+static struct list_node *room_of(struct slabs *s, size_t size)
+{
+    return &s->room[size / SLAB_STEP - 1];
+}
+
+static struct page *page_new(struct slabs *s, size_t size)
+{
+    struct page *p = block_take(&s->blocks);
 
     if (!p)
         return NULL;
     *p = (struct page){
         .tag = PAGE_TAG,
         .size = (uint16_t)size,
-        .places = (uint16_t)((PAGE_BYTES - sizeof *p) / size),
-        .room = room,
+        .places = (uint16_t)((BLOCK_BYTES - sizeof *p) / size),
+        .slabs = s,
     };
-    list_add_head(room, &p->node);
-    ASAN_POISON_MEMORY_REGION(p->objects, PAGE_BYTES - sizeof *p);
+    list_add_head(room_of(s, size), &p->node);
+    ASAN_POISON_MEMORY_REGION(p->objects, BLOCK_BYTES - sizeof *p);
     return p;
 }
 
 static void page_free(struct page *p)
 {
     list_remove(&p->node);
-    ASAN_UNPOISON_MEMORY_REGION(p->objects, PAGE_BYTES - sizeof *p);
-    free(p);
+    ASAN_UNPOISON_MEMORY_REGION(p->objects, BLOCK_BYTES - sizeof *p);
+    block_give(&p->slabs->blocks, p);
 }
 
 void *slab_take(struct slabs *s, size_t bytes)
 {
-    size_t class = (bytes - 1) / SLAB_STEP, size = (class + 1) * SLAB_STEP;
+    size_t size = (bytes + SLAB_STEP - 1) / SLAB_STEP * SLAB_STEP;
     struct list_node *first;
     struct page *p;
     void *object;
 
     CHECK(bytes > 0 && bytes <= SLAB_BYTES_MAX);
-    first = list_first(&s->room[class]);
-    p = first ? CONTAINER_OF(first, struct page, node)
-              : page_new(&s->room[class], size);
+    first = list_first(room_of(s, size));
+    p = first ? CONTAINER_OF(first, struct page, node) : page_new(s, size);
     if (!p)
         return NULL;
+    s->objects++;
     object = p->given;
     if (!object)
         object = (char *)p->objects + size * p->fresh++;
@@ -93,10 +99,11 @@ void slab_give(void *object)
 
     if (!object)
         return;
-    p = (void *)((uintptr_t)object & ~(uintptr_t)(PAGE_ALIGNED - 1));
+    p = (void *)((uintptr_t)object & ~(uintptr_t)(BLOCK_BYTES - 1));
     CHECK(p->tag == PAGE_TAG && p->used > 0);
+    p->slabs->objects--;
     if (p->used-- == p->places)
-        list_add_head(p->room, &p->node);
+        list_add_head(room_of(p->slabs, p->size), &p->node);
     place->next = p->given;
     p->given = place;
     ASAN_POISON_MEMORY_REGION(object, p->size);

@@ -2,23 +2,26 @@
  * rounding but to 8 bytes. For ids, of which there may be millions; they are
  * what a system at rest consists of.
  *
- * Objects of one size share pages of 16 KiB. A page that holds none any more
- * is given back. Under AddressSanitizer what was given back may not be
+ * Objects of one size share a block (block.h), which is given back when it
+ * holds none any more. Under AddressSanitizer what was given back may not be
  * touched, as with free().
  * Threads: those of whoever owns the slabs. Cost: O(1). */
 #ifndef TOUCHLINE_PROTO_SLAB_H
 #define TOUCHLINE_PROTO_SLAB_H
 
-#include "base/list.h"
+#include "proto/block.h"
 
 enum { SLAB_BYTES_MAX = 512, SLAB_STEP = 8 };
 
 struct slabs {
+    struct blocks blocks;
+    size_t objects; /* that somebody has */
     /* Pages with room, by size. */
     struct list_node room[SLAB_BYTES_MAX / SLAB_STEP];
 };
 
-void slabs_init(struct slabs *s);
+void slabs_init(struct slabs *s); /* allocates nothing */
+void slabs_fini(struct slabs *s); /* all objects have been given back */
 
 /* `bytes` (1 to SLAB_BYTES_MAX) of zeros, aligned for anything that is no
  * larger than a pointer. NULL: no memory. They stay where they are. */

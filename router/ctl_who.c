@@ -138,7 +138,7 @@ static void conns_of_link(struct buf *b, struct link *l, size_t *room)
     for (size_t p = 0; p < l->seats.page_count && *room; p++)
         for (size_t k = 0; k < TABLE_PAGE && l->seats.pages[p] && *room;
              k++) {
-            struct conn *c = &l->seats.pages[p][k];
+            struct conn *c = &l->seats.pages[p]->conns[k];
 
             if (c->seats.count == 0)
                 continue;
@@ -159,7 +159,7 @@ static void conns_of_topic(struct buf *b, struct router *r, struct topic *t,
         while (*room && (s = seat_next(&it))) {
             const struct conn_seats *c = seat_conn(s);
 
-            report_conn(b, link, table_conn_number(&link->seats, c), c,
+            report_conn(b, link, table_conn_number(c), c,
                         seat_name(s));
             --*room;
         }
@@ -207,7 +207,7 @@ static size_t kick_topic(struct router *r, struct topic *t)
         while ((s = seat_next(&it))) {
             const struct conn_seats *c = seat_conn(s);
 
-            kick_one(link, table_conn_number(&link->seats, c), c->flags);
+            kick_one(link, table_conn_number(c), c->flags);
             count++;
         }
     }

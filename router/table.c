@@ -382,12 +382,14 @@ static void leaf_drop(struct table *t, struct table_link *tl, struct leaf *l)
 void table_link_init(struct table_link *tl, uint32_t number)
 {
     *tl = (struct table_link){.number = number};
+    blocks_init(&tl->blocks);
 }
 
 void table_link_fini(struct table_link *tl)
 {
     for (size_t i = 0; i < tl->page_count; i++)
-        free(tl->pages[i]);
+        block_give(&tl->blocks, tl->pages[i]);
+    blocks_fini(&tl->blocks);
     free(tl->pages);
     free(tl->warm);
     *tl = (struct table_link){.number = tl->number};
@@ -395,7 +397,7 @@ void table_link_fini(struct table_link *tl)
 
 static int pages_reserve(struct table_link *tl, size_t count)
 {
-    struct conn **pages;
+    struct conn_page **pages;
     size_t room = MAX(count, tl->page_count * 2);
 
     if (count <= tl->page_count)
@@ -417,9 +419,27 @@ static struct conn *conn_slot(struct table_link *tl, uint32_t number)
 
     if (pages_reserve(tl, page + 1) < 0)
         return NULL;
-    if (!tl->pages[page])
-        tl->pages[page] = calloc(TABLE_PAGE, sizeof(struct conn));
-    return tl->pages[page] ? &tl->pages[page][number % TABLE_PAGE] : NULL;
+    if (!tl->pages[page]) {
+        tl->pages[page] = block_take(&tl->blocks);
+        if (!tl->pages[page])
+            return NULL;
+        tl->pages[page]->number = (uint32_t)page;
+    }
+    return &tl->pages[page]->conns[number % TABLE_PAGE];
+}
+
+static struct conn_page *page_of(const struct conn_seats *conn)
+{
+    return (void *)((uintptr_t)conn & ~(uintptr_t)(BLOCK_BYTES - 1));
+}
+
+/* Gives the page back when nobody is in it; nothing of it is used any more. */
+static void page_tidy(struct table_link *tl, struct conn_page *p)
+{
+    if (p->taken)
+        return;
+    tl->pages[p->number] = NULL;
+    block_give(&tl->blocks, p);
 }
 
 struct conn *table_conn(const struct table_link *tl, uint32_t number)
@@ -429,7 +449,7 @@ struct conn *table_conn(const struct table_link *tl, uint32_t number)
 
     if (page >= tl->page_count || !tl->pages[page])
         return NULL;
-    c = &tl->pages[page][number % TABLE_PAGE];
+    c = &tl->pages[page]->conns[number % TABLE_PAGE];
     return c->seats.count ? c : NULL;
 }
 
@@ -441,20 +461,12 @@ static struct conn *conn_of(const struct table_link *tl, uint32_t number,
     return c && c->seats.flags == gen ? c : NULL;
 }
 
-uint32_t table_conn_number(const struct table_link *tl,
-                           const struct conn_seats *side)
+uint32_t table_conn_number(const struct conn_seats *conn)
 {
-    const struct conn *c = CONTAINER_OF(side, struct conn, seats);
+    const struct conn_page *p = page_of(conn);
+    const struct conn *c = CONTAINER_OF(conn, struct conn, seats);
 
-    for (size_t i = 0; i < tl->page_count; i++) {
-        const struct conn *page = tl->pages[i];
-
-        if (page && (uintptr_t)c >= (uintptr_t)page &&
-            (uintptr_t)c < (uintptr_t)(page + TABLE_PAGE))
-            return (uint32_t)(i * TABLE_PAGE + (size_t)(c - page));
-    }
-    CHECK(!"a connection of this link");
-    return UINT32_MAX;
+    return p->number * (uint32_t)TABLE_PAGE + (uint32_t)(c - p->conns);
 }
 
 /* ---- seats ------------------------------------------------------------- */
@@ -477,6 +489,7 @@ static void seat_leave(struct table *t, struct table_link *tl, struct seat *s)
     if (conn->count == 0) {
         t->conns--;
         tl->conns--;
+        page_of(conn)->taken--;
     }
     if (l->seats.count == 0)
         leaf_warm(tl, l);
@@ -535,28 +548,18 @@ static int seat_make(struct table *t, struct table_link *tl, struct conn *c,
     if (c->seats.count == 1) {
         t->conns++;
         tl->conns++;
+        page_of(&c->seats)->taken++;
     }
     return 0;
 }
 
-int table_login(struct table *t, struct table_link *tl, uint32_t number,
-                uint32_t gen, struct slice id, struct slice name,
-                struct seat **ret)
+static int seat_on(struct table *t, struct table_link *tl, struct conn *c,
+                   struct slice id, struct slice name, struct seat **ret)
 {
     struct topic *topic;
-    struct conn *c;
     struct leaf *l;
-    int rc;
+    int rc = table_make(t, id, &topic);
 
-    if (number >= TABLE_CONNS_MAX)
-        return ERR_BAD;
-    c = conn_slot(tl, number);
-    if (!c)
-        return ERR_NOMEM;
-    if (c->seats.flags != gen)
-        conn_close(t, tl, c);
-    c->seats.flags = gen;
-    rc = table_make(t, id, &topic);
     if (rc < 0)
         return rc;
     l = leaf_make(t, topic, tl);
@@ -570,9 +573,33 @@ int table_login(struct table *t, struct table_link *tl, uint32_t number,
     return rc;
 }
 
+int table_login(struct table *t, struct table_link *tl, uint32_t number,
+                uint32_t gen, struct slice id, struct slice name,
+                struct seat **ret)
+{
+    struct conn *c;
+    int rc;
+
+    if (number >= TABLE_CONNS_MAX)
+        return ERR_BAD;
+    c = conn_slot(tl, number);
+    if (!c)
+        return ERR_NOMEM;
+    if (c->seats.flags != gen)
+        conn_close(t, tl, c);
+    c->seats.flags = gen;
+    rc = seat_on(t, tl, c, id, name, ret);
+    if (rc < 0)
+        page_tidy(tl, page_of(&c->seats));
+    return rc;
+}
+
 void table_unseat(struct table *t, struct table_link *tl, struct seat *s)
 {
+    struct conn_page *p = page_of(seat_conn(s));
+
     seat_leave(t, tl, s);
+    page_tidy(tl, p);
 }
 
 int table_logout(struct table *t, struct table_link *tl, uint32_t number,
@@ -587,6 +614,7 @@ int table_logout(struct table *t, struct table_link *tl, uint32_t number,
     if (!s)
         return ERR_NOT_FOUND;
     seat_goes(t, tl, s);
+    page_tidy(tl, page_of(&c->seats));
     return 0;
 }
 
@@ -595,8 +623,10 @@ void table_close(struct table *t, struct table_link *tl, uint32_t number,
 {
     struct conn *c = conn_of(tl, number, gen);
 
-    if (c)
-        conn_close(t, tl, c);
+    if (!c)
+        return;
+    conn_close(t, tl, c);
+    page_tidy(tl, page_of(&c->seats));
 }
 
 void table_release(struct table *t, struct table_link *tl, struct slice id)
@@ -612,8 +642,8 @@ void table_link_drop(struct table *t, struct table_link *tl)
 {
     for (size_t i = 0; i < tl->page_count; i++)
         for (size_t k = 0; tl->pages[i] && k < TABLE_PAGE; k++)
-            if (tl->pages[i][k].seats.count)
-                conn_close(t, tl, &tl->pages[i][k]);
+            if (tl->pages[i]->conns[k].seats.count)
+                conn_close(t, tl, &tl->pages[i]->conns[k]);
     while (tl->warm_count)
         leaf_drop(t, tl, tl->warm[tl->warm_count - 1]);
     CHECK(tl->seats == 0 && tl->conns == 0 && tl->leaves == 0);
@@ -745,6 +775,7 @@ void table_fini(struct table *t)
         past_free(t, topic);
         slab_give(topic);
     }
+    slabs_fini(&t->slabs);
     map_fini(&t->topics);
     CHECK(map_count(&t->names) == 0);
     map_fini(&t->names);

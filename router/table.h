@@ -21,6 +21,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "proto/block.h"
 #include "proto/id.h"
 #include "proto/seat.h"
 #include "proto/slab.h"
@@ -28,7 +29,6 @@
 enum {
     TABLE_CONNS_MAX = 1 << 22, /* slot numbers of one gateway are below */
     TABLE_LINKS_MAX = 4096,    /* numbers of links are 1 .. this - 1 */
-    TABLE_PAGE = 128,          /* connections: 3 KiB */
     TABLE_IDLE_MAX = 65536,    /* ids without history that nobody hears */
 };
 
@@ -100,12 +100,23 @@ static inline struct leaf *topic_leaves(struct topic *t)
 struct conn {
     struct conn_seats seats; /* its flags: the generation */
 };
+/* Slots side by side: a block, which is there while one of them holds a seat. */
+struct conn_page {
+    uint32_t number; /* of the page */
+    uint32_t taken;  /* connections in it that hold a seat */
+    struct conn conns[];
+};
+enum {
+    TABLE_PAGE = (BLOCK_BYTES - sizeof(struct conn_page))
+                 / sizeof(struct conn),
+};
 
 /* The table's half of a link: embed it. */
 struct table_link {
     uint32_t number;
     size_t page_count;
-    struct conn **pages; /* TABLE_PAGE each; NULL: never used */
+    struct blocks blocks;
+    struct conn_page **pages; /* NULL: nobody there */
     struct leaf **warm;  /* those without seats; there is room for all */
     size_t warm_room, warm_count, leaves;
     size_t conns, seats; /* connections that hold a seat; seats */
@@ -185,9 +196,8 @@ struct leaf *table_leaf_on(struct topic *t, uint32_t link);
  * number of leaves; with patterns, the seats of all but the largest topic. */
 uint32_t table_reached(struct topic *const *topics, size_t count);
 
-/* Slot number of a connection of tl. Cost: its pages, for people's requests. */
-uint32_t table_conn_number(const struct table_link *tl,
-                           const struct conn_seats *conn);
+/* Slot number of a connection. */
+uint32_t table_conn_number(const struct conn_seats *conn);
 /* The connection in this slot; NULL when it holds no seat. */
 struct conn *table_conn(const struct table_link *tl, uint32_t conn);
 struct slice seat_name(const struct seat *s); /* empty: anonymous */

@@ -9,8 +9,7 @@
 #include "gateways/common/core.h"
 
 enum {
-    PAGE_SLOTS = 64,
-    PAGES_FIRST = 64,
+    PAGES_FIRST = 16,
     PING_STEP_MS = 100, /* how finely pings are spread */
     PING_SLICE = 512,   /* pings a turn */
 };
@@ -19,18 +18,31 @@ enum {
 
 /* ---- slots ------------------------------------------------------------- */
 
-static struct conn *slot(const struct conns *cs, uint32_t number)
+static struct conn *slot_of(const struct conns *cs, const struct conn_page *p,
+                            uint32_t i)
 {
-    void *at = cs->pages[number / PAGE_SLOTS] +
-               number % PAGE_SLOTS * cs->stride;
+    void *at = p->slots + i * cs->stride;
 
     return at;
+}
+
+/* Of a page that is there. */
+static struct conn *slot(const struct conns *cs, uint32_t number)
+{
+    return slot_of(cs, &cs->pages[number / cs->page_slots],
+                   number % cs->page_slots);
+}
+
+static struct conn_page *page_of(struct conns *cs, uint32_t number)
+{
+    return &cs->pages[number / cs->page_slots];
 }
 
 static bool add_page(struct conns *cs)
 {
     uint32_t room = MAX(cs->page_room * 2, (uint32_t)PAGES_FIRST);
-    uint8_t **pages;
+    struct conn_page *pages;
+    void *slots;
 
     if (cs->page_count == cs->page_room) {
         pages = realloc(cs->pages, room * sizeof *pages);
@@ -39,9 +51,105 @@ static bool add_page(struct conns *cs)
         cs->pages = pages;
         cs->page_room = room;
     }
-    cs->pages[cs->page_count] = calloc(PAGE_SLOTS, cs->stride);
-    return cs->pages[cs->page_count] && ++cs->page_count;
+    slots = block_take(&cs->blocks);
+    if (!slots)
+        return false;
+    cs->pages[cs->page_count++] =
+        (struct conn_page){.slots = slots, .free = NOBODY, .next = NOBODY};
+    return true;
 }
+
+/* ---- pages that come and go ---------------------------------------------- */
+
+static void chain_slot(struct conns *cs, struct conn_page *p, struct conn *c)
+{
+    uint32_t page = (uint32_t)(p - cs->pages);
+
+    if (p->free == NOBODY) {
+        p->next = cs->room;
+        cs->room = page;
+    }
+    c->turn = p->free;
+    p->free = c->number;
+}
+
+/* One that was given back has its slots again, each with the generation that
+ * none of them had more than. */
+static bool page_again(struct conns *cs, struct conn_page *p)
+{
+    uint32_t first = (uint32_t)(p - cs->pages) * cs->page_slots;
+
+    p->slots = block_take(&cs->blocks);
+    if (!p->slots)
+        return false;
+    p->free = NOBODY;
+    for (uint32_t i = cs->page_slots; i-- > 0;) {
+        struct conn *c = slot_of(cs, p, i);
+
+        c->number = first + i;
+        c->seats.flags = p->gen;
+        chain_slot(cs, p, c);
+    }
+    return true;
+}
+
+/* Its slots are all free. It stays on its chain, where it is found later. Where
+ * the last generation has come nothing is gained by a smaller one. */
+static void give_page(struct conns *cs, struct conn_page *p)
+{
+    uint32_t gen = 0;
+
+    for (uint32_t i = 0; i < cs->page_slots; i++)
+        gen = MAX(gen, conn_gen(slot_of(cs, p, i)));
+    if (gen == UINT32_MAX)
+        return;
+    p->gen = gen;
+    block_give(&cs->blocks, p->slots);
+    p->slots = NULL;
+}
+
+/* All of its slots have had a connection: the last page is not full until then,
+ * and has not got their numbers. */
+static void page_emptied(struct conns *cs, struct conn_page *p)
+{
+    uint32_t page = (uint32_t)(p - cs->pages);
+    struct conn_page *spare =
+        cs->spare == NOBODY ? NULL : &cs->pages[cs->spare];
+
+    if (cs->used < (page + 1) * cs->page_slots)
+        return;
+    if (spare && spare != p && spare->slots && spare->taken == 0)
+        give_page(cs, p);
+    else
+        cs->spare = page;
+}
+
+/* The first page with a free slot; NULL: a new slot is needed. Those that are
+ * not there any more come last. */
+static struct conn_page *page_with_room(struct conns *cs)
+{
+    struct conn_page *p;
+
+    while (cs->room != NOBODY) {
+        p = &cs->pages[cs->room];
+        if (p->slots)
+            return p;
+        cs->room = p->next;
+        p->next = cs->gone;
+        cs->gone = (uint32_t)(p - cs->pages);
+    }
+    if (cs->gone == NOBODY)
+        return NULL;
+    p = &cs->pages[cs->gone];
+    cs->gone = p->next;
+    if (page_again(cs, p))
+        return p;
+    p->next = cs->gone;
+    cs->gone = (uint32_t)(p - cs->pages);
+    return NULL;
+}
+
+/* ---- taking and giving --------------------------------------------------- */
 
 static void prepare(struct conns *cs, struct conn *c, uint32_t number,
                     uint32_t gen)
@@ -51,22 +159,27 @@ static void prepare(struct conns *cs, struct conn *c, uint32_t number,
     c->number = number;
     c->seats.flags = gen;
     c->state = CONN_OPEN;
+    page_of(cs, number)->taken++;
 }
 
 struct conn *conns_take(struct conns *cs)
 {
-    uint32_t number = cs->free, gen = cs->first_gen;
+    struct conn_page *p = page_with_room(cs);
+    uint32_t number, gen = cs->first_gen;
     struct conn *c;
 
-    if (number == NOBODY) {
-        if (cs->used == cs->page_count * PAGE_SLOTS && !add_page(cs))
+    if (p) {
+        c = slot(cs, p->free);
+        number = p->free;
+        p->free = c->turn;
+        if (p->free == NOBODY)
+            cs->room = p->next;
+        gen = conn_gen(c) + 1;
+    } else {
+        if (cs->used == cs->page_count * cs->page_slots && !add_page(cs))
             return NULL;
         number = cs->used++;
         c = slot(cs, number);
-    } else {
-        c = slot(cs, number);
-        cs->free = c->turn;
-        gen = conn_gen(c) + 1;
     }
     prepare(cs, c, number, gen);
     return c;
@@ -75,23 +188,28 @@ struct conn *conns_take(struct conns *cs)
 /* A slot whose generations are used up is not given to anybody any more. */
 void conns_give(struct conns *cs, struct conn *c)
 {
+    struct conn_page *p = page_of(cs, c->number);
+
     c->state = CONN_FREE;
     if (conn_gen(c) == UINT32_MAX)
         return;
-    c->turn = cs->free;
-    cs->free = c->number;
+    chain_slot(cs, p, c);
+    if (--p->taken == 0)
+        page_emptied(cs, p);
 }
 
 uint32_t conns_gen(const struct conns *cs, uint32_t number)
 {
-    return conn_gen(slot(cs, number));
+    const struct conn_page *p = &cs->pages[number / cs->page_slots];
+
+    return p->slots ? conn_gen(slot(cs, number)) : p->gen;
 }
 
 int conns_add_empty(struct conns *cs, uint32_t gen)
 {
     struct conn *c;
 
-    if (cs->used == cs->page_count * PAGE_SLOTS && !add_page(cs))
+    if (cs->used == cs->page_count * cs->page_slots && !add_page(cs))
         return ERR_NOMEM;
     c = slot(cs, cs->used);
     c->number = cs->used++;
@@ -113,25 +231,32 @@ void conns_free_rest(struct conns *cs)
 {
     for (uint32_t n = cs->used; n-- > 0;) {
         struct conn *c = slot(cs, n);
+        struct conn_page *p = page_of(cs, n);
 
-        if (c->state == CONN_FREE)
-            conns_give(cs, c);
+        if (c->state == CONN_FREE && conn_gen(c) == UINT32_MAX)
+            p->taken++;
+        else if (c->state == CONN_FREE)
+            chain_slot(cs, p, c);
+        if (n % cs->page_slots == 0 && p->taken == 0)
+            page_emptied(cs, p);
     }
 }
 
 struct conn *conns_at(const struct conns *cs, uint32_t number)
 {
-    struct conn *c = slot(cs, number);
+    struct conn *c = cs->pages[number / cs->page_slots].slots
+                         ? slot(cs, number)
+                         : NULL;
 
-    return c->state == CONN_FREE ? NULL : c;
+    return !c || c->state == CONN_FREE ? NULL : c;
 }
 
 struct conn *conns_next_open(const struct conns *cs, uint32_t *i)
 {
     while (*i < cs->used) {
-        struct conn *c = slot(cs, (*i)++);
+        struct conn *c = conns_at(cs, (*i)++);
 
-        if (c->state == CONN_OPEN)
+        if (c && c->state == CONN_OPEN)
             return c;
     }
     return NULL;
@@ -217,9 +342,9 @@ static bool ping_step(struct conns *cs, uint32_t step, unsigned *left)
     uint32_t apart = steps(cs), n = step % apart + cs->ping_next * apart;
 
     for (; n < cs->used; n += apart, cs->ping_next++) {
-        struct conn *c = slot(cs, n);
+        struct conn *c = conns_at(cs, n);
 
-        if (c->state != CONN_OPEN || !(c->flags & CONN_PINGS))
+        if (!c || c->state != CONN_OPEN || !(c->flags & CONN_PINGS))
             continue;
         if (*left == 0)
             return false;
@@ -295,18 +420,22 @@ void conns_init(struct conns *cs, struct gateway *g)
 {
     static const struct conn_queue empty = {NOBODY, NOBODY};
 
-    *cs = (struct conns){.gw = g, .free = NOBODY, .dirty = empty,
+    *cs = (struct conns){.gw = g, .room = NOBODY, .gone = NOBODY,
+                         .spare = NOBODY, .dirty = empty,
                          .behind = empty, .dead = empty,
                          .first_gen = (uint32_t)(random_u64() >> 33) + 1};
     loop_timer_init(&cs->ping, g->loop, ping_due, cs);
     cs->stride = (sizeof(struct conn) + g->edge->conn_bytes + 7) & ~(size_t)7;
+    cs->page_slots = (uint32_t)(BLOCK_BYTES / cs->stride);
+    blocks_init(&cs->blocks);
 }
 
 void conns_fini(struct conns *cs)
 {
     loop_timer_stop(&cs->ping);
     for (uint32_t i = 0; i < cs->page_count; i++)
-        free(cs->pages[i]);
+        block_give(&cs->blocks, cs->pages[i].slots);
+    blocks_fini(&cs->blocks);
     free(cs->pages);
     cs->pages = NULL;
     cs->page_count = cs->used = 0;

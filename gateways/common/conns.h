@@ -6,7 +6,8 @@
  * generation when the connection goes, so that no name is used twice; with its
  * last generation it is retired. The first generation is drawn by lot, one of
  * 2^31: who restarts under the same name gives its clients other names than
- * those of before had. Pages stay: what a crowd took serves the next one.
+ * those of before had. A page (a block, block.h) in which nobody is any more is
+ * given back, but for one; of its generations the highest is kept for all.
  *
  * An idle connection is nothing but its slot: 64 bytes, in which it also has
  * its seat when it holds a single id (seat.h), and the edge's state. What only
@@ -19,6 +20,7 @@
 #include "base/loop.h"
 #include "gateways/common/address.h"
 #include "gateways/common/wheel.h"
+#include "proto/block.h"
 #include "proto/seat.h"
 
 struct gateway;
@@ -127,14 +129,27 @@ struct conn_queue {
     uint32_t first, last;
 };
 
+/* A page of slots. Chains are of numbers and end with UINT32_MAX. */
+struct conn_page {
+    uint8_t *slots; /* NULL: given back */
+    uint32_t gen;   /* then: no slot had a later one */
+    uint32_t free;  /* the slot given back last, which knows the next */
+    uint32_t taken; /* slots with a connection, or retired */
+    uint32_t next;  /* page with room, while this one has some */
+};
+
 struct conns {
     struct gateway *gw;
-    uint8_t **pages;
+    struct blocks blocks;
+    struct conn_page *pages;
     uint32_t page_count, page_room;
+    uint32_t page_slots; /* in each */
     size_t stride; /* of a slot: a conn and the edge's state */
     uint32_t first_gen; /* of each slot */
     uint32_t used; /* slots that ever had a connection */
-    uint32_t free; /* the slot given back last, which knows the next */
+    uint32_t room; /* the first page with free slots */
+    uint32_t gone; /* the first of those that were found given back */
+    uint32_t spare; /* a page that may be empty and is kept all the same */
     struct conn_queue dirty, dead;
     struct conn_queue behind; /* have more to be sent than a visit sends */
     uint32_t pinged; /* how many want pings */

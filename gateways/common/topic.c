@@ -137,6 +137,7 @@ void topics_fini(struct topics *t)
         map_iter_remove(&it, n);
         topic_free(CONTAINER_OF(n, struct topic, by_id));
     }
+    slabs_fini(&t->slabs);
     map_fini(&t->by_id);
     trie_free(t->patterns);
     t->patterns = NULL;

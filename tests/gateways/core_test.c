@@ -2940,6 +2940,75 @@ TEST(a_slot_whose_names_are_used_up_is_retired)
     world_free(w);
 }
 
+/* Slots without sockets: what conns.h itself does. */
+TEST(what_a_crowd_took_is_given_back_and_no_name_comes_twice)
+{
+    enum { CROWD = 2000 };
+    static struct conn *crowd[CROWD];
+    static uint32_t gen[CROWD];
+    struct world *w = world();
+    struct conns *cs = &w->g->conns;
+    size_t least, most;
+
+    least = cs->blocks.taken;
+    for (int round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < CROWD; i++) {
+            uint32_t n;
+
+            crowd[i] = conns_take(cs);
+            n = crowd[i]->number;
+            EXPECT(n < CROWD + cs->page_slots);
+            EXPECT(conns_at(cs, n) == crowd[i]);
+            EXPECT(n >= CROWD || conn_gen(crowd[i]) > gen[n]);
+            if (n < CROWD)
+                gen[n] = conn_gen(crowd[i]);
+        }
+        most = cs->blocks.taken;
+        EXPECT(most >= CROWD / cs->page_slots);
+        for (unsigned i = 0; i < CROWD; i++)
+            conns_give(cs, crowd[(i * 7) % CROWD]);
+        /* The one that is kept, and one that was never full. */
+        EXPECT(cs->blocks.taken <= least + 2);
+        for (uint32_t n = 0; n < cs->used; n++) {
+            EXPECT(conns_at(cs, n) == NULL);
+            EXPECT(n >= CROWD || conns_gen(cs, n) >= gen[n]);
+        }
+        for (uint32_t n = 0; n < MIN(cs->used, (uint32_t)CROWD); n++)
+            gen[n] = conns_gen(cs, n);
+    }
+    world_free(w);
+}
+
+TEST(one_who_stays_keeps_its_page_and_the_others_go)
+{
+    enum { CROWD = 2000 };
+    static struct conn *crowd[CROWD];
+    struct world *w = world();
+    struct conns *cs = &w->g->conns;
+    uint32_t open = 0, i = 0;
+    struct conn *c;
+
+    for (unsigned n = 0; n < CROWD; n++)
+        crowd[n] = conns_take(cs);
+    for (unsigned n = 0; n < CROWD; n++)
+        if (n != 1234)
+            conns_give(cs, crowd[n]);
+    EXPECT(cs->blocks.taken <= 3);
+    while ((c = conns_next_open(cs, &i))) {
+        EXPECT(c == crowd[1234]);
+        open++;
+    }
+    EXPECT_INT(open, 1);
+    conns_give(cs, crowd[1234]);
+    for (unsigned n = 0; n < cs->page_slots; n++)
+        EXPECT(conns_take(cs) != NULL);
+    EXPECT(cs->blocks.taken <= 3); /* from what was kept */
+    i = 0;
+    while ((c = conns_next_open(cs, &i)))
+        conns_give(cs, c);
+    world_free(w);
+}
+
 TEST(who_restarts_names_no_connection_as_the_one_before_did)
 {
     uint32_t first[3];

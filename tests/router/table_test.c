@@ -145,13 +145,43 @@ TEST(a_slot_used_again_is_another_connection)
     table_close(&t, &tl, 3, 7); /* late news of the one before */
     EXPECT_INT(reached(&t, "b"), 1);
     EXPECT_ERR(table_logout(&t, &tl, 3, 7, SLICE("b")), ERR_NOT_FOUND);
-    EXPECT_INT(table_conn_number(&tl, seat_conn(s)), 3);
+    EXPECT_INT(table_conn_number(seat_conn(s)), 3);
     table_close(&t, &tl, 3, 8);
     EXPECT_INT(reached(&t, "b"), 0);
     EXPECT(table_conn(&tl, 3) == NULL);
     EXPECT_ERR(table_login(&t, &tl, TABLE_CONNS_MAX, 1, SLICE("a"), SLICE(""),
                            &s), ERR_BAD);
     end_link(&t, &tl);
+    table_fini(&t);
+}
+
+TEST(pages_of_connections_go_with_the_last_of_them)
+{
+    enum { CROWD = 3 * TABLE_PAGE };
+    struct table t;
+    struct table_link tl;
+    struct heard h;
+    struct seat *s;
+
+    begin(&t, &h, 0);
+    table_link_init(&tl, 1);
+    for (uint32_t i = 0; i < CROWD; i++)
+        EXPECT_OK(table_login(&t, &tl, i, 1, SLICE("a"), SLICE(""), &s));
+    EXPECT_INT(tl.blocks.taken, 3);
+    for (uint32_t i = 0; i < CROWD; i++)
+        if (i != TABLE_PAGE)
+            table_close(&t, &tl, i, 1);
+    EXPECT_INT(tl.blocks.taken, 1);
+    EXPECT_INT(tl.conns, 1);
+    EXPECT_OK(table_logout(&t, &tl, TABLE_PAGE, 1, SLICE("a")));
+    EXPECT_INT(tl.blocks.taken, 0);
+    EXPECT(table_conn(&tl, 0) == NULL);
+    EXPECT_OK(table_login(&t, &tl, 5, 2, SLICE("b"), SLICE(""), &s));
+    EXPECT_INT(table_conn_number(seat_conn(s)), 5);
+    table_unseat(&t, &tl, s);
+    EXPECT_INT(tl.blocks.taken, 0);
+    table_link_drop(&t, &tl);
+    table_link_fini(&tl);
     table_fini(&t);
 }
 
