@@ -52,13 +52,55 @@ void *seat_name_kept(const struct seat *s)
     return s->named ? far_of(s)->name[0] : NULL;
 }
 
+/* ---- what this thread's seats take ------------------------------------- */
+
+static _Thread_local size_t held;
+
+size_t seats_bytes(void)
+{
+    return held;
+}
+
+static size_t far_size(bool named)
+{
+    return sizeof(struct far_seat) +
+           named * sizeof ((struct far_seat *)NULL)->name[0];
+}
+
+static size_t index_size(size_t slots)
+{
+    return sizeof(struct seat_index) +
+           slots * sizeof ((struct seat_index *)NULL)->slots[0];
+}
+
+static size_t list_size(uint32_t room)
+{
+    return sizeof(struct seat_list) +
+           room * sizeof ((struct seat_list *)NULL)->at[0];
+}
+
+static void far_free(struct far_seat *f)
+{
+    if (f)
+        held -= far_size(f->seat.named);
+    free(f);
+}
+
+static void index_free(struct seat_index *x)
+{
+    if (x)
+        held -= index_size(x->mask + 1);
+    free(x);
+}
+
 static struct far_seat *far_new(struct topic_seats *topic,
                                 struct conn_seats *conn, bool named)
 {
-    struct far_seat *f = malloc(sizeof *f + named * sizeof f->name[0]);
+    struct far_seat *f = malloc(far_size(named));
 
     if (!f)
         return NULL;
+    held += far_size(named);
     f->seat = (struct seat){.topic = topic, .named = named};
     f->conn = conn;
     if (named)
@@ -82,10 +124,12 @@ static const void *other_end(const struct seat_list *l, const struct seat *s)
 
 static struct seat_index *index_new(size_t slots)
 {
-    struct seat_index *x = calloc(1, sizeof *x + slots * sizeof x->slots[0]);
+    struct seat_index *x = calloc(1, index_size(slots));
 
-    if (x)
-        x->mask = slots - 1;
+    if (!x)
+        return NULL;
+    held += index_size(slots);
+    x->mask = slots - 1;
     return x;
 }
 
@@ -139,7 +183,7 @@ static int index_make(struct seat_list *l, uint32_t count, size_t slots)
         return ERR_NOMEM;
     for (uint32_t i = 0; i < count; i++)
         index_put(x, l, l->at[i]);
-    free(l->index);
+    index_free(l->index);
     l->index = x;
     return 0;
 }
@@ -172,7 +216,7 @@ static void index_shrink(struct seat_list *l, uint32_t count)
     if (!x)
         return;
     if (count < WALK_MAX / 2) {
-        free(l->index);
+        index_free(l->index);
         l->index = NULL;
     } else if (x->mask + 1 > INDEX_LEAST && x->used * 8 < x->mask + 1) {
         /* Without memory for the smaller one the larger one serves on. */
@@ -193,11 +237,13 @@ static void list_set_place(const struct seat_list *l, struct seat *s,
 
 static struct seat_list *list_resize(struct seat_list *l, uint32_t room)
 {
-    struct seat_list *resized = realloc(l, sizeof *l +
-                                               room * sizeof l->at[0]);
+    size_t before = l ? list_size(l->room) : 0;
+    struct seat_list *resized = realloc(l, list_size(room));
 
-    if (resized)
-        resized->room = room;
+    if (!resized)
+        return NULL;
+    held += list_size(room) - before;
+    resized->room = room;
     return resized;
 }
 
@@ -214,7 +260,8 @@ static struct seat_list *list_new(bool of_topic)
 
 static void list_free(struct seat_list *l)
 {
-    free(l->index);
+    index_free(l->index);
+    held -= list_size(l->room);
     free(l);
 }
 
@@ -364,7 +411,7 @@ static int conn_reserve(struct conn_seats *c)
     far = far_new(c->only.topic, c, false);
     if (far && conn_spread(c, far) == 0)
         return 0;
-    free(far);
+    far_free(far);
     return ERR_NOMEM;
 }
 
@@ -484,7 +531,7 @@ void seat_free(struct seat *s)
     topic_take(s->topic, s);
     conn_take(seat_conn(s), s);
     if (!s->in_place)
-        free(far_of(s));
+        far_free(far_of(s));
 }
 
 int seat_keep_name(struct seat **seat, void *name)
@@ -507,9 +554,9 @@ int seat_keep_name(struct seat **seat, void *name)
         far->seat.on_conn = s->on_conn;
         topic_moved(s->topic, s, &far->seat);
         list_moved(c->list, s, &far->seat);
-        free(far_of(s));
+        far_free(far_of(s));
     } else if (conn_spread(c, far) < 0) {
-        free(far);
+        far_free(far);
         return ERR_NOMEM;
     }
     *seat = &far->seat;

@@ -78,6 +78,10 @@ void *seat_name_kept(const struct seat *s);
  * for NULL. */
 MUST_USE int seat_keep_name(struct seat **s, void *name);
 
+/* Bytes of all lists and seats that were made by this thread, which has to be
+ * the one that frees them. */
+size_t seats_bytes(void);
+
 /* Walks one end, newest first. The seat just returned may be freed; so may
  * others, but then some may be seen twice. One that is added meanwhile is not
  * seen. */

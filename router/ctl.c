@@ -317,6 +317,7 @@ static const struct verb {
     {"channels", ctl_channels, true}, {"conns", ctl_conns, false},
     {"gateways", ctl_gateways, false}, {"stats", ctl_stats, false},
     {"kick", ctl_kick, false},        {"backup", ctl_backup, false},
+    {"mem", ctl_mem, false},          {"trim", ctl_trim, false},
 };
 
 static void run_verb(struct link *l, const struct verb *v,

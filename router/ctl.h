@@ -16,6 +16,8 @@
  *                              gauge, value}, of the router and all gateways
  *   kick CONNECTION|ID         kicked {count}
  *   backup FILE                backup {file}, once the copy is whole
+ *   mem                        memory {gateway, edge, pid, table, count, bytes}
+ *   trim                       the same, a row for each process (memory.h)
  *
  * presence and channels look at every seat of an id, or every id, for an answer
  * that may be short. When gateways ask, what is looked at pays a toll;

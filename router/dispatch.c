@@ -321,6 +321,7 @@ static const struct handler {
     {FRAME_FETCH, UP, 0, on_fetch},
     {FRAME_QUERY, UP, 0, on_query},
     {FRAME_STATS, UP, 0, on_stats},
+    {FRAME_TOLD, UP, 0, memory_told},
     {FRAME_CANARY, IN(LIVE), UNSETTLED, canary_came},
 };
 

@@ -400,6 +400,7 @@ void link_gone(struct link *l, const char *why)
     replay_link_gone(l);
     snapshots_link_gone(l);
     ctl_link_gone(l);
+    memory_link_gone(l);
     canary_link_gone(l);
     table_link_drop(&r->table, &l->seats);
     r->links.by_number[l->seats.number] = NULL;

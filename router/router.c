@@ -323,6 +323,7 @@ int router_init(struct router *r, struct loop *loop,
         .started_ms = clock_wall_ms(),
     };
     ctl_init(r);
+    memory_init(r);
     links_init(&r->links);
     missing_init(&r->missing);
     publish_init(&r->publish, keep_answers(config));
@@ -364,6 +365,7 @@ void router_fini(struct router *r)
     readers_free(r->readers);
     writer_free(r->writer);
     r->writer = NULL;
+    memory_fini(r);
     ctl_fini(r);
     publish_fini(&r->publish);
     repeater_fini(&r->repeater);

@@ -16,6 +16,7 @@
 #include "proto/tally.h"
 #include "router/canary.h"
 #include "router/link.h"
+#include "router/memory.h"
 #include "router/missing.h"
 #include "router/presence.h"
 #include "router/publish.h"
@@ -69,6 +70,7 @@ struct router {
     struct key_finder *keys;
     struct rendezvous *rendezvous; /* borrowed, for its figures; may be NULL */
     struct questions questions;
+    struct memory_questions memory;
     struct loop_turn end_of_turn;
     bool draining, epoch_under_way;
     void (*configured)(void *ctx); /* router_configure() */

@@ -183,6 +183,7 @@ static void past_free(struct table *t, struct topic *topic)
     struct idle_past *p = idle_past(topic);
 
     idle_leave(t, topic);
+    t->pasts -= topic->past != NULL;
     if (p)
         free(p);
     else
@@ -225,10 +226,12 @@ static struct past *idle_past_new(struct topic *topic)
 
 struct past *table_past(struct table *t, struct topic *topic)
 {
-    if (!topic->past)
+    if (!topic->past) {
         topic->past = topic->flags & TOPIC_STORED
                           ? calloc(1, sizeof *topic->past)
                           : idle_past_new(topic);
+        t->pasts += topic->past != NULL;
+    }
     if (topic->past)
         table_tidy(t, topic); /* an idle one goes to the end of the line */
     return topic->past;

@@ -144,7 +144,7 @@ struct table {
     struct topic **matched; /* room for an id and all patterns */
     size_t matched_room;
     struct list_node idle; /* topics without history and leaf, oldest first */
-    size_t idle_count;
+    size_t idle_count, pasts;
     size_t limit; /* topics at most; 0: no limit */
     size_t seats, conns, leaves;
     struct table_hooks hooks;

@@ -763,6 +763,11 @@ int writer_backup(struct writer *w, const char *file, writer_done_fn *fn,
     return submit(w, j, fn, arg);
 }
 
+size_t writer_memory(void)
+{
+    return (size_t)sqlite3_memory_used();
+}
+
 void writer_figures(const struct writer *w, struct writer_figures *ret)
 {
 #define GET(f) atomic_load_explicit(&w->fig.f, memory_order_relaxed)

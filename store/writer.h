@@ -139,4 +139,7 @@ struct writer_figures {
 };
 void writer_figures(const struct writer *w, struct writer_figures *ret);
 
+/* Bytes that SQLite has, of all connections of the process. */
+size_t writer_memory(void);
+
 #endif

@@ -53,6 +53,7 @@ struct conn_extra *conn_extra(struct conn *c)
         return c->extra;
     c->extra = calloc(1, sizeof *c->extra);
     if (c->extra) {
+        c->gw->conns.extras++;
         c->extra->conn = c;
         list_init(&c->extra->lagging);
         list_init(&c->extra->drained);
@@ -60,6 +61,14 @@ struct conn_extra *conn_extra(struct conn *c)
         wheel_timer_init(&c->extra->deadline);
     }
     return c->extra;
+}
+
+static void extra_free(struct conn *c)
+{
+    if (c->extra)
+        c->gw->conns.extras--;
+    free(c->extra);
+    c->extra = NULL;
 }
 
 void conn_extra_done(struct conn *c)
@@ -71,8 +80,7 @@ void conn_extra_done(struct conn *c)
         address_known(&x->forwarded) || list_linked(&x->deadline.node) ||
         list_linked(&x->lagging) || list_linked(&x->drained))
         return;
-    free(c->extra);
-    c->extra = NULL;
+    extra_free(c);
 }
 
 /* What the pollset says of its socket: a name that can be told stale. */
@@ -127,8 +135,7 @@ static int open_conn(struct gateway *g, int fd, unsigned flags,
     return 0;
 fail:
     if (c) {
-        free(c->extra);
-        c->extra = NULL;
+        extra_free(c);
         conns_give(&g->conns, c);
     }
     door_give_share(g->door, share);
@@ -164,8 +171,7 @@ static void conn_free(struct conn *c)
         free_buf(&c->extra->out);
         free_buf(&c->extra->in);
     }
-    free(c->extra);
-    c->extra = NULL;
+    extra_free(c);
     conns_give(&g->conns, c);
 }
 

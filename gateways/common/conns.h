@@ -144,6 +144,7 @@ struct conns {
     struct conn_page *pages;
     uint32_t page_count, page_room;
     uint32_t page_slots; /* in each */
+    uint32_t extras;     /* connections that have one */
     size_t stride; /* of a slot: a conn and the edge's state */
     uint32_t first_gen; /* of each slot */
     uint32_t used; /* slots that ever had a connection */

@@ -12,6 +12,7 @@
 #include "gateways/common/catchup.h"
 #include "gateways/common/core.h"
 #include "gateways/common/deliver.h"
+#include "gateways/common/memory.h"
 #include "gateways/common/restart.h"
 #include "gateways/common/uplink.h"
 #include "gateways/common/verdict.h"
@@ -674,6 +675,7 @@ static const struct handler {
     {FRAME_KICK, on_kick},           {FRAME_WELCOME, on_welcome},
     {FRAME_RESYNCED, on_resynced},   {FRAME_EPOCH, on_epoch},
     {FRAME_DRAIN, on_drain},         {FRAME_CANARY_BACK, canary_back},
+    {FRAME_ASK, gateway_asked},
 };
 
 static int on_frame(void *ctx, uint8_t code, struct slice body)

@@ -50,6 +50,12 @@ void map_remove(struct map *m, struct map_node *node);
 
 static inline size_t map_count(const struct map *m) { return m->count; }
 
+/* Of the table; the nodes are the objects'. */
+static inline size_t map_bytes(const struct map *m)
+{
+    return m->room * sizeof **m->pieces + m->piece_room * sizeof *m->pieces;
+}
+
 /* Walks all nodes in no order. Between two map_next() the map must not change
  * but through map_iter_remove(). */
 struct map_iter {

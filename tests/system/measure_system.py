@@ -1,4 +1,5 @@
 """What router-ctl measures with: doctor, sample, plot, gen, mem, trim, top."""
+import contextlib
 import csv
 import json
 import os
@@ -166,3 +167,56 @@ def test_plot_draws_samples_and_what_flood_has_measured():
         equal(run("plot", flood)[0], FAILED)
         equal(run("plot", sample, "a\nsystem 'true'")[0], USAGE)
         equal(run("plot", os.path.join(w.base, "none"))[0], NOT_FOUND)
+
+
+# ---- mem and trim --------------------------------------------------------------
+
+def memory(w):
+    found = json.loads(w.ctl("mem", "--json"))
+    return found["memory"], found["all"][0]
+
+
+def test_the_rows_of_a_process_make_up_its_memory():
+    with World(sets=["http.workers=2"]) as w, contextlib.ExitStack() as streams:
+        for i in range(40):
+            streams.enter_context(w.stream(f"/v1/stream?channel=user/{i}")).item()
+        w.publish("user/1", "x" * 1000)
+
+        def counted():
+            w.rows, w.all = memory(w)
+            return w.all["connections"] == 40
+
+        eventually(counted, "the gateways have said how many clients they have")
+        private = {r["process"]: r["bytes"] for r in w.rows if r["memory"] == "= private"}
+        check(set(private) >= {"router", "http1", "tcp1", "ws1", "touchline"}, private)
+        for process, bytes_ in private.items():
+            equal(sum(r["bytes"] for r in w.rows if r["process"] == process), 2 * bytes_, process)
+        equal(sum(private.values()), w.all["private"])
+        of = {(r["process"], r["memory"]): r for r in w.rows}
+        equal(of["router", "channels"]["count"] >= 40, True, of["router", "channels"])
+        equal(of["http1", "channels"]["count"], 40, "of both workers")
+        check(of["http1", "connections"]["bytes"] >= 40 * 64, "slots")
+        check(of["http1", "recent messages"]["bytes"] >= 1000, "the ring")
+        check(of["router", "store"]["bytes"] > 10000, "SQLite's")
+        check("other" in w.ctl("mem"), "for a person")
+
+
+def test_trim_says_what_each_process_gave_back():
+    with World() as w:
+        done = {r["process"]: r for r in json.loads(w.ctl("trim", "--json"))["trimmed"]}
+        check(set(done) == {"router", "http1", "tcp1", "ws1", "all"}, done)
+        for name, r in done.items():
+            check(r["before"] > 0 and r["after"] > 0, name)
+            check(name == "all" or "held_us" in r, name)
+        check("given_back" in w.ctl("trim"), "for a person")
+
+
+def test_a_gateway_that_stands_still_is_left_out():
+    with World() as w:
+        pid = w.pids("tcp")[0]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            processes = {r["process"] for r in memory(w)[0] if r["memory"] == "buffers"}
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        check("http1" in processes and "tcp1" not in processes, processes)

@@ -98,7 +98,7 @@ _router_ctl_arguments() {
     case $verb:$place in
     :0 | help:0) _router_ctl_words publish send subscribe tail history \
         presence who channels conns kick gateways status stats match replay \
-        backup sample plot doctor help ;;
+        backup mem trim sample plot doctor help ;;
     publish:0 | send:0 | history:0 | presence:0 | who:0 | conns:0 | kick:0 | \
         subscribe:* | tail:*) _router_ctl_ask channels ;;
     match:*) _router_ctl_match ;;

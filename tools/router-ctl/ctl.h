@@ -146,6 +146,8 @@ int verb_stats(struct ctl *c);
 int verb_match(struct ctl *c);
 int verb_replay(struct ctl *c);
 int verb_backup(struct ctl *c);
+int verb_mem(struct ctl *c);
+int verb_trim(struct ctl *c);
 int verb_doctor(struct ctl *c);
 int verb_sample(struct ctl *c);
 int verb_plot(struct ctl *c);

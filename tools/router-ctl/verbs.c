@@ -61,6 +61,12 @@ const struct verb verbs[] = {
     { "backup", NULL, 1, 1, false, verb_backup, "", "FILE",
       "copy the database, whole and consistent",
       "  router-ctl backup /backup/touchline.db\n" },
+    { "mem", NULL, 0, 0, false, verb_mem, "", "",
+      "where the memory of all processes is",
+      "  router-ctl mem\n  router-ctl mem --json\n" },
+    { "trim", NULL, 0, 0, false, verb_trim, "", "",
+      "give memory back that is free",
+      "  router-ctl trim\n" },
     { "sample", NULL, 1, 1, true, verb_sample, "every for", "FILE|-",
       "memory, connections and rates of all processes, into a CSV file",
       "  router-ctl sample night.csv --every 10s --for 8h\n"
