@@ -152,6 +152,12 @@ void pipe_break(struct pipe *p, const char *why)
     link_.broken = true;
 }
 
+size_t pipe_queued(const struct pipe *p)
+{
+    UNUSED(p);
+    return 0;
+}
+
 void pipe_figures(const struct pipe *p, struct pipe_figures *ret)
 {
     UNUSED(p);

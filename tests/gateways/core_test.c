@@ -161,6 +161,12 @@ void pipe_frame_end(struct pipe *p)
     }
 }
 
+size_t pipe_queued(const struct pipe *p)
+{
+    UNUSED(p);
+    return 0;
+}
+
 void pipe_figures(const struct pipe *p, struct pipe_figures *ret)
 {
     UNUSED(p);
@@ -2937,6 +2943,31 @@ TEST(a_slot_whose_names_are_used_up_is_retired)
     n = client(w);
     EXPECT(w->conn[n]->number != number);
     EXPECT_INT(conn_gen(w->conn[n]), w->g->conns.first_gen);
+    world_free(w);
+}
+
+TEST(memory_is_told_by_table_and_what_is_free_is_given_back)
+{
+    static const char *const words[] = {"mem", "trim", "dance"};
+    struct world *w = world();
+    unsigned n = client(w);
+
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        struct frame_ask f = {.ref = 7, .verb = slice_str(words[i])};
+        struct buf b = BUF_INIT;
+
+        frame_write_ask(&b, &f);
+        buf_reset(&link_.said);
+        hear(FRAME_ASK, &b);
+        said("TOLD ");
+    }
+    EXPECT_INT(link_.ops.pipe.frame(link_.ctx, FRAME_ASK, SLICE("\1\2\3")),
+               ERR_FRAME);
+    EXPECT_INT(w->g->conns.extras, 0);
+    conn_deadline(w->conn[n], 1000);
+    EXPECT_INT(w->g->conns.extras, 1);
+    conn_deadline(w->conn[n], 0);
+    EXPECT_INT(w->g->conns.extras, 0);
     world_free(w);
 }
 

@@ -90,6 +90,12 @@ void pipe_frame_end(struct pipe *p)
     UNUSED(p);
 }
 
+size_t pipe_queued(const struct pipe *p)
+{
+    UNUSED(p);
+    return 0;
+}
+
 void pipe_figures(const struct pipe *p, struct pipe_figures *ret)
 {
     UNUSED(p);

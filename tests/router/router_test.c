@@ -9,6 +9,7 @@
 #include "router/ctl_verb.h"
 #include "tests/router/world.h"
 #include "proto/frame_io.h"
+#include "proto/memory.h"
 
 static const char match[] = "match/elp-tig-2011-09-13";
 
@@ -911,6 +912,89 @@ TEST(questions_of_a_link_that_went_are_forgotten)
     EXPECT_SOON(access(test_path("copy.db"), F_OK) == 0,
                 EXPECT_OK(loop_step(w->loop, 10 * MILLISECOND)));
     peer_free(p);
+    world_free(w);
+}
+
+/* ---- mem --------------------------------------------------------------- */
+
+/* The number of the question that p hears. */
+static uint32_t asked(struct peer *p, const char *verb)
+{
+    struct frame_ask f;
+
+    EXPECT_OK(frame_read_ask(peer_next(p, FRAME_ASK), &f));
+    EXPECT_SLICE(f.verb, slice_str(verb));
+    return f.ref;
+}
+
+static int tell(struct peer *p, uint32_t ref, const char *table)
+{
+    struct buf b = BUF_INIT;
+    int rc;
+
+    put_u32(&b, ref);
+    memory_row(&b, table, 3, 777);
+    rc = fake_pipe_say(p->pipe, FRAME_TOLD, buf_slice(&b));
+    buf_fini(&b);
+    return rc;
+}
+
+TEST(memory_is_asked_of_every_gateway_and_told_when_all_have_answered)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+    struct frame_answer f;
+    uint32_t number;
+
+    peer_query(p, 4, "mem", "");
+    number = asked(p, "mem");
+    EXPECT_INT(asked(q, "mem"), number);
+    EXPECT_OK(tell(q, number + 9, "another"));
+    EXPECT_OK(tell(q, number, "theirs"));
+    EXPECT_OK(tell(q, number, "again"));
+    world_turn(w);
+    EXPECT(!list_empty(&w->router.memory.list));
+    EXPECT_OK(tell(p, number, "ours"));
+    f = peer_answered(p);
+    EXPECT_INT(f.ref, 4);
+    EXPECT(memmem(f.body.ptr, f.body.len, "theirs", 6) != NULL);
+    EXPECT(memmem(f.body.ptr, f.body.len, "ours", 4) != NULL);
+    EXPECT(memmem(f.body.ptr, f.body.len, "again", 5) == NULL);
+    EXPECT(memmem(f.body.ptr, f.body.len, "another", 7) == NULL);
+    EXPECT(memmem(f.body.ptr, f.body.len, "hash tables", 11) != NULL);
+    EXPECT(list_empty(&w->router.memory.list));
+    EXPECT_ERR(fake_pipe_say(p->pipe, FRAME_TOLD, SLICE("\1\2")), ERR_FRAME);
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
+TEST(a_gateway_that_goes_or_stays_silent_is_left_out)
+{
+    struct world *w;
+    struct peer *p, *q;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world_new(NULL);
+    p = peer_join(w, "gw1");
+    q = peer_join(w, "gw2");
+    peer_query(p, 4, "trim", "");
+    EXPECT_OK(tell(p, asked(p, "trim"), "ours"));
+    peer_break(q);
+    EXPECT_INT(peer_answered(p).ref, 4);
+    peer_query(p, 5, "mem", "");
+    (void)asked(p, "mem");
+    clock_fake_advance(MEMORY_WAIT + SECOND);
+    EXPECT_INT(peer_answered(p).ref, 5);
+    EXPECT(list_empty(&w->router.memory.list));
+    peer_query(p, 6, "mem", "");
+    (void)asked(p, "mem");
+    peer_break(p); /* who asked goes: nobody is answered */
+    world_turn(w);
+    world_turn(w);
+    EXPECT(list_empty(&w->router.memory.list));
+    peer_free(p);
+    peer_free(q);
     world_free(w);
 }
 
