@@ -181,10 +181,6 @@ int frame_check(uint8_t code, enum frame_sender from, size_t len)
     X(u64, seq)  \
     X(str8, epoch)
 
-#define ASK(X)  \
-    X(u32, ref) \
-    X(str8, verb)
-
 #define KICK(X)  \
     X(u32, conn) \
     X(u32, gen)  \
@@ -247,7 +243,6 @@ CODEC(published, struct frame_published, PUBLISHED)
 CODEC(hole, struct frame_hole, HOLE)
 CODEC(page_end, struct frame_page_end, PAGE_END)
 CODEC(answer, struct frame_answer, ANSWER)
-CODEC(ask, struct frame_ask, ASK)
 CODEC(kick, struct frame_kick, KICK)
 CODEC(epoch, struct frame_epoch, EPOCH)
 

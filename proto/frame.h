@@ -184,10 +184,6 @@ struct frame_answer {
     uint64_t seq;      /* true as of here: nothing behind it is in the answer */
     struct slice body; /* when refused "code: text for people" */
 };
-struct frame_ask {
-    uint32_t ref;      /* TOLD begins with it */
-    struct slice verb; /* proto/memory.h */
-};
 struct frame_kick {
     uint32_t conn, gen;
     struct slice reason;

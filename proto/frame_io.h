@@ -28,7 +28,6 @@ FRAME_CODEC(published, struct frame_published);
 FRAME_CODEC(hole, struct frame_hole);
 FRAME_CODEC(page_end, struct frame_page_end);
 FRAME_CODEC(answer, struct frame_answer);
-FRAME_CODEC(ask, struct frame_ask);
 FRAME_CODEC(kick, struct frame_kick);
 FRAME_CODEC(epoch, struct frame_epoch);
 /* With a list behind: the writer writes count, the items follow one by one

@@ -143,9 +143,9 @@ static void finish(void *ctx)
 
 static void ask(struct gathering *g, struct link *l, const char *verb)
 {
-    const struct frame_ask f = {.ref = g->number, .verb = slice_str(verb)};
+    const struct frame_query f = {.ref = g->number, .verb = slice_str(verb)};
 
-    frame_write_ask(pipe_frame(l->pipe, FRAME_ASK), &f);
+    frame_write_query(pipe_frame(l->pipe, FRAME_ASK), &f);
     pipe_frame_end(l->pipe);
     g->links[g->waiting++] = l;
 }

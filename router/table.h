@@ -102,36 +102,31 @@ struct conn {
 };
 /* Slots side by side: a block, which is there while one of them holds a seat. */
 struct conn_page {
-    uint32_t number; /* of the page */
-    uint32_t taken;  /* connections in it that hold a seat */
+    uint32_t number, taken; /* of the page; connections that hold a seat */
     struct conn conns[];
 };
-enum {
-    TABLE_PAGE = (BLOCK_BYTES - sizeof(struct conn_page))
-                 / sizeof(struct conn),
-};
+enum { TABLE_PAGE = (BLOCK_BYTES - sizeof(struct conn_page)) /
+                    sizeof(struct conn) };
 
 /* The table's half of a link: embed it. */
 struct table_link {
     uint32_t number;
-    size_t page_count;
     struct blocks blocks;
+    size_t page_count;
     struct conn_page **pages; /* NULL: nobody there */
     struct leaf **warm;  /* those without seats; there is room for all */
     size_t warm_room, warm_count, leaves;
     size_t conns, seats; /* connections that hold a seat; seats */
 };
 void table_link_init(struct table_link *tl, uint32_t number);
-/* After table_link_drop(). */
-void table_link_fini(struct table_link *tl);
+void table_link_fini(struct table_link *tl); /* after table_link_drop() */
 
 struct table_hooks {
     /* The topic_flags of a new id. */
     unsigned (*classify)(void *ctx, struct slice id);
     /* A seat of a topic with TOPIC_PRESENCE goes. */
     void (*left)(void *ctx, const struct topic *t, struct slice name);
-    /* The last leaf of t has gone. */
-    void (*deserted)(void *ctx, struct topic *t);
+    void (*deserted)(void *ctx, struct topic *t); /* its last leaf has gone */
     /* t, without history and not heard for long, goes, and its past. */
     void (*dropped)(void *ctx, const struct topic *t);
     void *ctx;

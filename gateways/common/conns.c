@@ -16,6 +16,15 @@ enum {
 
 #define NOBODY UINT32_MAX /* the end of a chain of numbers */
 
+/* A page of slots. Chains are of numbers. */
+struct conn_page {
+    uint8_t *slots; /* NULL: given back */
+    uint32_t gen;   /* then: no slot had a later one */
+    uint32_t free;  /* the slot given back last, which knows the next */
+    uint32_t taken; /* slots with a connection, or retired */
+    uint32_t next;  /* page with room, while this one has some */
+};
+
 /* ---- slots ------------------------------------------------------------- */
 
 static struct conn *slot_of(const struct conns *cs, const struct conn_page *p,
@@ -428,6 +437,11 @@ void conns_init(struct conns *cs, struct gateway *g)
     cs->stride = (sizeof(struct conn) + g->edge->conn_bytes + 7) & ~(size_t)7;
     cs->page_slots = (uint32_t)(BLOCK_BYTES / cs->stride);
     blocks_init(&cs->blocks);
+}
+
+size_t conns_bytes(const struct conns *cs)
+{
+    return cs->blocks.taken * BLOCK_BYTES + cs->page_room * sizeof *cs->pages;
 }
 
 void conns_fini(struct conns *cs)

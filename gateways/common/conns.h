@@ -129,22 +129,12 @@ struct conn_queue {
     uint32_t first, last;
 };
 
-/* A page of slots. Chains are of numbers and end with UINT32_MAX. */
-struct conn_page {
-    uint8_t *slots; /* NULL: given back */
-    uint32_t gen;   /* then: no slot had a later one */
-    uint32_t free;  /* the slot given back last, which knows the next */
-    uint32_t taken; /* slots with a connection, or retired */
-    uint32_t next;  /* page with room, while this one has some */
-};
-
 struct conns {
     struct gateway *gw;
     struct blocks blocks;
-    struct conn_page *pages;
+    struct conn_page *pages; /* of slots */
     uint32_t page_count, page_room;
-    uint32_t page_slots; /* in each */
-    uint32_t extras;     /* connections that have one */
+    uint32_t page_slots, extras; /* slots in each; connections with one */
     size_t stride; /* of a slot: a conn and the edge's state */
     uint32_t first_gen; /* of each slot */
     uint32_t used; /* slots that ever had a connection */
@@ -163,6 +153,7 @@ struct conns {
 /* The gateway has its loop and its edge. */
 void conns_init(struct conns *cs, struct gateway *g);
 void conns_fini(struct conns *cs); /* all must have been given back */
+size_t conns_bytes(const struct conns *cs); /* of the slots */
 /* CONN_OPEN, all zero but for its name. NULL: no memory. */
 struct conn *conns_take(struct conns *cs);
 void conns_give(struct conns *cs, struct conn *c);

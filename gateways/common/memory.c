@@ -7,11 +7,6 @@
 #include "proto/memory.h"
 #include "proto/pipe.h"
 
-static size_t conns_bytes(const struct conns *cs)
-{
-    return cs->blocks.taken * BLOCK_BYTES + cs->page_room * sizeof *cs->pages;
-}
-
 static void report_tables(const struct gateway *g, struct buf *b)
 {
     const struct conns *cs = &g->conns;
@@ -40,9 +35,9 @@ static void report_tables(const struct gateway *g, struct buf *b)
 
 int gateway_asked(struct gateway *g, struct slice body)
 {
-    struct frame_ask f;
+    struct frame_query f;
     struct buf *b;
-    int rc = frame_read_ask(body, &f);
+    int rc = frame_read_query(body, &f);
 
     if (rc < 0)
         return rc;

@@ -2953,10 +2953,10 @@ TEST(memory_is_told_by_table_and_what_is_free_is_given_back)
     unsigned n = client(w);
 
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
-        struct frame_ask f = {.ref = 7, .verb = slice_str(words[i])};
+        struct frame_query f = {.ref = 7, .verb = slice_str(words[i])};
         struct buf b = BUF_INIT;
 
-        frame_write_ask(&b, &f);
+        frame_write_query(&b, &f);
         buf_reset(&link_.said);
         hear(FRAME_ASK, &b);
         said("TOLD ");

@@ -920,9 +920,9 @@ TEST(questions_of_a_link_that_went_are_forgotten)
 /* The number of the question that p hears. */
 static uint32_t asked(struct peer *p, const char *verb)
 {
-    struct frame_ask f;
+    struct frame_query f;
 
-    EXPECT_OK(frame_read_ask(peer_next(p, FRAME_ASK), &f));
+    EXPECT_OK(frame_read_query(peer_next(p, FRAME_ASK), &f));
     EXPECT_SLICE(f.verb, slice_str(verb));
     return f.ref;
 }

@@ -5,8 +5,9 @@ import json
 import os
 import signal
 import subprocess
+import time
 
-from world import BIN, DEADLINE, Lines, World, check, equal, eventually
+from world import BIN, DEADLINE, ROOT, Lines, World, check, equal, eventually
 
 CTL = os.path.join(BIN, "router-ctl")
 DONE, FAILED, USAGE, NO_ROUTER, NOT_FOUND, REFUSED = range(6)
@@ -220,3 +221,69 @@ def test_a_gateway_that_stands_still_is_left_out():
         finally:
             os.kill(pid, signal.SIGCONT)
         check("http1" in processes and "tcp1" not in processes, processes)
+
+
+# ---- gen -------------------------------------------------------------------------
+
+def test_gen_publishes_as_much_as_it_says_and_numbers_it():
+    with World() as w:
+        path = os.path.join(w.base, "g.csv")
+        done, = json.loads(w.ctl("gen", "load", "--rate", "500", "--count", "1000", "--ids", "7",
+                                 "--size", "200", "--connections", "2", "--csv", path,
+                                 "--json"))["gen"]
+        equal((done["sent"], done["acknowledged"], done["refused"], done["unknown"]),
+              (1000, 1000, 0, 0))
+        check(done["wanted_per_second"] == 500 and done["p50_us"] <= done["p99_us"], done)
+        got = [json.loads(line) for i in range(1, 8) for line in
+               w.ctl("history", f"load/{i}", "--since", "0", "--json").splitlines()]
+        equal(len(got), 1000)
+        for m in got:
+            check(len(m["data"]) == 200, "their size")
+            equal(m["data"].split(" t=")[0], f"mark n={m['offset']}", "numbers are dense")
+        equal(sum(int(r["acknowledged"]) for r in rows(path)), 1000)
+        equal(sum(int(r["sent"]) for r in rows(path)), 1000)
+        check("late_max_us" in w.ctl("gen", "load/1", "--count", "1"), "for a person")
+
+
+def test_what_takes_long_counts_from_the_moment_it_was_due():
+    """A router that stands still: the messages of that time are late, and those behind
+    them on time again."""
+    with World() as w:
+        pid = w.pids("router")[0]
+        with Running(w, "gen", "volatile/a", "--rate", "200", "--json") as gen:
+            eventually(lambda: w.metric("published_total") > 100, "it has begun")
+            os.kill(pid, signal.SIGSTOP)
+            stopped = time.monotonic()
+            try:
+                eventually(lambda: time.monotonic() - stopped > 0.7, "it stands still")
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            took = time.monotonic() - stopped
+            before = w.metric("published_total")
+            eventually(lambda: w.metric("published_total") > before + 300, "it goes on")
+            equal(gen.interrupted(), DONE)
+            done, = json.loads(gen.lines.all())["gen"]
+        equal(done["sent"], done["acknowledged"])
+        check(done["max_us"] > 600_000, done)
+        # Some 200 a second waited for it, and not just the first of them.
+        check(done["p50_us"] < 500_000 and took < 5, done)
+
+
+def test_gen_has_shapes():
+    with World() as w:
+        cup = os.path.join(ROOT, "tools/samples/worldcup-2022-final.json")
+        for how in (("--shape", "burst", "--burst", "50", "--rate", "100", "--count", "100"),
+                    ("--shape", "zipf", "--ids", "1000", "--rate", "1000", "--count", "500"),
+                    ("--shape", "match", "--file", cup, "--for", "1s", "--rate", "300")):
+            done, = json.loads(w.ctl("gen", "volatile/x", *how, "--json"))["gen"]
+            equal(done["sent"], done["acknowledged"], how)
+            equal(done["sent"], 300 if "match" in how else int(how[-1]), how)
+        for how, word in ((("--shape", "square"), "uniform"), (("--shape", "match"), "--file"),
+                          (("--rate", "0"), "--rate"), (("--size", "5"), "--size"),
+                          (("--skew", "x"), "--skew")):
+            code, _, err = run("--dir", w.dir, "gen", "volatile/x", *how)
+            equal((code, word in err), (USAGE, True), err)
+        equal(run("--dir", w.dir, "gen", "a b")[0], USAGE)
+        w.ctl("match", "teams", "elp", "Estudiantes")
+        code, out, err = run("--dir", w.dir, "gen", "team/elp", "--count", "3", "--json")
+        equal((code, json.loads(out)["gen"][0]["refused"]), (FAILED, 3), err)

@@ -1,9 +1,12 @@
 """router-ctl on a terminal: colours, progress, and what the Tab key does."""
+import fcntl
 import os
 import pty
 import re
 import signal
+import struct
 import subprocess
+import termios
 
 from world import BIN, DEADLINE, ROOT, Lines, World, check, equal
 
@@ -75,6 +78,63 @@ def test_what_takes_long_shows_how_far_it_is_on_a_terminal_alone():
             equal(t.all(), b"", "what is short shows nothing")
         p = subprocess.run(args("2031-03-01", "2000"), capture_output=True, timeout=3 * DEADLINE)
         equal((p.returncode, p.stderr), (0, b""), "nothing into a pipe")
+
+
+# ---- top -------------------------------------------------------------------
+
+class Top(Terminal):
+    """top on a terminal whose other side is kept, to see how that is left."""
+
+    ENTER, LEAVE = b"\033[?1049h", b"\033[?1049l"
+
+    def __init__(self, w, *args):
+        super().__init__(CTL, "--dir", w.dir, "top", "--every", "1s", *args)
+        self.before = termios.tcgetattr(self.fd)
+        self.until(self.ENTER)
+        self.until(b"touchline")
+        self.until(b"q ends")
+        check(termios.tcgetattr(self.fd) != self.before, "no echo")
+
+    def left(self, code):
+        """It has ended; the terminal is as it was."""
+        shown = self.until(self.LEAVE)
+        equal(self.proc.wait(DEADLINE), code)
+        equal(termios.tcgetattr(self.fd), self.before, "the terminal's modes")
+        check(b"\033[?25h" in shown, "the cursor is back")
+
+
+def test_top_is_a_screen_that_leaves_the_terminal_as_it_was():
+    with World() as w:
+        with Top(w) as t:
+            fcntl.ioctl(t.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 5, 20, 0, 0))
+            os.kill(t.proc.pid, signal.SIGWINCH)
+            t.until(b"\033[H")
+            frame = t.until(b"\033[J").decode()
+            lines = re.sub(r"\033\[[0-9;]*[A-Za-z]", "", frame).split("\r\n")
+            check(len(lines) <= 5 and max(map(len, lines)) <= 20, lines)
+            t.type("q")
+            t.left(0)
+        for signo, code in ((signal.SIGINT, 0), (signal.SIGTERM, 0),
+                            (signal.SIGHUP, -signal.SIGHUP), (signal.SIGABRT, -signal.SIGABRT)):
+            with Top(w) as t:
+                os.kill(t.proc.pid, signo)
+                t.left(code)
+        with Top(w, "--for", "2s") as t:
+            t.left(0)
+        with Top(w) as t:
+            w.stop()
+            t.until(b"no answer from the router")
+            t.type("q")
+            t.left(0)
+
+
+def test_top_into_a_pipe_is_one_frame_after_the_other():
+    with World() as w:
+        frames = w.ctl("top", "--every", "1s", "--for", "2s")
+        check("\033" not in frames and frames.count("OK  20") >= 2, frames)
+        check("http1" in frames and "touchline" in frames, frames)
+        for line in w.ctl("top", "--every", "1s", "--for", "1s", "--json").splitlines():
+            check('"process":"all"' in line, line)
 
 
 # ---- completion ------------------------------------------------------------

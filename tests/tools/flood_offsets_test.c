@@ -1,7 +1,7 @@
 #include "tools/flood/offsets.h"
 
 #include "tests/t/t.h"
-#include "tools/flood/chance.h"
+#include "proto/chance.h"
 
 static struct offsets_tally tally(const uint64_t *numbers, size_t n)
 {

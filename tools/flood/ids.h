@@ -5,7 +5,7 @@
 
 #include "base/buf.h"
 #include "base/opt.h"
-#include "tools/flood/chance.h"
+#include "proto/chance.h"
 
 enum ids_spread { SPREAD_EACH, SPREAD_UNIFORM, SPREAD_ZIPF };
 

@@ -12,7 +12,7 @@
 #ifndef TOUCHLINE_FLOOD_SCRIPT_H
 #define TOUCHLINE_FLOOD_SCRIPT_H
 
-#include "tools/flood/chance.h"
+#include "proto/chance.h"
 #include "tools/flood/template.h"
 
 enum script_verb { SCRIPT_DELAY, SCRIPT_RECEIVE, SCRIPT_REQUEST, SCRIPT_SEND,

@@ -60,7 +60,9 @@ _router_ctl_options() {
     history) own=(--last --since --before) ;;
     match) own=(--date --team --period) ;;
     replay) own=(--match --speed --date) ;;
-    doctor | sample) own=(--for --every) ;;
+    gen) own=(--rate --for --count --size --ids --shape --skew --burst --file \
+        --match --connections --csv) ;;
+    doctor | sample | top) own=(--for --every) ;;
     esac
     _router_ctl_words --json --router --dir --config --set --help --version \
         --check --print-config "${own[@]}"
@@ -73,12 +75,15 @@ _router_ctl_values() {
     --config) compgen -f -- "$cur" ;;
     --format) _router_ctl_words text json bytes ;;
     --match) _router_ctl_words all ;;
+    --shape) _router_ctl_words uniform zipf burst match ;;
+    --file | --csv) compgen -f -- "$cur" ;;
     --speed) _router_ctl_words 1 60 600 max ;;
     --team) _router_ctl_ask match teams ;;
     --period) _router_ctl_words not_started first halftime last first_extra \
         halftime_extra last_extra penalties ended postponed abandoned ;;
     --router | --set | --from | --key | --idempotency | --since | --before | \
-        --last | --date | --for | --every) ;;
+        --last | --date | --for | --every | --rate | --count | --size | \
+        --ids | --skew | --burst | --connections) ;;
     *) return 1 ;;
     esac
 }
@@ -98,8 +103,8 @@ _router_ctl_arguments() {
     case $verb:$place in
     :0 | help:0) _router_ctl_words publish send subscribe tail history \
         presence who channels conns kick gateways status stats match replay \
-        backup mem trim sample plot doctor help ;;
-    publish:0 | send:0 | history:0 | presence:0 | who:0 | conns:0 | kick:0 | \
+        backup gen top mem trim sample plot doctor help ;;
+    publish:0 | send:0 | gen:0 | history:0 | presence:0 | who:0 | conns:0 | kick:0 | \
         subscribe:* | tail:*) _router_ctl_ask channels ;;
     match:*) _router_ctl_match ;;
     replay:0 | backup:0 | sample:0 | plot:[01]) compgen -f -- "$cur" ;;
@@ -125,7 +130,7 @@ _router_ctl() {
     esac
     _router_ctl_parse
     case $prev:$verb:$place in
-    --dir:* | --config:* | *:replay:0 | *:backup:0 | *:sample:0 | *:plot:[01])
+    --dir:* | --config:* | --file:* | --csv:* | *:replay:0 | *:backup:0 | *:sample:0 | *:plot:[01])
         files=yes
         compopt -o filenames ;; # readline quotes these
     esac

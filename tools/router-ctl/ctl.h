@@ -32,7 +32,18 @@
     TEXT(speed, "X", "times real speed (60); max: no waiting")               \
     NAMED(span, "for", "N|TIME", "doctor: so many connections (10K); others: " \
           "for so long")                                                     \
-    TEXT(every, "TIME", "how often to look")
+    TEXT(every, "TIME", "how often to look")                                 \
+    TEXT(rate, "N", "messages a second (1000)")                              \
+    TEXT(count, "N", "so many messages; without it, and without --for, "     \
+         "until Ctrl-C")                                                     \
+    TEXT(size, "BYTES", "of each message (100)")                             \
+    TEXT(ids, "N", "to CHANNEL/1 ... CHANNEL/N")                             \
+    TEXT(shape, "SHAPE", "uniform, zipf (over ids), burst, or match")        \
+    TEXT(skew, "S", "ids by Zipf's law with this exponent (zipf: 1)")        \
+    TEXT(burst, "N", "messages at once (100)")                               \
+    TEXT(file, "FILE", "of openfootball, for --shape match; --match chooses") \
+    TEXT(connections, "N", "links that are published over (1)")              \
+    TEXT(csv, "FILE", "a row each second, for plot")
 
 struct ctl_options {
 #define AS_FLAG(name, help) bool name;
@@ -146,6 +157,8 @@ int verb_stats(struct ctl *c);
 int verb_match(struct ctl *c);
 int verb_replay(struct ctl *c);
 int verb_backup(struct ctl *c);
+int verb_gen(struct ctl *c);
+int verb_top(struct ctl *c);
 int verb_mem(struct ctl *c);
 int verb_trim(struct ctl *c);
 int verb_doctor(struct ctl *c);

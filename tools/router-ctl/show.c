@@ -430,7 +430,7 @@ static void put_part(struct buf *b, const struct show *s,
 {
     static const char *const of_programs[] = { "page", NULL };
     static const char *const lists[] = { "status", "presence", "kicked",
-                                         "backup", "match", NULL };
+                                         "backup", "match", "gen", NULL };
 
     if (t->columns == 0 || is_one_of(t->title, of_programs))
         return;

@@ -61,6 +61,19 @@ const struct verb verbs[] = {
     { "backup", NULL, 1, 1, false, verb_backup, "", "FILE",
       "copy the database, whole and consistent",
       "  router-ctl backup /backup/touchline.db\n" },
+    { "gen", NULL, 1, 1, true, verb_gen,
+      "rate for count size ids shape skew burst file match connections csv",
+      "CHANNEL", "publish at an exact rate, and say how long it takes",
+      "  router-ctl gen load/a --rate 1000 --for 10s\n"
+      "  router-ctl gen volatile/load --rate 5K --ids 10K --shape zipf "
+      "--for 1m --csv load.csv\n"
+      "  router-ctl gen load/b --shape burst --burst 500 --rate 1K --count "
+      "5K --json\n"
+      "  router-ctl gen load/c --shape match --file worldcup.json --match 64 "
+      "--for 5m\n" },
+    { "top", NULL, 0, 0, true, verb_top, "every for", "",
+      "memory, connections and rates of all processes, on the screen",
+      "  router-ctl top\n  router-ctl top --every 1s --for 10s > frames.txt\n" },
     { "mem", NULL, 0, 0, false, verb_mem, "", "",
       "where the memory of all processes is",
       "  router-ctl mem\n  router-ctl mem --json\n" },

@@ -2,8 +2,8 @@
  * k-th of n comes 1/k^s as often as the first.
  * Threads: one at a time. Cost: a few instructions; Zipf's a logarithm or two,
  * without a table however large n is. */
-#ifndef TOUCHLINE_FLOOD_CHANCE_H
-#define TOUCHLINE_FLOOD_CHANCE_H
+#ifndef TOUCHLINE_PROTO_CHANCE_H
+#define TOUCHLINE_PROTO_CHANCE_H
 
 #include <stdint.h>
 

@@ -1,4 +1,4 @@
-#include "tools/flood/chance.h"
+#include "proto/chance.h"
 
 #include <math.h>
 
