@@ -3,16 +3,20 @@ import contextlib
 import os
 import signal
 
-from world import EDGES, eventually
+from world import EDGES, Failed, eventually
 
 from . import Fault
 
 
 def _signal(kind, signo):
     """One that is just being started again is waited for."""
+    def once(stage):
+        with contextlib.suppress(Failed, OSError):  # gone since it was looked for
+            return stage.world.kill(kind, signo)
+        return None
+
     def start(stage, _rng):
-        eventually(lambda: stage.world.pids(kind), kind, stage.deadline)
-        return stage.world.kill(kind, signo)
+        return eventually(lambda: once(stage), kind, stage.deadline)
     return start
 
 
