@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "router/router.h"
 
+/* Of publications that gateways may still hold. How long ago that was no clock
+ * can say: it may have jumped since. */
 enum { NAMES_MAX = 100000 };
 
 /* ---- ids --------------------------------------------------------------- */
@@ -89,9 +91,6 @@ static int read_name(void *arg, const struct record *rec)
 
 int restore_read(struct router *r, struct history *h)
 {
-    /* As long as gateways hold publications, and a slow start besides. */
-    int64_t since_ms = r->started_ms - 60000 -
-                       r->publish.answers.keep_ns / MILLISECOND;
     size_t limit = r->table.limit;
     int rc;
 
@@ -101,7 +100,7 @@ int restore_read(struct router *r, struct history *h)
     if (rc == 0)
         rc = history_states(h, read_state, r);
     if (rc == 0)
-        rc = history_recent_names(h, since_ms, NAMES_MAX, read_name, r);
+        rc = history_recent_names(h, INT64_MIN, NAMES_MAX, read_name, r);
     if (rc == 0)
         rc = presence_read(r, h);
     return rc;

@@ -421,6 +421,36 @@ TEST(a_publication_sent_again_is_stored_once)
     world_free(w);
 }
 
+/* Whatever the clock says: an hour has passed for the router that starts. */
+TEST(a_publication_sent_again_is_stored_once_though_the_clock_jumps)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    struct frame_publish f = {.id = SLICE("a"), .data = SLICE("x")};
+    struct frame_published first, again;
+
+    first = peer_taken(p, peer_publish_frame(p, f));
+    f.number = first.number;
+    f.flags = PUBLISH_RESENT;
+    peer_break(p); /* the router lives, the answer was lost */
+    peer_return(p);
+    again = peer_answer(p, peer_publish_frame(p, f));
+    EXPECT_INT(again.status, PUBLISHED_OK);
+    EXPECT_INT(again.seq, first.seq);
+    clock_fake(clock_ns(), clock_wall_ms() + 3600 * 1000);
+    world_restart(w); /* the router dies behind the commit */
+    peer_return(p);
+    again = peer_answer(p, peer_publish_frame(p, f));
+    EXPECT_INT(again.status, PUBLISHED_OK);
+    EXPECT_INT(again.seq, first.seq);
+    f.number = 99; /* one that had not been taken */
+    again = peer_answer(p, peer_publish_frame(p, f));
+    EXPECT_INT(again.status, PUBLISHED_OK);
+    EXPECT_INT(again.offset, 2);
+    peer_free(p);
+    world_free(w);
+}
+
 TEST(a_publication_sent_again_while_under_way_is_answered_once)
 {
     struct world *w = world_new(NULL);
