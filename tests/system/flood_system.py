@@ -1,10 +1,12 @@
 """touchline-flood: every edge of a running Touchline, servers of others by
 template, what it says of a server that loses, doubles or swaps messages, and
 how it ends."""
+import contextlib
 import csv
 import io
 import json
 import os
+import pty
 import re
 import resource
 import selectors
@@ -343,8 +345,9 @@ class Serve:
 
 def test_the_bare_server_delivers_everything_from_each_of_its_processes():
     with Serve("--processes", "2") as s:
-        r = good("--target", s.address, *CROWD, *PUBLISH, "--burst", 20, "--publishers", 4)
-        equal(r["received"], 400)
+        r = good("--target", s.address, *CROWD, *PUBLISH, "--burst", 20, "--publishers", 4,
+                 "--processes", 3)
+        equal((r["received"], r["processes"], r["last_us"]["count"]), (400, 3, 100))
         r = good("--target", s.address, "--edge", "telnet", "--line", "{id}\\r\\n",
                  "--publish-target", s.address, *CROWD, *PUBLISH)
         equal(r["received"], 400)
@@ -500,6 +503,26 @@ def test_a_signal_ends_with_the_report_and_rows_add_up_to_it():
         equal(sum(n for _, _, n in hist["buckets"]), hist["count"])
         p.stdout.close()
         p.stderr.close()
+
+
+def test_on_a_terminal_there_is_one_line_with_a_bar():
+    with Serve() as s:
+        ours, theirs = pty.openpty()
+        p = subprocess.Popen([FLOOD, "--target", s.address, "--connections", "20", "--hold", "1"],
+                             stdout=subprocess.PIPE, stderr=theirs)
+        os.close(theirs)
+        shown = Lines(ours, lambda n: os.read(ours, n))
+        shown.until(b"holding  [####")
+        text = p.stdout.read().decode()
+        equal(p.wait(DEADLINE), DONE)
+        check(text.startswith("touchline-flood  stream  ") and "\r" not in text, text)
+        rest = b""
+        with contextlib.suppress(OSError):    # a terminal that is gone
+            while got := os.read(ours, 65536):
+                rest += got
+        check(b"\n" not in rest and rest.endswith(b"\r\x1b[K"), rest)
+        os.close(ours)
+        p.stdout.close()
 
 
 def test_completion_knows_every_option():
