@@ -68,6 +68,9 @@ only 'cJSON is not in the core' 'cjson/' 'router/types/[a-z_]*\.[ch]' \
     'gateways/(http|tcp|ws)/[a-z_]*\.[ch]' 'tools/[a-z-]*/[a-z_]*\.[ch]'
 words 'the core speaks no edge' 'router/*.[ch]' \
     'http|json|[^_]sql|websocket|telnet'
+words 'nobody waits by the time of day' \
+    'gateways/*/*.c router/*.c router/*/*.c tools/*/*.c' \
+    'CLOCK_REALTIME|gettimeofday'
 verdict 'base has at most 14 modules' "$(ls proto/base/*.h | grep -v /base.h |
     sed -n '15,$p')"
 verdict 'no header is longer than 200 lines' "$(find proto store router \

@@ -199,14 +199,15 @@ static void on_cut(struct conn *c)
 
 static void freeze(struct conn *c, struct buf *b)
 {
+    static const uint8_t zeros[10000];
     size_t bytes = c->number == heavy ? HANDOVER_LARGEST : weight;
 
     put_u32(b, *(uint32_t *)conn_edge(c));
     put_u32(b, (uint32_t)bytes);
-    for (size_t i = 0; i < bytes / sizeof(uint64_t); i++)
-        put_u64(b, 0);
-    for (size_t i = 0; i < bytes % sizeof(uint64_t); i++)
-        put_u8(b, 0);
+    for (size_t n; bytes; bytes -= n) {
+        n = MIN(bytes, sizeof zeros);
+        buf_add(b, slice_make(zeros, n));
+    }
 }
 
 static int thaw(struct conn *c, struct cursor *in)

@@ -813,6 +813,11 @@ def test_a_successor_that_stands_still_costs_nothing():
         witness.close()
 
 
+def holds_hup(pid):
+    with open(f"/proc/{pid}/status") as f:
+        return any(int(x, 16) & 1 for x in re.findall(r"Sig(?:Blk|Cgt):\s*(\w+)", f.read()))
+
+
 def is_stopped(pid):
     with open(f"/proc/{pid}/stat") as f:
         return f.read().rsplit(")", 1)[1].split()[0] == "T"
@@ -830,6 +835,7 @@ def test_signals_and_questions_in_the_middle_of_an_upgrade():
         pid = successor_of(w, "tcp", before)
         w.proc.send_signal(signal.SIGUSR2)
         eventually(lambda: "an upgrade is under way" in w.log_tail(20000), "refused")
+        eventually(lambda: holds_hup(pid), "it is past its beginning")
         with open(w.config, "w") as f:
             f.write("[log]\nlevel = info\n[limits]\npage = 50\n")
         w.proc.send_signal(signal.SIGHUP)
@@ -893,10 +899,16 @@ def test_a_successor_without_memory_or_threads_costs_nothing():
         for s in crowd:
             equal(s.item()["notice"], "snapshot")
         w.strange("touchline-http")
-        with faults.rule("thread", process="http", error="EAGAIN", at=2, caller="own"):
+        with faults.rule("thread", process="http", error="EAGAIN", at=10 ** 6,
+                         caller="own") as rule:
+            upgrade(w)
+            threads = rule.seen  # the last are those of its workers
+        witness.hear()
+        with faults.rule("thread", process="http", error="EAGAIN", at=threads, times=1,
+                         caller="own") as rule:
             said = upgrade(w, 1)
-            check("http-1: cannot start the threads of its workers" in said or
-                  "http-1: the successor has gone" in said, said)
+            equal(rule.struck, 1)
+            check("http-1: cannot start the threads of its workers" in said, said)
         witness.hear()
         refused = 0
         for at in (20, 150, 400, 700, 1200):

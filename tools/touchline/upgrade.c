@@ -377,8 +377,9 @@ static void on_word(void *ctx, unsigned ready)
     if (rc == 0 && m.kind == CONTROL_KEPT) {
         struct slice why = cursor_rest(&c);
 
-        snprintf(u->why, sizeof u->why, SLICE_FMT,
-                 (int)MIN(why.len, (size_t)200), (const char *)why.ptr);
+        if (!u->why[0]) /* else the successor has said it better */
+            snprintf(u->why, sizeof u->why, SLICE_FMT,
+                     (int)MIN(why.len, (size_t)200), (const char *)why.ptr);
         fail_when_gone(u);
         return;
     }
