@@ -74,14 +74,17 @@ static void free_job(struct thin_job *j)
     free(j->seen);
 }
 
-/* Whatever it has done stays; it begins anew if its connection's turn comes. */
-static void cancel(struct gateway *g, const struct conn *c)
+/* Whatever it has done stays; it begins anew when its connection's turn comes
+ * again, behind all others: one that breaks off again and again holds up none. */
+static void cancel(struct gateway *g, struct conn *c)
 {
     if (!g->thin_job || g->thin_job->conn != c)
         return;
     free_job(g->thin_job);
     free(g->thin_job);
     g->thin_job = NULL;
+    list_remove(&c->extra->drained);
+    list_add_tail(&g->drained, &c->extra->drained);
 }
 
 /* ---- shares -------------------------------------------------------------- */

@@ -2358,6 +2358,46 @@ TEST(whatever_breaks_in_while_one_is_thinned_each_message_comes_or_is_told)
             thin_with_a_break(at, breaks[i]);
 }
 
+TEST(one_who_breaks_its_thinning_off_holds_up_nobody)
+{
+    enum { MESSAGES = 1000, LOOKS = 100 };
+    const struct id_says says = {.id = "room/2"};
+    char nowhere[4096];
+    struct world *w;
+    unsigned one, other, turns = 0;
+
+    clock_fake(1000 * SECOND, 0);
+    w = world();
+    one = slow_watcher(w, "room/1", 0);
+    subscribe(w, one, "room/2", NULL, 2);
+    hear_logged_in(100, 0, &says, 1);
+    other = slow_watcher(w, "room/1", 0);
+    drain(w, one);
+    hear_many(w, "room/1", 101, MESSAGES);
+    w->g->looks = LOOKS;
+    EXPECT_INT(stat_get(&w->g->stats, STAT_STALLED), 2);
+    while (read(w->fd[one], nowhere, sizeof nowhere) > 0)
+        ;
+    EXPECT_INT(loop_step(w->g->loop, 0), 0);
+    EXPECT(w->g->thin_job != NULL);
+    while (read(w->fd[other], nowhere, sizeof nowhere) > 0)
+        ;
+    EXPECT_INT(loop_step(w->g->loop, 0), 0);
+    EXPECT(list_first(&w->g->drained) == &w->conn[one]->extra->drained);
+    while (!list_empty(&w->g->drained) && ++turns < 1000) {
+        if (conn_holds(w->conn[one], SLICE("room/2")))
+            EXPECT_INT(conn_unsubscribe(w->conn[one], SLICE("room/2")), 0);
+        if (turns == 1)
+            EXPECT(list_first(&w->g->drained) ==
+                   &w->conn[other]->extra->drained);
+        EXPECT_INT(loop_step(w->g->loop, 0), 0);
+    }
+    EXPECT(turns < 1000);
+    EXPECT_CONTAINS(all_of(w, one), "gap:slow:");
+    EXPECT_CONTAINS(all_of(w, other), "gap:slow:");
+    world_free(w);
+}
+
 static bool waits_to_be_thinned(const struct conn *c)
 {
     return c->extra && list_linked(&c->extra->drained);
