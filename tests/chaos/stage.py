@@ -3,6 +3,7 @@ import contextlib
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -97,7 +98,8 @@ class Crowd:
         args = [os.path.join(PROGRAMS, "crowd"), "--log", self.dir, "--seed", str(seed)]
         for kind, port in ports.items():
             args += [f"--{kind}", str(port)]
-        self.proc = subprocess.Popen(args + options, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.proc = subprocess.Popen(args + options, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                     start_new_session=True)
         self.lines = Lines(self.proc.stdout, lambda n: os.read(self.proc.stdout.fileno(), n))
 
     def ask(self, word, deadline=20.0):
@@ -111,8 +113,8 @@ class Crowd:
         return {k: int(v) for k, v in (w.split("=") for w in line[1:])}
 
     def close(self):
-        if self.proc.poll() is None:
-            self.proc.kill()
+        with contextlib.suppress(ProcessLookupError):  # and its own, whatever they wait for
+            os.killpg(self.proc.pid, signal.SIGKILL)
         self.proc.wait()
         self.proc.stdin.close()
         self.proc.stdout.close()
