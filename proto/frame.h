@@ -164,11 +164,11 @@ struct frame_published {
 };
 
 enum hole_why { HOLE_TRIMMED, HOLE_DAMAGED, HOLE_WHYS };
-struct frame_hole { /* in its place among the rows */
+struct frame_hole { /* in front of the first row behind the first of them */
     uint32_t ref; /* 0: among the DELIVERs of a resync */
     uint8_t why;
     uint64_t from, to; /* offsets, inclusive; 0: unknown */
-    uint64_t seq;      /* before the first row above this seq */
+    uint64_t seq;      /* of the last of them; damaged: at most this */
     struct slice id;
 };
 struct frame_page_end {

@@ -156,7 +156,8 @@ bool repeater_catch_up(struct router *r, struct link *l)
     for (uint64_t at = p->tail_first; at < p->tail_next; at++) {
         struct msg *m = *tail_at(p, at);
 
-        if (m->seq <= l->position || !repeater_wanted(r, l, m->id))
+        if (m->seq <= l->position || replay_told(l, m) ||
+            !repeater_wanted(r, l, m->id))
             continue;
         encode(p, m);
         if (!link_put(l, &p->frame))

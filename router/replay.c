@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "router/router.h"
 #include "proto/frame_io.h"
+#include "proto/marks.h"
 
 struct msg_parts replay_parts(const struct record *rec)
 {
@@ -47,7 +48,8 @@ static void put_damage(struct link *l, uint32_t ref, const struct damage *d)
 
 /* ---- what trimming took ------------------------------------------------ */
 
-/* An id of which messages of a page's range are not kept any more. */
+/* An id of which a page has nothing: the messages that it had are not kept any
+ * more. */
 struct trim {
     char *id;
     uint64_t offset, seq;
@@ -58,6 +60,7 @@ struct trims {
     struct trim *all;
     size_t count;
     uint64_t after;
+    struct marks in_page; /* ids that the page speaks of itself */
 };
 
 static void trims_free(struct trims *t)
@@ -65,18 +68,35 @@ static void trims_free(struct trims *t)
     for (size_t i = 0; i < t->count; i++)
         free(t->all[i].id);
     free(t->all);
+    marks_fini(&t->in_page);
     *t = (struct trims){.after = 0};
 }
 
-/* ERR_NOMEM. All of it, for every page: of what lies behind this one nothing will
- * come, and its end is a cursor, too. */
+/* What the list of ids says of these is later than the page. ERR_NOMEM. */
+static int trims_begin(struct trims *t, const struct page *page)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < page->count; i++)
+        rc = marks_raise(&t->in_page, page->records[i].id, 1);
+    for (size_t i = 0; rc == 0 && i < page->trimmed_count; i++)
+        rc = marks_raise(&t->in_page, page->trimmed[i].id, 1);
+    for (size_t i = 0; rc == 0 && i < page->damaged_count; i++)
+        rc = marks_raise(&t->in_page, page->damaged[i].id, 1);
+    return rc;
+}
+
+/* ERR_NOMEM. Also what lies behind the page: of that nothing will come, and the
+ * page's end is a cursor, too. */
 static int trims_add(struct trims *t, const struct id_record *rec)
 {
     struct trim *grown;
     char *id;
 
-    if (rec->trimmed_seq <= t->after)
+    if (rec->trimmed_seq <= t->after || marks_of(&t->in_page, rec->id))
         return 0;
+    if (marks_raise(&t->in_page, rec->id, 1) < 0) /* two patterns, one gap */
+        return ERR_NOMEM;
     grown = realloc(t->all, (t->count + 1) * sizeof *grown);
     if (!grown)
         return ERR_NOMEM;
@@ -89,84 +109,48 @@ static int trims_add(struct trims *t, const struct id_record *rec)
     return 0;
 }
 
-/* Records and rows are not read at one moment, and trimming goes on: what is
- * missing ends where the page's rows of the id begin. */
-static uint64_t trim_upto(const struct trim *t, const struct page *page)
+/* Has anything above this seq been trimmed, as far as a page can know? */
+static bool trimmed_since(struct router *r, uint64_t seq)
 {
-    struct slice id = slice_str(t->id);
-
-    for (size_t i = 0; i < page->count; i++)
-        if (slice_eq(page->records[i].id, id))
-            return page->records[i].offset - 1;
-    return t->offset;
+    return seq < MAX(r->replay.trimmed_seq, writer_trimmed_seq(r->writer));
 }
 
-/* The rows of a page in front of each of its rows that have the same id: their
- * place and one, 0: none. */
-struct befores {
-    uint16_t at[PAGE_COUNT_MAX];
-};
-
-enum { BEFORES_SLOTS = 2048 };
-
-static void befores_of(struct befores *b, const struct page *page)
+/* Readers may be ahead of what the loop knows to be committed. What is told to
+ * be gone must not be dispatched afterwards. */
+static bool is_heard(const struct router *r, const struct trims *t,
+                     const struct page *page)
 {
-    uint16_t last[BEFORES_SLOTS] = {0}; /* of an id: its newest row, and one */
-
-    for (size_t i = 0; i < page->count && i < PAGE_COUNT_MAX; i++) {
-        struct slice id = page->records[i].id;
-        size_t k = hash_bytes(id) % BEFORES_SLOTS;
-
-        while (last[k] && !slice_eq(page->records[last[k] - 1].id, id))
-            k = (k + 1) % BEFORES_SLOTS;
-        b->at[i] = last[k];
-        last[k] = (uint16_t)(i + 1);
-    }
+    for (size_t i = 0; i < t->count; i++)
+        if (t->all[i].seq > r->stored_seq)
+            return false;
+    for (size_t i = 0; i < page->trimmed_count; i++)
+        if (page->trimmed[i].last_seq > r->stored_seq)
+            return false;
+    return true;
 }
 
-static bool is_damage(const struct page *page, const struct record *from,
-                      const struct record *to)
+static void put_trim(struct link *l, uint32_t ref, const struct trim *t)
 {
-    for (size_t i = 0; i < page->damaged_count; i++)
-        if (page->damaged[i].last_seq > from->seq &&
-            page->damaged[i].first_seq < to->seq)
-            return true;
-    return false;
-}
-
-/* A page is read in several transactions, and trimming goes on between them:
- * what an id lacks in front of this row. */
-static void put_trim_between(struct link *l, uint32_t ref,
-                             const struct page *page, const struct befores *b,
-                             size_t at)
-{
-    const struct record *row = &page->records[at];
-    const struct record *before =
-        b->at[at] ? &page->records[b->at[at] - 1] : NULL;
     struct frame_hole h = {
         .ref = ref,
         .why = HOLE_TRIMMED,
-        .to = row->offset - 1,
-        .seq = row->seq - 1,
-        .id = row->id,
+        .to = t->offset,
+        .seq = t->seq,
+        .id = slice_str(t->id),
     };
 
-    if (!before || before->offset + 1 == row->offset ||
-        is_damage(page, before, row))
-        return;
-    h.from = before->offset + 1;
     put_hole(l, &h);
 }
 
-static void put_trim(struct link *l, uint32_t ref, const struct trim *t,
-                     const struct page *page)
+static void put_trimmed(struct link *l, uint32_t ref, const struct trimmed *t)
 {
     struct frame_hole h = {
         .ref = ref,
         .why = HOLE_TRIMMED,
-        .to = trim_upto(t, page),
-        .seq = t->seq,
-        .id = slice_str(t->id),
+        .from = t->from,
+        .to = t->to,
+        .seq = t->last_seq,
+        .id = t->id,
     };
 
     put_hole(l, &h);
@@ -183,8 +167,11 @@ struct replay_due {
 
 struct resync {
     struct link *link;
-    struct read_job *job; /* NULL: waits for room on the link */
-    struct trims trims;   /* known before the page is read */
+    struct read_job *job; /* NULL: waits for room on the link, or to hear */
+    struct page *page;    /* has come; being completed by trims */
+    struct trims trims;
+    struct marks told;    /* offsets up to which trimming behind a page's end has
+                             been told: no more of these ids up to there */
     uint64_t upto;
 };
 
@@ -194,7 +181,9 @@ static void resync_free(struct resync *s)
         return;
     if (s->job)
         reader_cancel(s->link->router->readers, s->job);
+    page_free(s->page);
     trims_free(&s->trims);
+    marks_fini(&s->told);
     s->link->resync = NULL;
     free(s);
 }
@@ -274,25 +263,32 @@ static void resync_ids(struct resync *s, struct slice after)
         link_gone(s->link, "out of memory");
 }
 
-/* The next page, or the end. What was trimmed is looked up first: what is so
- * now is missing for certain, and what the page will lack besides lies behind
- * it. */
+static void resync_put(struct resync *s);
+
+/* The next page, or the end. */
 static void resync_step(struct resync *s)
 {
     struct link *l = s->link;
     struct router *r = l->router;
 
-    if (s->job || pipe_full(l->pipe))
+    if (s->job)
         return;
-    if (repeater_catch_up(r, l)) {
-        resync_end(s);
+    if (s->page) {
+        if (is_heard(r, &s->trims, s->page))
+            resync_put(s);
         return;
     }
-    s->trims.after = l->position;
-    if (l->position < r->replay.trimmed_seq)
-        resync_ids(s, SLICE(""));
+    if (pipe_full(l->pipe))
+        return;
+    if (repeater_catch_up(r, l))
+        resync_end(s);
     else
         resync_read(s);
+}
+
+bool replay_told(const struct link *l, const struct msg *m)
+{
+    return l->resync && m->offset <= marks_of(&l->resync->told, m->id);
 }
 
 static void resync_damage(struct link *l, const struct page *page, size_t *at,
@@ -308,19 +304,35 @@ static void resync_damage(struct link *l, const struct page *page, size_t *at,
     }
 }
 
-static void resync_rows(struct link *l, const struct page *page)
+static void resync_trimmed(struct resync *s, size_t *at, uint64_t before)
 {
-    struct befores befores;
-    size_t damage = 0;
+    struct link *l = s->link;
+    const struct page *page = s->page;
 
-    befores_of(&befores, page);
+    for (; *at < page->trimmed_count; ++*at) {
+        const struct trimmed *t = &page->trimmed[*at];
+
+        if (t->behind_seq >= before)
+            return;
+        if (t->to > marks_of(&s->told, t->id) &&
+            repeater_wanted(l->router, l, t->id))
+            put_trimmed(l, 0, t);
+    }
+}
+
+static void resync_rows(struct resync *s)
+{
+    struct link *l = s->link;
+    const struct page *page = s->page;
+    size_t damage = 0, trimmed = 0;
+
     for (size_t i = 0; i < page->count; i++) {
         struct msg_parts parts = replay_parts(&page->records[i]);
 
         resync_damage(l, page, &damage, parts.seq);
+        resync_trimmed(s, &trimmed, parts.seq);
         if (!repeater_wanted(l->router, l, parts.id))
             continue;
-        put_trim_between(l, 0, page, &befores, i);
         frame_write_deliver(pipe_frame(l->pipe, FRAME_DELIVER), &parts);
         pipe_frame_end(l->pipe);
         l->delivered++;
@@ -328,6 +340,7 @@ static void resync_rows(struct link *l, const struct page *page)
         stat_add(&l->router->stats, STAT_ROWS, 1);
     }
     resync_damage(l, page, &damage, UINT64_MAX);
+    resync_trimmed(s, &trimmed, UINT64_MAX);
 }
 
 /* History cannot be read: going on with a hole that is told beats gateways
@@ -345,12 +358,6 @@ static void resync_unread(struct resync *s, int rc)
     resync_end(s);
 }
 
-static void resync_failed(struct resync *s, int rc)
-{
-    trims_free(&s->trims);
-    resync_unread(s, rc);
-}
-
 static void resync_trims(void *arg, struct id_list *list)
 {
     struct resync *s = arg;
@@ -362,69 +369,73 @@ static void resync_trims(void *arg, struct id_list *list)
         if (repeater_wanted(l->router, l, list->ids[i].id))
             rc = trims_add(&s->trims, &list->ids[i]);
     if (rc < 0)
-        resync_failed(s, rc);
+        resync_unread(s, rc);
     else if (list->more)
         resync_ids(s, list->last);
     else
-        resync_read(s);
+        resync_step(s);
     id_list_free(list);
 }
 
-static bool trims_have(const struct trims *t, struct slice id)
+/* Up to where trimming behind the page's end will have been told. ERR_NOMEM. */
+static int resync_tells(struct resync *s, uint64_t end)
 {
-    for (size_t i = 0; i < t->count; i++)
-        if (slice_eq(slice_str(t->all[i].id), id))
-            return true;
-    return false;
+    const struct page *page = s->page;
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < s->trims.count; i++) {
+        const struct trim *t = &s->trims.all[i];
+
+        if (t->seq > end)
+            rc = marks_raise(&s->told, slice_str(t->id), t->offset);
+    }
+    for (size_t i = 0; rc == 0 && i < page->trimmed_count; i++)
+        if (page->trimmed[i].last_seq > end)
+            rc = marks_raise(&s->told, page->trimmed[i].id,
+                             page->trimmed[i].to);
+    return rc;
 }
 
-/* Trimmed between the two reads, and nothing of it before. */
-static void put_late_trim(struct resync *s, const struct page *page, size_t at)
+/* The page as a whole, and what is missing in it. */
+static void resync_put(struct resync *s)
 {
     struct link *l = s->link;
-    const struct record *rec = &page->records[at];
-    const struct topic *t = table_find(&l->router->table, rec->id);
-    const struct past *past = t ? t->past : NULL;
-    struct frame_hole h = {.why = HOLE_TRIMMED, .to = rec->offset - 1,
-                           .seq = rec->seq - 1, .id = rec->id};
-
-    /* A later one than that says nothing of what the page lacks. */
-    if (!past || past->trimmed_offset != h.to ||
-        past->trimmed_seq <= l->position || trims_have(&s->trims, rec->id))
-        return;
-    if (repeater_wanted(l->router, l, rec->id))
-        put_hole(l, &h);
-}
-
-static void resync_holes(struct resync *s, const struct page *page)
-{
-    struct link *l = s->link;
+    uint64_t end = s->page->more ? s->page->upto_seq : s->upto;
 
     for (size_t i = 0; i < s->trims.count; i++)
-        put_trim(l, 0, &s->trims.all[i], page);
-    if (l->position < l->router->replay.trimmed_seq)
-        for (size_t i = 0; i < page->count; i++)
-            put_late_trim(s, page, i);
+        if (s->trims.all[i].offset >
+            marks_of(&s->told, slice_str(s->trims.all[i].id)))
+            put_trim(l, 0, &s->trims.all[i]);
+    resync_rows(s);
+    if (resync_tells(s, end) < 0) {
+        link_gone(l, "out of memory");
+        return;
+    }
+    l->position = end;
+    pipe_set_seq(l->pipe, end);
+    page_free(s->page);
+    s->page = NULL;
+    trims_free(&s->trims);
+    resync_step(s);
 }
 
 static void resync_page(void *arg, struct page *page)
 {
     struct resync *s = arg;
     struct link *l = s->link;
+    bool lists = page->rc == 0 && trimmed_since(l->router, l->position);
     int rc = page->rc;
 
     s->job = NULL;
+    s->page = page;
+    s->trims.after = l->position;
     stat_add(&l->router->stats, STAT_PAGES, 1);
-    if (rc == 0) {
-        resync_holes(s, page);
-        resync_rows(l, page);
-        l->position = page->more ? page->upto_seq : s->upto;
-        pipe_set_seq(l->pipe, l->position);
-    }
-    page_free(page);
-    trims_free(&s->trims);
+    if (lists)
+        rc = trims_begin(&s->trims, page);
     if (rc < 0)
         resync_unread(s, rc);
+    else if (lists)
+        resync_ids(s, SLICE(""));
     else
         resync_step(s);
 }
@@ -464,8 +475,7 @@ struct fetch {
     bool ready;            /* to be sent */
     size_t pattern;        /* whose trims are being looked for */
     struct trims trims;
-    struct befores befores; /* of the page */
-    size_t next_trim, next_damage, next_row;
+    size_t next_trim, next_trimmed, next_damage, next_row;
     uint8_t bytes_kept[];
 };
 
@@ -526,7 +536,7 @@ static int next_pattern(struct fetch *f, struct slice after)
 {
     struct router *r = f->link->router;
     bool needed = f->mode == FETCH_SINCE && f->after &&
-                  f->after < r->replay.trimmed_seq;
+                  trimmed_since(r, f->after);
 
     if (!needed || f->pattern == f->pattern_count) {
         f->ready = true;
@@ -564,11 +574,8 @@ static void fetched(void *arg, struct page *page)
     f->job = NULL;
     f->page = page;
     stat_add(&f->link->router->stats, STAT_PAGES, 1);
-    if (rc == 0)
-        befores_of(&f->befores, page);
-    for (size_t i = 0; rc == 0 && i < page->id_count; i++)
-        if (f->mode == FETCH_SINCE)
-            rc = trims_add(&f->trims, &page->ids[i]);
+    if (rc == 0 && f->pattern_count)
+        rc = trims_begin(&f->trims, page);
     if (rc == 0)
         rc = next_pattern(f, SLICE(""));
     if (rc < 0)
@@ -694,7 +701,7 @@ int replay_fetch(struct link *l, const struct frame_fetch *q)
 static void put_trims(struct fetch *f)
 {
     for (; f->next_trim < f->trims.count; f->next_trim++)
-        put_trim(f->link, f->ref, &f->trims.all[f->next_trim], f->page);
+        put_trim(f->link, f->ref, &f->trims.all[f->next_trim]);
 }
 
 static void put_damages(struct fetch *f, uint64_t before)
@@ -705,6 +712,19 @@ static void put_damages(struct fetch *f, uint64_t before)
         if (page->damaged[f->next_damage].first_seq >= before)
             return;
         put_damage(f->link, f->ref, &page->damaged[f->next_damage]);
+    }
+}
+
+/* What is missing in front of this seq. */
+static void put_holes(struct fetch *f, uint64_t before)
+{
+    const struct page *page = f->page;
+
+    put_damages(f, before);
+    for (; f->next_trimmed < page->trimmed_count; f->next_trimmed++) {
+        if (page->trimmed[f->next_trimmed].behind_seq >= before)
+            return;
+        put_trimmed(f->link, f->ref, &page->trimmed[f->next_trimmed]);
     }
 }
 
@@ -725,9 +745,7 @@ static bool send_some(struct fetch *f, unsigned *budget)
 
         if (pipe_full(l->pipe))
             return false;
-        put_damages(f, parts.seq);
-        if (f->mode == FETCH_SINCE)
-            put_trim_between(l, f->ref, page, &f->befores, f->next_row);
+        put_holes(f, parts.seq);
         frame_write_row(pipe_frame(l->pipe, FRAME_ROW), f->ref, &parts);
         pipe_frame_end(l->pipe);
         stat_add(&l->router->stats, STAT_ROWS, 1);
@@ -735,9 +753,15 @@ static bool send_some(struct fetch *f, unsigned *budget)
     }
     if (f->next_row < page->count)
         return false;
-    put_damages(f, UINT64_MAX);
+    put_holes(f, UINT64_MAX);
     fetch_end(f);
     return true;
+}
+
+static bool is_ready(const struct fetch *f)
+{
+    return f->ready &&
+           (f->failed || is_heard(f->link->router, &f->trims, f->page));
 }
 
 /* One pass over a link's pages. False: nothing could be sent. */
@@ -749,7 +773,7 @@ static bool send_pass(struct link *l, unsigned *budget)
     LIST_FOREACH_SAFE(f, next, &l->fetches, struct fetch, node) {
         if (!*budget || pipe_full(l->pipe))
             break;
-        if (f->ready)
+        if (is_ready(f))
             any = send_some(f, budget) || any;
     }
     return any || *budget < before;

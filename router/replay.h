@@ -8,6 +8,9 @@
  * resync   -> everything stored above link.position that somebody on the link
  *             listens to, as DELIVER, page by page, each when the link has
  *             room, until the repeater's tail takes over and the link is live
+ * What trimming took is told where it is missing: in front of the first message
+ * behind it. What is told to be gone is gone for good: on this link nothing of it
+ * follows, though the repeater's tail may have it still.
  * Threads: the router's loop; the reading is the store's. */
 #ifndef TOUCHLINE_ROUTER_REPLAY_H
 #define TOUCHLINE_ROUTER_REPLAY_H
@@ -25,7 +28,7 @@ enum {
 };
 
 struct replay {
-    uint64_t trimmed_seq; /* nothing above it was ever trimmed */
+    uint64_t trimmed_seq; /* nothing above it was trimmed before this life */
 };
 
 /* A page of history for l. Its end is PAGE_END, whatever happens. ERR_FRAME,
@@ -40,6 +43,9 @@ void replay_resnapshot(struct link *l, unsigned flags, struct slice id);
 /* The link, not LIVE, got the message but not the snapshot behind it: likewise.
  * Without memory it gets none; the log says so. */
 void replay_owe_snapshot(struct link *l, struct slice id);
+
+/* Has the link been told, while it is being repaired, that m was trimmed? */
+bool replay_told(const struct link *l, const struct msg *m);
 
 void replay_turn(struct router *r); /* end of the loop's turn */
 void replay_link_gone(struct link *l);

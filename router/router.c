@@ -90,7 +90,6 @@ static void trimmed(void *arg, const struct id_record *now)
     struct topic *t = table_find(&r->table, now->id);
 
     stat_add(&r->stats, STAT_TRIMMED, 1);
-    r->replay.trimmed_seq = MAX(r->replay.trimmed_seq, now->trimmed_seq);
     if (!t || !t->past)
         return;
     t->past->trimmed_offset = now->trimmed_offset;

@@ -36,6 +36,7 @@ struct wanted {
     bool yes;                /* else only known not to match */
     bool broken;             /* its index could not be read */
     struct id_record info;   /* after the messages were read */
+    uint64_t taken_offset, taken_seq; /* of its row that was taken last; or 0 */
     uint64_t seen_offset, seen_seq;
 };
 
@@ -76,6 +77,8 @@ struct page_job {
     size_t row_count, bytes;
     struct damage *damaged;
     size_t damaged_count, damaged_room;
+    struct trimmed *trimmed;
+    size_t trimmed_count, trimmed_room;
     uint64_t after, upto;  /* complete for after < seq <= upto */
     bool more;
 };
@@ -216,32 +219,84 @@ static int copy_record(struct page_job *p, struct wanted *w,
     return 0;
 }
 
-static int read_info(struct page_job *p, struct read_conn *c,
-                     struct wanted *w)
+static int read_record(struct read_conn *c, const struct wanted *w,
+                       struct id_record *ret)
 {
     sqlite3_stmt *s = c->st[RD_ID_OF];
     int64_t unused;
     int rc;
 
-    UNUSED(p);
     db_bind_i64(s, 1, w->idn);
     rc = db_step(s);
     if (rc > 0)
-        rc = ids_read(s, &w->info, &unused, &unused);
+        rc = ids_read(s, ret, &unused, &unused);
     if (rc != 0)
-        w->info = (struct id_record){ .last_seq = 0 };
-    w->info.id = w->id;
+        *ret = (struct id_record){ .last_seq = 0 };
+    ret->id = w->id;
     sqlite3_reset(s);
     return rc == ERR_DAMAGED ? 0 : rc;
 }
 
+static int note_trimmed(struct page_job *p, const struct trimmed *t)
+{
+    if (p->trimmed_count == p->trimmed_room) {
+        size_t room = p->trimmed_room ? 2 * p->trimmed_room : 8;
+        struct trimmed *more = realloc(p->trimmed, room * sizeof *more);
+
+        if (!more)
+            return ERR_NOMEM;
+        p->trimmed = more;
+        p->trimmed_room = room;
+    }
+    p->trimmed[p->trimmed_count++] = *t;
+    return 0;
+}
+
+/* What trimming took of w behind its last row, by its record; `before`: the
+ * offset of its next row, or nothing is behind it. */
+static int compare_trimmed(struct page_job *p, const struct wanted *w,
+                           const struct id_record *now, uint64_t before)
+{
+    const struct trimmed t = {
+        .id = w->id,
+        .from = w->taken_offset ? w->taken_offset + 1 : 0,
+        .to = MIN(now->trimmed_offset, before - 1),
+        .behind_seq = w->taken_offset ? w->taken_seq : p->q.after_seq,
+        .last_seq = now->trimmed_seq,
+    };
+
+    if (t.to <= w->taken_offset || t.last_seq <= t.behind_seq)
+        return 0;
+    return note_trimmed(p, &t);
+}
+
+/* This row of w is taken, in the transaction that it was read in. Offsets are
+ * dense, so only behind a hole is the record asked. */
+static int take(struct page_job *p, struct read_conn *c, struct wanted *w,
+                uint64_t offset, uint64_t seq)
+{
+    struct id_record now;
+    int rc = 0;
+
+    if (!p->q.newest && offset > w->taken_offset + 1) {
+        rc = read_record(c, w, &now);
+        if (rc == 0)
+            rc = compare_trimmed(p, w, &now, offset);
+    }
+    if (offset) {
+        w->taken_offset = offset;
+        w->taken_seq = seq;
+    }
+    return rc;
+}
+
 /* Offsets are dense: how many come after it tells which one it is. */
-static int offset_of(struct page_job *p, struct read_conn *c,
-                     struct wanted *w, uint64_t seq, uint64_t *ret)
+static int offset_of(struct read_conn *c, struct wanted *w, uint64_t seq,
+                     uint64_t *ret)
 {
     sqlite3_stmt *s = c->st[RD_BEHIND];
     uint64_t behind;
-    int rc = read_info(p, c, w);
+    int rc = read_record(c, w, &w->info);
 
     if (rc < 0)
         return rc;
@@ -258,10 +313,12 @@ static int add_damaged(struct page_job *p, struct read_conn *c,
                        struct wanted *w, uint64_t seq)
 {
     struct row *row = &p->rows[p->row_count];
+    int rc;
 
     *row = (struct row){ .id = w, .damaged = true, .rec.seq = seq };
     p->row_count++;
-    return offset_of(p, c, w, seq, &row->rec.offset);
+    rc = offset_of(c, w, seq, &row->rec.offset);
+    return rc < 0 ? rc : take(p, c, w, row->rec.offset, seq);
 }
 
 /* s stands on the row. 1: taken. 0: the page is full without it. */
@@ -286,6 +343,8 @@ static int add_row(struct page_job *p, struct read_conn *c, sqlite3_stmt *s,
         return 0;
     *row = (struct row){ .id = w };
     rc = copy_record(p, w, &r, &row->rec);
+    if (rc == 0)
+        rc = take(p, c, w, r.offset, r.seq);
     if (rc < 0)
         return rc;
     p->bytes += bytes;
@@ -616,6 +675,9 @@ static int scan_give_up(struct page_job *p)
 {
     p->row_count = 0;
     p->bytes = 0;
+    p->trimmed_count = 0;
+    for (struct wanted *w = p->first; w; w = w->next)
+        w->taken_offset = w->taken_seq = 0;
     p->after = p->q.after_seq;
     p->upto = p->q.upto_seq;
     p->unscannable = true;
@@ -652,10 +714,20 @@ static int phase_scan(struct page_job *p, struct read_conn *c)
 
 /* --- phase: infos --- */
 
+static int look_at_end(struct page_job *p, struct read_conn *c,
+                       struct wanted *w)
+{
+    int rc = w->yes ? read_record(c, w, &w->info) : 0;
+
+    if (rc < 0 || !w->yes || p->q.newest)
+        return rc;
+    return compare_trimmed(p, w, &w->info, UINT64_MAX);
+}
+
 static int phase_infos(struct page_job *p, struct read_conn *c)
 {
     while (p->at) {
-        int rc = p->at->yes ? read_info(p, c, p->at) : 0;
+        int rc = look_at_end(p, c, p->at);
 
         if (rc < 0)
             return rc;
@@ -767,6 +839,28 @@ static int give_damage(struct page_job *p, struct page *page)
     return 0;
 }
 
+static int by_place(const void *a, const void *b)
+{
+    const struct trimmed *x = a, *y = b;
+
+    return x->behind_seq < y->behind_seq ? -1 : x->behind_seq > y->behind_seq;
+}
+
+static int give_trimmed(struct page_job *p, struct page *page)
+{
+    size_t size = p->trimmed_count * sizeof *p->trimmed;
+
+    if (size == 0)
+        return 0;
+    qsort(p->trimmed, p->trimmed_count, sizeof *p->trimmed, by_place);
+    page->trimmed = arena_take(&p->box->arena, size);
+    if (!page->trimmed)
+        return ERR_NOMEM;
+    memcpy(page->trimmed, p->trimmed, size);
+    page->trimmed_count = p->trimmed_count;
+    return 0;
+}
+
 static int give_rows(struct page_job *p, struct page *page)
 {
     page->records = arena_take(&p->box->arena,
@@ -804,6 +898,8 @@ static int finish(struct page_job *p)
     rc = check_all(p);
     if (rc == 0)
         rc = give_damage(p, page);
+    if (rc == 0)
+        rc = give_trimmed(p, page);
     if (rc == 0)
         rc = give_rows(p, page);
     if (rc == 0)
@@ -861,6 +957,7 @@ static void destroy(struct read_job *j)
     free(p->heap);
     free(p->rows);
     free(p->damaged);
+    free(p->trimmed);
     buf_fini(&p->walked);
     free(p);
 }

@@ -45,6 +45,17 @@ struct damage {
     uint64_t first_seq, last_seq;
 };
 
+/* Messages of an id that trimming took before they were read. What stands in
+ * front of them, and what trimming had taken, was read in one transaction, so all
+ * of it is exact: the last of them had last_seq. They lay behind behind_seq, the
+ * id's row in front of them or, where from is 0, the page's after_seq. The last
+ * one may lie beyond the page: trimming was further than the reading. */
+struct trimmed {
+    struct slice id;
+    uint64_t from, to; /* offsets; from: 0 when unknown */
+    uint64_t behind_seq, last_seq;
+};
+
 /* An answer, oldest first, in seq order over all ids. Owns all its bytes. */
 struct page {
     int rc;                 /* 0, or why there is nothing (history.h) */
@@ -52,6 +63,10 @@ struct page {
     size_t count;
     struct damage *damaged; /* in seq order, within the page's range */
     size_t damaged_count;
+    /* By behind_seq; not of a page of the newest. Of ids that match a pattern and
+     * have no row in the page some may be missing: reader_ids() tells them. */
+    struct trimmed *trimmed;
+    size_t trimmed_count;
     /* The page is complete for after_seq < seq <= upto_seq; narrower than
      * asked for when there is more: beyond upto_seq, or, of a page of the
      * newest, at after_seq and below. */

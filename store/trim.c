@@ -127,8 +127,11 @@ static int trim_id(struct history *h, struct id_state *s, int64_t now_ms,
 static int commit_id(struct history *h, struct id_state *s, size_t done,
                      const struct trim_events *on)
 {
-    int rc = history_commit(h);
+    int rc;
 
+    if (done)
+        on->trims(on->arg, s->rec.trimmed_seq);
+    rc = history_commit(h);
     if (rc == 0 && done)
         on->trimmed(on->arg, &s->rec, done);
     return rc < 0 ? rc : 1;

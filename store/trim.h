@@ -12,8 +12,10 @@
 
 #include "store/core.h"
 
-/* What happened, once it is committed. */
+/* What happened, once it is committed; and in front of that, up to which seq it
+ * may have happened when somebody sees it committed. */
 struct trim_events {
+    void (*trims)(void *arg, uint64_t seq);
     void (*trimmed)(void *arg, const struct id_record *now, size_t rows);
     void (*empty)(void *arg, struct slice id); /* shall it be forgotten? */
     void *arg;

@@ -60,6 +60,7 @@ struct writer {
     struct loop_wake done;
     struct counters counters;
     struct figures fig;
+    _Atomic uint64_t trimmed_seq; /* nothing above it has been trimmed */
     atomic_bool hurry;  /* a batch waits */
 
     /* Under the lock. */
@@ -182,6 +183,14 @@ static void ask_forget(struct writer *w, const struct note *n)
     if (w->hooks.last_used)
         j->last_used_ms = w->hooks.last_used(w->hooks.arg, n->rec.id);
     job_submit(w, j);
+}
+
+static void on_trims(void *arg, uint64_t seq)
+{
+    struct writer *w = arg;
+
+    if (seq > atomic_load(&w->trimmed_seq)) /* this thread alone moves it */
+        atomic_store(&w->trimmed_seq, seq);
 }
 
 static void on_trimmed(void *arg, const struct id_record *now, size_t rows)
@@ -386,7 +395,7 @@ static bool keep_room(struct writer *w)
 /* One step; sets when the next one is due. */
 static void clean_up(struct writer *w, const atomic_bool *hurry)
 {
-    const struct trim_events on = { on_trimmed, on_empty, w };
+    const struct trim_events on = { on_trims, on_trimmed, on_empty, w };
     int64_t next_ms;
     int rc;
 
@@ -766,6 +775,11 @@ int writer_backup(struct writer *w, const char *file, writer_done_fn *fn,
 size_t writer_memory(void)
 {
     return (size_t)sqlite3_memory_used();
+}
+
+uint64_t writer_trimmed_seq(const struct writer *w)
+{
+    return atomic_load(&w->trimmed_seq);
 }
 
 void writer_figures(const struct writer *w, struct writer_figures *ret)

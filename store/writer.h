@@ -138,6 +138,9 @@ struct writer_figures {
     int last_error;           /* of the newest failure; 0 after a success */
 };
 void writer_figures(const struct writer *w, struct writer_figures *ret);
+/* Nothing above this seq has been trimmed in this life, as far as anybody can
+ * have read. Any time; 0: nothing at all. */
+uint64_t writer_trimmed_seq(const struct writer *w);
 
 /* Bytes that SQLite has, of all connections of the process. */
 size_t writer_memory(void);

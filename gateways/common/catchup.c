@@ -60,38 +60,38 @@ static struct start_topic *topic_named(struct start *s, struct slice id)
     return NULL;
 }
 
-/* Has it been told that everything up to this offset is trimmed? */
-static bool told_trimmed(struct start *s, struct slice id, uint64_t offset)
+/* Has it got, or been told of, everything of this id up to this offset? */
+static bool is_known(struct start *s, struct slice id, uint64_t offset)
 {
     const struct start_topic *st = topic_named(s, id);
 
-    return st && st->gap && st->why == GAP_TRIMMED && offset <= st->to;
+    return (st && st->gap && st->why == GAP_TRIMMED && offset <= st->to) ||
+           offset <= marks_of(&s->known, id);
 }
 
-/* Who asks for all that is kept misses nothing that is not; and what the
- * start has told already is not told again. */
+/* Who asks for all that is kept misses nothing that was not kept when it began;
+ * and what the start has told already is not told again. */
 static bool knows_hole(struct start *s, const struct page_item *i)
 {
     if (i->why != GAP_TRIMMED)
         return false;
-    return verdict_wants_all(s) || told_trimmed(s, i->msg->id, i->to);
+    if (verdict_wants_all(s) && !i->from && !marks_of(&s->known, i->msg->id))
+        return true;
+    return is_known(s, i->msg->id, i->to);
 }
 
 /* Is this item of the page not for s? The page is also others'. */
 static bool is_passed(struct start *s, const struct page_item *i)
 {
-    if (i->seq <= s->paged)
-        return true;
     if (i->hole)
-        return knows_hole(s, i) ||
+        return i->seq <= s->joined || knows_hole(s, i) ||
                (i->msg->id.len && !start_wants(s, i->msg->id));
-    return !start_wants(s, i->msg->id) ||
-           told_trimmed(s, i->msg->id, i->msg->offset);
+    return i->seq <= s->paged || !start_wants(s, i->msg->id) ||
+           is_known(s, i->msg->id, i->msg->offset);
 }
 
 /* The item at *at or behind it that is next for s; NULL: the page has no more
- * for it. A hole of what was trimmed stands in front of all rows, whatever its
- * seq. */
+ * for it. The last message of what was trimmed may lie behind the page. */
 static const struct page_item *next_item(struct start *s, size_t *at)
 {
     for (; s->page && *at < s->page->count; ++*at) {
@@ -115,12 +115,23 @@ static void note_change(struct start *s, const struct msg *m)
         st->changed = true;
 }
 
-static void pass(struct start *s, const struct page_item *i)
+/* False: no memory, and the connection is gone. */
+static bool note_known(struct start *s, struct slice id, uint64_t offset)
+{
+    if (marks_raise(&s->known, id, offset) == 0)
+        return true;
+    conn_abort(s->conn, "memory");
+    return false;
+}
+
+static bool pass(struct start *s, const struct page_item *i)
 {
     if (i->hole || is_passed(s, i))
-        return;
+        return true;
     note_change(s, i->msg);
     s->paged = i->seq;
+    return !verdict_wants_all(s) ||
+           note_known(s, i->msg->id, i->msg->offset);
 }
 
 void catchup_rows_out(struct conn *c, uint64_t items)
@@ -128,7 +139,8 @@ void catchup_rows_out(struct conn *c, uint64_t items)
     struct start *s = paging(c);
 
     for (; s && s->page && items-- && s->item < s->page->count; s->item++)
-        pass(s, &s->page->items[s->item]);
+        if (!pass(s, &s->page->items[s->item]))
+            return;
 }
 
 /* ---- which pages --------------------------------------------------------- */
@@ -163,6 +175,7 @@ static void take_page(struct start *s)
         conn_abort(s->conn, "memory");
         return;
     }
+    s->joined = s->paged;
     s->page = pages_take(s);
     if (!s->page)
         return;
@@ -250,16 +263,13 @@ static void tell_hole_of_all(struct conn *c, const struct page_item *i)
 }
 
 /* What was trimmed is not told twice, nor are rows given that others have of
- * it still. */
-static void note_trimmed(struct start *s, const struct page_item *i)
+ * it still. False: as note_known(). */
+static bool note_trimmed(struct start *s, const struct page_item *i)
 {
-    struct start_topic *st = topic_named(s, i->msg->id);
-
-    if (!st || i->why != GAP_TRIMMED)
-        return;
-    st->gap = true;
-    st->why = GAP_TRIMMED;
-    st->to = i->to;
+    if (i->why != GAP_TRIMMED)
+        return true;
+    s->reach = MAX(s->reach, i->seq);
+    return note_known(s, i->msg->id, i->to);
 }
 
 /* Holes in front of all else go to out, where there is one; an edge that
@@ -274,11 +284,10 @@ static bool tell_holes(struct conn *c)
 
         msg_hold(hole.msg); /* told last: an edge may leave the channel */
         s->item++;
-        note_trimmed(s, &hole);
-        if (hole.msg->id.len)
-            tell_hole(c, &hole, hole.msg->id);
-        else
+        if (!hole.msg->id.len)
             tell_hole_of_all(c, &hole);
+        else if (note_trimmed(s, &hole))
+            tell_hole(c, &hole, hole.msg->id);
         msg_drop(hole.msg);
         if (conn_has_out(c))
             return false;
@@ -426,8 +435,9 @@ static void tell_passed(struct start *s)
     }
 }
 
-/* The ring does not go on where the pages have ended: more of them, of all
- * channels, up to where the link stands now. False: s is gone. */
+/* The ring does not go on where the pages have ended, or not without what has been
+ * told to be trimmed: more of them, of all channels, up to where the link stands
+ * now. False: s is gone. */
 static bool widen(struct start *s)
 {
     s->all = true;
@@ -463,7 +473,7 @@ void catchup_advance(struct conn *c)
         end_page(s);
     if (s->paged < s->until && s->count) {
         take_page(s);
-    } else if (meets_ring(s)) {
+    } else if (s->reach <= s->paged && meets_ring(s)) {
         go_live(s);
     } else if (s->paged >= c->gw->seq) { /* nothing is known beyond it */
         list_add_tail(&c->gw->ahead, &s->node);

@@ -1,4 +1,6 @@
 /* deliver.c - what the link brings, into the ring; and out of it again. */
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -80,6 +82,15 @@ int deliver(struct gateway *g, struct msg *m)
     return append(g, m);
 }
 
+bool deliver_read_gap(const struct msg *m, struct gap *ret)
+{
+    if (!(m->flags & MSG_NOTICE) || !slice_eq(m->kind, SLICE("gap")) ||
+        m->data.len != sizeof *ret)
+        return false;
+    memcpy(ret, m->data.ptr, sizeof *ret);
+    return true;
+}
+
 void deliver_gap(struct gateway *g, struct slice id, const struct gap *gap)
 {
     struct msg_parts p = {
@@ -97,6 +108,22 @@ void deliver_gap(struct gateway *g, struct slice id, const struct gap *gap)
     }
     (void)!append(g, m);
     msg_drop(m);
+}
+
+static void raise_floor(void *ctx, void *value)
+{
+    struct topic *t = value;
+
+    t->floor = MAX(t->floor, *(const uint64_t *)ctx);
+}
+
+void deliver_lacks(struct gateway *g, struct slice id, uint64_t seq)
+{
+    struct topic *t = topics_find(&g->topics, id);
+
+    if (t)
+        raise_floor(&seq, t);
+    trie_match(g->topics.patterns, id, raise_floor, &seq);
 }
 
 /* The oldest entry goes; t is its topic, which has a past. A snapshot from

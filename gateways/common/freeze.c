@@ -16,7 +16,7 @@
 
 FROZEN_SIZE(struct conn_extra, 256);
 FROZEN_SIZE(struct ring_entry, 40);
-FROZEN_SIZE(struct start, 168);
+FROZEN_SIZE(struct start, 232);
 FROZEN_SIZE(struct start_topic, 48);
 FROZEN_SIZE(struct topic_past, 112);
 FROZEN_SIZE(struct snapshot, 40);
@@ -191,7 +191,8 @@ static void write_entry(struct buf *b, const struct ring_entry *e)
         .offset = m->offset, .ts_ms = m->ts_ms, .id = m->id, .from = m->from,
         .kind = m->kind, .key = m->key, .data = m->data,
     };
-    struct gap gap;
+    struct gap gap; /* its data is a struct: written member by member */
+    bool is_gap = deliver_read_gap(m, &gap);
     size_t at;
 
     put_i64(b, e->came_ns);
@@ -199,13 +200,11 @@ static void write_entry(struct buf *b, const struct ring_entry *e)
     put_u8(b, e->share);
     at = b->len;
     put_u32(b, 0);
-    if (frozen_is_gap(m)) {
-        memcpy(&gap, m->data.ptr, sizeof gap);
+    if (is_gap)
         p.data = slice_make(NULL, 0);
-    }
     frame_write_deliver(b, &p);
     put_u32_at(b, at, (uint32_t)(b->len - at - sizeof(uint32_t)));
-    if (!frozen_is_gap(m))
+    if (!is_gap)
         return;
     put_u64(b, gap.from);
     put_u64(b, gap.to);
@@ -236,6 +235,19 @@ static bool write_slots(struct freezer *f)
     return true;
 }
 
+static void write_known(struct buf *b, const struct start *s)
+{
+    struct marks_iter it = marks_iter(&s->known);
+    struct slice id;
+    uint64_t offset;
+
+    put_u32(b, (uint32_t)marks_count(&s->known));
+    while (marks_next(&it, &id, &offset)) {
+        put_str8(b, id);
+        put_u64(b, offset);
+    }
+}
+
 static void write_start(struct buf *b, const struct start *s)
 {
     unsigned flags = 0;
@@ -259,6 +271,8 @@ static void write_start(struct buf *b, const struct start *s)
     put_u64(b, s->tick);
     put_u64(b, s->paged);
     put_u64(b, s->until);
+    put_u64(b, s->reach);
+    write_known(b, s);
     put_u32(b, s->count);
     for (unsigned i = 0; i < s->count; i++) {
         const struct start_topic *st = &s->topics[i];

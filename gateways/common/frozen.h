@@ -39,12 +39,4 @@ enum frozen_start_topic { /* of a channel of it */
     FROZEN_START_TOPIC_FLAGS = (1u << 6) - 1,
 };
 
-/* A gap in the ring, whose data is a struct: it is written member by member,
- * behind the message. */
-static inline bool frozen_is_gap(const struct msg *m)
-{
-    return (m->flags & MSG_NOTICE) && slice_eq(m->kind, SLICE("gap")) &&
-           m->data.len == sizeof(struct gap);
-}
-
 #endif

@@ -131,7 +131,7 @@ static void page_empty(struct page *p)
         msg_drop(p->items[i].msg);
     p->count = 0;
     p->bytes = 0;
-    p->damaged = false;
+    p->broken = false;
 }
 
 static void page_free(struct gateway *g, struct page *p)
@@ -370,7 +370,7 @@ static void ask_soon(struct gateway *g, struct shelf *f)
 static bool has_place(const struct page *p, uint64_t seq)
 {
     return seq == p->after ||
-           (!p->damaged && seq > p->after && seq < p->upto);
+           (!p->broken && seq > p->after && seq < p->upto);
 }
 
 struct page *pages_take(struct start *s)
@@ -480,7 +480,7 @@ void pages_hole(struct gateway *g, uint64_t number,
         spoil(g, p);
         return;
     }
-    p->damaged |= h->why != HOLE_TRIMMED;
+    p->broken |= h->why != HOLE_TRIMMED || h->from;
     put(g, p, m, &(struct page_item){
         .seq = h->seq,
         .hole = true,

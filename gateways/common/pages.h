@@ -14,8 +14,11 @@
  * ring and all pages together are within limits.ring_total; one that is being
  * read stays until then. Its messages keep the forms that edges made of them.
  *
- * A page with damage in it is read from its beginning only: which part of a
- * hole somebody within it misses nobody can say.
+ * A hole stands where it is missing: in front of the first row behind it. What was
+ * trimmed is missing for whoever stands in front of its last message, which is the
+ * hole's seq. A page with damage in it, or that something was trimmed out of while
+ * it was read, is read from its beginning only: which part of such a hole somebody
+ * within it misses nobody can say.
  * Threads: the gateway's loop. Cost: to wait and to take a page O(pages of the
  * shelf); for each page asked O(who waits there). */
 #ifndef TOUCHLINE_GATEWAYS_PAGES_H
@@ -52,13 +55,13 @@ struct page {
     struct shelf *shelf;
     uint64_t number;          /* of the question; 0: it has come */
     uint64_t after, upto;     /* upto: of one that has come */
-    struct page_item *items;  /* in seq order, what was trimmed first */
+    struct page_item *items;  /* in seq order; holes where they are missing */
     size_t count, room;
     size_t bytes;             /* of its messages; once it has come, of all */
     uint32_t asked_bytes;
     uint32_t readers;
     bool kept;                /* for those to come */
-    bool damaged;
+    bool broken; /* read from its beginning only */
     int64_t came_ns;
 };
 

@@ -90,9 +90,8 @@ static bool read_gap(struct notice *n, const struct msg *m)
 {
     struct gap gap;
 
-    if (m->data.len != sizeof gap)
+    if (!deliver_read_gap(m, &gap))
         return false;
-    memcpy(&gap, m->data.ptr, sizeof gap);
     n->kind = NOTICE_GAP;
     n->why = gap.why;
     n->state = slice_make(NULL, 0);
@@ -122,7 +121,7 @@ void pull_notice(struct conn *c, const struct ring_entry *e, bool beside)
         n.kind = NOTICE_LEAVE;
     else if (slice_eq(e->msg->kind, SLICE("snapshot")))
         n.kind = NOTICE_SNAPSHOT;
-    else if (!slice_eq(e->msg->kind, SLICE("gap")) || !read_gap(&n, e->msg))
+    else if (!read_gap(&n, e->msg))
         return;
     if (n.kind == NOTICE_GAP)
         stat_add(&g->stats, STAT_GAPS_TRIMMED + (unsigned)n.why, 1);

@@ -5,6 +5,7 @@
 
 #include "gateways/common/catchup.h"
 #include "gateways/common/core.h"
+#include "gateways/common/deliver.h"
 #include "gateways/common/pull.h"
 
 enum { CUT_LOOKS = 256 }; /* what else it takes to cut one */
@@ -12,13 +13,15 @@ enum { CUT_LOOKS = 256 }; /* what else it takes to cut one */
 /* ---- who is cut ---------------------------------------------------------- */
 
 /* What of an id is due and not begun, from the ring, behind what has been left
- * out of it and not told. False: nothing. */
+ * out of it and not told; where a gap is among that, how much is unknown. False:
+ * nothing. */
 static bool count_missed(struct conn *c, const struct topic *t,
                          struct notice *n)
 {
     const struct thin_loss *l = thin_loss_of(c, t);
-    bool found = l != NULL;
+    bool found = l != NULL, hole = l && l->hole;
     struct ring_entry *e;
+    struct gap gap;
 
     for (uint64_t tick = topic_past(t)->newest;
          tick > c->tick && (e = ring_at(&c->gw->ring, tick));
@@ -27,6 +30,11 @@ static bool count_missed(struct conn *c, const struct topic *t,
         if (conn_thinned(c) && thin_leaves_out(c, e, tick))
             continue;
         found = true;
+        if (deliver_read_gap(e->msg, &gap)) {
+            hole = true;
+            n->from = gap.from;
+            n->to = MAX(n->to, gap.to);
+        }
         if (e->msg->flags & MSG_NOTICE)
             continue;
         n->from = e->msg->offset;
@@ -34,12 +42,16 @@ static bool count_missed(struct conn *c, const struct topic *t,
             n->to = e->msg->offset;
         n->missed++;
     }
-    if (!l || !l->count)
-        return found;
-    n->from = n->from ? MIN(n->from, l->from) : l->from;
-    n->to = MAX(n->to, l->to);
-    n->missed += l->count;
-    return true;
+    if (l && l->count) {
+        n->from = n->from || hole ? MIN(n->from, l->from) : l->from;
+        n->to = MAX(n->to, l->to);
+        n->missed += l->count;
+    }
+    if (hole)
+        n->missed = 0;
+    if (l && l->hole)
+        n->from = 0;
+    return found;
 }
 
 /* Has the topic something for c that it has not got? How much, n says; of a

@@ -47,6 +47,7 @@ void start_free(struct start *s)
     unchain(s);
     catchup_leave(s);
     drop_snapshots(s);
+    marks_fini(&s->known);
     conn_extra_done(s->conn);
     free(s);
 }

@@ -23,6 +23,7 @@
 #include "base/list.h"
 #include "gateways/common/edge.h"
 #include "gateways/common/topic.h"
+#include "proto/marks.h"
 
 struct page;
 struct refusal;
@@ -83,6 +84,11 @@ struct start {
     uint64_t seq, tick; /* the place, from READY on */
     uint64_t paged;     /* everything up to this seq has been put */
     uint64_t until;        /* pages count up to this seq, then the ring */
+    uint64_t reach;        /* told to be trimmed up to this seq, whatever the
+                              ring may have of it: pages go on up to there */
+    uint64_t joined;       /* where the page being read was begun */
+    struct marks known;    /* offsets: of each id, what it has been told to be
+                              trimmed; from the beginning of all, what it has */
     struct shelf *shelf;   /* held, of the pages that it reads */
     struct page *page;     /* held, being read */
     size_t item;           /* the next one of it */

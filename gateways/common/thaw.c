@@ -251,6 +251,31 @@ static bool start_state_fits(struct conn *c, unsigned state, unsigned flags)
                      (flags & (FROZEN_SILENT | FROZEN_LATE)));
 }
 
+static void pass_known(struct cursor *in)
+{
+    uint32_t count = cursor_u32(in);
+
+    while (!in->failed && count--) {
+        (void)cursor_str8(in);
+        (void)cursor_u64(in);
+    }
+}
+
+static int take_known(struct start *s, struct cursor *in)
+{
+    uint32_t count = cursor_u32(in);
+    int rc = 0;
+
+    while (rc == 0 && count--) {
+        struct slice id = cursor_str8(in);
+        uint64_t offset = cursor_u64(in);
+
+        rc = in->failed || id_problem(id) ? ERR_FRAME
+                                          : marks_raise(&s->known, id, offset);
+    }
+    return rc;
+}
+
 static int take_start(struct conn *c, struct cursor *in)
 {
     enum { TOPIC_LEAST = 1 + 1 + 1 + 1 + 8 + 8 };
@@ -263,9 +288,12 @@ static int take_start(struct conn *c, struct cursor *in)
     struct position since = {.seq = cursor_u64(in)};
     uint64_t seq = cursor_u64(in), tick = cursor_u64(in);
     uint64_t paged = cursor_u64(in), until = cursor_u64(in);
+    uint64_t reach = cursor_u64(in);
+    struct cursor known = *in; /* taken when there is a start for it */
     struct start *s;
-    int rc = 0;
+    int rc;
 
+    pass_known(in);
     count = cursor_u32(in);
     if (in->failed || !start_state_fits(c, state, flags) || reason > GAP_VOLATILE ||
         (flags & ~(unsigned)FROZEN_START_FLAGS) || epoch.len > EPOCH_MAX ||
@@ -286,6 +314,8 @@ static int take_start(struct conn *c, struct cursor *in)
     s->seq = seq;
     s->paged = paged;
     s->until = until;
+    s->reach = reach;
+    rc = take_known(s, &known);
     while (rc == 0 && count--)
         rc = take_start_topic(s, in);
     return rc;

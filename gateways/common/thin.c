@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "gateways/common/core.h"
+#include "gateways/common/deliver.h"
 #include "gateways/common/pull.h"
 #include "gateways/common/restart.h"
 
@@ -255,6 +256,18 @@ static struct loss *loss_of(struct conn *c, const struct topic *t)
     return l;
 }
 
+static void note_notice(struct loss *l, const struct msg *m)
+{
+    struct gap gap;
+
+    l->is.state = l->is.more = true;
+    if (!deliver_read_gap(m, &gap))
+        return;
+    l->is.hole = true;
+    if (!(l->topic->seats.flags & TOPIC_PATTERN))
+        l->is.to = gap.to ? MAX(l->is.to, gap.to) : 0;
+}
+
 static void note_loss(struct conn *c, const struct topic *t,
                       const struct ring_entry *e)
 {
@@ -263,7 +276,7 @@ static void note_loss(struct conn *c, const struct topic *t,
     if (!l)
         return;
     if (e->msg->flags & MSG_NOTICE) {
-        l->is.state = l->is.more = true;
+        note_notice(l, e->msg);
         return;
     }
     l->is.count++;
@@ -300,6 +313,7 @@ static void inherit(void *ctx, void *value)
     l->is.count += h->loss->is.count;
     l->is.oldest |= h->loss->is.oldest;
     l->is.more |= h->loss->is.more;
+    l->is.hole |= h->loss->is.hole;
 }
 
 void thin_leave(struct conn *c, const struct topic *t)
@@ -378,7 +392,7 @@ static void tell(struct conn *c, const struct loss *l)
         .count = 1,
         .cursor = conn_cursor(c),
         .why = l->is.oldest || l->is.more ? GAP_SLOW : GAP_CONFLATED,
-        .from = l->is.from,
+        .from = l->is.hole ? 0 : l->is.from,
         .to = l->is.to,
         .missed = l->is.more ? 0 : l->is.count,
     };
@@ -390,11 +404,11 @@ static void tell(struct conn *c, const struct loss *l)
     c->gw->edge->notice(c, &n);
 }
 
-/* Notices of a channel are in the snapshot that follows; of a pattern they are
- * missing, nobody knows how many. */
+/* Notices of a channel are in the snapshot that follows, but for gaps; of a
+ * pattern they are missing, nobody knows how many. */
 static void leave_to_state(struct loss *l)
 {
-    if (!(l->topic->seats.flags & TOPIC_PATTERN))
+    if (!(l->topic->seats.flags & TOPIC_PATTERN) && !l->is.hole)
         l->is.more = false;
 }
 
@@ -965,7 +979,8 @@ void thin_let_go(struct gateway *g, struct ring_entry *e, uint64_t tick)
 /* ---- for a successor ----------------------------------------------------- */
 
 enum loss_flag { LOSS_OLDEST = 1u << 0, LOSS_MORE = 1u << 1,
-                 LOSS_STATE = 1u << 2, LOSS_FLAGS = 7u };
+                 LOSS_STATE = 1u << 2, LOSS_HOLE = 1u << 3,
+                 LOSS_FLAGS = 15u };
 
 static void write_loss(struct buf *b, const struct loss *l)
 {
@@ -975,7 +990,8 @@ static void write_loss(struct buf *b, const struct loss *l)
     put_u64(b, l->is.count);
     put_u8(b, (uint8_t)((l->is.oldest ? LOSS_OLDEST : 0) |
                         (l->is.more ? LOSS_MORE : 0) |
-                        (l->is.state ? LOSS_STATE : 0)));
+                        (l->is.state ? LOSS_STATE : 0) |
+                        (l->is.hole ? LOSS_HOLE : 0)));
 }
 
 void thin_freeze(const struct conn *c, struct buf *b)
@@ -1013,6 +1029,7 @@ static int read_loss(struct conn *c, struct cursor *in)
     is.oldest = flags & LOSS_OLDEST;
     is.more = flags & LOSS_MORE;
     is.state = flags & LOSS_STATE;
+    is.hole = flags & LOSS_HOLE;
     if (in->failed || !t || !seat_find(&t->seats, &c->seats) ||
         thin_loss_of(c, t) || (flags & ~(unsigned)LOSS_FLAGS))
         return ERR_FRAME;

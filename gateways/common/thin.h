@@ -100,6 +100,8 @@ struct thin_loss {
     uint64_t count;    /* messages */
     bool oldest;       /* some were left out because they were the oldest */
     bool more;         /* and notices besides */
+    bool hole;         /* a gap among these: from where, and how many, nobody
+                          knows */
     bool state;        /* the messages do not make the state any more */
 };
 /* NULL: nothing. */

@@ -179,8 +179,10 @@ static int note_past(struct topic *t, const struct logged_in_id *i)
         past->last_seq = past->last_offset = 0;
     past->last_seq = MAX(past->last_seq, i->last_seq);
     past->last_offset = MAX(past->last_offset, i->last_offset);
-    past->trimmed_seq = i->trimmed_seq;
-    past->trimmed_offset = i->trimmed_offset;
+    if (i->trimmed_seq > past->trimmed_seq) {
+        past->trimmed_seq = i->trimmed_seq;
+        past->trimmed_offset = i->trimmed_offset;
+    }
     return 0;
 }
 
@@ -429,8 +431,33 @@ static void any_hole(struct gateway *g, const struct frame_hole *h)
     }
 }
 
+/* What LOGGED_IN says of an id may be older than this. */
+static void note_trimmed(struct topic_past *past, const struct frame_hole *h)
+{
+    past->last_seq = MAX(past->last_seq, h->seq);
+    past->last_offset = MAX(past->last_offset, h->to);
+    if (h->seq > past->trimmed_seq) {
+        past->trimmed_seq = h->seq;
+        past->trimmed_offset = h->to;
+    }
+}
+
+/* A repair that broke off said so already, and nothing of the id has come since. */
+static bool is_told(const struct gateway *g, const struct frame_hole *h)
+{
+    const struct topic *t = topics_find(&g->topics, h->id);
+    const struct ring_entry *e =
+        t ? ring_at(&g->ring, topic_past(t)->newest) : NULL;
+    struct gap gap;
+
+    if (!e || h->why != HOLE_TRIMMED || !deliver_read_gap(e->msg, &gap))
+        return false;
+    return gap.why == GAP_TRIMMED && gap.to >= h->to;
+}
+
 /* Among what was missed: the gap gets its place in the ring, in front of the
- * messages behind it, for all who hold the id, now or by a cursor. */
+ * messages behind it, for all who hold the id now. Who comes with a cursor from
+ * before the last of what is missing is not served by the ring. */
 static int stream_hole(struct gateway *g, const struct frame_hole *h)
 {
     bool trimmed = h->why == HOLE_TRIMMED;
@@ -443,8 +470,12 @@ static int stream_hole(struct gateway *g, const struct frame_hole *h)
     }
     if (id_problem(h->id))
         return ERR_FRAME;
-    deliver_gap(g, h->id, &gap);
+    if (!is_told(g, h))
+        deliver_gap(g, h->id, &gap);
+    deliver_lacks(g, h->id, h->seq);
     t = topics_find(&g->topics, h->id);
+    if (t && t->past_ && trimmed)
+        note_trimmed(t->past_, h);
     if (t)
         restart_snapshot(t);
     return 0;

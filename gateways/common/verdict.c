@@ -183,6 +183,8 @@ static bool relies(const struct start *s, const struct start_topic *st,
 {
     if (st->paged || st->gap)
         return false;
+    if (st->topic->seats.flags & TOPIC_PATTERN)
+        return true; /* which of its ids have spoken nobody knows */
     if ((st->topic->seats.flags & TOPIC_VOLATILE) && verdict_resumes(s) &&
         verdict_wants_all(s))
         return false;

@@ -3236,8 +3236,19 @@ TEST(damage_among_what_was_missed_is_told_in_its_place)
     late = client(w);
     subscribe(w, late, "a", "e-100", 2);
     hear_logged_in(5000, 0, &says, 1);
-    got(w, late, "[2] resumed/a@e-100 (2) a:1 "
-                 "gap:damaged:102-102/a@e-101 a:3 ");
+    turn(w);
+    EXPECT_INT(link_.after, 100); /* the store says what it misses, exactly */
+    hear_row("a", 101, "1");
+    hear_hole(link_.ref, "a", 102, 102);
+    hear_row("a", 103, "3");
+    hear_page_end(false, 5000);
+    got(w, late, "[2] resumed/a@e-100 a:1 "
+                 "gap:damaged:102-102/a@e-101 a:3 (2) ");
+    late = client(w);
+    subscribe(w, late, "a", "e-102", 2);
+    hear_logged_in(5000, 0, &says, 1);
+    got(w, late, "[2] resumed/a@e-102 (2) a:3 ");
+    EXPECT_INT(link_.fetches, 1);
     world_free(w);
 }
 
@@ -3259,6 +3270,173 @@ TEST(what_was_trimmed_while_the_link_was_away_is_told_as_such)
     hear_message("a", 103, "3");
     hear_resynced(5000);
     got(w, n, "[1] snapshot/a@e-100 (1) gap:trimmed:0-102/a@e-100 a:3 ");
+    world_free(w);
+}
+
+/* A hole of ref, 0: of the stream; from 0: unknown. */
+static void hear_trim(uint32_t ref, const char *id, uint64_t from, uint64_t to,
+                      uint64_t seq)
+{
+    const struct frame_hole f = {.ref = ref, .why = HOLE_TRIMMED, .from = from,
+                                 .to = to, .seq = seq, .id = slice_str(id)};
+    struct buf b = BUF_INIT;
+
+    frame_write_hole(&b, &f);
+    hear(FRAME_HOLE, &b);
+}
+
+/* The link stood at 100. While it was away x/1 had 102, 103 and 110, of which 110
+ * is kept, and b had 105. */
+static void repaired(struct world *w)
+{
+    const struct id_says says[] = {{.id = "x/*"}, {.id = "x/1"}};
+
+    link_.ops.pipe.down(link_.ctx, "gone");
+    hear_welcome("e", 2, 5000);
+    hear_logged_in(5000, LOGIN_RESYNC, says, 2);
+    hear_trim(0, "x/1", 0, 103, 103);
+    hear_message("x/2", 105, "2");
+    hear_message("x/1", 110, "1");
+    hear_resynced(5000);
+    turn(w);
+    link_.fetches = 0;
+}
+
+/* Who was there, at whatever place, is told once, in front of all else. */
+TEST(what_was_trimmed_is_told_to_each_cursor_in_front_of_its_last_message)
+{
+    static const struct {
+        const char *channel, *since, *page; /* NULL: the ring has it all */
+    } cases[] = {
+        {"x/1", "e-99", "[2] gap:trimmed:0-103/x/1@e-99 snapshot/x/1@e-99 "
+                        "x/1:1 (2) "},
+        {"x/1", "e-100", "[2] gap:trimmed:0-103/x/1@e-100 snapshot/x/1@e-100 "
+                         "x/1:1 (2) "},
+        {"x/1", "e-102", "[2] gap:trimmed:0-103/x/1@e-102 snapshot/x/1@e-102 "
+                         "x/1:1 (2) "},
+        {"x/1", "e-103", NULL},
+        {"x/1", "e-109", NULL},
+        {"x/*", "e-99", "[2] resumed/x/*@e-99 gap:trimmed:0-103/x/1@e-99 "
+                        "x/1:1 (2) "},
+        {"x/*", "e-100", "[2] resumed/x/*@e-100 gap:trimmed:0-103/x/1@e-100 "
+                         "x/1:1 (2) "},
+        {"x/*", "e-102", "[2] resumed/x/*@e-102 gap:trimmed:0-103/x/1@e-102 "
+                         "x/1:1 (2) "},
+    };
+    const struct id_says now = {.id = "x/1", .last_seq = 110, .last_offset = 110,
+                                .trimmed_seq = 90, .trimmed_offset = 90};
+
+    for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+        struct world *w = world();
+        unsigned there = client(w), late;
+        bool pattern = strchr(cases[i].channel, '*') != NULL;
+
+        subscribe(w, there, "x/*", NULL, 1);
+        hear_logged_in(100, 0, &(struct id_says){.id = "x/*"}, 1);
+        turn(w);
+        late = client(w);
+        subscribe(w, late, "x/1", NULL, 1);
+        hear_logged_in(100, 0, &(struct id_says){.id = "x/1"}, 1);
+        turn(w);
+        repaired(w);
+        got(w, late, "[1] snapshot/x/1@e-100 (1) gap:trimmed:0-103/x/1@e-100 "
+                     "x/1:1 ");
+        got(w, there, "[1] snapshot/x/*@e-100 (1) gap:trimmed:0-103/x/1@e-100 "
+                      "x/2:2 x/1:1 ");
+        late = client(w);
+        subscribe(w, late, cases[i].channel, cases[i].since, 2);
+        hear_logged_in(5000, 0, pattern ? &(struct id_says){.id = "x/*"} : &now,
+                       1);
+        turn(w);
+        EXPECT_INT(link_.fetches, cases[i].page != NULL);
+        if (cases[i].page) {
+            hear_trim(link_.ref, "x/1", 0, 103, 103);
+            hear_row("x/1", 110, "1");
+            hear_page_end(false, 5000);
+        }
+        got(w, late, cases[i].page ? cases[i].page
+                     : i == 3 ? "[2] resumed/x/1@e-103 (2) x/1:1 "
+                              : "[2] resumed/x/1@e-109 (2) x/1:1 ");
+        world_free(w);
+    }
+}
+
+/* Told of all that is held on one connection: any of them may lack something. */
+TEST(a_cursor_of_several_channels_is_told_what_was_trimmed_of_each)
+{
+    struct world *w = world();
+    const struct slice both[] = {SLICE_INIT("x/2"), SLICE_INIT("x/1")};
+    const struct id_says says[] = {
+        {.id = "x/2", .last_seq = 105, .last_offset = 105},
+        {.id = "x/1", .last_seq = 110, .last_offset = 110}};
+    struct subscribe s = {.channels = both, .count = 2, .ref = 2,
+                          .has_since = true};
+    struct refusal why;
+    unsigned n = client(w);
+
+    subscribe(w, n, "x/*", NULL, 1);
+    hear_logged_in(100, 0, &(struct id_says){.id = "x/*"}, 1);
+    turn(w);
+    repaired(w);
+    n = client(w);
+    CHECK(position_parse(SLICE("e-102"), &s.since) == 0);
+    EXPECT_INT(conn_subscribe(w->conn[n], &s, &why), 0);
+    hear_logged_in(5000, 0, says, 2);
+    turn(w);
+    hear_trim(link_.ref, "x/1", 0, 103, 103);
+    hear_row("x/2", 105, "2");
+    hear_row("x/1", 110, "1");
+    hear_page_end(false, 5000);
+    got(w, n, "[2] gap:trimmed:0-103/x/1@e-102 snapshot/x/1@e-102 "
+              "resumed/x/2@e-102 x/2:2 x/1:1 (2) ");
+    world_free(w);
+}
+
+/* Decided before the link went, said after the repair has brought the hole. */
+TEST(a_start_that_has_been_decided_is_decided_anew_behind_a_hole)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+
+    subscribe(w, n, "x/*", NULL, 1);
+    hear_logged_in(100, 0, &(struct id_says){.id = "x/*"}, 1);
+    turn(w);
+    n = client(w);
+    subscribe(w, n, "x/*", "e-100", 2);
+    hear_logged_in(100, 0, &(struct id_says){.id = "x/*"}, 1); /* said next turn */
+    repaired(w);
+    turn(w);
+    EXPECT_INT(link_.after, 100);
+    hear_trim(link_.ref, "x/1", 0, 103, 103);
+    hear_row("x/2", 105, "2");
+    hear_row("x/1", 110, "1");
+    hear_page_end(false, 5000);
+    got(w, n, "[2] resumed/x/*@e-100 gap:trimmed:0-103/x/1@e-100 x/2:2 x/1:1 "
+              "(2) ");
+    world_free(w);
+}
+
+/* A link that goes while it is repaired is repaired anew from where it came to,
+ * and the same may be missing still. */
+TEST(a_repair_that_breaks_off_tells_nothing_twice)
+{
+    struct world *w = world();
+    const struct id_says says = {.id = "a", .last_seq = 120,
+                                 .last_offset = 120};
+    unsigned n = watcher(w);
+
+    for (unsigned i = 0; i < 2; i++) {
+        link_.ops.pipe.down(link_.ctx, "gone");
+        hear_welcome("e", 2, 5000);
+        hear_logged_in(5000, LOGIN_RESYNC, &says, 1);
+        hear_trim(0, "a", 0, 110, 110);
+    }
+    hear_message("a", 111, "1");
+    hear_trim(0, "a", 112, 113, 113);
+    hear_message("a", 114, "2");
+    hear_resynced(5000);
+    got(w, n, "[1] snapshot/a@e-100 (1) gap:trimmed:0-110/a@e-100 a:1 "
+              "gap:trimmed:112-113/a@e-111 a:2 ");
     world_free(w);
 }
 
@@ -3974,6 +4152,93 @@ TEST(what_was_told_as_trimmed_is_not_given_out_of_an_older_page)
     hear_trimmed("a", 80, 80);
     hear_page_end(false, 70);
     got(w, late, "[9] resumed/a@e-50 gap:trimmed:0-80/a@e-50 a:2 (9) ");
+    world_free(w);
+}
+
+/* Its last message lies right in front of a row, and another id's is there. */
+TEST(a_hole_whose_last_message_is_passed_by_other_rows_is_told)
+{
+    struct world *w = world();
+    unsigned n = client(w), late;
+
+    subscribe(w, n, "*", "e-50", 9);
+    hear_logged_in(100, 0, &(struct id_says){.id = "*"}, 1);
+    turn(w);
+    hear_row("a", 60, "1");
+    hear_row("b", 88, "2");
+    hear_row("b", 89, "2");
+    hear_trim(link_.ref, "a", 61, 88, 89);
+    hear_row("a", 90, "3");
+    hear_page_end(false, 100);
+    got(w, n, "[9] resumed/*@e-50 a:1 b:2 b:2 gap:trimmed:61-88/a@e-89 a:3 "
+              "(9) ");
+    late = client(w); /* of such a hole it may miss less */
+    subscribe(w, late, "*", "e-70", 9);
+    hear_logged_in(100, 0, &(struct id_says){.id = "*"}, 1);
+    turn(w);
+    EXPECT_INT(link_.fetches, 2);
+    EXPECT_INT(link_.after, 70);
+    world_free(w);
+}
+
+TEST(what_lies_behind_a_page_is_told_once_for_all_pages)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+
+    subscribe(w, n, "x/*", "e-50", 9);
+    hear_logged_in(100, 0, &(struct id_says){.id = "x/*"}, 1);
+    turn(w);
+    hear_trim(link_.ref, "x/1", 0, 95, 95);
+    hear_row("x/2", 60, "1");
+    hear_page_end(true, 60);
+    got(w, n, "[9] resumed/x/*@e-50 gap:trimmed:0-95/x/1@e-50 x/2:1 ");
+    EXPECT_INT(link_.after, 60);
+    hear_trim(link_.ref, "x/1", 0, 95, 95);
+    hear_row("x/1", 96, "2");
+    hear_page_end(false, 100);
+    got(w, n, "x/1:2 (9) ");
+    world_free(w);
+}
+
+/* The ring has it, the store has not: either it comes or a gap tells of it. */
+TEST(what_was_told_as_trimmed_does_not_come_out_of_the_ring)
+{
+    struct world *w = world();
+    unsigned n = resumes(w, 50, 9);
+
+    turn(w);
+    hear_message("a", 110, "1");
+    hear_message("a", 120, "2");
+    hear_trim(link_.ref, "a", 0, 110, 110);
+    hear_row("a", 120, "2");
+    hear_page_end(false, 120);
+    got(w, n, "[9] resumed/a@e-50 gap:trimmed:0-110/a@e-50 a:2 (9) ");
+    hear_message("a", 121, "3");
+    got(w, n, "a:3 ");
+    world_free(w);
+}
+
+/* Who asks for all that is kept misses only what was kept when it began. */
+TEST(all_that_is_kept_has_a_hole_only_where_something_came_before_it)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+
+    subscribe(w, n, "x/*", "0", 9);
+    hear_logged_in(100, 0, &(struct id_says){.id = "x/*"}, 1);
+    turn(w);
+    hear_trim(link_.ref, "x/1", 0, 40, 40);
+    hear_row("x/1", 41, "1");
+    hear_row("x/2", 50, "1");
+    hear_page_end(true, 50);
+    got(w, n, "[9] resumed/x/*@e-0 x/1:1 x/2:1 ");
+    hear_trim(link_.ref, "x/1", 0, 60, 60);
+    hear_trim(link_.ref, "x/3", 0, 70, 70);
+    hear_row("x/1", 61, "2");
+    hear_row("x/3", 71, "2");
+    hear_page_end(false, 100);
+    got(w, n, "gap:trimmed:0-60/x/1@e-50 x/1:2 x/3:2 (9) ");
     world_free(w);
 }
 

@@ -34,6 +34,8 @@ enum {
     REFS = 1 << 15,
     GAPS = 64, /* remembered for each channel */
     KEYS = 4,
+    TRIMMED = 4, /* the first so many ids, but for the first, keep few */
+    KEPT = 6,    /* messages, at most */
 };
 
 /* By prefix; drawn at the beginning. */
@@ -94,10 +96,13 @@ static struct {
     bool leaf[NAMES]; /* the link has one */
     unsigned refuses; /* the name that it has no room for while the link comes
                          back; NAMES: none */
+    uint64_t trimmed_seq[IDS], trimmed_offset[IDS];
+    uint64_t gone[IDS]; /* offset of the newest trimmed in whatever epoch */
     struct entry {
         unsigned id;
         uint64_t seq, offset;
         unsigned policies; /* bits: what it was under since it was said */
+        bool gone; /* trimmed */
     } log[LOG_MAX];
     unsigned count, begun; /* of them, those of other epochs */
     char epoch[2];
@@ -320,6 +325,32 @@ static void publish(unsigned id)
         send_entry(entry);
 }
 
+/* The store keeps so many of it. */
+static void trim(unsigned id, unsigned kept)
+{
+    for (unsigned i = router.count; i > router.begun; i--) {
+        struct entry *e = &router.log[i - 1];
+
+        if (e->id != id)
+            continue;
+        if (e->gone)
+            return;
+        if (kept) {
+            kept--;
+            continue;
+        }
+        e->gone = true;
+        router.trimmed_seq[id] = MAX(router.trimmed_seq[id], e->seq);
+        router.trimmed_offset[id] = MAX(router.trimmed_offset[id], e->offset);
+        router.gone[id] = MAX(router.gone[id], e->offset);
+    }
+}
+
+static void trim_some(void)
+{
+    trim(1 + chance(TRIMMED - 1), chance(KEPT));
+}
+
 static void on_login(struct slice body)
 {
     struct frame_login in;
@@ -355,6 +386,10 @@ static void on_login(struct slice body)
                 says.last_seq = router.log[i].seq;
                 says.last_offset = router.log[i].offset;
             }
+        if (n < IDS) {
+            says.trimmed_seq = router.trimmed_seq[n];
+            says.trimmed_offset = router.trimmed_offset[n];
+        }
         frame_write_logged_in_id(b, &says);
     }
 }
@@ -372,15 +407,88 @@ static void on_logout(struct slice body)
     }
 }
 
-/* What the link has missed, out of the store. */
+/* Out of the store, of the names that are wanted: what was trimmed stands as a
+ * hole in front of the first message behind it, read message by message while
+ * trimming may go on. */
+struct reading {
+    const bool *wanted;
+    uint64_t after;
+    uint32_t ref; /* 0: the link's stream */
+    uint64_t given[IDS], told[IDS]; /* offsets: of rows, of holes */
+};
+
+static bool is_wanted(const struct reading *r, unsigned id)
+{
+    bool wanted = false;
+
+    for (unsigned n = 0; n < NAMES; n++)
+        wanted |= r->wanted[n] && hears(n, id);
+    return wanted && id < STORED;
+}
+
+static void give_holes(struct reading *r)
+{
+    for (unsigned id = 1; id < TRIMMED; id++) {
+        struct frame_hole h = {.ref = r->ref, .why = HOLE_TRIMMED,
+                               .seq = router.trimmed_seq[id],
+                               .to = router.trimmed_offset[id],
+                               .id = name_of(id)};
+
+        if (!is_wanted(r, id) || h.seq <= r->after ||
+            h.to <= MAX(r->given[id], r->told[id]))
+            continue;
+        h.from = r->given[id] ? MAX(r->given[id], r->told[id]) + 1 : 0;
+        r->told[id] = h.to;
+        frame_write_hole(answer(FRAME_HOLE), &h);
+    }
+}
+
+static void give_entry(struct reading *r, unsigned entry)
+{
+    const struct msg_parts p = parts_of(entry);
+
+    if (r->ref)
+        frame_write_row(answer(FRAME_ROW), r->ref, &p);
+    else
+        frame_write_deliver(answer(FRAME_DELIVER), &p);
+    r->given[router.log[entry].id] = p.offset;
+}
+
+/* Up to so many rows. True: there may be more, behind *upto. */
+static bool read_on(struct reading *r, unsigned limit, uint64_t *upto)
+{
+    unsigned rows = 0;
+
+    *upto = router.seq;
+    for (unsigned i = router.begun; i < router.count; i++) {
+        const struct entry *e = &router.log[i];
+
+        if (e->seq <= r->after || e->seq > *upto || !is_wanted(r, e->id))
+            continue;
+        if (chance(15) == 0)
+            trim_some();
+        give_holes(r);
+        if (e->gone)
+            continue;
+        give_entry(r, i);
+        if (++rows == limit) {
+            *upto = e->seq;
+            give_holes(r);
+            return true;
+        }
+    }
+    give_holes(r);
+    return false;
+}
+
+/* What the link has missed. */
 static void on_synced(struct slice body)
 {
     struct cursor c = cursor_init(body);
-    uint64_t since = cursor_u64(&c);
+    struct reading r = {.wanted = router.leaf, .after = cursor_u64(&c)};
+    uint64_t upto;
 
-    for (unsigned i = router.begun; i < router.count; i++)
-        if (router.log[i].seq > since && router.log[i].id < STORED)
-            send_entry(i);
+    (void)read_on(&r, LOG_MAX, &upto);
     put_u64(answer(FRAME_RESYNCED), router.seq);
     router.synced = true;
     router.resyncing = false;
@@ -392,7 +500,7 @@ static void on_fetch(struct slice body)
     struct frame_fetch in;
     struct slice id;
     bool wanted[NAMES] = {false};
-    unsigned rows = 0;
+    struct reading r = {.wanted = wanted};
     bool unread = fails(4);
 
     EXPECT_INT(frame_read_fetch(body, &in), 0);
@@ -400,20 +508,10 @@ static void on_fetch(struct slice body)
         EXPECT_INT(frame_next_fetch_id(&in, &id), 0);
         wanted[name_find(id)] = true;
     }
-    for (unsigned i = router.begun; i < router.count && !end.more && !unread;
-         i++) {
-        const struct msg_parts p = parts_of(i);
-        bool due = false;
-
-        for (unsigned n = 0; n < NAMES; n++)
-            due |= wanted[n] && hears(n, router.log[i].id);
-        if (!due || router.log[i].id >= STORED || p.seq <= in.after)
-            continue;
-        frame_write_row(answer(FRAME_ROW), in.ref, &p);
-        end.more = ++rows == in.limit;
-        end.upto = end.more ? p.seq : router.seq;
-    }
-    end.ref = in.ref;
+    r.after = in.after;
+    r.ref = end.ref = in.ref;
+    if (!unread)
+        end.more = read_on(&r, in.limit, &end.upto);
     end.status = unread ? (uint8_t)-ERR_IO : 0;
     frame_write_page_end(answer(FRAME_PAGE_END), &end);
 }
@@ -477,6 +575,8 @@ static void begin_epoch(void)
 {
     router.epoch[0]++;
     router.begun = router.count;
+    memset(router.trimmed_seq, 0, sizeof router.trimmed_seq);
+    memset(router.trimmed_offset, 0, sizeof router.trimmed_offset);
 }
 
 static void link_down(bool died)
@@ -673,6 +773,12 @@ struct channel {
     bool gap;     /* told that what has no history may be missing */
 };
 
+/* What it has been told to be trimmed of an id; to 0: nothing. */
+struct trimmed {
+    uint64_t from, to;
+    bool open; /* nothing of it has been found missing yet */
+};
+
 struct client {
     int fd;
     uint32_t number, gen;
@@ -684,6 +790,7 @@ struct client {
     char rest[2048]; /* a line that is not whole yet */
     size_t rest_len;
     struct channel channels[NAMES];
+    struct trimmed trimmed[2][IDS]; /* in the stream; beside it, in a replay */
     struct channel silent[IDS]; /* without history: what is heard of each id,
                                    by whatever channel */
 };
@@ -703,6 +810,7 @@ static struct {
     uint64_t reloads;
     uint64_t lost, refused, nomem; /* given up; refused by the router, or for
                                       want of memory here */
+    uint64_t trimmed; /* gaps */
 } world;
 
 static struct conn *conn_of(const struct client *k)
@@ -762,12 +870,32 @@ static bool was_told(const struct client *k, const struct entry *e)
     return false;
 }
 
-/* It did not come. */
-static void check_missing(const struct client *k, const struct channel *ch,
+/* Has it been told to be trimmed, and is it? */
+static bool was_trimmed(struct client *k, const struct entry *e)
+{
+    bool told = false;
+
+    for (unsigned i = 0; e->gone && i < 2; i++) {
+        struct trimmed *t = &k->trimmed[i][e->id];
+
+        if (e->offset > t->to || e->offset < t->from)
+            continue;
+        t->open = false;
+        told = true;
+    }
+    return told;
+}
+
+/* It did not come. True: a reader that did not keep up does without it. */
+static bool check_missing(struct client *k, struct channel *ch,
                           unsigned name, unsigned entry, uint64_t upto)
 {
     const struct entry *e = &router.log[entry];
 
+    if (was_trimmed(k, e)) {
+        ch->fuzzy |= was_told(k, e);
+        return false;
+    }
     if (!was_told(k, e) || !may_be_left_out(entry))
         test_fail(__FILE__, __LINE__,
                   "client %d misses %s %" PRIu64 " (%" PRIu64 "), policy %s, "
@@ -776,10 +904,11 @@ static void check_missing(const struct client *k, const struct channel *ch,
                   (int)(k - world.clients), names[e->id], e->seq, e->offset,
                   policies[policy_of(e->id)], weight_of(e), names[name],
                   ch->seq, ch->state, upto);
+    return true;
 }
 
 /* Nothing up to `upto` is missing of what is behind ch->seq, but what was told. */
-static void check_whole(const struct client *k, struct channel *ch,
+static void check_whole(struct client *k, struct channel *ch,
                         unsigned name, uint64_t upto, unsigned from_id,
                         unsigned to_id)
 {
@@ -793,8 +922,8 @@ static void check_whole(const struct client *k, struct channel *ch,
         if (i < router.begun || e->id < from_id || e->id >= to_id ||
             !hears(name, e->id))
             continue;
-        check_missing(k, ch, name, i, upto);
-        if (name == e->id || k->channels[e->id].state == OUT)
+        if (check_missing(k, ch, name, i, upto) &&
+            (name == e->id || k->channels[e->id].state == OUT))
             ch->seen++;
     }
 }
@@ -838,6 +967,20 @@ static void hold(struct client *k, unsigned name, uint64_t seq)
     ch->gap = false;
 }
 
+/* A channel that hears id is left: what is missing will not be looked for. */
+static void forget_trimmed(struct client *k, unsigned id)
+{
+    bool heard = false;
+
+    for (unsigned n = 0; n < NAMES; n++)
+        heard |= k->channels[n].state != OUT && hears(n, id);
+    for (unsigned i = 0; i < 2; i++) {
+        k->trimmed[i][id].open = false;
+        if (!heard)
+            k->trimmed[i][id].to = 0;
+    }
+}
+
 static void leave(struct client *k, unsigned name)
 {
     blur(k, name);
@@ -845,6 +988,9 @@ static void leave(struct client *k, unsigned name)
     k->channels[name].state = OUT;
     k->channels[name].seq = k->channels[name].ref = 0;
     k->channels[name].gap = false;
+    for (unsigned id = 0; id < STORED; id++)
+        if (hears(name, id))
+            forget_trimmed(k, id);
     for (unsigned id = STORED; id < IDS; id++) {
         bool held = false;
 
@@ -916,7 +1062,8 @@ static const struct entry *entry_of(unsigned id, uint64_t offset)
 }
 
 /* The ends of a gap are missing: they are not behind what came before it. And
- * it counts what lies between them: all of it when nobody chose. */
+ * it counts what lies between them: all of it when nobody chose; or it does not
+ * count, because some of that has been trimmed. */
 static void check_gap(const struct client *k, unsigned id,
                       const struct left_out *g, uint64_t count)
 {
@@ -925,8 +1072,9 @@ static void check_gap(const struct client *k, unsigned id,
     if (id >= STORED || !g->from)
         return;
     if (entry_of(id, g->from)->seq <= k->seq || g->to < g->from ||
-        count == 0 || count > most ||
-        (entry_of(id, g->from)->policies == 1u << SLOW_CUT && count != most))
+        (count == 0 && !router.gone[id]) || count > most ||
+        (count && entry_of(id, g->from)->policies == 1u << SLOW_CUT &&
+         count != most))
         test_fail(__FILE__, __LINE__, "client %d: %" PRIu64 "-%" PRIu64
                   " (%" PRIu64 ") of %s, policy %s, told behind %" PRIu64,
                   (int)(k - world.clients), g->from, g->to, count, names[id],
@@ -951,6 +1099,26 @@ static void check_not_told(const struct client *k, unsigned id, uint64_t seq)
     }
 }
 
+/* Of what has been told to be trimmed something was missing, and none comes. */
+static void check_trimmed(const struct client *k, unsigned id, uint64_t seq)
+{
+    const struct trimmed *t = &k->trimmed[0][id];
+    const struct entry *e = &router.log[0];
+
+    while (e->seq != seq)
+        e++;
+    if (e < &router.log[router.begun])
+        return; /* what is missing of another epoch is not looked for */
+    if (e->offset > t->to && t->open)
+        test_fail(__FILE__, __LINE__, "client %d was told that %s is trimmed up "
+                  "to %" PRIu64 ", and missed nothing before %" PRIu64,
+                  (int)(k - world.clients), names[id], t->to, e->offset);
+    if (e->offset <= t->to && e->offset >= t->from)
+        test_fail(__FILE__, __LINE__, "client %d was told that %s is trimmed up "
+                  "to %" PRIu64 ", and gets %" PRIu64,
+                  (int)(k - world.clients), names[id], t->to, e->offset);
+}
+
 static void on_message(struct client *k, unsigned id, uint64_t seq,
                        bool replay)
 {
@@ -968,6 +1136,36 @@ static void on_message(struct client *k, unsigned id, uint64_t seq,
                   (int)(k - world.clients), names[id], seq, k->seq);
     if (!replay)
         k->seq = seq;
+    if (!replay)
+        check_trimmed(k, id, seq);
+}
+
+static void on_trimmed(struct client *k, unsigned id, bool beside,
+                       uint64_t from, uint64_t to)
+{
+    struct trimmed *t = &k->trimmed[beside][id];
+    bool first = t->to == 0, resumes = false;
+
+    for (unsigned n = 0; n < NAMES; n++)
+        resumes |= k->channels[n].state == REPLAYS && hears(n, id);
+    world.trimmed++;
+    if (to == t->to && !resumes)
+        return; /* by a repair that broke off; the ring has forgotten it */
+    if (to > router.gone[id] ||
+        (to <= t->to && !resumes))
+        test_fail(__FILE__, __LINE__, "client %d is told that %s is trimmed up "
+                  "to %" PRIu64 "; up to %" PRIu64 " it is, and it was told "
+                  "of %" PRIu64, (int)(k - world.clients), names[id], to,
+                  router.gone[id], t->to);
+    t->from = first ? from : MIN(from, t->from);
+    t->to = MAX(to, t->to);
+    t->open = true;
+}
+
+/* Is what is said just now of a subscription that is replayed? */
+static bool is_beside(const struct client *k)
+{
+    return k->starting && k->starting->state == REPLAYS && holds_some(k);
 }
 
 /* Its snapshot follows, and nothing of before does any more. */
@@ -982,6 +1180,9 @@ static void on_epoch(struct client *k, unsigned name)
     ch->state = ASKED;
     ch->gap_count = 0;
     ch->gap = true; /* of what has no history it may miss anything */
+    for (unsigned id = 0; id < STORED; id++)
+        if (hears(name, id))
+            k->trimmed[0][id] = k->trimmed[1][id] = (struct trimmed){0};
 }
 
 static void on_gap(struct client *k, unsigned name, char *const *word)
@@ -1000,6 +1201,12 @@ static void on_gap(struct client *k, unsigned name, char *const *word)
         check_gap(k, name, &g, strtoull(word[6], NULL, 10));
         ch->gaps[ch->gap_count++ % GAPS] = g;
         ch->told += strtoull(word[6], NULL, 10);
+        ch->fuzzy |= strtoull(word[6], NULL, 10) == 0;
+        return;
+    }
+    if (strcmp(word[3], "trimmed") == 0) {
+        on_trimmed(k, name, strcmp(word[2], "-0") == 0 || is_beside(k),
+                   g.from, g.to);
         return;
     }
     if (strcmp(word[3], "epoch") == 0) {
@@ -1452,6 +1659,8 @@ static void router_acts(void)
 {
     unsigned what = chance(1000);
 
+    if (chance(20) == 0)
+        trim_some();
     if (what < 300)
         for (unsigned n = 1 + chance(what < 10 ? 200 : 4); n; n--)
             publish(chance(IDS));
@@ -1534,6 +1743,12 @@ static void settle(void)
         for (unsigned n = 0; n < NAMES; n++)
             check_counts(&world.clients[k], n);
     router.calm = false;
+    for (unsigned k = 0; k < CLIENTS; k++)
+        for (unsigned id = 0; id < STORED; id++)
+            if (world.clients[k].trimmed[0][id].open ||
+                world.clients[k].trimmed[1][id].open)
+                test_fail(__FILE__, __LINE__, "client %u was told that %s is "
+                          "trimmed, and misses nothing", k, names[id]);
 }
 
 static void finish(void)
@@ -1585,5 +1800,6 @@ TEST(everybody_gets_what_is_due_whatever_happens)
     EXPECT(world.lost);
     EXPECT(world.refused);
     EXPECT(world.nomem);
+    EXPECT(world.trimmed);
     finish();
 }

@@ -204,6 +204,116 @@ TEST(what_was_trimmed_while_a_gateway_was_away_is_told_in_front_of_the_rest)
     world_free(w);
 }
 
+/* What a link hears of one id while trimming goes on: offsets, each once, in
+ * order, and all that does not come in a hole in front of the next. */
+struct heard {
+    uint64_t last;  /* offset that has come, or is told to be gone */
+    size_t holes, rows;
+};
+
+static void hear_row(struct heard *h, const struct msg_parts *m)
+{
+    EXPECT_INT(m->offset, h->last + 1);
+    h->last = m->offset;
+    h->rows++;
+}
+
+static void hear_trim(struct heard *h, const struct frame_hole *f)
+{
+    EXPECT_INT(f->why, HOLE_TRIMMED);
+    EXPECT(f->from == 0 || f->from == h->last + 1);
+    EXPECT(f->to > h->last);
+    h->last = f->to;
+    h->holes++;
+}
+
+static struct heard *heard_of(struct heard *all, struct slice id)
+{
+    EXPECT(slice_eq(id, SLICE("a")) || slice_eq(id, SLICE("b")));
+    return &all[slice_eq(id, SLICE("b"))];
+}
+
+static void hear_all(struct peer *p, struct heard *all)
+{
+    struct fake_frame *f;
+    struct msg_parts m;
+    struct frame_hole h;
+
+    while ((f = fake_pipe_take(p->pipe))) {
+        if (f->code == FRAME_DELIVER) {
+            EXPECT_OK(frame_read_deliver(buf_slice(&f->body), &m));
+            hear_row(heard_of(all, m.id), &m);
+        } else if (f->code == FRAME_HOLE) {
+            EXPECT_OK(frame_read_hole(buf_slice(&f->body), &h));
+            EXPECT(h.seq > p->seq);
+            hear_trim(heard_of(all, h.id), &h);
+        }
+        fake_frame_free(f);
+    }
+}
+
+static bool is_trimmed(struct world *w, const char *id, uint64_t kept)
+{
+    const struct past *past = table_find(&w->router.table,
+                                         slice_str(id))->past;
+
+    return past->trimmed_offset + kept == past->last_offset;
+}
+
+/* As if much had been said since. */
+static void forget_tail(struct router *r)
+{
+    uint64_t stamp = r->repeater.stamp;
+
+    repeater_fini(&r->repeater);
+    repeater_init(&r->repeater, r->stored_seq);
+    r->repeater.stamp = stamp;
+}
+
+TEST(a_repair_tells_exactly_what_trimming_takes_meanwhile)
+{
+    struct world *w = world_new((const char *const[]){
+        "namespace.history=2", "limits.page=7", NULL});
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+    struct heard all[2] = {{0}};
+
+    peer_login(p, 1, "*");
+    for (int i = 0; i < 40; i++) {
+        uint64_t upto[2];
+
+        world_settle(w);
+        hear_all(p, all);
+        p->seq = w->router.seq;
+        peer_break(p);
+        for (int n = 0; n < 30; n++)
+            peer_publish(q, test_random() % 3 ? "a" : "b", "x");
+        if (test_random() % 3)
+            world_settle(w);
+        if (test_random() % 2)
+            EXPECT_SOON(is_trimmed(w, "a", 2),
+                        EXPECT_OK(loop_step(w->loop, 10 * MILLISECOND)));
+        forget_tail(&w->router);
+        return_with(p, "*");
+        for (int n = 0; n < 2000 && p->link->state != LINK_LIVE; n++) {
+            if (test_random() % 2)
+                peer_publish(q, test_random() % 3 ? "a" : "b", "x");
+            world_turn(w);
+        }
+        world_settle(w);
+        EXPECT_INT(p->link->state, LINK_LIVE);
+        hear_all(p, all);
+        upto[0] = table_find(&w->router.table, SLICE("a"))->past->last_offset;
+        upto[1] = table_find(&w->router.table, SLICE("b"))->past->last_offset;
+        EXPECT_INT(all[0].last, upto[0]);
+        EXPECT_INT(all[1].last, upto[1]);
+        peer_heard(q);
+    }
+    EXPECT(all[0].holes && all[0].rows);
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
 TEST(what_has_no_history_and_went_past_a_returning_link_is_told)
 {
     struct world *w = world_new(NULL);

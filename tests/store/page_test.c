@@ -1,5 +1,6 @@
 #include <stdio.h>
 
+#include "base/check.h"
 #include "base/err.h"
 #include "tests/store/shelf.h"
 
@@ -411,6 +412,186 @@ TEST(reading_goes_on_while_a_batch_is_written)
         p = shelf_page(&s, &q);
         check_page(p, &q);
         page_free(p);
+    }
+    shelf_close(&s);
+}
+
+/* --- while trimming goes on --- */
+
+enum { BRIEF_IDS = 12, BRIEF_ROWS = 40000, BRIEF_BATCH = 20,
+       BRIEF_PAGES = 12 }; /* read by turns: so each takes its time */
+
+static struct {
+    struct model_row rows[BRIEF_ROWS];
+    size_t count;
+    char ids[BRIEF_IDS][16];
+    struct page *pages[BRIEF_PAGES];
+    size_t came;
+} brief;
+
+/* Every other id keeps next to nothing. */
+static struct keep keep_few(void *arg, struct slice id)
+{
+    UNUSED(arg);
+    return (struct keep){ .max_count = id.ptr[id.len - 1] % 2 ? 1 : 40 };
+}
+
+static void put_brief(struct shelf *s)
+{
+    struct entry e[BRIEF_BATCH];
+
+    CHECK(brief.count + BRIEF_BATCH <= BRIEF_ROWS);
+    for (size_t i = 0; i < BRIEF_BATCH; i++) {
+        struct model_row *m = &brief.rows[brief.count + i];
+
+        m->id = (int)(test_random() % BRIEF_IDS);
+        e[i] = shelf_entry(brief.ids[m->id], "brief");
+    }
+    EXPECT_OK(shelf_submit(s, e, BRIEF_BATCH));
+    for (size_t i = 0; i < BRIEF_BATCH; i++) {
+        brief.rows[brief.count].seq = e[i].rec.seq;
+        brief.rows[brief.count++].offset = e[i].rec.offset;
+    }
+}
+
+static void brief_done(void *arg, struct page *page)
+{
+    *(struct page **)arg = page;
+    brief.came++;
+}
+
+static const struct model_row *brief_row(struct slice id, uint64_t offset)
+{
+    for (size_t i = 0; i < brief.count; i++)
+        if (brief.rows[i].offset == offset &&
+            slice_eq(slice_str(brief.ids[brief.rows[i].id]), id))
+            return &brief.rows[i];
+    return NULL;
+}
+
+static const struct record *record_of(const struct page *p, struct slice id,
+                                      uint64_t offset)
+{
+    for (size_t i = 0; i < p->count; i++)
+        if (p->records[i].offset == offset && slice_eq(p->records[i].id, id))
+            return &p->records[i];
+    return NULL;
+}
+
+static bool has_record(const struct page *p, struct slice id)
+{
+    for (size_t i = 0; i < p->count; i++)
+        if (slice_eq(p->records[i].id, id))
+            return true;
+    return false;
+}
+
+/* Each entry is true to the letter. */
+static void check_trimmed(const struct page *p, const struct page_request *q)
+{
+    for (size_t i = 0; i < p->trimmed_count; i++) {
+        const struct trimmed *t = &p->trimmed[i];
+        const struct model_row *last = brief_row(t->id, t->to);
+        const struct record *before =
+            t->from ? record_of(p, t->id, t->from - 1) : NULL;
+
+        EXPECT(last && last->seq == t->last_seq);
+        EXPECT(t->last_seq > t->behind_seq);
+        EXPECT(!t->from || before);
+        EXPECT_INT(t->behind_seq, before ? before->seq : q->after_seq);
+        EXPECT(i == 0 || p->trimmed[i - 1].behind_seq <= t->behind_seq);
+        for (size_t k = 0; k < p->count; k++)
+            EXPECT(!slice_eq(p->records[k].id, t->id) ||
+                   p->records[k].offset < t->from ||
+                   p->records[k].offset > t->to);
+    }
+}
+
+static bool is_named(const struct page *p, struct slice id,
+                     const struct model_row *m)
+{
+    for (size_t i = 0; i < p->trimmed_count; i++) {
+        const struct trimmed *t = &p->trimmed[i];
+
+        if (slice_eq(t->id, id) && t->from <= m->offset &&
+            m->offset <= t->to && t->behind_seq < m->seq)
+            return true;
+    }
+    return false;
+}
+
+/* What the page has not, it names. */
+static size_t check_missing(const struct page *p,
+                            const struct page_request *q)
+{
+    size_t missing = 0;
+
+    for (size_t i = 0; i < brief.count; i++) {
+        const struct model_row *m = &brief.rows[i];
+        struct slice id = slice_str(brief.ids[m->id]);
+
+        if (m->seq <= q->after_seq || m->seq > p->upto_seq ||
+            !is_wanted(q, brief.ids[m->id]) || record_of(p, id, m->offset))
+            continue;
+        missing++;
+        EXPECT(is_named(p, id, m) ||
+               (q->pattern_count && !has_record(p, id)));
+    }
+    return missing;
+}
+
+static struct page_request brief_request(struct slice *ids, struct slice *all)
+{
+    uint64_t last = brief.rows[brief.count - 1].seq;
+    struct page_request q = {
+        .ids = ids, .patterns = all, .upto_seq = last,
+        .after_seq = last - test_random() % MIN(last, 400),
+        .max_count = 1 + test_random() % 1000, .max_bytes = 1 << 20,
+    };
+
+    if (test_random() % 3)
+        q.id_count = BRIEF_IDS;
+    else
+        q.pattern_count = 1;
+    return q;
+}
+
+TEST(what_trimming_takes_while_a_page_is_read_is_named_exactly)
+{
+    struct shelf s = shelf_init("db");
+    struct slice ids[BRIEF_IDS], all = SLICE("*");
+    struct page_request q[BRIEF_PAGES];
+    size_t missing = 0, within = 0;
+
+    s.opt.policy = keep_few;
+    shelf_open(&s);
+    for (int i = 0; i < BRIEF_IDS; i++) {
+        snprintf(brief.ids[i], sizeof *brief.ids, "brief/%c", 'a' + i);
+        ids[i] = slice_str(brief.ids[i]);
+    }
+    for (int i = 0; i < 20; i++)
+        put_brief(&s);
+    for (int i = 0; i < 40 || !missing || !within; i++) {
+        brief.came = 0;
+        for (int n = 0; n < BRIEF_PAGES; n++) {
+            q[n] = brief_request(ids, &all);
+            EXPECT_OK(reader_page(s.readers, &q[n], brief_done,
+                                  &brief.pages[n], NULL));
+        }
+        for (unsigned n = 1 + test_random() % 4; n; n--)
+            put_brief(&s);
+        EXPECT_SOON(brief.came == BRIEF_PAGES, shelf_turn(&s));
+        for (int n = 0; n < BRIEF_PAGES; n++) {
+            const struct page *p = brief.pages[n];
+
+            EXPECT_OK(p->rc);
+            EXPECT_INT(p->damaged_count, 0);
+            check_trimmed(p, &q[n]);
+            missing += check_missing(p, &q[n]);
+            for (size_t k = 0; k < p->trimmed_count; k++)
+                within += p->trimmed[k].from != 0;
+            page_free(brief.pages[n]);
+        }
     }
     shelf_close(&s);
 }
