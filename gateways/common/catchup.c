@@ -90,14 +90,24 @@ static bool is_passed(struct start *s, const struct page_item *i)
            is_known(s, i->msg->id, i->msg->offset);
 }
 
+/* Does it begin where the ring goes on for s? A hole stands where it begins, and
+ * says where it ends: as far as the page reaches, which is read later than s was
+ * told its end, or further. Only of a single message both are one. */
+static bool begins_behind(const struct start *s, const struct page_item *i)
+{
+    bool single = i->why == GAP_DAMAGED && i->from && i->from == i->to;
+
+    return i->seq > s->until && (!i->hole || single);
+}
+
 /* The item at *at or behind it that is next for s; NULL: the page has no more
- * for it. The last message of what was trimmed may lie behind the page. */
+ * for it. */
 static const struct page_item *next_item(struct start *s, size_t *at)
 {
     for (; s->page && *at < s->page->count; ++*at) {
         const struct page_item *i = &s->page->items[*at];
 
-        if (i->seq > s->until && !(i->hole && i->why == GAP_TRIMMED))
+        if (begins_behind(s, i))
             break;
         if (!is_passed(s, i))
             return i;
