@@ -71,6 +71,8 @@ class Injector:
     """The rules of one World. base: the World's directory; its own to remove."""
 
     def __init__(self, base=None):
+        if not os.path.exists(LIBRARY): # the loader would go on without it
+            raise SystemExit(f"{LIBRARY} is missing: make build/tests/chaos/inject.so")
         self.base = base or tempfile.mkdtemp(prefix="tl-")
         os.makedirs(os.path.join(self.base, "var"), mode=0o700, exist_ok=True)
         self.path = os.path.join(self.base, "var", "inject")
