@@ -126,6 +126,13 @@ bool conn_holds(struct conn *c, struct slice channel)
     return t && seat_find(&t->seats, &c->seats);
 }
 
+/* The seq up to which everything came before m. A notice has that of where the
+ * link stood: on a fresh store 0, and the first message is yet to come. */
+static uint64_t all_before(const struct msg *m)
+{
+    return m->flags & MSG_NOTICE || m->seq == 0 ? m->seq : m->seq - 1;
+}
+
 /* The seq up to which this connection has everything it holds. */
 static uint64_t place(struct conn *c)
 {
@@ -149,8 +156,7 @@ static uint64_t place(struct conn *c)
     /* The entry at its place has left the ring; what left since was not for
      * it (see deliver_expire). */
     next = ring_at(&g->ring, MAX(c->tick + 1, g->ring.first));
-    return next && next->msg->seq
-               ? MAX(g->ring.gone_seq, next->msg->seq - 1) : g->seq;
+    return next ? MAX(g->ring.gone_seq, all_before(next->msg)) : g->seq;
 }
 
 /* While a start is told on a connection that is live, that has come to the place

@@ -392,8 +392,13 @@ static void subscribed(struct conn *c, uint32_t ref)
     buf_addf(conn_out(c), "[%u] ", ref);
 }
 
+static char begun_at[CURSOR_TEXT_MAX + 1]; /* the same of started() */
+
 static void started(struct conn *c, uint32_t ref)
 {
+    struct slice cursor = conn_cursor(c);
+
+    snprintf(begun_at, sizeof begun_at, SLICE_FMT, SLICE_ARG(cursor));
     buf_addf(conn_out(c), "(%u) ", ref);
 }
 
@@ -534,7 +539,8 @@ struct world {
     unsigned clients;
 };
 
-static struct world *world(void)
+/* Linked to a router that stands at seq. */
+static struct world *world_at(uint64_t seq)
 {
     struct world *w = calloc(1, sizeof *w);
     const char *sets[] = {"tcp.trusted_proxies=127.0.0.1", "tcp.workers=1",
@@ -550,10 +556,15 @@ static struct world *world(void)
     CHECK(w->g && gateway_init(w->g, w->cfg, &edge, 1, w->door) == 0);
     CHECK(uplink_open(w->g, &why) == 0);
     link_.fetches = link_.wanted = 0;
-    hear_welcome("e", 1, 100);
-    hear_resynced(100);
+    hear_welcome("e", 1, seq);
+    hear_resynced(seq);
     said("HELLO SYNCED ");
     return w;
+}
+
+static struct world *world(void)
+{
+    return world_at(100);
 }
 
 static void world_free(struct world *w)
@@ -716,6 +727,26 @@ TEST(a_channel_that_is_added_counts_from_where_the_link_stood)
     got(w, n, "[2] snapshot/b@e-110 (2) a:2 ");
     EXPECT_STR(told_at, "e-110");
     world_free(w);
+}
+
+/* A poll ends with that cursor: what comes right behind its start, be it the
+ * first message of all behind somebody's joining, is not to be passed by. */
+TEST(who_has_begun_has_nothing_of_what_follows)
+{
+    for (uint64_t seq = 0; seq <= 100; seq += 100) {
+        struct world *w = world_at(seq);
+        unsigned n = client(w);
+        char want[CURSOR_TEXT_MAX + 1];
+
+        snprintf(want, sizeof want, "e-%u", (unsigned)seq);
+        subscribe(w, n, "a", NULL, 1);
+        hear_logged_in(seq, 0, &kept, 1);
+        hear_notice("m", "join", "{}");
+        hear_message("a", seq + 1, "first");
+        turn(w);
+        EXPECT_STR(begun_at, want);
+        world_free(w);
+    }
 }
 
 TEST(a_burst_is_sent_in_one_call)
