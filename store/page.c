@@ -34,7 +34,7 @@ struct wanted {
     int64_t idn;
     struct slice id;
     bool yes;                /* else only known not to match */
-    bool broken;             /* its index could not be read */
+    bool broken;             /* its index or its record could not be read */
     struct id_record info;   /* after the messages were read */
     uint64_t taken_offset, taken_seq; /* of its row that was taken last; or 0 */
     uint64_t seen_offset, seen_seq;
@@ -219,8 +219,24 @@ static int copy_record(struct page_job *p, struct wanted *w,
     return 0;
 }
 
-static int read_record(struct read_conn *c, const struct wanted *w,
-                       struct id_record *ret)
+/* What the page lacks of it cannot be known: all of it may be. */
+static int mark_broken(struct page_job *p, struct wanted *w)
+{
+    struct damage d = {
+        .id = w->id,
+        .first_seq = p->q.after_seq + 1,
+        .last_seq = p->q.upto_seq,
+    };
+
+    if (w->broken)
+        return 0;
+    w->broken = true;
+    return note_damage(p, &d);
+}
+
+/* Empty when it is gone, or cannot be read: then w is broken. */
+static int read_record(struct page_job *p, struct read_conn *c,
+                       struct wanted *w, struct id_record *ret)
 {
     sqlite3_stmt *s = c->st[RD_ID_OF];
     int64_t unused;
@@ -234,7 +250,7 @@ static int read_record(struct read_conn *c, const struct wanted *w,
         *ret = (struct id_record){ .last_seq = 0 };
     ret->id = w->id;
     sqlite3_reset(s);
-    return rc == ERR_DAMAGED ? 0 : rc;
+    return rc == ERR_DAMAGED ? mark_broken(p, w) : rc;
 }
 
 static int note_trimmed(struct page_job *p, const struct trimmed *t)
@@ -279,7 +295,7 @@ static int take(struct page_job *p, struct read_conn *c, struct wanted *w,
     int rc = 0;
 
     if (!p->q.newest && offset > w->taken_offset + 1) {
-        rc = read_record(c, w, &now);
+        rc = read_record(p, c, w, &now);
         if (rc == 0)
             rc = compare_trimmed(p, w, &now, offset);
     }
@@ -291,12 +307,12 @@ static int take(struct page_job *p, struct read_conn *c, struct wanted *w,
 }
 
 /* Offsets are dense: how many come after it tells which one it is. */
-static int offset_of(struct read_conn *c, struct wanted *w, uint64_t seq,
-                     uint64_t *ret)
+static int offset_of(struct page_job *p, struct read_conn *c,
+                     struct wanted *w, uint64_t seq, uint64_t *ret)
 {
     sqlite3_stmt *s = c->st[RD_BEHIND];
     uint64_t behind;
-    int rc = read_record(c, w, &w->info);
+    int rc = read_record(p, c, w, &w->info);
 
     if (rc < 0)
         return rc;
@@ -317,7 +333,7 @@ static int add_damaged(struct page_job *p, struct read_conn *c,
 
     *row = (struct row){ .id = w, .damaged = true, .rec.seq = seq };
     p->row_count++;
-    rc = offset_of(c, w, seq, &row->rec.offset);
+    rc = offset_of(p, c, w, seq, &row->rec.offset);
     return rc < 0 ? rc : take(p, c, w, row->rec.offset, seq);
 }
 
@@ -545,18 +561,6 @@ static int choose_from(struct page_job *p, struct read_conn *c,
     return MIN(rc, 0);
 }
 
-static int mark_broken(struct page_job *p, struct wanted *w)
-{
-    struct damage d = {
-        .id = w->id,
-        .first_seq = p->q.after_seq + 1,
-        .last_seq = p->q.upto_seq,
-    };
-
-    w->broken = true;
-    return note_damage(p, &d);
-}
-
 static int by_key(const void *a, const void *b)
 {
     const struct candidate *x = a, *y = b;
@@ -717,7 +721,7 @@ static int phase_scan(struct page_job *p, struct read_conn *c)
 static int look_at_end(struct page_job *p, struct read_conn *c,
                        struct wanted *w)
 {
-    int rc = w->yes ? read_record(c, w, &w->info) : 0;
+    int rc = w->yes ? read_record(p, c, w, &w->info) : 0;
 
     if (rc < 0 || !w->yes || p->q.newest)
         return rc;
@@ -824,12 +828,24 @@ static int by_first_seq(const void *a, const void *b)
     return x->first_seq < y->first_seq ? -1 : x->first_seq > y->first_seq;
 }
 
+/* A page that is cut short says nothing of what the next one may well have. */
+static void clip_damage(struct page_job *p)
+{
+    for (size_t i = 0; i < p->damaged_count; i++) {
+        struct damage *d = &p->damaged[i];
+
+        d->first_seq = MAX(d->first_seq, p->after + 1);
+        d->last_seq = MIN(d->last_seq, p->upto);
+    }
+}
+
 static int give_damage(struct page_job *p, struct page *page)
 {
     size_t size = p->damaged_count * sizeof *p->damaged;
 
     if (size == 0)
         return 0;
+    clip_damage(p);
     qsort(p->damaged, p->damaged_count, sizeof *p->damaged, by_first_seq);
     page->damaged = arena_take(&p->box->arena, size);
     if (!page->damaged)

@@ -73,7 +73,8 @@ struct page {
     uint64_t after_seq, upto_seq;
     bool more;
     /* Of the ids asked for by name, in that order, read after the messages:
-     * what trimming took meanwhile is visible here. Unknown ids: zeros. */
+     * what trimming took meanwhile is visible here. Unknown ids, and those whose
+     * record cannot be read (all of the page's range is damage then): zeros. */
     struct id_record *ids;
     size_t id_count;
 };

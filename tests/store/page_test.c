@@ -596,6 +596,110 @@ TEST(what_trimming_takes_while_a_page_is_read_is_named_exactly)
     shelf_close(&s);
 }
 
+/* --- an id whose record cannot be read --- */
+
+static struct keep keep_four(void *arg, struct slice id)
+{
+    UNUSED(arg);
+    UNUSED(id);
+    return (struct keep){ .max_count = 4 };
+}
+
+/* Of two ids each has twenty, of which four are kept; what is known of room/a is
+ * damaged while the store is open. */
+static void store_without_record(struct shelf *s)
+{
+    *s = shelf_init("db");
+    s->opt.policy = keep_four;
+    shelf_open(s);
+    for (int i = 0; i < 20; i++) {
+        shelf_put(s, "room/a", "a");
+        shelf_put(s, "room/b", "b");
+    }
+    EXPECT_SOON(shelf_sql_int(s, "SELECT count(*) FROM log") == 8,
+                shelf_turn(s));
+    shelf_sql(s, "UPDATE ids SET sum = sum + 1 WHERE id = 'room/a'");
+}
+
+static void expect_all_damaged(const struct page *p)
+{
+    EXPECT_OK(p->rc);
+    EXPECT_INT(p->damaged_count, 1);
+    EXPECT_SLICE(p->damaged[0].id, SLICE("room/a"));
+    EXPECT_INT(p->damaged[0].first_offset, 0);
+    EXPECT_INT(p->damaged[0].first_seq, p->after_seq + 1);
+    EXPECT_INT(p->damaged[0].last_seq, p->upto_seq);
+}
+
+TEST(an_id_whose_record_cannot_be_read_is_damaged_once)
+{
+    struct slice ids[] = { SLICE("room/a"), SLICE("room/b") };
+    struct slice all = SLICE("room/*");
+    struct shelf s;
+
+    store_without_record(&s);
+    for (int i = 0; i < 6; i++) {
+        struct page_request q = {
+            .ids = ids, .id_count = i % 3 == 0 ? 2 : 0,
+            .patterns = &all, .pattern_count = i % 3 ? 1 : 0,
+            .after_seq = i % 3 == 2 ? 0 : 1, /* by the index, or by the log */
+            .upto_seq = i % 3 == 2 ? 1000 : 40, .newest = i >= 3,
+            .max_count = 100, .max_bytes = 1 << 20,
+        };
+        struct page *p = shelf_page(&s, &q);
+
+        expect_all_damaged(p);
+        EXPECT_INT(p->count, 8);
+        page_free(p);
+    }
+    shelf_sql(&s, "DELETE FROM log WHERE idn = "
+                  "(SELECT idn FROM ids WHERE id = 'room/a')");
+    for (int newest = 0; newest < 2; newest++) {
+        struct page_request q = {
+            .ids = ids, .id_count = 1, .upto_seq = 40, .newest = newest,
+            .max_count = 100, .max_bytes = 1 << 20,
+        };
+        struct page *p = shelf_page(&s, &q);
+
+        expect_all_damaged(p);
+        EXPECT_INT(p->count, 0);
+        EXPECT_INT(p->ids[0].last_seq, 0);
+        page_free(p);
+    }
+    shelf_close(&s);
+}
+
+TEST(a_page_that_is_cut_short_tells_no_damage_behind_its_end)
+{
+    struct slice all = SLICE("room/*");
+    struct shelf s;
+
+    store_without_record(&s);
+    for (int newest = 0; newest < 2; newest++) {
+        struct page_request q = {
+            .patterns = &all, .pattern_count = 1, .upto_seq = 40,
+            .newest = newest, .max_count = 3, .max_bytes = 1 << 20,
+        };
+        size_t count = 0;
+        bool more = true;
+
+        while (more) {
+            struct page *p = shelf_page(&s, &q);
+
+            expect_all_damaged(p);
+            count += p->count;
+            more = p->more;
+            if (newest)
+                q.upto_seq = p->after_seq;
+            else
+                q.after_seq = p->upto_seq;
+            page_free(p);
+        }
+        EXPECT_INT(count, 8);
+    }
+    shelf_close(&s);
+}
+
 /* --- lists --- */
 
 static char *names(struct id_list *l)
