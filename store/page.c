@@ -354,8 +354,7 @@ static int add_row(struct page_job *p, struct read_conn *c, sqlite3_stmt *s,
         return rc < 0 ? rc : 1;
     }
     bytes = record_bytes(&r);
-    if (p->row_count > 0 && bytes > p->q.max_bytes - MIN(p->bytes,
-                                                         p->q.max_bytes))
+    if (p->row_count > 0 && p->bytes + bytes > p->q.max_bytes)
         return 0;
     *row = (struct row){ .id = w };
     rc = copy_record(p, w, &r, &row->rec);
