@@ -419,6 +419,16 @@ void start_again(struct conn *c)
         start_kick(c);
 }
 
+void start_put_off(struct conn *c)
+{
+    struct start *s = conn_starts(c);
+
+    if (!s || s->state != START_READY || !s->late)
+        return;
+    list_remove(&s->node);
+    s->state = START_LOGIN; /* start_again() */
+}
+
 void start_link_down(struct conn *c)
 {
     struct start *next;

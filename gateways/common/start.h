@@ -113,6 +113,10 @@ void start_refused(struct start *s);
 void start_kick(struct conn *c);
 /* The same for one that waited for its reader to read. */
 void start_again(struct conn *c);
+/* One that has its place among live messages, and is not told yet, gives that
+ * up: what comes behind it must not wait for it. Decided anew at the end of the
+ * next flush (start_again()). */
+void start_put_off(struct conn *c);
 bool start_waits_for_reader(const struct conn *c);
 /* The link has gone: what it was asked will not be answered. */
 void start_link_down(struct conn *c);

@@ -14,6 +14,7 @@ enum {
     DUE_FIRST = 256, /* entries that room is made for */
     FEW = 4, /* of what may be looked at in a turn this part, if that is all, is
                 gathered along the topics' chains */
+    VISIT_LOOKS = 256, /* what else it takes to visit one */
 };
 
 /* What a channel's reader has to do without, and has not been told. */
@@ -896,12 +897,40 @@ bool thin_place(const struct conn *c, uint64_t *seq)
     return true;
 }
 
+static bool misses(struct conn *c, const struct going *go)
+{
+    return c->tick < go->tick && c->flow == FLOW_LIVE &&
+           pull_due(c, go->entry) &&
+           !(conn_thinned(c) && thin_leaves_out(c, go->entry, go->tick));
+}
+
+/* Whose socket is not known to be full has had no chance yet: it resumes from
+ * the end of the ring, or waits for its turn among others. It is visited now;
+ * a visit gives what is next, so the entry goes with the first one, behind what
+ * is to be sent in front of it. */
+static void visit(struct conn *c, const struct going *go)
+{
+    struct gateway *g = c->gw;
+    bool moves = true;
+
+    while (moves && !(c->flags & CONN_STALLED) && misses(c, go)) {
+        size_t sent = g->sent;
+        uint64_t tick = c->tick;
+
+        if (pull_end(c) < go->tick)
+            start_put_off(c);
+        g->looked_at += VISIT_LOOKS;
+        conn_flush(c);
+        moves = g->sent != sent || c->tick != tick;
+    }
+}
+
 static void let_go(struct conn *c, struct going *go)
 {
     const struct ring_entry *e = go->entry;
 
-    if (c->tick >= go->tick || c->flow != FLOW_LIVE || !pull_due(c, e) ||
-        (conn_thinned(c) && thin_leaves_out(c, e, go->tick)))
+    visit(c, go);
+    if (!misses(c, go))
         return;
     if (!may_go(c, go)) {
         conn_cut(c, STAT_CUT_QUEUE);

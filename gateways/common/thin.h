@@ -16,7 +16,8 @@
  * until the rest is within the budget; conflated ids give first. A rest that
  * is still too much ends the connection (conn_cut). So does a message that the
  * ring must let go of and its reader must not miss; another is left out then,
- * if its reader reads or not.
+ * if its reader reads or not. But whoever lags without a full socket, because
+ * it resumes from the ring or waits for its turn, is served first.
  *
  * What is left out of a channel is told by one gap before the next message; a
  * snapshot follows where a state is not what the messages make of it any more.
@@ -79,8 +80,8 @@ void thin_not_drained(struct conn *c);
  * many that begin to read together nor one that has missed very much holds up
  * anybody but those who waited themselves. */
 void thin_turn(struct gateway *g);
-/* The oldest entry of the ring goes; whoever has not got it yet is cut, or does
- * without it. */
+/* The oldest entry of the ring goes. Whoever has not got it yet and does not wait
+ * for its socket gets it now; another is cut, or does without it. */
 void thin_let_go(struct gateway *g, struct ring_entry *e, uint64_t tick);
 
 /* Of a connection with conn_thinned(): is this entry, which is due, left out? */

@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "gateways/common/core.h"
 #include "gateways/common/deliver.h"
+#include "gateways/common/fanout.h"
 #include "gateways/common/uplink.h"
 #include "proto/frame_io.h"
 #include "tests/t/t.h"
@@ -1395,6 +1396,64 @@ TEST(a_burst_bigger_than_the_ring_reaches_who_reads)
     got(w, n, buf_text(&expect));
     EXPECT(w->g->ring.bytes <= w->g->ring.bytes_max);
     buf_fini(&expect);
+    world_free(w);
+}
+
+/* A resume from the very end of the ring: its messages leave in the turn in which
+ * it begins. */
+static void resume_what_goes(const char *id)
+{
+    struct world *w = world();
+    unsigned first = client(w), n = client(w);
+    const struct id_says none = {.id = id}, says = {.id = id, .last_seq = 102,
+                                                    .last_offset = 102};
+    char wanted[100];
+
+    subscribe(w, first, id, NULL, 1);
+    hear_logged_in(100, 0, &none, 1);
+    hear_message(id, 101, "1");
+    hear_message(id, 102, "2");
+    turn(w);
+    subscribe(w, n, id, "e-100", 9);
+    hear_logged_in(102, 0, &says, 1);
+    w->g->ring.bytes_max = 1;
+    snprintf(wanted, sizeof wanted, "[9] resumed/%s@e-100 (9) %s:1 %s:2 ", id,
+             id, id);
+    got(w, n, wanted);
+    EXPECT_INT(w->g->ring.next - w->g->ring.first, 0);
+    EXPECT_INT(w->conn[n]->state, CONN_OPEN);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_LEFT_OUT), 0);
+    world_free(w);
+}
+
+TEST(who_resumes_what_leaves_the_ring_in_that_turn_gets_it)
+{
+    resume_what_goes("a");      /* nothing is left out */
+    resume_what_goes("room/1"); /* the oldest */
+}
+
+/* Behind so many that its new channel is told much later. */
+TEST(a_channel_that_waits_to_be_told_keeps_nothing_in_the_ring)
+{
+    struct world *w = world();
+    unsigned n = watcher(w);
+    const struct id_says b = {.id = "b"};
+
+    drain(w, n);
+    subscribe(w, n, "b", NULL, 2);
+    hear_logged_in(110, 0, &b, 1);
+    hear_message("b", 111, "before");
+    hear_message("a", 112, "1");
+    w->g->ring.bytes_max = 1;
+    fanout_turn(w->g);
+    EXPECT(conn_lags(w->conn[n]));
+    deliver_expire(w->g);
+    EXPECT_INT(w->g->ring.next - w->g->ring.first, 0);
+    EXPECT_INT(w->conn[n]->state, CONN_OPEN);
+    hear_message("a", 113, "2");
+    hear_message("b", 114, "behind");
+    got(w, n, "a:1 [2] snapshot/b@e-112 (2) a:2 b:behind ");
+    EXPECT_INT(stat_get(&w->g->stats, STAT_CUT_QUEUE), 0);
     world_free(w);
 }
 
