@@ -905,9 +905,8 @@ static bool misses(struct conn *c, const struct going *go)
 }
 
 /* Whose socket is not known to be full has had no chance yet: it resumes from
- * the end of the ring, or waits for its turn among others. It is visited now;
- * a visit gives what is next, so the entry goes with the first one, behind what
- * is to be sent in front of it. */
+ * the end of the ring, or waits for its turn among others. It is visited now,
+ * again where pages or the rest of something come in front of the entry. */
 static void visit(struct conn *c, const struct going *go)
 {
     struct gateway *g = c->gw;
