@@ -281,6 +281,24 @@ static int say(struct history_report *report, int rc, const char *text)
     return rc;
 }
 
+/* SQLite knows nothing of what failed outside of it, and has forgotten a
+ * statement that is finalized. */
+static const char *reason(const struct history *h, int rc)
+{
+    return h->conn && sqlite3_errcode(h->conn) != SQLITE_OK
+               ? sqlite3_errmsg(h->conn) : err_text(rc);
+}
+
+static int say_unopened(const struct history *h,
+                        struct history_report *report, int rc)
+{
+    char text[256];
+
+    snprintf(text, sizeof text, "the file cannot be opened: %.200s",
+             reason(h, rc));
+    return say(report, rc, text);
+}
+
 /* What is said here is not for everybody on this machine; the WAL gets the
  * same mode. */
 static int make_file(const char *path)
@@ -319,9 +337,7 @@ static int connect_first(struct history *h, struct history_report *report)
     if (rc == ERR_DAMAGED)
         return say(report, rc, "the file is damaged or not a database: move "
                    "it away, or restore a backup");
-    if (rc < 0)
-        return say(report, rc, "the file cannot be opened");
-    return 0;
+    return rc < 0 ? say_unopened(h, report, rc) : 0;
 }
 
 /* The answer is the mode that is in force. */
@@ -350,18 +366,32 @@ static int say_unprepared(struct history *h, struct history_report *report,
         rc = ERR_DAMAGED;
     snprintf(text, sizeof text, "%s%.200s",
              rc == ERR_DAMAGED ? "the database is damaged: " : "",
-             sqlite3_errmsg(h->conn));
+             reason(h, rc));
     return say(report, rc, text);
 }
 
 /* The last life may have ended behind a sync that failed: after a clean close
  * there is no WAL to write again. */
+static int rewrite_wal(struct history *h, struct history_report *report)
+{
+    char text[256];
+    int rc;
+
+    errno = 0;
+    rc = walfile_rewrite(h->conn, h->opt.path);
+    if (rc == 0)
+        return 0;
+    snprintf(text, sizeof text, "what was written last cannot be written "
+             "again: %.150s", errno ? strerror(errno) : err_text(rc));
+    return say(report, rc, text);
+}
+
 static int prepare_first(struct history *h, struct history_report *report)
 {
     int rc = use_wal(h);
 
     if (rc == 0)
-        rc = walfile_rewrite(h->conn, h->opt.path);
+        rc = rewrite_wal(h, report);
     if (rc == 0)
         report->check =
             filecheck(h->conn, h->opt.check_ms, report->text);

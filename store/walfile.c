@@ -271,9 +271,12 @@ static int rewrite_wal(int fd)
     return n < 0 || fsync(fd) < 0 ? err_from_errno(errno) : 0;
 }
 
-static int from_sqlite(int rc)
+static int from_sqlite(sqlite3_file *db, int rc)
 {
-    return rc == SQLITE_OK ? 0 : rc == SQLITE_FULL ? ERR_FULL : ERR_IO;
+    if (rc == SQLITE_OK)
+        return 0;
+    db->pMethods->xFileControl(db, SQLITE_FCNTL_LAST_ERRNO, &errno);
+    return rc == SQLITE_FULL ? ERR_FULL : ERR_IO;
 }
 
 /* One that lies behind the end was never copied. */
@@ -288,7 +291,7 @@ static int rewrite_page(sqlite3_file *db, uint32_t number)
         return 0;
     if (rc == SQLITE_OK)
         rc = db->pMethods->xWrite(db, page, PAGE, at);
-    return from_sqlite(rc);
+    return from_sqlite(db, rc);
 }
 
 /* The pages of the database that this WAL names. A checkpoint that readers cut
@@ -306,7 +309,8 @@ static int rewrite_copied(int wal, sqlite3_file *db)
         rc = rewrite_page(db, (uint32_t)n[0] << 24 | (uint32_t)n[1] << 16
                                   | (uint32_t)n[2] << 8 | n[3]);
     return rc < 0 || at == WAL_HEADER
-               ? rc : from_sqlite(db->pMethods->xSync(db, SQLITE_SYNC_NORMAL));
+               ? rc
+               : from_sqlite(db, db->pMethods->xSync(db, SQLITE_SYNC_NORMAL));
 }
 
 int walfile_rewrite(sqlite3 *conn, const char *path)
@@ -314,7 +318,7 @@ int walfile_rewrite(sqlite3 *conn, const char *path)
     sqlite3_file *db = NULL;
     char name[FILE_NAME_SIZE];
     int rc = file_name(name, path, "-wal");
-    int fd;
+    int fd, error;
 
     if (rc < 0)
         return rc;
@@ -325,6 +329,8 @@ int walfile_rewrite(sqlite3 *conn, const char *path)
     rc = rewrite_wal(fd);
     if (rc == 0)
         rc = db && db->pMethods ? rewrite_copied(fd, db) : ERR_IO;
+    error = errno;
     close(fd);
+    errno = error;
     return rc;
 }

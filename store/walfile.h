@@ -24,8 +24,9 @@ const char *walfile_vfs(void);
  * pages that may have been copied from it, and syncs both: conn is a
  * connection to it. After a failed sync the kernel takes for written what is
  * not, and says so once: no later sync means anything before this. No
- * connection may write meanwhile; others may read. ERR_IO, ERR_FULL; no WAL is
- * no error. Cost: the WAL is read once and written twice. */
+ * connection may write meanwhile; others may read. ERR_IO, ERR_FULL, and errno
+ * is that of the call that failed, if one did; no WAL is no error. Cost: the
+ * WAL is read once and written twice. */
 MUST_USE int walfile_rewrite(sqlite3 *conn, const char *path);
 
 #endif

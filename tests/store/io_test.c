@@ -377,6 +377,38 @@ TEST(after_any_one_failed_write_or_sync_nothing_acknowledged_is_lost)
     EXPECT(n >= 8); /* a write for each batch, and two are synced */
 }
 
+/* Opens what a kill has left while every write and sync from this one on
+ * fails. False: that many are not needed. */
+static bool try_start(struct shelf *s, long at)
+{
+    int rc;
+
+    disk_fails(at, true, EIO);
+    rc = shelf_try_open(s);
+    if (!disk_works()) {
+        EXPECT_OK(rc);
+        return false;
+    }
+    EXPECT_ERR(rc, ERR_IO);
+    EXPECT(strstr(s->report.text, err_text(ERR_IO))
+           || strstr(s->report.text, strerror(EIO)));
+    return true;
+}
+
+TEST(a_start_on_a_disk_that_fails_says_that_it_does)
+{
+    struct shelf s = shelf_init("db");
+    int again = 0;
+
+    shelf_open(&s);
+    shelf_put(&s, "room/a", "x");
+    shelf_kill(&s);
+    for (long n = 0; try_start(&s, n); n++)
+        again += strstr(s.report.text, "written again: ") != NULL;
+    EXPECT(again >= 4); /* the WAL and the database's pages, and their syncs */
+    shelf_close(&s);
+}
+
 TEST(a_disk_that_fails_for_a_while_needs_no_restart)
 {
     for (long n = 0; try_failure(n, true, EIO); n += 7)
