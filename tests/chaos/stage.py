@@ -270,13 +270,27 @@ class Round:
         return World(sets=sets + SLOW + stage.sets, config=CONFIG, under=under, before=stage.before,
                      env=stage.env)
 
+    def let_end(self, stage, those):
+        """They may take longer than was planned. A router that is coming back is
+        waited for: the supervisor gives up one that fails five starts in a row,
+        which is soon done by what breaks next."""
+        ended = [r.fault.name for r in those if r.fault.ends and "router" in r.fault.hits]
+        for r in those:
+            r.join(60)
+        if ended:
+            eventually(lambda: self.serves(stage), f"a router after {ended[-1]}", stage.deadline)
+
+    @staticmethod
+    def serves(stage):
+        with contextlib.suppress(Failed, OSError, subprocess.TimeoutExpired):
+            return stage.world.ctl("status")
+        return None
+
     def break_things(self, stage, log, crowd):
         begin, running = time.monotonic(), self.running
         for at, fault, seed, lasts in schedule(self.rng, self.table, self.seconds):
             threading.Event().wait(max(0, begin + at - time.monotonic()))
-            if fault.alone:
-                for r in running:
-                    r.join(60)
+            self.let_end(stage, [r for r in running if clash(r.fault, fault)])
             running.append(Running(stage, log, fault, seed, lasts))
             self.broken.append(fault.name)
         for r in running:

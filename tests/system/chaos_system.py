@@ -4,13 +4,15 @@ import asyncio
 import io
 import os
 import random
+import shutil
 import sys
+from unittest import mock
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
                                 "chaos"))
 import stage  # noqa: E402
 from peers import crowd, lies, mosquitto  # noqa: E402
-from world import DEADLINE, equal, figure  # noqa: E402
+from world import DEADLINE, Failed, equal, figure  # noqa: E402
 
 SLOW = True
 FEW = ("router-kill", "http-kill", "ws-stop", "tcp-term", "router-stop")
@@ -23,6 +25,28 @@ def test_what_clients_saw_holds_while_processes_die():
     table = {name: fault for name, fault in stage.faults.table().items() if name in FEW}
     figures = stage.Round(seed, table, 6, rate=120).run()
     figure(" ".join(f"{k}={v}" for k, v in figures.items() if v))
+
+
+def test_what_breaks_the_same_waits_until_the_router_is_back():
+    seen = []
+
+    def answer(_word):
+        seen.append("asked")
+        if len(seen) < 4:
+            raise Failed("no router yet")
+        return "state=ready"
+
+    kill, disk = (
+        stage.faults.Fault(name, "F1", lambda _stage, _rng, name=name: seen.append(name),
+                           lambda _stage, _held: None, hits=("router",), ends=name == "kill")
+        for name in ("kill", "disk"))
+    plan = [(0, kill, 1, 0), (0, disk, 1, 0)]
+    r = stage.Round(1, {}, 1, 1)
+    shutil.rmtree(r.base)
+    place = mock.Mock(deadline=DEADLINE, world=mock.Mock(ctl=answer))
+    with mock.patch.object(stage, "schedule", return_value=plan):
+        r.break_things(place, mock.Mock(), mock.Mock())
+    equal(seen, ["kill", "asked", "asked", "asked", "disk"], "what came when")
 
 
 def test_who_counts_by_texts_tells_each_lie_from_the_truth():
