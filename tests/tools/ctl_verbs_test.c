@@ -43,9 +43,11 @@ static int run(const char *const *words)
 static const char *const option_names[] = {
 #define FLAG(name, help) #name,
 #define TEXT(name, value, help) #name,
-    CTL_OPTIONS(FLAG, TEXT)
+#define NAMED(field, name, value, help) name,
+    CTL_OPTIONS(FLAG, TEXT, NAMED)
 #undef FLAG
 #undef TEXT
+#undef NAMED
 };
 
 TEST(every_verb_has_help_and_an_example_of_itself)

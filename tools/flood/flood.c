@@ -397,7 +397,7 @@ static int finish(struct flood *f)
     struct buf text = BUF_INIT;
     bool good = true;
 
-    report_text(&f->report, &text);
+    report_words(&f->report, &text);
     fputs(buf_text(&text), busy ? stderr : stdout);
     fflush(stdout);
     buf_fini(&text);

@@ -279,7 +279,7 @@ static void text_probe(const struct report *r, struct buf *out)
     buf_add_byte(out, '\n');
 }
 
-void report_text(const struct report *r, struct buf *out)
+void report_words(const struct report *r, struct buf *out)
 {
     struct histogram h;
 

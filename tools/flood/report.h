@@ -28,7 +28,7 @@ uint64_t report_lost(const struct report *r);
  * nobody got nothing. */
 bool report_is_clean(const struct report *r);
 
-void report_text(const struct report *r, struct buf *out);
+void report_words(const struct report *r, struct buf *out);
 void report_json(const struct report *r, struct buf *out);
 
 /* Rows of CSV and the live line need to know what was before. */
