@@ -160,10 +160,10 @@ bool repeater_catch_up(struct router *r, struct link *l)
             !repeater_wanted(r, l, m->id))
             continue;
         encode(p, m);
-        if (!link_put(l, &p->frame))
+        if (replay_resnapshot(l, m->flags, m->id) < 0 ||
+            !link_put(l, &p->frame))
             return false;
         l->position = m->seq;
-        replay_resnapshot(l, m->flags, m->id);
     }
     l->position = r->stored_seq;
     return true;

@@ -198,28 +198,27 @@ static void forget_due(struct link *l)
     }
 }
 
-void replay_owe_snapshot(struct link *l, struct slice id)
+int replay_owe_snapshot(struct link *l, struct slice id)
 {
     struct replay_due *d;
 
     for (d = l->due; d; d = d->next)
         if (slice_eq(slice_make(d->id, d->len), id))
-            return;
+            return 0;
     d = malloc(sizeof *d + id.len);
-    if (!d) {
-        log_error("router.memory", "what=snapshot");
-        return;
-    }
+    if (!d)
+        return ERR_NOMEM;
     d->len = (uint8_t)id.len;
     memcpy(d->id, id.ptr, id.len);
     d->next = l->due;
     l->due = d;
+    return 0;
 }
 
-void replay_resnapshot(struct link *l, unsigned flags, struct slice id)
+int replay_resnapshot(struct link *l, unsigned flags, struct slice id)
 {
-    if ((flags & MSG_RESNAPSHOT) && l->resync)
-        replay_owe_snapshot(l, id);
+    return (flags & MSG_RESNAPSHOT) && l->resync ? replay_owe_snapshot(l, id)
+                                                 : 0;
 }
 
 static void resync_end(struct resync *s)
@@ -227,7 +226,10 @@ static void resync_end(struct resync *s)
     struct link *l = s->link;
 
     for (struct replay_due *d = l->due; d; d = d->next)
-        snapshots_tell_link(l, slice_make(d->id, d->len));
+        if (snapshots_tell_link(l, slice_make(d->id, d->len)) < 0) {
+            link_gone(l, "out of memory");
+            return;
+        }
     forget_due(l);
     resync_free(s);
     link_live(l);
@@ -320,7 +322,7 @@ static void resync_trimmed(struct resync *s, size_t *at, uint64_t before)
     }
 }
 
-static void resync_rows(struct resync *s)
+static int resync_rows(struct resync *s)
 {
     struct link *l = s->link;
     const struct page *page = s->page;
@@ -333,24 +335,31 @@ static void resync_rows(struct resync *s)
         resync_trimmed(s, &trimmed, parts.seq);
         if (!repeater_wanted(l->router, l, parts.id))
             continue;
+        if (replay_resnapshot(l, parts.flags, parts.id) < 0)
+            return ERR_NOMEM;
         frame_write_deliver(pipe_frame(l->pipe, FRAME_DELIVER), &parts);
         pipe_frame_end(l->pipe);
         l->delivered++;
-        replay_resnapshot(l, parts.flags, parts.id);
         stat_add(&l->router->stats, STAT_ROWS, 1);
     }
     resync_damage(l, page, &damage, UINT64_MAX);
     resync_trimmed(s, &trimmed, UINT64_MAX);
+    return 0;
 }
 
 /* History cannot be read: going on with a hole that is told beats gateways
- * without a router. */
+ * without a router. Without memory nothing is known to be lost: it is read again
+ * when the gateway comes back. */
 static void resync_unread(struct resync *s, int rc)
 {
     struct link *l = s->link;
     struct damage lost = {.first_seq = l->position + 1,
                           .last_seq = l->router->stored_seq};
 
+    if (rc == ERR_NOMEM) {
+        link_gone(l, "out of memory");
+        return;
+    }
     log_error("resync.unread", "link=%s after=%" PRIu64 " error=%s "
               "action=tell_gap", l->who.name, l->position, err_name(rc));
     put_damage(l, 0, &lost);
@@ -406,8 +415,7 @@ static void resync_put(struct resync *s)
         if (s->trims.all[i].offset >
             marks_of(&s->told, slice_str(s->trims.all[i].id)))
             put_trim(l, 0, &s->trims.all[i]);
-    resync_rows(s);
-    if (resync_tells(s, end) < 0) {
+    if (resync_rows(s) < 0 || resync_tells(s, end) < 0) {
         link_gone(l, "out of memory");
         return;
     }

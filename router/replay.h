@@ -37,12 +37,13 @@ MUST_USE int replay_fetch(struct link *l, const struct frame_fetch *f);
 
 /* l, which stands at l->position, is to be repaired: READING from here on. */
 void replay_resync(struct link *l);
-/* A message put on a link that is being repaired had these flags: should a
- * snapshot belong behind it, the link gets one when it is whole. */
-void replay_resnapshot(struct link *l, unsigned flags, struct slice id);
+/* A message that is to be put on a link that is being repaired has these flags:
+ * should a snapshot belong behind it, the link gets one when it is whole.
+ * ERR_NOMEM: then the message must not be put. */
+MUST_USE int replay_resnapshot(struct link *l, unsigned flags, struct slice id);
 /* The link, not LIVE, got the message but not the snapshot behind it: likewise.
- * Without memory it gets none; the log says so. */
-void replay_owe_snapshot(struct link *l, struct slice id);
+ * ERR_NOMEM: it must begin anew. */
+MUST_USE int replay_owe_snapshot(struct link *l, struct slice id);
 
 /* Has the link been told, while it is being repaired, that m was trimmed? */
 bool replay_told(const struct link *l, const struct msg *m);

@@ -271,11 +271,12 @@ void snapshots_tell(struct router *r, struct slice id)
     notice.data = buf_slice(&r->snapshots.state);
     repeater_notice(r, &notice);
     LIST_FOREACH_SAFE(l, next, &r->links.all, struct link, node)
-        if (l->state == LINK_STALE && repeater_wanted(r, l, id))
-            replay_owe_snapshot(l, id);
+        if (l->state == LINK_STALE && repeater_wanted(r, l, id) &&
+            replay_owe_snapshot(l, id) < 0)
+            link_gone(l, "out of memory");
 }
 
-void snapshots_tell_link(struct link *l, struct slice id)
+int snapshots_tell_link(struct link *l, struct slice id)
 {
     struct router *r = l->router;
     struct msg_parts notice = {
@@ -286,10 +287,12 @@ void snapshots_tell_link(struct link *l, struct slice id)
         .id = id,
         .kind = SLICE("snapshot"),
     };
+    int rc = snapshots_make(r, id);
 
-    if (snapshots_make(r, id) < 0)
-        return;
+    if (rc < 0)
+        return rc == ERR_NOMEM ? rc : 0;
     notice.data = buf_slice(&r->snapshots.state);
     frame_write_deliver(pipe_frame(l->pipe, FRAME_DELIVER), &notice);
     pipe_frame_end(l->pipe);
+    return 0;
 }

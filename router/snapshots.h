@@ -27,9 +27,9 @@ void snapshots_fini(struct router *r);
 MUST_USE int snapshots_make(struct router *r, struct slice id);
 /* SNAPSHOT of id on l: now, or once it could be made. */
 void snapshots_send(struct link *l, struct slice id);
-/* A notice with the state to all who hold id, or to this link alone. */
+/* A notice with the state to all who hold id, or to this link alone: ERR_NOMEM. */
 void snapshots_tell(struct router *r, struct slice id);
-void snapshots_tell_link(struct link *l, struct slice id);
+MUST_USE int snapshots_tell_link(struct link *l, struct slice id);
 
 void snapshots_link_gone(struct link *l);
 

@@ -414,6 +414,49 @@ TEST(a_link_whose_queue_is_full_gets_nothing_until_it_drained)
     world_free(w);
 }
 
+/* Nothing is lost, so no gap is told: the link breaks, and all of it comes with
+ * the next one. */
+TEST(a_repair_without_memory_tells_no_gap_but_begins_anew)
+{
+    struct world *w = world_new((const char *const[]){
+        "limits.page=10", "namespace.history=all", NULL});
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+    enum { BLOCK = 60000, BLOCKS = TAIL_BYTES / BLOCK + 3 };
+    char *block = calloc(1, BLOCK + 1);
+    bool failed = true;
+    unsigned gone = 0;
+
+    EXPECT(block);
+    memset(block, 'b', BLOCK);
+    peer_break(p);
+    for (int i = 0; i < BLOCKS; i++)
+        peer_taken(q, peer_publish(q, "a", block));
+    world_settle(w);
+    for (long n = 0; failed; n++) {
+        peer_return(p);
+        peer_login_as(p, 1, "a", "", LOGIN_RESYNC, 0);
+        p->forgiving = true;
+        test_fail_malloc_after(n);
+        peer_synced(p);
+        world_settle(w);
+        failed = test_malloc_failed();
+        EXPECT_INT(stat_get(&w->router.stats, STAT_DAMAGED), 0);
+        if (w->router.links.count == 2) {
+            EXPECT(p->pipe->lost || p->link->state != LINK_LIVE ||
+                   p->link->delivered == BLOCKS);
+            EXPECT(failed || p->link->state == LINK_LIVE);
+            peer_break(p);
+        }
+        gone += w->router.links.count < 2 && failed;
+        p->refused = p->forgiving = false;
+    }
+    EXPECT(gone);
+    free(block);
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
 TEST(a_repair_takes_the_next_page_only_when_the_link_has_room)
 {
     struct world *w = world_new((const char *const[]){

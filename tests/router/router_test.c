@@ -156,20 +156,26 @@ TEST(a_join_gets_the_state_and_exactly_the_messages_behind_it)
     world_free(w);
 }
 
-/* A match with a goal; the event that takes it back, good until the next. */
-static const char *make_goal(struct peer *p)
+/* A goal; the event that takes it back, good until the next. */
+static const char *goal_taken_back(struct peer *p)
 {
     static char retract[64];
     uint64_t goal;
 
-    make_match(p);
-    peer_taken(p, event(p, "{\"kind\":\"start\",\"data\":{}}"));
     goal = peer_taken(p, event(p, "{\"kind\":\"goal\",\"data\":"
                                   "{\"team\":\"tig\"}}")).offset;
     snprintf(retract, sizeof retract,
              "{\"kind\":\"retract\",\"data\":{\"offset\":%u}}",
              (unsigned)goal);
     return retract;
+}
+
+/* The same in a match that is made for it. */
+static const char *make_goal(struct peer *p)
+{
+    make_match(p);
+    peer_taken(p, event(p, "{\"kind\":\"start\",\"data\":{}}"));
+    return goal_taken_back(p);
 }
 
 TEST(a_snapshot_follows_a_retract_live_and_after_a_repair)
@@ -216,6 +222,78 @@ TEST(a_link_that_is_full_behind_a_retract_gets_the_snapshot_when_it_is_whole)
     world_settle(w);
     EXPECT_SLICE(peer_message(p).kind, SLICE("snapshot"));
     EXPECT_STR(peer_heard(p), "[RESYNCED]");
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
+/* What is on the link may be the retract without the state behind it: only when
+ * it comes again, with the next link, is that one owed anew. */
+TEST(a_link_that_cannot_be_owed_a_snapshot_begins_anew)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+    bool failed = true, ended = false;
+
+    make_match(q);
+    peer_taken(q, event(q, "{\"kind\":\"start\",\"data\":{}}"));
+    peer_break(p);
+    for (long n = 0; failed; n++) {
+        const char *retract = goal_taken_back(q);
+
+        p->seq = w->router.seq;
+        peer_taken(q, event(q, retract));
+        peer_return(p);
+        peer_login_as(p, 1, match, "", LOGIN_RESYNC, 0);
+        p->forgiving = true;
+        test_fail_malloc_after(n);
+        peer_synced(p);
+        failed = test_malloc_failed();
+        world_settle(w);
+        ended |= w->router.links.count < 2;
+        if (w->router.links.count == 2) {
+            if (p->link->state == LINK_LIVE && !p->pipe->lost) {
+                EXPECT_SLICE(peer_message(p).kind, SLICE("retract"));
+                EXPECT_SLICE(peer_message(p).kind, SLICE("snapshot"));
+            }
+            EXPECT(failed || p->link->state == LINK_LIVE);
+            peer_break(p);
+        }
+        p->refused = p->forgiving = false;
+    }
+    EXPECT(ended);
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
+TEST(a_stale_link_that_cannot_be_owed_a_snapshot_begins_anew)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+
+    make_goal(q);
+    peer_login(p, 1, match);
+    peer_heard(p);
+    fake_pipe_stall(p->pipe, 1);
+    for (int i = 0; i < 2; i++)
+        peer_taken(q, event(q, "{\"kind\":\"goal\",\"data\":"
+                               "{\"team\":\"tig\"}}"));
+    EXPECT_INT(p->link->state, LINK_STALE);
+    snapshots_tell(&w->router, slice_str(match)); /* all else has its room */
+    EXPECT(p->link->due != NULL);
+    fake_pipe_drain(p->pipe);
+    world_settle(w);
+    peer_heard(p);
+    fake_pipe_stall(p->pipe, 1);
+    for (int i = 0; i < 2; i++)
+        peer_taken(q, event(q, "{\"kind\":\"goal\",\"data\":"
+                               "{\"team\":\"tig\"}}"));
+    EXPECT_INT(p->link->state, LINK_STALE);
+    test_fail_malloc_after(0);
+    snapshots_tell(&w->router, slice_str(match));
+    EXPECT(test_malloc_failed());
+    EXPECT_INT(w->router.links.count, 1);
     peer_free(p);
     peer_free(q);
     world_free(w);
