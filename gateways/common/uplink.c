@@ -138,8 +138,36 @@ static void miss_volatile(struct gateway *g, struct topic *t, uint64_t from,
         deliver_gap(g, topic_id(t), &gap);
 }
 
+/* Is c at a place of the ring, or has one been fixed for it, so that it hears of
+ * t what the ring has? Else it is still judged by its cursor, or begins now. */
+static bool follows(struct conn *c, const struct topic *t)
+{
+    bool muted = false;
+
+    for (const struct start *s = conn_starts(c); s; s = s->next) {
+        if (!start_mutes(s, t))
+            continue;
+        if (s->state != START_LOGIN && s->state != START_SNAP)
+            return true;
+        muted = true;
+    }
+    return !muted;
+}
+
+static bool is_followed(struct topic *t)
+{
+    struct seat_iter it = seats_of_topic(&t->seats);
+    struct seat *seat;
+
+    while ((seat = seat_next(&it)))
+        if (follows(conn_of_seat(seat), t))
+            return true;
+    return false;
+}
+
 /* What has no history was missed while the link was away, or began anew with
- * the router. */
+ * the router. What is known of an id that nobody followed is how far others had
+ * come: those who come now may have more. */
 static void check_volatile(struct gateway *g, struct topic *t,
                            const struct logged_in_id *i)
 {
@@ -147,6 +175,8 @@ static void check_volatile(struct gateway *g, struct topic *t,
     bool counted = !g->router_changed && i->last_offset > last;
 
     if (!g->router_changed && i->last_offset == last)
+        return;
+    if (!(t->seats.flags & TOPIC_STATEFUL) && !is_followed(t))
         return;
     miss_volatile(g, t, counted ? last + 1 : 0, counted ? i->last_offset : 0);
 }

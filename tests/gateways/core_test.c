@@ -1537,6 +1537,62 @@ TEST(a_gap_without_history_is_told_though_the_link_breaks_at_once_again)
     }
 }
 
+/* Its last reader here has left, others elsewhere heard more: who comes with a
+ * cursor while the link is away is told by that, not by what was heard here. */
+TEST(what_nobody_here_followed_is_no_gap_for_who_comes_meanwhile)
+{
+    static const struct {
+        const char *since, *want;
+    } cases[] = {
+        {"e-150", "[2] resumed/v@e-150 (2) "},
+        {"e-140", "[2] gap:volatile:0-0/v@e-140 snapshot/v@e-140 (2) "},
+        {NULL, "[2] snapshot/v@e-160 (2) "},
+    };
+    const struct id_says old = {.id = "v", .flags = ID_VOLATILE};
+    const struct id_says new = {.id = "v", .flags = ID_VOLATILE,
+                                .last_seq = 150, .last_offset = 150};
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct world *w = world();
+        unsigned one = client(w), n = client(w);
+
+        subscribe(w, one, "v", NULL, 1);
+        hear_logged_in(100, 0, &old, 1);
+        hear_message("v", 101, "1");
+        got(w, one, "[1] snapshot/v@e-100 (1) v:1 ");
+        EXPECT_INT(conn_unsubscribe(w->conn[one], SLICE("v")), 0);
+        hear_message("a", 158, "others'");
+        link_.ops.pipe.down(link_.ctx, "gone");
+        subscribe(w, n, "v", cases[i].since, 2);
+        hear_welcome("e", 1, 160);
+        hear_logged_in(160, LOGIN_RESYNC, &new, 1);
+        hear_resynced(160);
+        got(w, n, cases[i].want);
+        hear_message("v", 161, "2");
+        got(w, n, "v:2 ");
+        world_free(w);
+    }
+}
+
+/* Its place was fixed in front of what was missed, and is not judged again. */
+TEST(who_has_a_place_and_has_not_been_told_is_told_of_the_gap_behind_it)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+    const struct id_says old = {.id = "v", .flags = ID_VOLATILE};
+    const struct id_says new = {.id = "v", .flags = ID_VOLATILE,
+                                .last_seq = 150, .last_offset = 3};
+
+    subscribe(w, n, "v", "0", 1);
+    hear_logged_in(100, 0, &old, 1);
+    link_.ops.pipe.down(link_.ctx, "gone");
+    hear_welcome("e", 1, 160);
+    hear_logged_in(160, LOGIN_RESYNC, &new, 1);
+    hear_resynced(160);
+    got(w, n, "[1] resumed/v@e-0 (1) gap:volatile:1-3/v@e-100 ");
+    world_free(w);
+}
+
 TEST(who_asks_for_all_that_is_kept_of_what_keeps_nothing_begins_at_once)
 {
     struct world *w = world();
