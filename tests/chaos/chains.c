@@ -46,6 +46,8 @@ struct gap {
     bool conflated, slow, other; /* what it tells of */
     int64_t ns;
     line_at line;
+    uint64_t earlier_to;     /* up to here an earlier one told of it */
+    int64_t earlier_ns;
 };
 
 /* What a connection has of a channel. */
@@ -286,8 +288,8 @@ static void charge_gap(struct checker *c, struct seen *s, uint32_t epoch,
                        const struct missing *m)
 {
     struct gap *g = &s->gap;
-    struct left left = { .ns = g->ns, .line = g->line,
-                         .conflated = g->conflated };
+    struct left left = { .ns = m->to > g->earlier_to ? g->ns : g->earlier_ns,
+                         .line = g->line, .conflated = g->conflated };
     uint64_t state;
 
     g->missed += m->to - m->from + 1;
@@ -750,7 +752,8 @@ static void thin_pattern(struct chain *ch, uint32_t name,
     }
 }
 
-/* Offsets of a gap told behind another one, before any message: both. */
+/* Offsets of a gap told behind another one, before all that the other tells of has
+ * passed: both. */
 static void add_gap(struct seen *s, const struct words *w)
 {
     uint64_t from = check_number(w->word[8]), to = check_number(w->word[9]);
@@ -758,14 +761,16 @@ static void add_gap(struct seen *s, const struct words *w)
     struct gap *g = &s->gap;
 
     if (!g->there) {
-        *g = (struct gap){ .there = true, .line = w->line, .ns = w->ns,
+        *g = (struct gap){ .there = true, .line = w->line,
                            .from = from == UINT64_MAX ? 0 : from,
                            .count = count };
-    } else if (count == UINT64_MAX || g->count == UINT64_MAX) {
-        g->count = UINT64_MAX;
     } else {
-        g->count += count;
+        g->earlier_to = g->to;
+        g->earlier_ns = g->ns;
+        g->count = count == UINT64_MAX || g->count == UINT64_MAX
+                       ? UINT64_MAX : g->count + count;
     }
+    g->ns = w->ns;
     g->to = to == UINT64_MAX ? 0 : to;
     g->conflated |= slice_eq(w->word[11], SLICE("conflated"));
     g->slow |= slice_eq(w->word[11], SLICE("slow"));
