@@ -13,7 +13,7 @@ enum publish_status {
     PUBLISHED_TOO_BIG,   /* 413 */
     PUBLISHED_TOO_MANY,  /* 429 */
     PUBLISHED_UNAVAILABLE, /* 503: certainly not taken */
-    PUBLISHED_UNKNOWN,     /* 503: may have been taken; made by the gateway */
+    PUBLISHED_UNKNOWN,     /* 503: may have been taken */
     PUBLISHED_STATUSES
 };
 

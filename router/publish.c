@@ -41,7 +41,8 @@ static bool known_by_name(struct link *l, uint64_t number, struct slice id)
     return pub != NULL;
 }
 
-/* Waits for what becomes of the first one under the same key. */
+/* Waits for what becomes of the first one under the same key. Without memory it
+ * cannot wait, and the first one may be stored. */
 static void join_twin(struct pub *first, const struct request *q)
 {
     struct publish *p = &q->link->router->publish;
@@ -52,7 +53,10 @@ static void join_twin(struct pub *first, const struct request *q)
         return;
     reply_refused(q->link, q->number, q->in.id,
                   twin && !same ? refusal_key_conflict
-                                : refusal_of_store(ERR_NOMEM));
+                                : REFUSAL(UNKNOWN, "publish.unknown",
+                                          "there is no memory to wait for what "
+                                          "was published under this key; it "
+                                          "may be stored"));
     pub_free(p, twin);
 }
 

@@ -393,6 +393,26 @@ TEST(a_key_used_again_while_the_first_is_under_way_waits_for_it)
     world_free(w);
 }
 
+TEST(who_cannot_wait_for_the_first_under_his_key_is_told_that_it_is_unknown)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+    uint64_t first = peer_publish_frame(p, keyed("a", "x", "k")), twin;
+    struct frame_published f;
+
+    q->forgiving = true;
+    test_fail_malloc_after(1); /* the first one is the frame that is said */
+    twin = peer_publish_frame(q, keyed("a", "x", "k"));
+    EXPECT(test_malloc_failed());
+    f = peer_answer(q, twin);
+    EXPECT_INT(f.status, PUBLISHED_UNKNOWN);
+    EXPECT_SLICE(f.code, SLICE("publish.unknown"));
+    peer_taken(p, first);
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
 TEST(a_publication_sent_again_is_stored_once)
 {
     struct world *w = world_new(NULL);
