@@ -199,7 +199,7 @@ void keeper_ask(struct keeper *k)
         return;
     }
     k->asked = true;
-    if (k->fd < 0 || write(k->fd, "?", 1) != 1)
+    if (k->fd < 0 || send(k->fd, "?", 1, MSG_NOSIGNAL) != 1)
         finish(k, NULL, "there is no process that reads the file");
 }
 

@@ -1,5 +1,6 @@
 #include "proto/keeper.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,6 +124,8 @@ TEST(a_keeper_that_was_killed_is_an_error_and_no_more)
     test_write_file(path, SLICE("one"));
     open_desk(&d, path);
     EXPECT_OK(kill(d.keeper.pid, SIGKILL));
+    EXPECT_INT(poll(&(struct pollfd){.fd = d.keeper.fd, .events = POLLIN}, 1,
+                    -1), 1); /* it is gone */
     keeper_ask(&d.keeper);
     EXPECT_SOON(d.told == 1, CHECK(loop_step(d.loop, MILLISECOND) == 0));
     EXPECT(d.error[0]);
