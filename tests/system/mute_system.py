@@ -56,7 +56,8 @@ class Stopped:
         """Those that were killed: a process is gone when all its threads are."""
         for tid in list(self.threads):
             with contextlib.suppress(OSError):
-                if os.waitpid(tid, WALL | os.WNOHANG)[0]:
+                gone, how = os.waitpid(tid, WALL | os.WNOHANG)
+                if gone and not os.WIFSTOPPED(how):
                     self.threads.remove(tid)
         return not self.threads
 
