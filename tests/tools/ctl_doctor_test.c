@@ -5,18 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/base.h"
 #include "tests/t/t.h"
 
-/* Each test is a process, and has a machine of its own. */
+/* Each test has a machine of its own. */
 static const char *root(void)
 {
-    static char name[32];
-
-    snprintf(name, sizeof name, "root%ld", (long)getpid());
-    return name;
+    return test_dir();
 }
 
 static void put(const char *path, const char *text)
