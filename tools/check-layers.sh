@@ -77,5 +77,9 @@ verdict 'no header is longer than 200 lines' "$(find proto store router \
     gateways tools -name '*.h' -exec wc -l {} + 2>/dev/null |
     awk '$2 != "total" && $1 > 200')"
 
+top='router|gateways|proto|store|tests|tools|docs'
+verdict 'nothing else is kept at the top' "$(git ls-files 2>/dev/null |
+    cut -d/ -f1 | sort -u | grep -vxE "$top|Makefile|README\.md|LICENSE|\..*")"
+
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
