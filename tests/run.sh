@@ -5,8 +5,9 @@
 #   run.sh --fuzz SECONDS BINARY... each fuzz target
 #   run.sh --js              the browser's client
 # Programs run TOUCHLINE_TEST_JOBS (a processor each, and one more) at a time.
-# The last line is "N passed, N failed"; exit 1 when anything failed. What does
-# not say how much it passed, or fails without saying what, counts as failed.
+# The last line is "N passed, N failed"; exit 1 when anything failed, after all
+# that failed once more. What does not say how much it passed, or fails without
+# saying what, counts as failed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 passed=0 failed=0
@@ -23,10 +24,25 @@ add() {
     count=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1)
     p=${count%% passed*} f=${count##*, } f=${f%% failed*}
     if [ -z "$count" ] || { [ "$rc" != 0 ] && [ "$f" = 0 ]; }; then
-        echo "FAIL $name: exit code $rc${count:+ after }$count"
+        echo "FAIL $name: exit code $rc${count:+ after }$count" | tee -a "$log"
         f=$((${f:-0} + 1))
     fi
     passed=$((passed + ${p:-0})) failed=$((failed + f))
+    [ "$f" = 0 ] || failures "$name" >> "$log.failed"
+}
+
+# What failed in the last output, under whose name, with the words about it: a
+# unit test's stand before its verdict, others' behind it.
+failures() {
+    awk -v of="$1" '
+        /^=== what failed$/ { again = 1 }
+        /^[0-9]+ passed, [0-9]+ failed$/ { again = 0 }
+        again { next }
+        /^==+ / { of = $0; sub(/^=+ /, "", of); sub(/: [0-9]+ s$/, "", of) }
+        /^    / { if (lines > 0) { lines--; print } else said = said $0 "\n"; next }
+        { lines = 0 }
+        /^FAIL/ { printf "%s%s: %s\n", said, of, $0; if (said == "") lines = 40 }
+        { said = "" }' "$log"
 }
 
 # One fuzz target, from its seeds, for so many seconds.
@@ -116,6 +132,7 @@ case ${1:-} in
         add "$stage" "${MAKE:-make}" --no-print-directory "$stage"
         echo "=== $stage: $(($(date +%s) - begin)) s"
     done
+    [ ! -e "$log.failed" ] || { echo '=== what failed'; cat "$log.failed"; }
     ;;
 esac
 echo "$passed passed, $failed failed"

@@ -341,12 +341,16 @@ struct id_list *shelf_ids(struct shelf *s, const char *pattern,
 
 /* --- behind its back --- */
 
-/* The last one to close would take the WAL away. */
+/*
+ * The last one to close would take the WAL away. The store's own connections
+ * write when they like (the trimmer goes round), so this one waits its turn.
+ */
 static sqlite3 *raw_open(const struct shelf *s)
 {
     sqlite3 *conn;
 
     EXPECT_INT(sqlite3_open(s->opt.path, &conn), SQLITE_OK);
+    EXPECT_INT(sqlite3_busy_timeout(conn, 60 * 1000), SQLITE_OK);
     sqlite3_db_config(conn, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     return conn;
 }

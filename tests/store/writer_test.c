@@ -450,6 +450,7 @@ static pid_t lock_store(const struct shelf *s, int *until)
 
         close(go[1]);
         if (sqlite3_open(s->opt.path, &conn)
+            || sqlite3_busy_timeout(conn, 60 * 1000)
             || sqlite3_exec(conn, "BEGIN IMMEDIATE", NULL, NULL, NULL)
             || write(ready[1], &byte, 1) != 1)
             _exit(1);
