@@ -1226,7 +1226,10 @@ struct bus_ask {
     nng_socket sock;
     bool open;
     nng_aio *aio;
-    int timeout_ms;
+    int64_t timeout_ns;
+    /* NNG's own timeouts go by the wall clock: when that is put back, they
+     * wait for as long again. */
+    struct loop_timer deadline;
     bus_ask_fn *fn;
     void *ctx;
     bool sending; /* NNG's threads: what the aio is doing */
@@ -1265,10 +1268,11 @@ static void ask_deliver(struct post *p)
     int rv;
 
     lock(p->bus);
-    if (!a->done) {
+    if (!a->done || !a->deadline.pending) {
         unlock(p->bus);
         return;
     }
+    loop_timer_stop(&a->deadline);
     a->done = false;
     rv = a->rv;
     reply = a->reply;
@@ -1280,6 +1284,15 @@ static void ask_deliver(struct post *p)
     }
     a->fn(a->ctx, 0, slice_make(nng_msg_body(reply), nng_msg_len(reply)));
     nng_msg_free(reply);
+}
+
+/* What comes behind it is too late, and freed with the ask. */
+static void on_deadline(void *ctx)
+{
+    struct bus_ask *a = ctx;
+
+    nng_aio_cancel(a->aio);
+    a->fn(a->ctx, ERR_TIMEOUT, slice_make(NULL, 0));
 }
 
 static void ask_free(struct bus_ask *a)
@@ -1306,9 +1319,10 @@ int bus_ask_again(struct bus_ask *a, struct slice request)
     if (request.len > 0)
         memcpy(nng_msg_body(msg), request.ptr, request.len);
     nng_aio_set_msg(a->aio, msg);
-    nng_aio_set_timeout(a->aio, a->timeout_ms);
+    nng_aio_set_timeout(a->aio, NNG_DURATION_INFINITE);
     a->sending = true;
     nng_send_aio(a->sock, a->aio);
+    loop_timer_set(&a->deadline, a->timeout_ns);
     return 0;
 }
 
@@ -1324,7 +1338,8 @@ int bus_ask_open(struct bus_ask **ret, struct bus *b, const char *url,
     post_init(&a->post, b, ask_deliver, ask_destroy);
     a->fn = fn;
     a->ctx = ctx;
-    a->timeout_ms = timeout_ms;
+    a->timeout_ns = timeout_ms * MILLISECOND;
+    loop_timer_init(&a->deadline, bus_loop(b), on_deadline, a);
     rv = nng_aio_alloc(&a->aio, on_ask, a);
     if (rv == 0)
         rv = nng_req0_open(&a->sock);
@@ -1348,6 +1363,7 @@ void bus_ask_close(struct bus_ask *a)
     if (!a)
         return;
     stop_mail(&a->post);
+    loop_timer_stop(&a->deadline);
     nng_aio_cancel(a->aio);
     retire(&a->post, clock_ns() + QUIET_NS);
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -411,6 +412,34 @@ TEST(nobody_who_answers_is_a_timeout)
     world_open(&w);
     EXPECT_OK(bus_ask_open(&h.ask, w.bus, url(1), SLICE("ho"), 100, on_heard,
                            &h));
+    EXPECT_SOON(h.rc < 0, step(&w));
+    EXPECT_ERR(h.rc, ERR_TIMEOUT);
+    bus_ask_close(h.ask);
+    world_close(&w);
+}
+
+/* How far the wall clock is set forward, for NNG too. */
+static atomic_int wall_ahead_s;
+
+int clock_gettime(clockid_t which, struct timespec *t)
+{
+    int rc = (int)syscall(SYS_clock_gettime, which, t);
+
+    if (which == CLOCK_REALTIME)
+        t->tv_sec += atomic_load(&wall_ahead_s);
+    return rc;
+}
+
+TEST(a_timeout_does_not_wait_for_a_wall_clock_that_was_put_back)
+{
+    struct world w;
+    struct heard h = {.rc = 0};
+
+    world_open(&w);
+    atomic_store(&wall_ahead_s, 3600);
+    EXPECT_OK(bus_ask_open(&h.ask, w.bus, url(1), SLICE("ho"), 100, on_heard,
+                           &h));
+    atomic_store(&wall_ahead_s, 0);
     EXPECT_SOON(h.rc < 0, step(&w));
     EXPECT_ERR(h.rc, ERR_TIMEOUT);
     bus_ask_close(h.ask);
