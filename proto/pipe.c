@@ -385,11 +385,14 @@ static void handle_frames(struct pipe *p, struct cursor frames)
 
     while (!p->freed && pipe_is_up(p) && batch_frame(&frames, &code, &body)) {
         char why[48];
+        int rc;
 
         p->figures.frames_in++;
-        if (!p->ops || p->ops->frame(p->ctx, code, body) == 0)
+        rc = p->ops ? p->ops->frame(p->ctx, code, body) : 0;
+        if (rc == 0)
             continue;
-        snprintf(why, sizeof why, "the peer sent a bad %s",
+        snprintf(why, sizeof why, rc == ERR_NOMEM ? "out of memory at a %s"
+                                                  : "the peer sent a bad %s",
                  frame_name(code));
         pipe_break(p, why);
     }

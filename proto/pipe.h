@@ -40,7 +40,7 @@ struct pipe;
 
 struct pipe_ops {
     /* One frame; body borrows until return. Anything but 0 takes the pipe
-     * down as the peer's fault. */
+     * down, as the peer's fault, or as ours with ERR_NOMEM. */
     int (*frame)(void *ctx, uint8_t code, struct slice body);
     /* After a batch's frames, and for heartbeats: the header's seq. */
     void (*batch_end)(void *ctx, uint64_t seq);

@@ -38,6 +38,8 @@ static int on_frame(void *ctx, uint8_t code, struct slice body)
     uint64_t number = cursor_u64(&c);
     struct slice pad = cursor_rest(&c);
 
+    if (code == ENDS_NO_ROOM)
+        return ERR_NOMEM;
     if (code == ENDS_BAD)
         return ERR_FRAME;
     e->wrong += code != ENDS_FRAME || number != e->heard + 1;

@@ -7,7 +7,7 @@
 #include "base/buf.h"
 #include "proto/pipe.h"
 
-enum { ENDS_FRAME = 0x42, ENDS_BAD = 0x7f };
+enum { ENDS_FRAME = 0x42, ENDS_NO_ROOM = 0x7e, ENDS_BAD = 0x7f };
 
 struct end {
     struct pipe *pipe;

@@ -463,6 +463,18 @@ TEST(a_bad_frame_is_the_peers_fault)
     world_close(&w);
 }
 
+TEST(a_frame_there_is_no_memory_for_is_not_the_peers_fault)
+{
+    struct world w;
+
+    world_open(&w, &limits, false, NULL, NULL);
+    (void)pipe_frame(w.gateway.pipe, ENDS_NO_ROOM);
+    pipe_frame_end(w.gateway.pipe);
+    EXPECT_SOON(w.router.downs && w.gateway.downs, step(&w));
+    EXPECT_CONTAINS(w.router.why, "out of memory");
+    world_close(&w);
+}
+
 TEST(flush_waits_for_the_acknowledgement)
 {
     struct world w;
