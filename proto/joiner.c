@@ -410,6 +410,11 @@ const char *joiner_trouble(const struct joiner *j)
     return j->trouble;
 }
 
+bool joiner_is_stuck(const struct joiner *j)
+{
+    return bus_is_stuck(j->bus);
+}
+
 void joiner_close(struct joiner *j)
 {
     if (!j || j->closed)

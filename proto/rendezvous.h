@@ -105,6 +105,8 @@ void joiner_freeze(struct joiner *j, struct buf *out);
 MUST_USE int joiner_thaw(struct joiner *j, struct cursor *in);
 /* The other process does: no goodbye. joiner_close() follows. */
 void joiner_part(struct joiner *j);
+/* As of bus_is_stuck(). */
+bool joiner_is_stuck(const struct joiner *j);
 /* Says goodbye: waits at most 100 ms. NULL is fine. */
 void joiner_close(struct joiner *j);
 

@@ -112,6 +112,25 @@ int report_next(struct cursor *c, enum report_event *event,
     return 0;
 }
 
+uint64_t report_figure(struct slice report, struct slice name)
+{
+    struct cursor c = cursor_init(report);
+    enum report_event event;
+    struct report_field f;
+    bool here = false;
+
+    while (report_next(&c, &event, &f) == 0 && event != REPORT_END) {
+        if (event == REPORT_ROW)
+            here = false;
+        else if (event == REPORT_FIELD && slice_eq(f.key, SLICE("name")))
+            here = slice_eq(f.text, name);
+        else if (here && event == REPORT_FIELD &&
+                 slice_eq(f.key, SLICE("value")))
+            return f.number;
+    }
+    return 0;
+}
+
 /* ---- as JSON ------------------------------------------------------------ */
 
 /* Where the writer stands in the text. */

@@ -38,6 +38,9 @@ struct report_field {
  * on anything malformed. */
 MUST_USE int report_next(struct cursor *c, enum report_event *event,
                          struct report_field *ret);
+/* The value of the first figure of this name (report_sample()); 0: there is none,
+ * or the report is malformed. */
+uint64_t report_figure(struct slice report, struct slice name);
 /* The whole report as JSON: {"title":[{row},...],...}, or an array of rows
  * when it has no titles. ERR_FRAME when a row is not where it can be,
  * ERR_NOMEM; then out is as it was (but failed, when memory ran out). */

@@ -152,11 +152,38 @@ static void say_strange(int version, struct buf *why)
              FRAME_VERSION);
 }
 
+/* Of this process, or of a gateway by its own figures: NULL. */
+struct stuck {
+    bool found;
+    const struct link *link;
+};
+
+static struct stuck find_stuck(const struct router *r)
+{
+    if (stat_get(&r->stats, STAT_NNG_STUCK))
+        return (struct stuck){true, NULL};
+    LIST_FOREACH(l, &r->links.all, struct link, node)
+        if (report_figure(buf_slice(&l->figures), SLICE("nng_stuck")))
+            return (struct stuck){true, l};
+    return (struct stuck){false, NULL};
+}
+
+static void say_stuck(const struct link *l, struct buf *why)
+{
+    buf_addf(why, "%s%s (pid %" PRIu32 ") cannot close its sockets to %s any "
+             "more, and each link that breaks costs it some for good: "
+             "touchline upgrade, or end it",
+             l ? "gateway " : "the router", l ? l->who.name : "",
+             l ? l->who.pid : (uint32_t)getpid(),
+             l ? "the router" : "its gateways");
+}
+
 static const char *state_of(const struct router *r, struct buf *why)
 {
     int64_t now_ns = clock_ns(), stuck_ns = canary_stuck_ns(r, now_ns);
     const struct link *l = NULL;
     size_t mute = canary_mutes(r, now_ns, &l);
+    struct stuck stuck = find_stuck(r);
 
     if (r->draining) {
         buf_add_str(why, "the router goes down");
@@ -181,6 +208,8 @@ static const char *state_of(const struct router *r, struct buf *why)
         say_strange(strange_version(r), why);
     else if (r->missing.count)
         say_missing(&r->missing, why);
+    else if (stuck.found)
+        say_stuck(stuck.link, why);
     else
         return "OK";
     return "DEGRADED";

@@ -370,6 +370,18 @@ static void flush_links(struct process *p)
     }
 }
 
+/* It goes on, but each line that is lost from here on costs descriptors. */
+static void watch_nng(struct process *p)
+{
+    struct stats *s = &p->router.stats;
+    bool stuck = p->rendezvous && rendezvous_is_stuck(p->rendezvous);
+
+    if (stuck && !stat_get(s, STAT_NNG_STUCK))
+        log_error("nng.stuck", "process=router cure=\"touchline upgrade, or end "
+                  "this process: it is started again\" action=go_on");
+    stat_set(s, STAT_NNG_STUCK, stuck);
+}
+
 /* What touchline cannot see from outside: who waits for a disk, or behind many
  * who do, does not wait for another router. */
 static void speak(void *ctx)
@@ -380,6 +392,7 @@ static void speak(void *ctx)
     loop_timer_set(&p->second, SECOND);
     stat_set(&p->router.stats, STAT_SUPERVISOR_LOST,
              !voice_say(&p->voice, "X_STORE_MS=%" PRId64, ms));
+    watch_nng(p);
 }
 
 /* ---- the start --------------------------------------------------------- */

@@ -138,6 +138,8 @@
       "times that no canary came back within process.canary_wait")            \
     X(MUTE_RESTARTS, COUNTER, "mute_restarts_total", NULL,                    \
       "times that touchline replaced this process because it was mute")       \
+    X(NNG_STUCK, GAUGE, "nng_stuck", NULL,                                    \
+      "1 while NNG does not come back from closing a socket")                 \
     X(SUPERVISOR_LOST, GAUGE, "supervisor_lost", NULL,                        \
       "1 while the touchline that started this process is gone")                \
     X(LINKED, GAUGE, "linked", NULL, "1 while the router can be reached")     \

@@ -903,11 +903,23 @@ static void report_log(struct buf *b)
 }
 
 /* The counters, as rows of (name, label, help, gauge, value). */
+/* It goes on, but each line that is lost from here on costs descriptors. */
+static void watch_nng(struct gateway *g)
+{
+    bool stuck = joiner_is_stuck(g->joiner);
+
+    if (stuck && !stat_get(&g->stats, STAT_NNG_STUCK))
+        log_error("nng.stuck", "gateway=%s cure=\"touchline upgrade, or end this "
+                  "process: it is started again\" action=go_on", g->name);
+    stat_set(&g->stats, STAT_NNG_STUCK, stuck);
+}
+
 void uplink_stats(struct gateway *g)
 {
     struct link_repairs mended = {.resent = 0};
     struct buf *b;
 
+    watch_nng(g);
     if (!g->linked)
         return;
     link_repairs_add(&mended, g->pipe);

@@ -25,11 +25,11 @@ FOREVER = 2 ** 64 - 1
 PROCESSES = {"touchline": 1, "router": 2, "http": 4, "tcp": 8, "ws": 16, "others": 32}
 CALLS = {"open": 1, "read": 2, "write": 4, "sync": 8, "resize": 16, "allocate": 32,
          "recv": 64, "send": 128, "accept": 256, "memory": 512, "clock": 1024,
-         "thread": 2048}
+         "thread": 2048, "nng_close": 4096}
 KINDS = {"other": 1, "db": 2, "wal": 4, "shm": 8, "guard": 16, "ballast": 32, "log": 64,
          "client": 128, "link": 256}
 CALLERS = {"anybody": 0, "own": 1, "library": 2, "nng": 3}
-ACTS = {"fail": 0, "short": 1, "kill": 2, "tear": 3, "kill_after": 4, "shift": 5}
+ACTS = {"fail": 0, "short": 1, "kill": 2, "tear": 3, "kill_after": 4, "shift": 5, "hang": 6}
 WORDS = ("armed", "process", "calls", "kinds", "caller", "pid", "first", "last", "millionths",
          "seed", "act", "arg", "seen", "struck")
 

@@ -140,3 +140,25 @@ TEST(without_memory_nothing_is_written)
     }
     buf_fini(&b);
 }
+
+TEST(a_figure_is_found_by_its_name)
+{
+    struct stat_sample s = {STAT_GAUGE, "here", NULL, "help", 3};
+    struct buf b = BUF_INIT;
+
+    report_row(&b);
+    report_sample(&b, &(struct stat_sample){STAT_GAUGE, "there", NULL, "", 2});
+    report_row_end(&b);
+    report_row(&b); /* one that has no value */
+    report_text(&b, "name", SLICE("here"));
+    report_row_end(&b);
+    report_row(&b);
+    report_sample(&b, &s);
+    report_row_end(&b);
+    EXPECT_INT(report_figure(buf_slice(&b), SLICE("here")), 3);
+    EXPECT_INT(report_figure(buf_slice(&b), SLICE("her")), 0);
+    EXPECT_INT(report_figure(slice_head(buf_slice(&b), b.len - 2),
+                             SLICE("here")), 0);
+    EXPECT_INT(report_figure(SLICE(""), SLICE("here")), 0);
+    buf_fini(&b);
+}

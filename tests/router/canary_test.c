@@ -238,3 +238,36 @@ TEST(a_canary_that_is_none_is_a_fault)
     peer_free(p);
     world_free(w);
 }
+
+static void say_stuck(struct peer *p, uint64_t stuck)
+{
+    struct buf b = BUF_INIT;
+
+    report_row(&b);
+    report_text(&b, "name", SLICE("nng_stuck"));
+    report_number(&b, "value", stuck);
+    report_row_end(&b);
+    EXPECT_OK(link_pipe.frame(p->link, FRAME_STATS, buf_slice(&b)));
+    buf_fini(&b);
+}
+
+TEST(status_names_who_cannot_close_its_sockets_any_more)
+{
+    struct world *w = world_new(NULL);
+    struct peer *ctl = peer_join(w, "ctl"), *ws = peer_join(w, "ws1");
+
+    say_stuck(ws, 0);
+    EXPECT_STR(status(ctl), "OK  ");
+    say_stuck(ws, 1);
+    EXPECT_CONTAINS(status(ctl), "DEGRADED gateway ws1 (pid 1) cannot close "
+                                 "its sockets to the router any more");
+    EXPECT_CONTAINS(status(ctl), "touchline upgrade, or end it");
+    stat_set(&w->router.stats, STAT_NNG_STUCK, 1);
+    EXPECT_CONTAINS(status(ctl), "DEGRADED the router (pid ");
+    stat_set(&w->router.stats, STAT_NNG_STUCK, 0);
+    say_stuck(ws, 0);
+    EXPECT_STR(status(ctl), "OK  ");
+    peer_free(ws);
+    peer_free(ctl);
+    world_free(w);
+}

@@ -135,6 +135,14 @@ def link_cut(w):
     yield
 
 
+def nng_hangs(w):
+    """So it closes nothing; the links have to be cut for that to show."""
+    yield
+    rule = w.faults.rule("nng_close", process="tcp", act="hang")
+    yield
+    rule.off()
+
+
 def gateway_of_the_figures_stopped(w):
     yield
     w.kill("http", signal.SIGSTOP)
@@ -265,7 +273,8 @@ FEW_FILES = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)))
 SYSTEMS = {
     "router killed": ([(router_killed, "TouchlineRestarted")], {}),
     "router stopped": ([(router_stopped, "TouchlineDown")], {}),
-    "link": ([(link_cut, "TouchlineLinkLost")], {}),
+    "link": ([(nng_hangs, "TouchlineNngStuck"), (link_cut, "TouchlineLinkLost")],
+             {"inject": True}),
     "gateways": ([(gateway_killed, "TouchlineRestarted"),
                   (gateway_stopped, "TouchlineGatewayMissing")], {}),
     "figures": ([(gateway_of_the_figures_stopped, "TouchlineDown")], {}),

@@ -264,6 +264,28 @@ def test_who_is_mute_because_nng_has_no_memory_is_started_anew_and_nothing_is_lo
                 equal([f.cuts for f in followers], [0, 0, 0], "cuts")
 
 
+def test_who_cannot_close_its_sockets_any_more_says_so_until_it_is_replaced():
+    for kind, name in (("http", "gateway http1"), ("router", "the router")):
+        with faulty_world() as (w, faults), w.stream("/v1/stream?channel=a") as s:
+            s.item()
+            rule = faults.rule("nng_close", process=kind, act="hang", pid=w.pids(kind)[0])
+            w.kill("router" if kind == "http" else "http")
+            eventually(lambda: rule.struck, "a line is closed")
+            eventually(lambda: w.metric("nng_stuck") == 1, "the figure")
+            eventually(lambda: status(w).startswith(f"DEGRADED: {name} (pid {w.pids(kind)[0]}) "
+                                                    "cannot close its sockets"), "status")
+            check("touchline upgrade" in status(w), "and what to do")
+            equal(len(log(w, r"nng\.stuck .*cure=")), 1, "it is logged once")
+            equal(w.publish("a", "x").status, 201)
+            p = subprocess.run([os.path.join(BIN, "touchline"), "upgrade", "--dir", w.dir],
+                               capture_output=True, timeout=DEADLINE)
+            equal(p.returncode, 0, p.stdout)
+            eventually(lambda: w.metric("nng_stuck") == 0, "it is another one")
+            eventually(lambda: status(w) == "OK", "all is well")
+            if kind == "http":
+                equal(s.message()["data"], "x", "its clients went along")
+
+
 def test_nng_that_had_no_memory_for_a_moment_is_well_again_or_replaced():
     """It may be deaf from then on, or dead."""
     replaced = 0

@@ -584,6 +584,24 @@ int pthread_create(pthread_t *ret, const pthread_attr_t *how,
     return REAL(pthread_create)(ret, how, run, arg);
 }
 
+/* ---- NNG --------------------------------------------------------------- */
+
+struct nng_socket { /* as in nng.h, which is not everybody's */
+    uint32_t id;
+};
+int nng_close(struct nng_socket s);
+DECLARE(nng_close);
+
+int nng_close(struct nng_socket s)
+{
+    const struct inject_rule *r =
+        strike(INJECT_NNG_CLOSE, INJECT_OTHER, CALLER).rule;
+
+    while (r && r->act == INJECT_HANG && atomic_load(&r->armed))
+        (void)nanosleep(&(struct timespec){0, NS / 100}, NULL);
+    return REAL(nng_close)(s);
+}
+
 /* ---- the time of day --------------------------------------------------- */
 
 static int64_t shift(const void *caller)

@@ -43,7 +43,8 @@ enum inject_call {
     INJECT_ACCEPT = 256,
     INJECT_MEMORY = 512,  /* malloc and its kind */
     INJECT_CLOCK = 1024,  /* the time of day; not the clock that only grows */
-    INJECT_THREAD = 2048  /* pthread_create */
+    INJECT_THREAD = 2048, /* pthread_create */
+    INJECT_NNG_CLOSE = 4096
 };
 
 /* On what: bits of `kinds`; 0: on anything. A file is known by the name under
@@ -69,7 +70,8 @@ enum inject_act {
     INJECT_KILL,       /* SIGKILL in front of the call */
     INJECT_TEAR,       /* half of what is to be written, then SIGKILL */
     INJECT_KILL_AFTER, /* the call, then SIGKILL */
-    INJECT_SHIFT       /* the time of day is `arg` ns later */
+    INJECT_SHIFT,      /* the time of day is `arg` ns later */
+    INJECT_HANG        /* in front of nng_close(), while the rule is armed */
 };
 
 /* Counted are the calls that the rule is about while it is armed, by all
