@@ -2,6 +2,9 @@
 
 #include <stdlib.h>
 
+#include "base/check.h"
+#include "base/err.h"
+
 /* Entries are in a map, so they must not move; they come and go in order, so
  * they are taken in segments. */
 enum { SEGMENT = 512 };
@@ -30,6 +33,7 @@ void answers_init(struct answers *a, int64_t keep_ns)
     *a = (struct answers){.keep_ns = keep_ns};
     map_init(&a->by_name);
     list_init(&a->segments);
+    list_init(&a->spare);
 }
 
 void answers_keep(struct answers *a, int64_t keep_ns)
@@ -42,7 +46,19 @@ static struct segment *segment_at(struct list_node *n)
     return n ? CONTAINER_OF(n, struct segment, node) : NULL;
 }
 
-/* The oldest answer goes, and its segment with the last of it. */
+/* Spare segments go when there is room for all who hold some without them. */
+static void give_back(struct answers *a)
+{
+    struct list_node *n;
+
+    while (a->room - a->reserved >= 2 * SEGMENT &&
+           (n = list_pop(&a->spare))) {
+        a->room -= SEGMENT;
+        free(segment_at(n));
+    }
+}
+
+/* The oldest answer goes; its segment, with the last of it, becomes a spare. */
 static void drop_first(struct answers *a, struct segment *s)
 {
     struct answer *oldest = &s->answers[s->first++];
@@ -53,7 +69,10 @@ static void drop_first(struct answers *a, struct segment *s)
     if (s->first < s->end)
         return;
     list_remove(&s->node);
-    free(s);
+    list_add_tail(&a->spare, &s->node);
+    a->room += s->end;
+    s->first = s->end = 0;
+    give_back(a);
 }
 
 void answers_fini(struct answers *a)
@@ -62,60 +81,94 @@ void answers_fini(struct answers *a)
 
     while ((s = segment_at(list_first(&a->segments))))
         drop_first(a, s);
+    while ((s = segment_at(list_pop(&a->spare))))
+        free(s);
     map_fini(&a->by_name);
 }
 
+/* ---- room -------------------------------------------------------------- */
+
+static int add_segment(struct answers *a)
+{
+    struct segment *s = malloc(sizeof *s);
+
+    if (!s)
+        return ERR_NOMEM;
+    s->first = s->end = 0;
+    list_init(&s->node);
+    list_add_tail(&a->spare, &s->node);
+    a->room += SEGMENT;
+    return 0;
+}
+
+int answers_reserve(struct answers *a, size_t bytes, struct answer_room *ret)
+{
+    struct answer_room room = {.held = true};
+    int rc = map_begin(&a->by_name);
+
+    if (rc == 0 && a->reserved == a->room)
+        rc = add_segment(a);
+    if (rc == 0 && bytes && !(room.bytes = malloc(bytes)))
+        rc = ERR_NOMEM;
+    if (rc < 0)
+        return rc;
+    a->reserved++;
+    *ret = room;
+    return 0;
+}
+
+void answers_release(struct answers *a, struct answer_room *room)
+{
+    if (!room->held)
+        return;
+    free(room->bytes);
+    *room = (struct answer_room){.held = false};
+    a->reserved--;
+    give_back(a);
+}
+
+/* A place that was reserved. */
 static struct answer *place(struct answers *a)
 {
     struct segment *s = segment_at(list_last(&a->segments));
 
     if (!s || s->end == SEGMENT) {
-        s = malloc(sizeof *s);
-        if (!s)
-            return NULL;
-        s->first = s->end = 0;
+        s = segment_at(list_pop(&a->spare));
+        CHECK(s);
         list_add_tail(&a->segments, &s->node);
     }
+    a->room--;
+    a->reserved--;
     return &s->answers[s->end++];
 }
 
-static void keep_bytes(struct answer *a, struct slice id, struct slice body)
+static void keep_bytes(struct answer *a, uint8_t *bytes, struct slice id,
+                       struct slice body)
 {
-    a->bytes = NULL;
-    a->id_len = 0;
-    a->body_len = 0;
-    if (id.len + body.len == 0)
-        return;
-    a->bytes = malloc(id.len + body.len);
-    if (!a->bytes)
-        return;
+    a->bytes = bytes;
     a->id_len = (uint8_t)id.len;
     a->body_len = (uint32_t)body.len;
     if (id.len)
-        memcpy(a->bytes, id.ptr, id.len);
+        memcpy(bytes, id.ptr, id.len);
     if (body.len)
-        memcpy(a->bytes + id.len, body.ptr, body.len);
+        memcpy(bytes + id.len, body.ptr, body.len);
 }
 
-void answers_note(struct answers *a, const struct answer *answer,
-                  struct slice id, struct slice body)
+void answers_note(struct answers *a, struct answer_room *room,
+                  const struct answer *answer, struct slice id,
+                  struct slice body)
 {
     struct pub_name name = {answer->life, answer->number};
-    struct answer *kept = place(a);
+    struct answer *kept;
+    int rc;
 
-    if (!kept)
-        return;
+    CHECK(room->held);
+    kept = place(a);
     *kept = *answer;
-    if (map_add(&a->by_name, &kept->by_name, pub_name_hash(&name)) < 0) {
-        struct segment *s = segment_at(list_last(&a->segments));
-
-        if (--s->end == s->first) {
-            list_remove(&s->node);
-            free(s);
-        }
-        return;
-    }
-    keep_bytes(kept, id, body);
+    keep_bytes(kept, room->bytes, id, body);
+    *room = (struct answer_room){.held = false};
+    rc = map_add(&a->by_name, &kept->by_name, pub_name_hash(&name));
+    CHECK(rc == 0);
     if (++a->count > ANSWERS_MAX)
         drop_first(a, segment_at(list_first(&a->segments)));
 }

@@ -32,10 +32,19 @@ struct answer {
     uint8_t *bytes; /* both; NULL when there are none */
 };
 
+/* Kept free for an answer from the moment when its publication is taken, so that
+ * what is committed can be remembered whatever memory there is then. */
+struct answer_room {
+    bool held;
+    uint8_t *bytes; /* for those of an act */
+};
+
 struct answers {
     struct map by_name;
     struct list_node segments; /* oldest first */
+    struct list_node spare;    /* segments with nothing in them */
     size_t count;
+    size_t room, reserved; /* answers for which there is room; of these, held */
     int64_t keep_ns;
 };
 
@@ -44,10 +53,15 @@ void answers_init(struct answers *a, int64_t keep_ns);
 void answers_keep(struct answers *a, int64_t keep_ns);
 void answers_fini(struct answers *a);
 
-/* Copies. Without memory it is not remembered: then one that is sent again
- * is stored twice, which beats refusing it. */
-void answers_note(struct answers *a, const struct answer *answer,
-                  struct slice id, struct slice body);
+/* Room for one, and for so many bytes of id and body together. ERR_NOMEM. */
+MUST_USE int answers_reserve(struct answers *a, size_t bytes,
+                             struct answer_room *ret);
+/* Gives it back; nothing when none is held. */
+void answers_release(struct answers *a, struct answer_room *room);
+/* Copies into the room, which is held, and no more behind this. */
+void answers_note(struct answers *a, struct answer_room *room,
+                  const struct answer *answer, struct slice id,
+                  struct slice body);
 const struct answer *answers_find(const struct answers *a, uint64_t life,
                                   uint64_t number);
 struct slice answer_id(const struct answer *a);

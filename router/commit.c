@@ -82,8 +82,8 @@ static void answer_taken(struct router *r, struct pub *pub, uint32_t reached)
         .created = pub->created,
     };
 
-    answers_note(&r->publish.answers, &kept, pub->act ? m->id : SLICE(""),
-                 pub->body);
+    answers_note(&r->publish.answers, &pub->answer, &kept,
+                 pub->act ? m->id : SLICE(""), pub->body);
     answer_all(r, pub, &f);
 }
 

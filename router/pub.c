@@ -116,6 +116,7 @@ void pub_free(struct publish *p, struct pub *pub)
         pub_free(p, CONTAINER_OF(n, struct pub, node));
     list_remove(&pub->node);
     drop_name(p, pub);
+    answers_release(&p->answers, &pub->answer);
     if (pub->msg) {
         if (pub->key.len)
             map_remove(&p->keys, &pub->by_key);
@@ -135,10 +136,15 @@ int pub_enqueue(struct publish *p, struct pub *pub,
 
     if (rc < 0)
         return rc;
-    rc = add_name(p, pub);
+    rc = answers_reserve(&p->answers,
+                         pub->act ? event->id.len + pub->body.len : 0,
+                         &pub->answer);
+    if (rc == 0)
+        rc = add_name(p, pub);
     if (rc == 0 && pub->key.len)
         rc = map_add(&p->keys, &pub->by_key, key_hash(&key));
     if (rc < 0) {
+        answers_release(&p->answers, &pub->answer);
         drop_name(p, pub);
         msg_drop(msg);
         return rc;

@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "proto/msg.h"
+#include "router/answers.h"
 
 struct publish;
 struct link;
@@ -20,6 +21,7 @@ struct pub {
     struct link *link; /* whom to answer; NULL: nobody any more */
     uint64_t life, number;
     struct msg *msg;
+    struct answer_room answer; /* to be remembered in */
     uint64_t body_hash;
     bool typed, act, created;
     bool named; /* it is in publish.names */
@@ -42,8 +44,8 @@ struct request {
 struct pub *pub_new(const struct request *q, struct slice record);
 /* Leaves the lists it is on; its twins go, too. NULL is fine. */
 void pub_free(struct publish *p, struct pub *pub);
-/* Makes the message of event and goes to the end of the queue. ERR_NOMEM:
- * nothing has changed. */
+/* Makes the message of event and goes to the end of the queue, with all that it
+ * needs to be remembered. ERR_NOMEM: nothing has changed. */
 MUST_USE int pub_enqueue(struct publish *p, struct pub *pub,
                          const struct msg_parts *event);
 

@@ -72,7 +72,10 @@ static int read_state(void *arg, struct slice id, uint64_t offset,
 static int read_name(void *arg, const struct record *rec)
 {
     struct router *r = arg;
+    struct answers *answers = &r->publish.answers;
+    struct answer_room room;
     struct buf body = BUF_INIT;
+    int rc;
     struct answer a = {
         .life = rec->session,
         .number = rec->number,
@@ -84,9 +87,12 @@ static int read_name(void *arg, const struct record *rec)
     };
 
     types_act_answer(r->types, rec->id, &body);
-    answers_note(&r->publish.answers, &a, rec->id, buf_slice(&body));
+    rc = body.failed ? ERR_NOMEM
+                     : answers_reserve(answers, rec->id.len + body.len, &room);
+    if (rc == 0)
+        answers_note(answers, &room, &a, rec->id, buf_slice(&body));
     buf_fini(&body);
-    return 0;
+    return rc;
 }
 
 int restore_read(struct router *r, struct history *h)

@@ -140,8 +140,10 @@ static void shrink(struct map *m)
     give_back(m);
 }
 
-static int make_first(struct map *m)
+int map_begin(struct map *m)
 {
+    if (m->buckets)
+        return 0;
     if (!make_room(m))
         return ERR_NOMEM;
     m->buckets = 1;
@@ -154,7 +156,7 @@ int map_add(struct map *m, struct map_node *node, uint32_t hash)
 {
     struct map_node **head;
 
-    if (m->buckets == 0 && make_first(m) < 0)
+    if (map_begin(m) < 0)
         return ERR_NOMEM;
     if (m->count >= m->buckets)
         grow(m);

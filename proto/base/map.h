@@ -33,9 +33,11 @@ void map_init(struct map *m);
  * more. Fine on an empty map. */
 void map_fini(struct map *m);
 
+/* From here on no map_add() fails, up to map_fini(). ERR_NOMEM. */
+MUST_USE int map_begin(struct map *m);
+
 /* Borrows node until it is removed; it must not move meanwhile. ERR_NOMEM only
- * on the first node of an empty map: later a table that cannot grow works on,
- * slower. */
+ * on the first node ever: later a table that cannot grow works on, slower. */
 MUST_USE int map_add(struct map *m, struct map_node *node, uint32_t hash);
 
 /* Does this member have that key? Called only where the hashes are equal. */

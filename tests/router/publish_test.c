@@ -441,6 +441,46 @@ TEST(a_publication_sent_again_is_stored_once)
     world_free(w);
 }
 
+/* What is said again when the answer was lost, with the nth allocation behind its
+ * acceptance failing; a start knows none of those without history. False: there is
+ * no nth. */
+static bool sent_again_without_memory(long n)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    struct frame_publish f = {.data = SLICE("x")};
+    struct frame_published again;
+    char id[32];
+    bool failed;
+
+    snprintf(id, sizeof id, "volatile/%ld", n);
+    f.id = slice_str(id);
+    f.number = peer_publish_frame(p, f);
+    test_fail_malloc_after(n);
+    world_settle(w);
+    failed = test_malloc_failed();
+    peer_break(p);
+    peer_return(p);
+    f.flags = PUBLISH_RESENT;
+    again = peer_answer(p, peer_publish_frame(p, f));
+    EXPECT_INT(again.status, PUBLISHED_OK);
+    EXPECT_INT(again.offset, 1);
+    world_settle(w);
+    EXPECT_INT(table_find(&w->router.table, f.id)->past->last_offset, 1);
+    peer_free(p);
+    world_free(w);
+    return failed;
+}
+
+TEST(a_publication_sent_again_is_stored_once_whatever_memory_there_was)
+{
+    long n = 0;
+
+    while (sent_again_without_memory(n))
+        n++;
+    EXPECT(n > 0);
+}
+
 /* Whatever the clock says: an hour has passed for the router that starts. */
 TEST(a_publication_sent_again_is_stored_once_though_the_clock_jumps)
 {
