@@ -76,7 +76,10 @@ static bool known_by_key(const struct request *q)
     if (rc == ERR_NOT_FOUND)
         return false;
     if (rc < 0)
-        reply_refused(q->link, q->number, q->in.id, refusal_of_store(rc));
+        reply_refused(q->link, q->number, q->in.id,
+                      REFUSAL(UNKNOWN, "publish.unknown",
+                              "what was published under this key cannot be "
+                              "read now; it may be stored"));
     else if (found.body_hash != history_body_hash(q->in.data))
         reply_refused(q->link, q->number, q->in.id, refusal_key_conflict);
     else

@@ -94,9 +94,8 @@ int db_error(sqlite3 *conn)
         return ERR_NOMEM;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
+    case SQLITE_CONSTRAINT: /* we look first: what is there cannot be */
         return ERR_DAMAGED;
-    case SQLITE_CONSTRAINT:
-        return ERR_EXISTS;
     case SQLITE_INTERRUPT:
         return ERR_AGAIN;
     default:

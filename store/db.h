@@ -20,8 +20,8 @@ MUST_USE int db_open(sqlite3 **ret, const char *path, enum db_role role,
 void db_close(sqlite3 *conn);
 
 /* The ERR_ code of the connection's last failure: ERR_FULL, ERR_BUSY,
- * ERR_NOMEM, ERR_DAMAGED, ERR_EXISTS (a constraint), ERR_AGAIN (interrupted),
- * else ERR_IO. */
+ * ERR_NOMEM, ERR_DAMAGED (also a constraint that does not hold), ERR_AGAIN
+ * (interrupted), else ERR_IO. */
 int db_error(sqlite3 *conn);
 
 MUST_USE int db_exec(sqlite3 *conn, const char *sql);

@@ -413,6 +413,25 @@ TEST(who_cannot_wait_for_the_first_under_his_key_is_told_that_it_is_unknown)
     world_free(w);
 }
 
+TEST(whose_key_cannot_be_looked_up_is_told_that_it_is_unknown)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    struct frame_published first, f;
+
+    first = peer_taken(p, peer_publish_frame(p, keyed("a", "x", "k")));
+    world_sql(w, "ALTER TABLE keys RENAME TO lost");
+    f = peer_answer(p, peer_publish_frame(p, keyed("a", "x", "k")));
+    EXPECT_INT(f.status, PUBLISHED_UNKNOWN);
+    EXPECT_SLICE(f.code, SLICE("publish.unknown"));
+    world_sql(w, "ALTER TABLE lost RENAME TO keys");
+    f = peer_answer(p, peer_publish_frame(p, keyed("a", "x", "k")));
+    EXPECT_INT(f.status, PUBLISHED_DUPLICATE);
+    EXPECT_INT(f.seq, first.seq);
+    peer_free(p);
+    world_free(w);
+}
+
 TEST(a_publication_sent_again_is_stored_once)
 {
     struct world *w = world_new(NULL);

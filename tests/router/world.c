@@ -1,5 +1,6 @@
 #include "tests/router/world.h"
 
+#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -61,6 +62,17 @@ void world_restart(struct world *w)
 {
     world_stop(w);
     world_start(w);
+}
+
+void world_sql(struct world *w, const char *sql)
+{
+    sqlite3 *conn;
+
+    UNUSED(w);
+    EXPECT_INT(sqlite3_open(test_path("touchline.db"), &conn), SQLITE_OK);
+    if (sqlite3_exec(conn, sql, NULL, NULL, NULL))
+        test_fail(__FILE__, __LINE__, "%s: %s", sql, sqlite3_errmsg(conn));
+    sqlite3_close(conn);
 }
 
 void world_turn(struct world *w)

@@ -25,6 +25,8 @@ struct world *world_new(const char *const *sets);
 void world_free(struct world *w);
 void world_turn(struct world *w); /* one turn, without waiting */
 void world_settle(struct world *w); /* until nothing is under way */
+/* SQL on its open store, as nobody else would. */
+void world_sql(struct world *w, const char *sql);
 /* Ends the router cleanly and starts one anew. Peers are gone with it. */
 void world_restart(struct world *w);
 void world_stop(struct world *w);

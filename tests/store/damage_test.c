@@ -193,6 +193,23 @@ TEST(an_id_that_its_index_has_lost_is_not_made_again)
     EXPECT_INT(shelf_sql_int(&s, "SELECT count(*) FROM ids"), 2);
 }
 
+TEST(a_number_that_is_in_the_log_already_is_no_repeat)
+{
+    struct shelf s = mixed_store();
+    struct entry e = shelf_entry("room/a", "next");
+    char sql[256];
+
+    shelf_open(&s);
+    snprintf(sql, sizeof sql,
+             "INSERT INTO log SELECT %llu, idn, offset, ts_ms, size, format, "
+             "flags, keyed, session, number, sum, sender, kind, key, data "
+             "FROM log LIMIT 1", (unsigned long long)s.first_seq);
+    shelf_sql(&s, sql);
+    EXPECT_OK(shelf_submit(&s, &e, 1));
+    EXPECT_ERR(e.rc, ERR_DAMAGED);
+    shelf_close(&s);
+}
+
 /* --- the index by which the messages of an id are found --- */
 
 enum { MANY = 1500 };
