@@ -9,8 +9,8 @@
 #ifndef TOUCHLINE_TOOLS_CENSUS_H
 #define TOUCHLINE_TOOLS_CENSUS_H
 
+#include "proto/procfs.h"
 #include "tools/router-ctl/ctl.h"
-#include "tools/router-ctl/procfs.h"
 
 /* X(id, column, kind, metric, label): GAUGE as it is, COUNTER as a rate. label:
  * NULL: the sum over all. The router counts publications, all else gateways. */

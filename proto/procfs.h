@@ -7,8 +7,8 @@
  * All functions: false when there is no such process, or nothing can be read
  * of it. Threads: any. Cost: one to three files; smaps_rollup walks the page
  * tables, about a millisecond for 100 MB. */
-#ifndef TOUCHLINE_TOOLS_PROCFS_H
-#define TOUCHLINE_TOOLS_PROCFS_H
+#ifndef TOUCHLINE_PROTO_PROCFS_H
+#define TOUCHLINE_PROTO_PROCFS_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-#include "tools/router-ctl/procfs.h"
+#include "proto/procfs.h"
 
 #include <inttypes.h>
 #include <stdio.h>
