@@ -15,7 +15,8 @@ import socket
 import subprocess
 import threading
 
-from world import BIN, DEADLINE, ROOT, Lines, World, check, equal, eventually, figure
+from world import (BIN, DEADLINE, ROOT, Lines, World, check, equal, eventually, figure,
+                   readable)
 
 FLOOD = os.path.join(BIN, "touchline-flood")
 DONE, FAILED, USAGE, NOBODY = 0, 1, 2, 3
@@ -141,9 +142,15 @@ class Foreign:
                     return
                 key.data(key.fileobj)
 
+    def greet(self, c):
+        c.sendall(b"HELLO\r\n")
+
+    def answer(self, c):
+        c.sendall(b"+OK\r\n")
+
     def accept(self, server):
         c, _ = server.accept()
-        c.sendall(b"HELLO\r\n")
+        self.greet(c)
         rest = bytearray()
         self.selector.register(c, selectors.EVENT_READ, lambda sock: self.read(sock, rest))
 
@@ -160,6 +167,9 @@ class Foreign:
             c.close()
             return
         rest += got
+        self.take(c, rest)
+
+    def take(self, c, rest):
         while b"\r\n" in rest:
             line, after = bytes(rest).split(b"\r\n", 1)
             words = line.split() or [b""]
@@ -169,7 +179,7 @@ class Foreign:
                     return
                 self.publish(words[1], after[:size])
                 after = after[size + 2:]
-                c.sendall(b"+OK\r\n")
+                self.answer(c)
             elif words[0] == b"SUB":
                 self.subscribers.setdefault(words[1], []).append(c)
                 c.sendall(b"+OK " + words[1] + b"\r\n")
@@ -324,6 +334,129 @@ def test_a_publisher_comes_again_where_a_connection_ends_behind_its_answers():
           (30, 30, 0, False, 3), said)
 
 
+# ---- answers that a publisher waits for ------------------------------------------
+
+def test_a_publisher_greets_and_counts_the_answers_alone():
+    """HELLO is said to it, and +OK for what it subscribes to, before it may publish."""
+    with Foreign() as server:
+        code, r, said = server.flood("--publish-hello", "SUB ready/{n}\\r\\n", "--publish-ready",
+                                     "+OK ready", "--publish-answer", "+OK", "--publishers", 2)
+        equal((code, r["received"], r["published"]["sent"], r["published"]["answered"],
+               r["published"]["refused"]), (DONE, 300, 100, 100, 0), said)
+        equal(sorted(k for k in server.subscribers if k.startswith(b"ready/")),
+              [b"ready/0", b"ready/1"])
+
+
+def test_a_publisher_that_is_never_let_in_says_so():
+    with Foreign() as server:
+        code, r, said = server.flood("--publish-ready", "WELCOME", "--wait", "200ms")
+        equal((code, r["published"]["sent"]), (FAILED, 0))
+        check("--publish-ready" in said, said)
+
+
+class Hesitant(Foreign):
+    """Answers when so many publications have come, all of them at once; `most` were
+    ever unanswered."""
+
+    def __init__(self, wanted):
+        super().__init__()
+        self.wanted, self.owed, self.most, self.total = wanted, [], 0, 0
+
+    def publish(self, channel, body):
+        super().publish(channel, body)
+        self.total += 1
+
+    def answer(self, c):
+        self.owed.append(c)
+        self.most = max(self.most, len(self.owed))
+
+    def take(self, c, rest):
+        super().take(c, rest)
+        enough = len(self.owed) >= self.wanted or self.total >= 100
+        if enough and not any(readable(who, 0.05) for who in set(self.owed)):
+            for who in self.owed:
+                who.sendall(b"+OK\r\n")
+            self.owed = []
+
+
+def test_a_window_keeps_so_many_unanswered_and_no_more():
+    """All that the window allows come without an answer, or nothing would go on."""
+    with Hesitant(16) as server:
+        code, r, said = server.flood("--publish", 0, "--window", 8, "--publishers", 2,
+                                     "--publish-answer", "+OK")
+        equal((code, r["received"], r["published"]["answered"], server.most),
+              (DONE, 300, 100, 16), said)
+        check(0 < r["published"]["seconds"] < r["seconds"], r["published"])
+        equal(r["published"]["late_us"], 0, "no schedule, so nothing is late")
+    code, r, said = flood("--publish", 5, "--window", 5, "--target", "127.0.0.1:1")
+    equal(code, USAGE, said)
+
+
+class Broker(Foreign):
+    """MQTT 3.1.1 instead. deny: the code of each SUBACK is a refusal."""
+
+    def __init__(self, deny=False):
+        super().__init__()
+        self.deny, self.names = deny, []
+
+    def greet(self, c):
+        pass
+
+    @staticmethod
+    def packet(rest):
+        """(kind and flags, what is in it), taken from the front; None: not whole."""
+        size = shift = 0
+        for at in range(1, len(rest)):
+            size |= (rest[at] & 127) << shift
+            shift += 7
+            if rest[at] < 128:
+                if len(rest) < at + 1 + size:
+                    return None
+                got = rest[0], bytes(rest[at + 1:at + 1 + size])
+                del rest[:at + 1 + size]
+                return got
+        return None
+
+    def take(self, c, rest):
+        while got := self.packet(rest):
+            first, data = got
+            size = int.from_bytes(data[:2], "big")
+            if first == 0x10:
+                equal(data[:10], b"\0\4MQTT\4\2\0\0")
+                self.names.append(data[12:])
+                c.sendall(b"\x20\2\0\0")
+            elif first == 0x82:
+                topic = data[4:-1]
+                equal((data[:2], data[-1], int.from_bytes(data[2:4], "big")),
+                      (b"\0\1", 0, len(topic)))
+                self.subscribers.setdefault(topic, []).append(c)
+                c.sendall(b"\x90\3\0\1" + (b"\x80" if self.deny else b"\0"))
+            else:
+                equal(first, 0x32)
+                topic, number = data[2:2 + size], data[2 + size:4 + size]
+                for who in self.subscribers.get(topic, []):
+                    body = data[:2 + size] + data[4 + size:]
+                    who.sendall(b"\x30" + bytes([len(body) & 127 | 128, len(body) >> 7]) + body)
+                c.sendall(b"\x40\2" + number)
+
+    def flood(self, *args):
+        return flood("--edge", "mqtt", "--target", self.address, "--ids", "a/1..4",
+                     "--connections", 12, "--hold", "all", "--messages", 100, "--size", 200,
+                     "--probe", "none", "--wait", 5, *args)
+
+
+def test_clients_and_publishers_of_mqtt():
+    for how in (("--publish", 1000), ("--window", 4, "--publishers", 2)):
+        with Broker() as server:
+            code, r, said = server.flood(*how)
+            equal((code, r["edge"], r["up"], r["received"], r["published"]["answered"],
+                   r["last_us"]["count"]), (DONE, "mqtt", 12, 300, 100, 100), said)
+            equal(len(set(server.names)), len(server.names), "each has a name of its own")
+    with Broker(deny=True) as server:
+        code, r, said = server.flood("--publish", 1000, "--hold", 0)
+        equal((code, r["up"], r["failures"]["answer"]), (FAILED, 0, 12), said)
+
+
 # ---- the bare server ----------------------------------------------------------------
 
 class Serve:
@@ -385,6 +518,26 @@ def test_a_client_is_a_few_hundred_bytes():
         each = (held(s, 8000) - held(s, 10)) * 1024 / 7990
     figure(f"touchline-flood: {each:.0f} bytes a client")
     check(each < 400, f"{each} bytes a client")
+
+
+def test_what_the_server_takes_is_reported():
+    with Serve("--processes", "2") as s:
+        args = ("--target", s.address, "--connections", 300, "--ids", "a/1", "--hold", "all",
+                "--publish", 200, "--messages", 100)
+        r = good(*args, "--watch", s.p.pid)
+        cost = r["server"]
+        equal((cost["processes"], cost["clients"]), (3, 300), "it, and those that come from it")
+        check(0 < cost["cpu_s"] < 20 and cost["memory"] > 0, cost)
+        equal(good(*args)["server"], None, "nobody is watched")
+        p = subprocess.Popen(["true"])
+        p.wait()
+        code, r, said = flood(*args, "--watch", p.pid)
+        equal((code, r), (USAGE, None))
+        check(str(p.pid) in said, said)
+        text = subprocess.run([FLOOD, "--quiet", *map(str, args), "--watch", str(s.p.pid)],
+                              capture_output=True, timeout=60).stdout.decode()
+        check(re.search(r"\nserver +processes 3  cpu \d+\.\d\d s, \d+\.\d\d us a message  memory "
+                        r"[+-]\d+\.\d MB, -?\d+ bytes a client\n", text), text)
 
 
 # ---- limits, processes, ends --------------------------------------------------------

@@ -37,6 +37,7 @@ TEST(words_are_filled_in_and_all_else_stays)
     expect_filled("{id}", false, "room/a b");
     expect_filled("PUB {id} {size}\\r\\n{body}\\r\\n", false,
                   "PUB room/a b 5\r\nhello\r\n");
+    expect_filled("${idsize}\\r\\n{id}", false, "$8\r\nroom/a b");
     expect_filled("{n}{n}-{cursor} {mark}", false, "4242-e1-7 mark n=1 t=2");
 }
 

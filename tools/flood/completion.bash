@@ -15,7 +15,7 @@ _touchline_flood() {
         prev=${COMP_WORDS[COMP_CWORD - 2]}
     fi
     case $prev in
-    --edge) _touchline_flood_words stream sse poll test ws telnet lines tcp http ;;
+    --edge) _touchline_flood_words stream sse poll test ws telnet lines mqtt tcp http ;;
     --split) _touchline_flood_words auto line chunk paragraph frame ;;
     --spread) _touchline_flood_words each uniform zipf ;;
     --hold) _touchline_flood_words all 10s 1m 10m ;;

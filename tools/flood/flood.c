@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "proto/mark.h"
+#include "tools/flood/cost.h"
 #include "tools/flood/crowd.h"
 #include "tools/flood/limits.h"
 #include "tools/flood/publish.h"
@@ -29,6 +30,7 @@ struct flood {
     struct settings settings;
     struct cli cli;
     struct plan plan;
+    struct cost cost;
     struct stage *stage;
     struct share *shares; /* workers, then the probe */
     size_t workers;
@@ -39,7 +41,7 @@ struct flood {
     struct report_second second;
     int signals;
     FILE *csv;
-    bool on_terminal, line_shown, failed;
+    bool on_terminal, line_shown, failed, held;
     int64_t begun_ns, phase_ns, second_ns, line_ns, end_marked_ns;
     int64_t grown_ns;      /* when more had been received */
     uint64_t received;
@@ -165,6 +167,8 @@ static void go_to(struct flood *f, enum stage_phase phase, int64_t now)
         f->report.up_after = (double)(last - f->begun_ns) / (double)SECOND;
         f->gone = report_sum(&f->report, SHARE_closed)
                   + report_sum(&f->report, SHARE_failed);
+        cost_cpu_begin(&f->cost);
+        f->held = true;
     }
     f->phase_ns = f->grown_ns = now;
     atomic_store(&f->stage->phase, (int)phase);
@@ -193,6 +197,11 @@ static void drain(struct flood *f, int64_t now)
     }
     if (now - f->end_marked_ns < MIN(LAST_WAIT, f->settings.drain))
         return;
+    if (f->held)
+        cost_cpu_end(&f->cost);
+    cost_memory_end(&f->cost);
+    f->report.costed = true;
+    f->report.cost_clients = report_active(&f->report);
     f->report.steady = f->report.up_after > 0
                        && report_sum(&f->report, SHARE_closed)
                                   + report_sum(&f->report, SHARE_failed)
@@ -426,6 +435,8 @@ static int prepare(struct flood *f, struct opt_error *err)
 {
     int rc = plan_init(&f->plan, &f->settings, f->cli.config, err);
 
+    if (rc == 0)
+        rc = cost_init(&f->cost, f->settings.watch, err);
     if (rc < 0)
         return rc == ERR_BAD ? cli_usage_error(&f->cli, "%s", err->text)
                              : complain(err->text);
@@ -451,10 +462,11 @@ static int run(struct flood *f)
         return EXIT_FAILED;
     if (f->csv)
         fputs(report_csv_head, f->csv);
+    cost_memory_begin(&f->cost);
     code = f->signals < 0 ? complain(strerror(errno)) : start_all(f);
     f->report = (struct report){
         .plan = &f->plan, .stage = f->stage, .workers = f->shares,
-        .worker_count = f->workers, .begun_us = mark_now_us(),
+        .worker_count = f->workers, .cost = &f->cost, .begun_us = mark_now_us(),
         .probe = f->has_probe ? &f->shares[f->workers] : NULL,
     };
     if (code) {

@@ -176,6 +176,7 @@ static int set_texts(struct plan *p, const struct form *f, struct slice path,
         { &p->publish_path, publish, true },
         { &p->publish_header, slice_str(s->publish_header), false },
         { &p->publish_line, slice_str(s->publish_line), false },
+        { &p->publish_hello, slice_str(s->publish_hello), false },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows) && rc == 0; i++)
@@ -198,6 +199,21 @@ static int set_reply(struct plan *p, struct opt_error *err)
     }
     rc = template_unescape(&p->reply_to, to, err);
     return rc < 0 ? rc : template_unescape(&p->reply, rest, err);
+}
+
+static int set_publisher(struct plan *p, struct opt_error *err)
+{
+    const struct settings *s = p->settings;
+    int rc;
+
+    if (s->publish && s->window) {
+        opt_error_set(err, "--publish is a schedule and --window has none: one "
+                      "of them");
+        return ERR_BAD;
+    }
+    rc = template_unescape(&p->publish_ready, slice_str(s->publish_ready), err);
+    return rc < 0 ? rc : template_unescape(&p->publish_answer,
+                                           slice_str(s->publish_answer), err);
 }
 
 /* ---- what is expected ------------------------------------------------------ */
@@ -293,7 +309,7 @@ static int set_places(struct plan *p, const struct config_edge *edge,
     if (*s->publish_target || publish_host.len)
         rc = choose_targets(&p->publish_targets, s->publish_target,
                             publish_host, &config->http, err);
-    else if (p->publish_by_line || p->carrier == CARRIER_HTTP)
+    else if (p->publish_how != PUBLISH_POST || p->carrier == CARRIER_HTTP)
         p->publish_targets = p->targets;
     else
         rc = target_of_config(&p->publish_targets, &config->http, err);
@@ -315,14 +331,19 @@ int plan_init(struct plan *p, const struct settings *s,
     *p = (struct plan){ .settings = s, .edge = f->name, .carrier = f->carrier,
                         .ready_when = f->ready_when,
                         .asks_again = f->asks_again,
-                        .publishes = s->publish > 0,
-                        .publish_by_line = *s->publish_line != '\0' };
+                        .publishes = s->publish > 0 || s->window > 0,
+                        .publish_how = *s->publish_line ? PUBLISH_LINE
+                                       : f->carrier == CARRIER_MQTT
+                                           ? PUBLISH_MQTT
+                                           : PUBLISH_POST };
     set_split(p, f);
     rc = set_places(p, edges[f->section], in_url, config, err);
     if (rc == 0)
         rc = set_texts(p, f, path, err);
     if (rc == 0)
         rc = set_reply(p, err);
+    if (rc == 0)
+        rc = set_publisher(p, err);
     if (rc == 0)
         rc = set_rules(p, f, err);
     if (rc == 0)
@@ -339,6 +360,7 @@ void plan_fini(struct plan *p)
     struct template *const templates[] = {
         &p->path, &p->next_path, &p->header, &p->line, &p->body,
         &p->publish_path, &p->publish_header, &p->publish_line,
+        &p->publish_hello,
     };
 
     for (size_t i = 0; i < ARRAY_LEN(templates); i++)
@@ -347,6 +369,8 @@ void plan_fini(struct plan *p)
         buf_fini(&p->texts[i]);
     buf_fini(&p->reply_to);
     buf_fini(&p->reply);
+    buf_fini(&p->publish_ready);
+    buf_fini(&p->publish_answer);
     script_fini(&p->script);
     script_fini(&p->probe);
     ids_fini(&p->ids);

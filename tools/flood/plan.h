@@ -9,11 +9,13 @@
 #include "tools/flood/settings.h"
 #include "tools/flood/source.h"
 
-enum carrier { CARRIER_HTTP, CARRIER_WS, CARRIER_LINES };
+enum carrier { CARRIER_HTTP, CARRIER_WS, CARRIER_LINES, CARRIER_MQTT };
 enum ready_when { READY_ITEM, READY_HEAD, READY_CONNECT, READY_ANSWER };
 /* What an item is. POLL: each element of the answer's `messages`. */
 enum split { SPLIT_LINE, SPLIT_CHUNK, SPLIT_PARAGRAPH, SPLIT_FRAME, SPLIT_POLL,
              SPLIT_NONE };
+
+enum publish_how { PUBLISH_POST, PUBLISH_LINE, PUBLISH_MQTT };
 
 enum { TARGETS_MAX = 64 };
 struct targets {
@@ -30,14 +32,16 @@ struct plan {
     bool asks_again; /* by itself, after each answer */
     struct targets targets, publish_targets;
     struct template path, next_path, header, line, body;
-    struct template publish_path, publish_header, publish_line;
+    struct template publish_path, publish_header, publish_line, publish_hello;
     struct buf reply_to, reply; /* lines: what begins so is answered so */
-    struct buf texts[5];        /* that rules point into */
+    struct buf texts[4];        /* that rules point into */
+    struct buf publish_ready, publish_answer;
     struct rules rules;
     struct ids ids;
     struct source source, publish_source;
     struct script script, probe;
-    bool publishes, publish_by_line;
+    bool publishes;
+    enum publish_how publish_how;
 };
 
 /* Borrows s and config, which must outlive it. ERR_BAD: usage; ERR_IO;

@@ -1,6 +1,8 @@
 #include "tools/flood/publish.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -13,6 +15,7 @@
 #include "base/err.h"
 #include "proto/mark.h"
 #include "tools/flood/answer.h"
+#include "tools/flood/mqtt.h"
 
 /* What may wait for a server that takes nothing: then it waits unsent, and is
  * late. */
@@ -23,8 +26,9 @@ struct sender {
     int fd;
     struct buf out;
     size_t sent;         /* of out */
-    uint64_t unanswered; /* HTTP: of what has been put into out */
+    uint64_t unanswered; /* of what has been put into out */
     uint64_t n;          /* which of the targets */
+    bool ready;          /* it may publish */
     struct answer answer;
     struct buf in; /* a head in part */
 };
@@ -82,10 +86,17 @@ void publish_message(const struct plan *plan, uint64_t i, uint64_t number,
     mark_add(&mark, (struct mark){ number, t_us });
     v.mark = buf_slice(&mark);
     fill_body(plan, &v, &body);
-    if (plan->publish_by_line)
+    switch (plan->publish_how) {
+    case PUBLISH_LINE:
         template_fill(&plan->publish_line, &v, out);
-    else
+        break;
+    case PUBLISH_MQTT:
+        mqtt_add_publish(out, v.id, v.body, number);
+        break;
+    case PUBLISH_POST:
         add_post(plan, &v, out);
+        break;
+    }
     out->failed = out->failed || body.failed || mark.failed || name.failed;
     buf_fini(&name);
     buf_fini(&mark);
@@ -94,12 +105,16 @@ void publish_message(const struct plan *plan, uint64_t i, uint64_t number,
 
 /* ---- answers ---------------------------------------------------------------- */
 
-static void on_answer(struct publisher *p, struct sender *s)
+static void on_answer(struct publisher *p, struct sender *s, bool is_good)
 {
     add(&p->stage->answered, 1);
     s->unanswered -= s->unanswered > 0;
-    if (s->answer.status < 200 || s->answer.status > 299)
-        add(&p->stage->refused, 1);
+    add(&p->stage->refused, !is_good);
+}
+
+static void on_post_answered(struct publisher *p, struct sender *s)
+{
+    on_answer(p, s, s->answer.status >= 200 && s->answer.status <= 299);
     s->answer = (struct answer){ .phase = ANSWER_HEAD };
 }
 
@@ -122,13 +137,30 @@ static size_t hear_http(struct publisher *p, struct sender *s,
         }
         at += used;
         if (s->answer.phase == ANSWER_OVER)
-            on_answer(p, s);
+            on_post_answered(p, s);
     }
     return at;
 }
 
-/* Lines: what a server says against something begins with one of these. */
-static size_t hear_lines(struct publisher *p, struct slice in)
+/* What a server says against something begins with one of these. */
+static bool is_refusal(struct slice line)
+{
+    return slice_starts(line, SLICE("-")) || slice_starts(line, SLICE("ERR"));
+}
+
+static void on_line(struct publisher *p, struct sender *s, struct slice line)
+{
+    struct slice ready = buf_slice(&p->plan->publish_ready);
+    bool bad = is_refusal(line);
+
+    if (!s->ready)
+        s->ready = memmem(line.ptr, line.len, ready.ptr, ready.len) != NULL;
+    else if (bad || slice_starts(line, buf_slice(&p->plan->publish_answer)))
+        on_answer(p, s, !bad);
+}
+
+static size_t hear_lines(struct publisher *p, struct sender *s,
+                         struct slice in)
 {
     struct slice rest = in, line = in;
 
@@ -136,11 +168,38 @@ static size_t hear_lines(struct publisher *p, struct slice in)
         line = slice_split(&rest, '\n');
         if (!rest.ptr)
             break;
-        add(&p->stage->answered, 1);
-        if (slice_starts(line, SLICE("-")) || slice_starts(line, SLICE("ERR")))
-            add(&p->stage->refused, 1);
+        on_line(p, s, line);
     }
     return in.len - line.len;
+}
+
+static size_t hear_packets(struct publisher *p, struct sender *s,
+                           struct slice in)
+{
+    struct mqtt_packet packet;
+    size_t at = 0;
+    int n;
+
+    while ((n = mqtt_read(slice_from(in, at), &packet)) > 0) {
+        at += (size_t)n;
+        s->ready = s->ready || packet.kind == MQTT_CONNECTED;
+        if (packet.kind == MQTT_PUBLISHED || packet.kind == MQTT_REFUSED)
+            on_answer(p, s, packet.kind == MQTT_PUBLISHED);
+    }
+    return n < 0 ? in.len : at;
+}
+
+static size_t hear_input(struct publisher *p, struct sender *s)
+{
+    switch (p->plan->publish_how) {
+    case PUBLISH_LINE:
+        return hear_lines(p, s, buf_slice(&s->in));
+    case PUBLISH_MQTT:
+        return hear_packets(p, s, buf_slice(&s->in));
+    case PUBLISH_POST:
+        break;
+    }
+    return hear_http(p, s, buf_slice(&s->in));
 }
 
 /* False: the connection is over. */
@@ -153,9 +212,7 @@ static bool hear(struct publisher *p, struct sender *s)
         if (n <= 0)
             return n < 0 && errno == EAGAIN;
         s->in.len += (size_t)n;
-        buf_drop_front(&s->in, p->plan->publish_by_line
-                                   ? hear_lines(p, buf_slice(&s->in))
-                                   : hear_http(p, s, buf_slice(&s->in)));
+        buf_drop_front(&s->in, hear_input(p, s));
     }
 }
 
@@ -177,9 +234,8 @@ static bool push(struct sender *s)
 }
 
 /* An id's messages go over one connection: over two they would have no order. */
-static void make_one(struct publisher *p, int64_t due_us)
+static void make_one(struct publisher *p, uint64_t id, int64_t due_us)
 {
-    uint64_t id = ids_pick(&p->plan->ids, &p->chance, p->made);
     struct sender *s = &p->senders[id % p->count];
 
     publish_message(p->plan, id, ++p->numbers[id], due_us, &s->out);
@@ -187,6 +243,8 @@ static void make_one(struct publisher *p, int64_t due_us)
     s->unanswered++;
     add(&p->stage->due, atomic_load(&p->stage->audience[id]));
     add(&p->stage->published, 1);
+    atomic_store(&p->stage->publishing_us,
+                 (uint64_t)((clock_ns() - p->begun_ns) / MICROSECOND));
 }
 
 /* When the n-th message is due, behind the beginning. */
@@ -229,11 +287,60 @@ static void make_due(struct publisher *p)
     while (!all_made(p) && (due = due_ns(p, p->made)) <= passed
            && pending(p) < PENDING_MAX) {
         note_late(p, passed - due);
-        make_one(p, p->begun_us + due / MICROSECOND);
+        make_one(p, ids_pick(&p->plan->ids, &p->chance, p->made),
+                 p->begun_us + due / MICROSECOND);
     }
 }
 
+/* One of those that go over this connection; false: there is none. */
+static bool pick_own(struct publisher *p, const struct sender *s, uint64_t *id)
+{
+    uint64_t any = ids_pick(&p->plan->ids, &p->chance, p->made);
+
+    *id = any - any % p->count + s->n;
+    if (*id >= p->plan->ids.count)
+        *id = s->n;
+    return *id < p->plan->ids.count;
+}
+
+/* --window: as many as there is room for. */
+static void make_more(struct publisher *p)
+{
+    uint64_t id;
+
+    for (size_t i = 0; i < p->count; i++)
+        while (!all_made(p)
+               && p->senders[i].unanswered < p->plan->settings->window
+               && pick_own(p, &p->senders[i], &id))
+            make_one(p, id, mark_now_us());
+}
+
 /* ---- its life ----------------------------------------------------------------- */
+
+/* What is said before anything is published. */
+static void greet(const struct publisher *p, struct sender *s)
+{
+    struct template_values v = { .n = s->n };
+    char name[40];
+
+    s->ready = p->plan->publish_how == PUBLISH_POST
+               || (p->plan->publish_how == PUBLISH_LINE
+                   && !p->plan->publish_ready.len);
+    if (p->plan->publish_how == PUBLISH_MQTT) {
+        snprintf(name, sizeof name, "publisher-%" PRIu64, s->n);
+        mqtt_add_connect(&s->out, slice_str(name));
+    } else if (p->plan->publish_how == PUBLISH_LINE) {
+        template_fill(&p->plan->publish_hello, &v, &s->out);
+    }
+}
+
+static bool all_ready(const struct publisher *p)
+{
+    for (size_t i = 0; i < p->count; i++)
+        if (!p->senders[i].ready)
+            return false;
+    return true;
+}
 
 static int open_sender(struct publisher *p, struct sender *s)
 {
@@ -246,6 +353,7 @@ static int open_sender(struct publisher *p, struct sender *s)
     if (s->fd < 0 || connect(s->fd, &to->addr.any, to->len) < 0
         || epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, s->fd, &e) < 0)
         return ERR_IO;
+    greet(p, s);
     return 0;
 }
 
@@ -266,13 +374,26 @@ static int open_all(struct publisher *p, const char **why)
     return rc;
 }
 
+static void close_all(struct publisher *p)
+{
+    for (size_t i = 0; p->senders && i < p->count; i++) {
+        if (p->senders[i].fd > 0)
+            close(p->senders[i].fd);
+        buf_fini(&p->senders[i].out);
+        buf_fini(&p->senders[i].in);
+    }
+    close(p->epoll_fd);
+    free(p->senders);
+    free(p->numbers);
+}
+
 /* A server may end a connection after so many answers. Where one is missing,
  * nobody knows whether that message has been taken. */
 static bool hear_or_open(struct publisher *p, struct sender *s)
 {
     if (hear(p, s))
         return true;
-    if (s->unanswered || p->plan->publish_by_line)
+    if (s->unanswered || p->plan->publish_how != PUBLISH_POST)
         return false;
     close(s->fd);
     s->answer = (struct answer){ .phase = ANSWER_HEAD };
@@ -288,7 +409,7 @@ static bool wait_and_hear(struct publisher *p)
     struct timespec t;
     int n;
 
-    if (p->begun_ns && !all_made(p))
+    if (p->begun_ns && !all_made(p) && !p->plan->settings->window)
         left = MIN(left, p->begun_ns + due_ns(p, p->made) - clock_ns());
     left = MAX(left, 0);
     t = (struct timespec){ .tv_nsec = left };
@@ -307,23 +428,42 @@ static bool push_all(struct publisher *p)
     return true;
 }
 
+/* Begins when all is up. False: the server does not let it. */
+static bool begin(struct publisher *p, int64_t *since_ns)
+{
+    int64_t now = clock_ns();
+
+    if (stage_phase(p->stage) < PHASE_HOLD)
+        return true;
+    if (!*since_ns)
+        *since_ns = now;
+    if (!all_ready(p))
+        return now - *since_ns < p->plan->settings->wait;
+    p->begun_ns = now;
+    p->begun_us = mark_now_us();
+    return true;
+}
+
 int publish_run(const struct plan *plan, struct stage *stage,
                 const char **why)
 {
     struct publisher p = { .plan = plan, .stage = stage,
                            .count = plan->settings->publishers };
     int rc = open_all(&p, why);
+    int64_t since_ns = 0;
 
     chance_init(&p.chance, plan->settings->seed * 31 + 7);
     prctl(PR_SET_TIMERSLACK, 1);
     while (rc == 0 && stage_phase(stage) < PHASE_CLOSE) {
-        if (!p.begun_ns && stage_phase(stage) == PHASE_HOLD) {
-            p.begun_ns = clock_ns();
-            p.begun_us = mark_now_us();
+        if (!p.begun_ns && !begin(&p, &since_ns)) {
+            *why = "the server did not say what --publish-ready waits for";
+            rc = ERR_CLOSED;
         }
-        if (p.begun_ns)
+        if (p.begun_ns && plan->settings->window)
+            make_more(&p);
+        else if (p.begun_ns)
             make_due(&p);
-        if (!push_all(&p) || !wait_and_hear(&p)) {
+        if (rc == 0 && (!push_all(&p) || !wait_and_hear(&p))) {
             *why = "the server closed a connection that owes answers (nginx: "
                    "keepalive_requests)";
             rc = ERR_CLOSED;
@@ -331,14 +471,6 @@ int publish_run(const struct plan *plan, struct stage *stage,
         if (p.begun_ns && all_made(&p) && pending(&p) == 0)
             atomic_store(&stage->published_all, true);
     }
-    for (size_t i = 0; p.senders && i < p.count; i++) {
-        if (p.senders[i].fd > 0)
-            close(p.senders[i].fd);
-        buf_fini(&p.senders[i].out);
-        buf_fini(&p.senders[i].in);
-    }
-    close(p.epoll_fd);
-    free(p.senders);
-    free(p.numbers);
+    close_all(&p);
     return rc;
 }

@@ -2,6 +2,8 @@
  * that does not depend on how fast the server takes the ones before it, and its
  * mark says when it was due. So a server that stalls is seen to stall by all
  * that wait meanwhile.
+ * With --window there is no schedule: each connection has so many unanswered,
+ * and the next one is due when an answer makes room for it.
  * Threads: a process of its own. */
 #ifndef TOUCHLINE_FLOOD_PUBLISH_H
 #define TOUCHLINE_FLOOD_PUBLISH_H

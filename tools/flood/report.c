@@ -242,10 +242,16 @@ static void text_messages(const struct report *r, struct buf *out)
 
 static void text_published(const struct report *r, struct buf *out)
 {
+    uint64_t published = atomic_load(&r->stage->published);
+    uint64_t us = atomic_load(&r->stage->publishing_us);
+
     if (!r->plan->publishes)
         return;
     buf_addf(out, "%-12s", "published");
-    add_named(out, "sent", atomic_load(&r->stage->published));
+    add_named(out, "sent", published);
+    if (r->plan->settings->window && us)
+        add_named(out, "a second:",
+                  (uint64_t)((double)published * 1e6 / (double)us));
     add_named(out, "answered", atomic_load(&r->stage->answered));
     add_named(out, "refused", atomic_load(&r->stage->refused));
     add_named(out, "due at clients", atomic_load(&r->stage->due));
@@ -254,6 +260,29 @@ static void text_published(const struct report *r, struct buf *out)
     if (atomic_load(&r->stage->publishing_failed))
         buf_add_str(out, "  the publisher failed");
     buf_add_byte(out, '\n');
+}
+
+static bool has_cost(const struct report *r)
+{
+    return r->costed && r->cost->count && !r->cost->gone;
+}
+
+static void text_cost(const struct report *r, struct buf *out)
+{
+    uint64_t messages = report_sum(r, SHARE_received);
+    double cpu = (double)r->cost->cpu_ns, memory = (double)r->cost->memory;
+
+    if (!has_cost(r))
+        return;
+    buf_addf(out, "%-12s", "server");
+    add_named(out, "processes", r->cost->count);
+    buf_addf(out, "  cpu %.2f s", cpu / 1e9);
+    if (messages)
+        buf_addf(out, ", %.2f us a message", cpu / 1e3 / (double)messages);
+    buf_addf(out, "  memory %+.1f MB", memory / 1e6);
+    if (r->cost_clients)
+        buf_addf(out, ", %.0f bytes a client", memory / (double)r->cost_clients);
+    buf_addf(out, "%s\n", r->cost->exact ? "" : " (not exact: only root sees it)");
 }
 
 static void text_probe(const struct report *r, struct buf *out)
@@ -292,6 +321,7 @@ void report_words(const struct report *r, struct buf *out)
     }
     text_messages(r, out);
     text_published(r, out);
+    text_cost(r, out);
     text_probe(r, out);
 }
 
@@ -355,10 +385,23 @@ static void json_published(const struct report *r, struct buf *out)
 
     buf_addf(out, "\"published\":{\"sent\":%" PRIu64 ",\"answered\":%" PRIu64
              ",\"refused\":%" PRIu64 ",\"due\":%" PRIu64 ",\"late_us\":%" PRIu64
-             ",\"failed\":%s}", atomic_load(&s->published),
+             ",\"seconds\":%.6f,\"failed\":%s}", atomic_load(&s->published),
              atomic_load(&s->answered), atomic_load(&s->refused),
              atomic_load(&s->due), atomic_load(&s->late_us),
+             (double)atomic_load(&s->publishing_us) / 1e6,
              atomic_load(&s->publishing_failed) ? "true" : "false");
+}
+
+static void json_cost(const struct report *r, struct buf *out)
+{
+    if (!has_cost(r)) {
+        buf_add_str(out, "\"server\":null");
+        return;
+    }
+    buf_addf(out, "\"server\":{\"processes\":%zu,\"cpu_s\":%.3f,"
+             "\"memory\":%" PRId64 ",\"clients\":%" PRIu64 ",\"exact\":%s}",
+             r->cost->count, (double)r->cost->cpu_ns / 1e9, r->cost->memory,
+             r->cost_clients, r->cost->exact ? "true" : "false");
 }
 
 void report_json(const struct report *r, struct buf *out)
@@ -378,6 +421,8 @@ void report_json(const struct report *r, struct buf *out)
     json_fails(r, out);
     buf_add_byte(out, ',');
     json_published(r, out);
+    buf_add_byte(out, ',');
+    json_cost(r, out);
     for (size_t i = 0; i < SHARE_HISTS; i++) {
         sum_hist(r, (enum share_histogram)i, &h);
         buf_add_byte(out, ',');

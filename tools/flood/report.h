@@ -5,6 +5,7 @@
 #define TOUCHLINE_FLOOD_REPORT_H
 
 #include "base/buf.h"
+#include "tools/flood/cost.h"
 #include "tools/flood/plan.h"
 #include "tools/flood/share.h"
 
@@ -13,6 +14,9 @@ struct report {
     struct stage *stage;
     const struct share *workers, *probe; /* probe: NULL: there is none */
     size_t worker_count;
+    const struct cost *cost;
+    bool costed;            /* cost is known: it came to the end of draining */
+    uint64_t cost_clients;  /* that were up then */
     int64_t begun_us;       /* Unix */
     double seconds, up_after; /* of the run; until all were up, 0: never */
     bool interrupted;       /* by a signal: it ended early */

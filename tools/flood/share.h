@@ -118,6 +118,7 @@ struct stage {
     _Atomic int phase;
     /* the publisher's */
     _Atomic uint64_t published, due, answered, refused, late_us;
+    _Atomic uint64_t publishing_us; /* from the beginning until the last one */
     atomic_bool published_all, publishing_failed;
     _Atomic uint64_t slots[STAGE_SLOTS]; /* a message's tag, and how many */
     uint64_t ids;

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "proto/json.h"
 #include "proto/mark.h"
 #include "tools/flood/crowd.h"
+#include "tools/flood/mqtt.h"
 
 enum { READ_AT_LEAST = 64 * 1024, MESSAGE_MAX = 64 * 1024 * 1024 };
 
@@ -132,13 +134,33 @@ static void say_text(struct crowd *c, struct client *p,
     buf_fini(&filled);
 }
 
+/* Both packets at once: nobody has to wait for the first one's answer. */
+static void subscribe(struct crowd *c, struct client *p)
+{
+    struct template_values v = values_of(c, p);
+    char name[24];
+
+    snprintf(name, sizeof name, "f%" PRIx64, v.n);
+    buf_reset(&c->out);
+    mqtt_add_connect(&c->out, slice_str(name));
+    mqtt_add_subscribe(&c->out, v.id);
+    say(c, p);
+}
+
 void talk_begin(struct crowd *c, struct client *p)
 {
-    if (c->plan->carrier == CARRIER_LINES) {
+    switch (c->plan->carrier) {
+    case CARRIER_LINES:
         if (c->plan->line.count)
             say_text(c, p, &c->plan->line);
-    } else {
+        break;
+    case CARRIER_MQTT:
+        subscribe(c, p);
+        break;
+    case CARRIER_HTTP:
+    case CARRIER_WS:
         ask(c, p, &c->plan->path);
+        break;
     }
     if (c->plan->ready_when == READY_CONNECT && p->state == CLIENT_ASKED)
         crowd_up(c, p);
@@ -506,6 +528,47 @@ static size_t hear_frames(struct crowd *c, struct client *p, struct slice in,
     return at;
 }
 
+/* ---- hearing: MQTT ---------------------------------------------------------------- */
+
+static void on_packet(struct crowd *c, struct client *p,
+                      const struct mqtt_packet *packet)
+{
+    switch (packet->kind) {
+    case MQTT_SUBSCRIBED:
+        if (p->state == CLIENT_ASKED)
+            crowd_up(c, p);
+        break;
+    case MQTT_REFUSED:
+        crowd_end(c, p, SHARE_FAIL_answer, "CONNACK or SUBACK says no");
+        break;
+    case MQTT_MESSAGE:
+        on_item(c, p, packet->body);
+        break;
+    case MQTT_CONNECTED:
+    case MQTT_PUBLISHED:
+    case MQTT_OTHER:
+        break;
+    }
+}
+
+static size_t hear_packets(struct crowd *c, struct client *p, struct slice in)
+{
+    size_t at = 0;
+
+    while (listens(p)) {
+        struct mqtt_packet packet;
+        int n = mqtt_read(slice_from(in, at), &packet);
+
+        if (n < 0)
+            garbled(c, p, slice_from(in, at));
+        if (n <= 0)
+            break;
+        on_packet(c, p, &packet);
+        at += (size_t)n;
+    }
+    return at;
+}
+
 /* ---- hearing: bytes -------------------------------------------------------------- */
 
 /* Heads and bodies, one behind the other. `done`: as hear_body(). */
@@ -552,6 +615,8 @@ static void hear(struct crowd *c, struct client *p, size_t done)
 
     if (c->plan->carrier == CARRIER_LINES)
         at = take_items(c, p, in);
+    else if (c->plan->carrier == CARRIER_MQTT)
+        at = hear_packets(c, p, in);
     else
         at = hear_http(c, p, &in,
                        p->answer.phase != ANSWER_HEAD && !p->framed ? done : 0);

@@ -81,8 +81,8 @@ static int read_word(struct slice s, enum template_word *ret, size_t *len,
             *len = name.len + 2;
             return 0;
         }
-    opt_error_set(err, "there is no {" SLICE_FMT "}; there are {id} {n} "
-                  "{cursor} {mark} {body} {size}", SLICE_ARG(name));
+    opt_error_set(err, "there is no {" SLICE_FMT "}; there are {id} {idsize} "
+                  "{n} {cursor} {mark} {body} {size}", SLICE_ARG(name));
     return ERR_BAD;
 }
 
@@ -189,6 +189,9 @@ void template_fill(const struct template *t, const struct template_values *v,
             break;
         case TEMPLATE_id:
             add_value(t, v->id, out);
+            break;
+        case TEMPLATE_idsize:
+            buf_add_u64(out, v->id.len);
             break;
         case TEMPLATE_n:
             buf_add_u64(out, v->n);

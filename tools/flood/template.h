@@ -4,6 +4,7 @@
  *     {cursor} what it has seen up to, or 0
  *     {mark}   number and time of a message (proto/mark.h)
  *     {body}   the message       {size}  its length in bytes
+ *     {idsize} the id's length in bytes
  *
  * Braces around anything but lower-case letters stand for themselves, as in
  * JSON. \r \n \t \\ \" \xHH are what they are in C.
@@ -14,7 +15,8 @@
 #include "base/buf.h"
 #include "base/opt.h"
 
-#define TEMPLATE_WORDS(X) X(id) X(n) X(cursor) X(mark) X(body) X(size)
+#define TEMPLATE_WORDS(X) X(id) X(idsize) X(n) X(cursor) X(mark) X(body) \
+                          X(size)
 
 enum template_word {
     TEMPLATE_TEXT,
