@@ -23,6 +23,7 @@
 #define MOST_CHANNELS  10000 /* channels of one connection, ids of a page */
 #define MOST_PATTERNS  256   /* patterns of one connection */
 #define MOST_PAGE      1000  /* messages read from the store at a time */
+#define MOST_SLICE     (1 << 20) /* clients that a turn sends to */
 
 /* F(X, NAME, key, type, default, least, most, users, change, meaning);
  * change: when a reload puts it in force, an opt_change without CHANGE_ */
@@ -99,6 +100,14 @@
       "time a publication waits for a router that is away")                   \
     F(X, RING_TOTAL, ring_total, SIZE, "256M", 1 * MIB, OPT_ALL,              \
       "http tcp ws", NOW, "most bytes of recent messages a gateway keeps")    \
+    F(X, FANOUT_SLICE, fanout_slice, COUNT, "512", 1, MOST_SLICE,             \
+      "http tcp ws", NOW,                                                     \
+      "clients of large channels that a worker sends to before it looks "     \
+      "after others, and at most 512 KiB: more is quicker through, and "      \
+      "others wait longer")                                                   \
+    F(X, COMMIT_GROUP, commit_group, COUNT, "256", 1, MOST_BATCH, "router",   \
+      NOW, "most publications committed together; 1: each by itself; those "  \
+      "of one POST always are, and no more than 1 MiB else")                  \
     F(X, DRAIN_WAIT, drain_wait, DURATION, "10s", 0, 1 * HOUR,                \
       "touchline router http tcp ws", NOW, "time for an orderly end")
 

@@ -261,11 +261,12 @@ static bool entries_reserve(struct publish *p, size_t count)
 static size_t fill_batch(struct router *r)
 {
     struct publish *p = &r->publish;
+    size_t most = (size_t)r->config->limits.commit_group;
     struct list_node *n;
     size_t count = 0, bytes = 0;
     bool more = false;
 
-    while ((more || count < GROUP_COUNT) && (n = list_first(&p->queue))) {
+    while ((more || count < most) && (n = list_first(&p->queue))) {
         struct pub *pub = CONTAINER_OF(n, struct pub, node);
 
         bytes += msg_size(pub->msg);
@@ -278,6 +279,8 @@ static size_t fill_batch(struct router *r)
         list_remove(n);
         list_add_tail(&p->flight, n);
     }
+    if (count >= most && !list_empty(&p->queue))
+        stat_add(&r->stats, STAT_LIMIT_COMMIT_GROUP, 1);
     return count;
 }
 

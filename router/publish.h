@@ -6,7 +6,8 @@
  *   PUBLISH, ACT -> taken before?     answer again
  *                -> judged by its type, queued
  *   end of turn  -> the queue goes to the store's writer as one batch, when
- *                   none is in flight; else it grows: that is the group commit
+ *                   none is in flight; else it grows, up to
+ *                   limits.commit_group: that is the group commit
  *   committed    -> message by message, in seq order: folded into the type's
  *                   state, DELIVER to the links, PUBLISHED to the publisher
  *   failed       -> nothing has happened: no number is used up, the tentative
@@ -28,8 +29,7 @@ struct link;
 
 enum {
     ENTRIES_FIRST = 16,
-    GROUP_COUNT = 256,               /* publications in one commit */
-    GROUP_BYTES = 1024 * 1024,       /* a message may be larger */
+    GROUP_BYTES = 1024 * 1024,       /* in one commit; a message may be larger */
     QUEUE_COUNT_HIGH = 32 * 1024,    /* above these the gateways are not read */
     QUEUE_BYTES_HIGH = 64 * 1024 * 1024,
 };

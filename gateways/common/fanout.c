@@ -85,7 +85,7 @@ static void walk_small(struct gateway *g)
 
 void fanout_turn(struct gateway *g)
 {
-    unsigned left = FANOUT_SLICE;
+    unsigned left = (unsigned)g->config->limits.fanout_slice;
     size_t before;
 
     if (list_empty(&g->fanouts))
@@ -100,8 +100,11 @@ void fanout_turn(struct gateway *g)
 
         left -= MIN(left, MAX(n, 1u));
     }
-    if (!list_empty(&g->fanouts))
-        loop_again(g->loop);
+    if (list_empty(&g->fanouts))
+        return;
+    if (!left)
+        gateway_limit(g, LIMIT_FANOUT_SLICE);
+    loop_again(g->loop);
 }
 
 void fanout_forget(struct gateway *g)

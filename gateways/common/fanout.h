@@ -3,9 +3,10 @@
  * A topic with news is on the gateway's list once, however many messages
  * came. Each turn visits a bounded number of connections and sends a bounded
  * number of bytes: topics with few connections go first and, if they have no
- * more to say than that, whole; big ones a slice at a time, in rotation. News that come
- * while a topic's seats are being walked make it walk once more; who was
- * visited after they came has them already and costs a comparison.
+ * more to say than that, whole; big ones a slice (limits.fanout_slice) at a
+ * time, in rotation. News that come while a topic's seats are being walked make
+ * it walk once more; who was visited after they came has them already and costs
+ * a comparison.
  * Threads: the gateway's loop. */
 #ifndef TOUCHLINE_GATEWAYS_FANOUT_H
 #define TOUCHLINE_GATEWAYS_FANOUT_H
@@ -15,8 +16,7 @@
 struct gateway;
 
 enum {
-    FANOUT_SLICE = 512, /* visits a turn to topics of more seats than that */
-    FANOUT_SMALL = 64,  /* topics of up to so many seats are served whole */
+    FANOUT_SMALL = 64, /* topics of up to so many seats are served whole */
 };
 
 /* Something new has come for this topic, which has a past: visit its

@@ -19,7 +19,7 @@
 #include "proto/frame_io.h"
 #include "tests/t/t.h"
 
-enum { CLIENTS = 64 };
+enum { CLIENTS = 64, CLIENTS_MOST = FANOUT_SMALL + 16 };
 
 static struct {
     struct joiner_ops ops;
@@ -535,13 +535,13 @@ struct world {
     struct config *cfg;
     struct door *door;
     struct gateway *g;
-    int fd[CLIENTS];
-    struct conn *conn[CLIENTS];
+    int fd[CLIENTS_MOST];
+    struct conn *conn[CLIENTS_MOST];
     unsigned clients;
 };
 
-/* Linked to a router that stands at seq. */
-static struct world *world_at(uint64_t seq)
+/* Linked to a router that stands at seq; room for so many clients. */
+static struct world *world_at_with(uint64_t seq, unsigned room)
 {
     struct world *w = calloc(1, sizeof *w);
     const char *sets[] = {"tcp.trusted_proxies=127.0.0.1", "tcp.workers=1",
@@ -553,7 +553,7 @@ static struct world *world_at(uint64_t seq)
 
     CHECK(w && config_load(&w->cfg, &from, &err) == 0);
     w->g = calloc(1, sizeof *w->g);
-    CHECK(door_new(&w->door, CLIENTS, 1) == 0);
+    CHECK(door_new(&w->door, room, 1) == 0);
     CHECK(w->g && gateway_init(w->g, w->cfg, &edge, 1, w->door) == 0);
     CHECK(uplink_open(w->g, &why) == 0);
     link_.fetches = link_.wanted = 0;
@@ -561,6 +561,11 @@ static struct world *world_at(uint64_t seq)
     hear_resynced(seq);
     said("HELLO SYNCED ");
     return w;
+}
+
+static struct world *world_at(uint64_t seq)
+{
+    return world_at_with(seq, CLIENTS);
 }
 
 static struct world *world(void)
@@ -1348,6 +1353,37 @@ TEST(a_turn_sends_so_much_to_the_many_and_others_are_served_beside_it)
     }
     for (unsigned i = 1; i <= MANY; i++)
         EXPECT_INT(w->conn[i]->tick, w->conn[1]->tick);
+    world_free(w);
+}
+
+/* Those of a large channel who have a message after one turn. */
+static unsigned served_in_a_turn(struct world *w, unsigned many)
+{
+    unsigned n = 0;
+
+    EXPECT_INT(loop_step(w->g->loop, 0), 0);
+    for (unsigned i = 0; i < many; i++)
+        n += w->conn[i]->tick == ring_end(&w->g->ring);
+    return n;
+}
+
+TEST(a_turn_serves_as_many_of_a_large_channel_as_is_said)
+{
+    enum { MANY = CLIENTS_MOST, SLICE_SIZE = 30 };
+    struct world *w = world_at_with(100, MANY);
+
+    for (unsigned i = 0; i < MANY; i++)
+        drain(w, watcher(w));
+    w->cfg->limits.fanout_slice = SLICE_SIZE;
+    hear_message("a", 101, "x");
+    for (unsigned turns = 1; turns <= 2; turns++)
+        EXPECT_INT(served_in_a_turn(w, MANY), turns * SLICE_SIZE);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_LIMIT_FANOUT_SLICE), 2);
+    EXPECT_INT(served_in_a_turn(w, MANY), MANY);
+    EXPECT_INT(stat_get(&w->g->stats, STAT_LIMIT_FANOUT_SLICE), 2);
+    w->cfg->limits.fanout_slice = MANY + 1;
+    hear_message("a", 102, "x");
+    EXPECT_INT(served_in_a_turn(w, MANY), MANY);
     world_free(w);
 }
 

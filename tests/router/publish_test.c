@@ -106,6 +106,30 @@ static void publish_batch(struct peer *p, const char *const *ids, size_t count)
         });
 }
 
+/* What is sent as a batch stays together all the same. */
+TEST(publications_are_committed_in_groups_as_large_as_is_said)
+{
+    static const char *const batch[] = {"a", "b", "a", "b", "c"};
+    struct world *w = world_new((const char *const[]){
+        "limits.commit_group=1", NULL});
+    struct peer *p = peer_join(w, "gw1");
+    struct writer_figures f;
+
+    for (int i = 0; i < 20; i++)
+        peer_publish(p, "a", "x");
+    world_settle(w);
+    writer_figures(w->router.writer, &f);
+    EXPECT_INT(f.commits, 20);
+    EXPECT_INT(stat_get(&w->router.stats, STAT_LIMIT_COMMIT_GROUP), 19);
+    publish_batch(p, batch, ARRAY_LEN(batch));
+    world_settle(w);
+    writer_figures(w->router.writer, &f);
+    EXPECT_INT(f.commits, 21);
+    EXPECT_INT(f.rows, 25);
+    peer_free(p);
+    world_free(w);
+}
+
 TEST(a_batch_is_one_commit_and_synced_as_a_whole_whatever_is_refused_of_it)
 {
     static const char *const batch[] = {"a", "bad//id", "b", "p/1", "a"};
