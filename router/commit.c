@@ -87,6 +87,14 @@ static void answer_taken(struct router *r, struct pub *pub, uint32_t reached)
     answer_all(r, pub, &f);
 }
 
+/* A retract and the state behind it are one batch on each link: no gateway has
+ * the one without the other because a link broke between them. */
+static void hold_links(struct router *r, bool held)
+{
+    LIST_FOREACH(l, &r->links.all, struct link, node)
+        pipe_hold(l->pipe, held);
+}
+
 static void committed(struct router *r, struct pub *pub,
                       const struct entry *e)
 {
@@ -97,8 +105,10 @@ static void committed(struct router *r, struct pub *pub,
     m->seq = e->rec.seq;
     m->offset = e->rec.offset;
     resnapshot = pub->typed && types_commit(r->types, m);
-    if (resnapshot)
+    if (resnapshot) {
         m->flags |= MSG_RESNAPSHOT;
+        hold_links(r, true);
+    }
     note_past(r, m);
     reached = repeater_send(r, m);
     r->seq = m->seq;
@@ -109,8 +119,10 @@ static void committed(struct router *r, struct pub *pub,
     answer_taken(r, pub, reached);
     if (pub->key.len && reached != e->reached)
         writer_set_reached(r->writer, m->seq, reached);
-    if (resnapshot)
-        snapshots_tell(r, m->id);
+    if (!resnapshot)
+        return;
+    snapshots_tell(r, m->id);
+    hold_links(r, false);
 }
 
 static void not_stored(struct router *r, struct pub *pub, int rc)

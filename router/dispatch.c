@@ -164,7 +164,7 @@ static int login_all(struct login *in)
     frame_write_logged_in(&in->answer, &f);
     for (unsigned i = 0; rc == 0 && i < f.count; i++)
         rc = login_one(in);
-    if (rc == 0 && in->answer.failed)
+    if (rc == 0 && (in->answer.failed || in->later.failed))
         rc = ERR_NOMEM;
     return rc;
 }
@@ -173,7 +173,7 @@ static void send_later(struct link *l, struct slice ids)
 {
     struct cursor c = cursor_init(ids);
 
-    while (cursor_left(&c))
+    while (cursor_left(&c) && l->state != LINK_GONE)
         snapshots_send(l, cursor_str8(&c));
 }
 
@@ -240,7 +240,8 @@ static int on_snap(struct link *l, struct slice body)
     struct slice id;
     int rc = frame_read_ids(body, &f);
 
-    for (unsigned i = 0; rc == 0 && i < f.count; i++) {
+    for (unsigned i = 0;
+         rc == 0 && i < f.count && l->state != LINK_GONE; i++) {
         rc = frame_next_id(&f, &id);
         if (rc == 0 && id_problem(id))
             rc = ERR_FRAME;

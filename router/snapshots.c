@@ -123,10 +123,22 @@ static int ask_later(struct link *l, struct slice id)
     return rc;
 }
 
+/* Who waits would wait for ever, or go on with a state that is none: its gateway
+ * comes back, and asks again. */
+static void unmade(struct link *l, struct slice id, int rc)
+{
+    log_error("snapshot.failed", "id=%s error=%s link=%s action=begin_anew",
+              log_quote(id).text, err_name(rc), l->who.name);
+    link_gone(l, err_text(rc));
+}
+
 /* ---- reading what a state needs ---------------------------------------- */
 
-static void feed(struct router *r, struct slice id, const struct page *page)
+/* ERR_NOMEM: what is stored is not known to be lost. */
+static int feed(struct router *r, struct slice id, const struct page *page)
 {
+    if (page->rc == ERR_NOMEM)
+        return page->rc;
     if (page->rc < 0)
         log_error("snapshot.unread", "id=%s error=%s action=go_without",
                   log_quote(id).text, err_name(page->rc));
@@ -136,6 +148,7 @@ static void feed(struct router *r, struct slice id, const struct page *page)
         types_fill(r->types, &parts);
     }
     types_filled(r->types, id);
+    return 0;
 }
 
 static void serve(struct fill *f, struct slice id)
@@ -154,24 +167,7 @@ static void serve(struct fill *f, struct slice id)
     }
 }
 
-static void filled(void *arg, struct page *page)
-{
-    struct fill *f = arg;
-    struct router *r = f->router;
-    struct slice id = slice_make(f->id, f->len);
-    int rc;
-
-    feed(r, id, page);
-    page_free(page);
-    rc = snapshots_make(r, id);
-    if (rc == 0)
-        serve(f, id);
-    else
-        log_error("snapshot.failed", "id=%s error=%s", log_quote(id).text,
-                  err_name(rc));
-    map_remove(&r->snapshots.fills, &f->by_id);
-    fill_free(f);
-}
+static void filled(void *arg, struct page *page);
 
 static int fill_read(struct fill *f)
 {
@@ -186,6 +182,42 @@ static int fill_read(struct fill *f)
     };
 
     return reader_page(f->router->readers, &q, filled, f, &f->job);
+}
+
+static void fill_end(struct fill *f)
+{
+    map_remove(&f->router->snapshots.fills, &f->by_id);
+    fill_free(f);
+}
+
+static void fill_fail(struct fill *f, int rc)
+{
+    struct list_node *n;
+
+    while ((n = list_first(&f->waiters)))
+        unmade(CONTAINER_OF(n, struct waiter, on_fill)->link,
+               slice_make(f->id, f->len), rc);
+    fill_end(f);
+}
+
+static void filled(void *arg, struct page *page)
+{
+    struct fill *f = arg;
+    struct slice id = slice_make(f->id, f->len);
+    int rc = feed(f->router, id, page);
+
+    page_free(page);
+    if (rc == 0)
+        rc = snapshots_make(f->router, id);
+    if (rc == 0) {
+        serve(f, id);
+        fill_end(f);
+        return;
+    }
+    if (rc == ERR_AGAIN) /* forgotten meanwhile, for want of room */
+        rc = fill_read(f);
+    if (rc < 0)
+        fill_fail(f, rc);
 }
 
 static bool fill_has_id(const struct map_node *n, const void *id)
@@ -252,11 +284,19 @@ void snapshots_send(struct link *l, struct slice id)
     else if (rc == ERR_AGAIN)
         rc = wait_for(l, id);
     if (rc < 0)
-        log_error("snapshot.failed", "id=%s error=%s", log_quote(id).text,
-                  err_name(rc));
+        unmade(l, id, rc);
 }
 
 /* ---- notices ----------------------------------------------------------- */
+
+/* Links that are being read for come to it by themselves. */
+static void tell_nobody(struct router *r, struct slice id, int rc)
+{
+    LIST_FOREACH_SAFE(l, next, &r->links.all, struct link, node)
+        if ((l->state == LINK_LIVE || l->state == LINK_STALE) &&
+            repeater_wanted(r, l, id))
+            unmade(l, id, rc);
+}
 
 void snapshots_tell(struct router *r, struct slice id)
 {
@@ -264,8 +304,7 @@ void snapshots_tell(struct router *r, struct slice id)
     int rc = snapshots_make(r, id);
 
     if (rc < 0) {
-        log_error("snapshot.failed", "id=%s error=%s", log_quote(id).text,
-                  err_name(rc));
+        tell_nobody(r, id, rc);
         return;
     }
     notice.data = buf_slice(&r->snapshots.state);

@@ -25,9 +25,11 @@ void snapshots_fini(struct router *r);
 /* Makes the state of id: in r->snapshots.state, good until the next call.
  * ERR_AGAIN: it must be read first, see snapshots_wait(). ERR_NOMEM. */
 MUST_USE int snapshots_make(struct router *r, struct slice id);
-/* SNAPSHOT of id on l: now, or once it could be made. */
+/* SNAPSHOT of id on l: now, or once it could be made. When it cannot, l is
+ * gone. */
 void snapshots_send(struct link *l, struct slice id);
-/* A notice with the state to all who hold id, or to this link alone: ERR_NOMEM. */
+/* A notice with the state to all who hold id: without memory their links are
+ * gone. Or to this link alone: ERR_NOMEM. */
 void snapshots_tell(struct router *r, struct slice id);
 MUST_USE int snapshots_tell_link(struct link *l, struct slice id);
 

@@ -100,6 +100,7 @@ struct subscribe {
     const struct slice *channels; /* ids or patterns */
     unsigned count;
     bool has_since;
+    bool whole; /* what it is told is read as a whole, with a cursor behind */
     struct position since; /* with has_since; empty epoch: "0" */
     struct slice name;     /* presence; empty: anonymous */
     uint32_t ref;          /* comes back in subscribed(), started() */

@@ -230,6 +230,7 @@ int start_new(struct conn *c, const struct subscribe *req,
         goto fail;
     s->ref = req->ref;
     s->has_since = req->has_since;
+    s->whole = req->whole;
     s->since = req->since;
     for (unsigned i = 0; i < req->count; i++)
         if (take_seat(s, req->channels[i]) < 0)
@@ -493,6 +494,20 @@ void start_finish(struct start *s)
         start_kick(c);
 }
 
+/* The client has the message at its cursor, and may have been cut off in front of
+ * the state behind it, which bears the same cursor. */
+static void note_cut_off(struct start *s)
+{
+    const struct ring *r = &s->conn->gw->ring;
+    uint64_t tick = s->whole ? 0 : ring_tick_of(r, s->since.seq);
+    const struct ring_entry *e;
+
+    for (; (e = ring_at(r, tick)) && e->msg->seq == s->since.seq; tick--)
+        for (unsigned i = 0; i < s->count; i++)
+            s->topics[i].changed |= (e->msg->flags & MSG_RESNAPSHOT) &&
+                                    s->topics[i].topic == e->topic;
+}
+
 static void go_on(struct start *s)
 {
     struct conn *c = s->conn;
@@ -500,6 +515,8 @@ static void go_on(struct start *s)
 
     for (unsigned i = 0; i < s->count; i++)
         missed |= s->topics[i].missed;
+    if (verdict_resumes(s))
+        note_cut_off(s);
     if (!verdict_resumes(s)) {
         stat_add(&c->gw->stats, STAT_STARTS_NOW, 1);
         c->tick = s->tick;

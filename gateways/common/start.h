@@ -53,7 +53,8 @@ struct start_topic {
     bool paged;  /* and the ring does not reach back so far */
     bool held;   /* before this request already */
     bool beside; /* its messages go on until this is said */
-    bool changed; /* a page had a message that a snapshot must follow */
+    bool changed; /* a message that a snapshot must follow is in a page, or was
+                     the last that the client got */
 };
 
 struct start {
@@ -69,6 +70,7 @@ struct start {
     bool saying;   /* the edge is being told: not to be freed just now */
     bool dropped;  /* the connection closed meanwhile: free it afterwards */
     bool gone;     /* all channels were left; it only takes its LOGGED_IN */
+    bool whole;    /* as of struct subscribe */
     bool asked;    /* for snapshots, once */
     bool has_reason; /* whatever since says: a gap, because of reason */
     uint8_t reason;  /* enum gap_why */

@@ -16,7 +16,7 @@
 #include "proto/frame_io.h"
 
 enum { TOPIC_FLAGS = TOPIC_WATCHED | TOPIC_STATEFUL | TOPIC_VOLATILE |
-                     TOPIC_SNAP_ASKED | TOPIC_PRESENCE };
+                     TOPIC_SNAP_ASKED | TOPIC_PRESENCE | TOPIC_OWED };
 
 /* Each reader below takes what it knows off the cursor, and leaves the verdict
  * on what is cut short to whoever asks in.failed last. */

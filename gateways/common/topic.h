@@ -23,6 +23,7 @@ enum topic_flag {
     TOPIC_PATTERN = 1u << 3,
     TOPIC_SNAP_ASKED = 1u << 4, /* a SNAP of it is under way */
     TOPIC_PRESENCE = 1u << 5,   /* logins change its snapshot */
+    TOPIC_OWED = 1u << 6, /* the snapshot behind a retract has not come yet */
 };
 
 /* Snapshots are shared by all who start with them. */

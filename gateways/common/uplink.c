@@ -323,6 +323,72 @@ static int on_logged_in(struct gateway *g, struct slice body)
     return 0;
 }
 
+/* ---- states behind retracts -------------------------------------------- */
+
+/* A retract is one half: the state behind it the other. */
+static void note_owed(struct gateway *g, const struct msg_parts *p)
+{
+    bool retract = p->flags & MSG_RESNAPSHOT;
+    struct topic *t;
+
+    if (!retract && !((p->flags & MSG_NOTICE) &&
+                      slice_eq(p->kind, SLICE("snapshot"))))
+        return;
+    t = topics_find(&g->topics, p->id);
+    if (t && retract)
+        t->seats.flags |= TOPIC_OWED;
+    else if (t)
+        t->seats.flags &= ~(uint32_t)TOPIC_OWED;
+}
+
+/* The link broke between the two: the router does not know which of them came. */
+static void ask_owed(struct gateway *g)
+{
+    struct frame_ids one = {.count = 1};
+    struct map_iter it = map_iter(&g->topics.by_id);
+    struct map_node *n;
+
+    while (map_next(&it, &n)) {
+        struct topic *t = CONTAINER_OF(n, struct topic, by_id);
+        struct buf *b;
+
+        if (!(t->seats.flags & TOPIC_OWED))
+            continue;
+        b = pipe_frame(g->pipe, FRAME_SNAP);
+        frame_write_ids(b, &one);
+        frame_write_id(b, topic_id(t));
+        pipe_frame_end(g->pipe);
+    }
+}
+
+/* As the router would have said it, to all who follow the id. ERR_NOMEM. */
+static int tell_owed(struct gateway *g, struct topic *t,
+                     const struct frame_snapshot *f)
+{
+    struct msg_parts p = {
+        .format = MSG_NOTICE_FORMAT,
+        .flags = MSG_NOTICE,
+        .seq = g->seq,
+        .ts_ms = clock_wall_ms(),
+        .id = topic_id(t),
+        .kind = SLICE("snapshot"),
+        .data = f->state,
+    };
+    struct msg *m;
+    int rc;
+
+    if (!(t->seats.flags & TOPIC_OWED))
+        return 0;
+    rc = msg_new(&m, &p);
+    if (rc < 0)
+        return rc;
+    rc = deliver(g, m);
+    msg_drop(m);
+    if (rc == 0)
+        note_owed(g, &p);
+    return 0; /* else the link begins anew, and it is owed still */
+}
+
 static int on_snapshot(struct gateway *g, struct slice body)
 {
     struct frame_snapshot f;
@@ -339,6 +405,8 @@ static int on_snapshot(struct gateway *g, struct slice body)
     rc = topic_set_snapshot(t, snapshot_new(f.seq, ring_end(&g->ring),
                                             g->told, f.state));
     t->seats.flags &= ~(uint32_t)TOPIC_SNAP_ASKED;
+    if (rc == 0)
+        rc = tell_owed(g, t, &f);
     if (rc == 0)
         start_decide_waiting(g);
     return rc;
@@ -365,6 +433,7 @@ static int on_deliver(struct gateway *g, struct slice body)
     msg_drop(m);
     if (rc < 0)
         return 0; /* the link begins anew, from what has been served */
+    note_owed(g, &p);
     g->seq = MAX(g->seq, p.seq);
     if (p.flags & MSG_STORED)
         g->served = MAX(g->served, p.seq);
@@ -699,6 +768,7 @@ static int on_resynced(struct gateway *g, struct slice body)
     if (!g->resyncing)
         was_stale(g);
     g->resyncing = g->router_changed = false;
+    ask_owed(g);
     catchup_seq_moved(g);
     kick_all(g);
     gateway_ready(g);

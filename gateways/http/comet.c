@@ -143,6 +143,7 @@ static void subscribe(struct exchange *x, struct comet *p,
     struct http_conn *h = conn_edge(x->conn);
     struct refusal why;
 
+    s->whole = p->poll;
     s->name = query_get(q, "name");
     s->ref = exchange_ref(x, 0);
     x->ops = &comet_ops;

@@ -277,6 +277,16 @@ static void hear_message(const char *id, uint64_t seq, const char *data)
     hear(FRAME_DELIVER, &b);
 }
 
+static void hear_retract(const char *id, uint64_t seq)
+{
+    struct msg_parts p = parts(id, seq, "retract");
+    struct buf b = BUF_INIT;
+
+    p.flags |= MSG_RESNAPSHOT;
+    frame_write_deliver(&b, &p);
+    hear(FRAME_DELIVER, &b);
+}
+
 static void hear_notice(const char *id, const char *kind, const char *state)
 {
     struct msg_parts p = {.flags = MSG_NOTICE, .id = slice_str(id),
@@ -3717,6 +3727,115 @@ TEST(pages_with_a_retract_end_in_a_snapshot)
     hear_snapshot("m", 101, "{1}");
     hear_message("m", 102, "more");
     got(w, n, "m:live snapshot/m={1}@e-101 m:more ");
+    world_free(w);
+}
+
+/* A watcher of match m, and one of a pattern, at 100. */
+static struct world *match_watched(unsigned n[2])
+{
+    const struct id_says says[2] = {
+        {.id = "m", .flags = ID_STATEFUL, .state = "{0}"}, {.id = "*"}};
+    struct world *w = world();
+
+    for (unsigned i = 0; i < 2; i++) {
+        n[i] = client(w);
+        subscribe(w, n[i], says[i].id, NULL, 1);
+        hear_logged_in(100, 0, &says[i], 1);
+    }
+    got(w, n[0], "[1] snapshot/m={0}@e-100 (1) ");
+    got(w, n[1], "[1] snapshot/*@e-100 (1) ");
+    said("LOGIN LOGIN ");
+    return w;
+}
+
+static void link_again(uint64_t seq)
+{
+    const struct id_says says[2] = {{.id = "m", .flags = ID_STATEFUL,
+                                     .last_seq = 101, .last_offset = 101},
+                                    {.id = "*"}};
+
+    link_.ops.pipe.down(link_.ctx, "gone");
+    hear_welcome("e", 2, seq);
+    hear_logged_in(seq, LOGIN_RESYNC, says, 2);
+    hear_resynced(seq);
+}
+
+TEST(a_link_that_broke_between_a_retract_and_its_state_brings_it_later)
+{
+    unsigned n[2];
+    struct world *w = match_watched(n);
+
+    hear_retract("m", 101);
+    link_again(101);
+    said("HELLO LOGIN LOGIN SYNCED SNAP ");
+    hear_snapshot("m", 101, "{1}");
+    got(w, n[0], "m:retract snapshot/m={1}@e-101 ");
+    got(w, n[1], "m:retract snapshot/m={1}@e-101 ");
+    link_again(101);
+    said("HELLO LOGIN LOGIN SYNCED ");
+    world_free(w);
+}
+
+TEST(a_state_that_came_with_its_retract_is_not_asked_for)
+{
+    unsigned n[2];
+    struct world *w = match_watched(n);
+
+    hear_retract("m", 101);
+    hear_notice("m", "snapshot", "{1}");
+    link_again(101);
+    said("HELLO LOGIN LOGIN SYNCED ");
+    got(w, n[0], "m:retract snapshot/m={1}@e-101 ");
+    world_free(w);
+}
+
+TEST(who_was_cut_off_behind_a_retract_gets_the_state_when_he_comes_back)
+{
+    unsigned n[2], back;
+    struct world *w = match_watched(n);
+    const struct id_says says = {.id = "m", .flags = ID_STATEFUL,
+                                 .last_seq = 101, .last_offset = 101};
+
+    hear_retract("m", 101);
+    hear_notice("m", "snapshot", "{1}");
+    turn(w);
+    back = client(w);
+    subscribe(w, back, "m", "e-101", 2);
+    hear_logged_in(101, 0, &says, 1);
+    turn(w);
+    said("LOGIN SNAP ");
+    hear_snapshot("m", 101, "{1}");
+    got(w, back, "[2] resumed/m@e-101 (2) snapshot/m={1}@e-101 ");
+    hear_message("m", 102, "goal");
+    back = client(w);
+    subscribe(w, back, "m", "e-102", 3);
+    hear_logged_in(102, 0, &says, 1);
+    got(w, back, "[3] resumed/m@e-102 (3) ");
+    said("LOGIN ");
+    world_free(w);
+}
+
+/* Or a poll would be answered with it at once, again and again. */
+TEST(who_reads_an_answer_as_a_whole_is_not_cut_off_behind_a_retract)
+{
+    const struct slice channel = SLICE("m");
+    const struct id_says says = {.id = "m", .flags = ID_STATEFUL,
+                                 .last_seq = 101, .last_offset = 101};
+    struct subscribe poll = {.channels = &channel, .count = 1, .ref = 2,
+                             .has_since = true, .whole = true};
+    unsigned n[2], back;
+    struct world *w = match_watched(n);
+    struct refusal why;
+
+    hear_retract("m", 101);
+    hear_notice("m", "snapshot", "{1}");
+    turn(w);
+    back = client(w);
+    EXPECT_OK(position_parse(SLICE("e-101"), &poll.since));
+    EXPECT_OK(conn_subscribe(w->conn[back], &poll, &why));
+    hear_logged_in(101, 0, &says, 1);
+    got(w, back, "[2] resumed/m@e-101 (2) ");
+    said("LOGIN ");
     world_free(w);
 }
 

@@ -59,6 +59,7 @@ struct buf *pipe_frame(struct pipe *p, uint8_t code)
     while (!p->open) /* a failure that a test asked for is not for us */
         p->open = calloc(1, sizeof *p->open);
     p->open->code = code;
+    p->open->hold = p->held ? p->holds : 0;
     return &p->open->body;
 }
 
@@ -71,6 +72,13 @@ void pipe_frame_end(struct pipe *p)
     list_init(&p->open->node);
     list_add_tail(&p->frames, &p->open->node);
     p->open = NULL;
+}
+
+void pipe_hold(struct pipe *p, bool held)
+{
+    CHECK(p->held != held);
+    p->held = held;
+    p->holds += held;
 }
 
 void pipe_set_seq(struct pipe *p, uint64_t seq)

@@ -11,6 +11,7 @@
 struct fake_frame {
     struct list_node node;
     uint8_t code;
+    unsigned hold; /* in which of the holds it was said; 0: in none */
     struct buf body;
 };
 
@@ -27,6 +28,8 @@ struct pipe {
     bool paused, broken;
     bool lost; /* memory ran out for a frame: a real pipe would go down */
     unsigned flushed;
+    bool held;
+    unsigned holds;
 };
 
 struct pipe *fake_pipe_new(void);

@@ -206,6 +206,29 @@ TEST(a_snapshot_follows_a_retract_live_and_after_a_repair)
     world_free(w);
 }
 
+TEST(a_retract_and_the_state_behind_it_are_in_one_batch)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+    const char *retract = make_goal(q);
+    unsigned hold;
+
+    peer_login(p, 1, match);
+    peer_taken(q, event(q, retract));
+    EXPECT_SLICE(peer_message(p).kind, SLICE("retract"));
+    hold = p->frame->hold;
+    EXPECT(hold != 0);
+    EXPECT_SLICE(peer_message(p).kind, SLICE("snapshot"));
+    EXPECT_INT(p->frame->hold, hold);
+    EXPECT(!p->pipe->held);
+    peer_taken(q, event(q, "{\"kind\":\"goal\",\"data\":{\"team\":\"tig\"}}"));
+    peer_message(p);
+    EXPECT_INT(p->frame->hold, 0);
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
 TEST(a_link_that_is_full_behind_a_retract_gets_the_snapshot_when_it_is_whole)
 {
     struct world *w = world_new(NULL);
@@ -297,6 +320,76 @@ TEST(a_stale_link_that_cannot_be_owed_a_snapshot_begins_anew)
     peer_free(p);
     peer_free(q);
     world_free(w);
+}
+
+TEST(whose_state_cannot_be_made_behind_a_retract_begins_anew)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+
+    make_goal(q);
+    peer_login(p, 1, match);
+    buf_fini(&w->router.snapshots.state);
+    test_fail_malloc_after(0);
+    snapshots_tell(&w->router, slice_str(match));
+    EXPECT(test_malloc_failed());
+    EXPECT_INT(w->router.links.count, 1);
+    EXPECT_INT(q->link->state, LINK_LIVE);
+    world_settle(w);
+    peer_free(p);
+    peer_free(q);
+    world_free(w);
+}
+
+static bool has_snapshot(struct peer *p)
+{
+    struct fake_frame *f;
+    bool found = false;
+
+    while (p->link->state == LINK_LIVE && (f = fake_pipe_take(p->pipe))) {
+        struct frame_logged_in in;
+        struct logged_in_id i;
+
+        if (f->code == FRAME_LOGGED_IN &&
+            frame_read_logged_in(buf_slice(&f->body), &in) == 0 &&
+            frame_next_logged_in(&in, &i) == 0)
+            found |= i.flags & (ID_SNAPSHOT | ID_REFUSED);
+        found |= f->code == FRAME_SNAPSHOT;
+        fake_frame_free(f);
+    }
+    return found;
+}
+
+/* A newcomer to a room whose messages are in the store, without the nth
+ * allocation: a state, a refusal, or another link. False: there is no nth. */
+static bool asks_without_memory(long n)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    bool failed;
+
+    if (n == 0)
+        peer_taken(p, peer_publish(p, "room/a", "old"));
+    p->forgiving = true;
+    test_fail_malloc_after(n + 1); /* the first one is the frame that is said */
+    peer_login_as(p, 1, "room/a", "", 0, LOGIN_WANT_SNAPSHOT);
+    if (!p->refused)
+        world_settle(w);
+    EXPECT_SOON(p->refused || p->pipe->lost || !w->router.links.count ||
+                has_snapshot(p), world_turn(w));
+    failed = test_malloc_failed();
+    peer_free(p);
+    world_free(w);
+    return failed;
+}
+
+TEST(who_asks_for_a_state_gets_one_or_another_link_whatever_memory_there_is)
+{
+    long n = 0;
+
+    while (asks_without_memory(n))
+        n++;
+    EXPECT(n > 10);
 }
 
 TEST(states_survive_a_restart_from_their_records)
