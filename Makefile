@@ -189,7 +189,7 @@ $B/%.S.o: %.S Makefile $$(wildcard $$(dir $$*)*/*) | deps-build
 .DELETE_ON_ERROR:
 .PHONY: all help deps deps-build deps-test run test unit asan tsan fuzz \
         fuzz-long js layers system hostile differential power chaos soak \
-        chaos-peers bench docs install install-only deb deb-test deps-package clean
+        chaos-peers bench bench-stages bench-comet docs install install-only deb deb-test deps-package clean
 
 all: deps-build $(BINARIES) $B/print-options ## build everything into build/bin
 	@echo "built: $(or $(strip $(BINARIES)),nothing yet)"
@@ -264,9 +264,20 @@ chaos: deps-test ## break it under load for CHAOS_SECONDS (240); CHAOS_SEED= rep
 	@exec python3 tests/chaos/chaos.py --seconds $${CHAOS_SECONDS:-240} \
 	    --within $$(($${CHAOS_SECONDS:-240} + 110))
 
-soak: deps-test ## the same for hours (8), a line a minute; Ctrl-C ends it with its sum
+# PRESET=metabrew2 breaks nothing: what bench-comet does, for a day.
+ifeq ($(PRESET),metabrew2)
+soak: deps-build
+	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES)
+	@exec python3 tests/bench/comet.py --hours $${HOURS:-24} \
+	    --out $${OUT:-build/bench/soak}
+else ifeq ($(PRESET),)
+soak: deps-test ## the same for hours (8), a line a minute; Ctrl-C ends it with its sum; PRESET=metabrew2: the comet tables for a day (HOURS=24)
 	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES) $(INJECT) $(CHAOS)
 	@exec python3 tests/chaos/chaos.py --soak
+else
+soak:
+	$(error PRESET is metabrew2, or nothing)
+endif
 
 chaos-peers: deps-build ## Nchan and Mosquitto under the same faults, beside us; minutes
 	@tools/deps.sh chaos_peers
@@ -275,6 +286,14 @@ chaos-peers: deps-build ## Nchan and Mosquitto under the same faults, beside us;
 
 bench: all $(BENCH) ## measure memory, latency, fan-out, store, link
 	@tests/bench/run.py $(BENCH)
+
+bench-stages: deps-build ## the stage sheet; STAGES_N=1K is a small one, ARGS="--help" says more
+	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES)
+	@exec python3 tests/bench/stages.py $(ARGS)
+
+bench-comet: deps-build ## memory of 10K clients under 1,000 messages a second; CLIENTS=100K MINUTES=20
+	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES)
+	@exec python3 tests/bench/comet.py $(ARGS)
 
 docs: $B/print-options ## docs/options.md from proto/options.def
 	@mkdir -p docs
