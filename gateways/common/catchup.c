@@ -29,6 +29,13 @@ bool catchup_under_way(const struct conn *c)
     return paging(c) != NULL;
 }
 
+bool catchup_beside(const struct conn *c)
+{
+    const struct start *s = paging(c);
+
+    return s && s->state == START_REPLAY;
+}
+
 size_t catchup_bytes(const struct conn *c)
 {
     const struct start *s = paging(c);

@@ -24,6 +24,8 @@
 void catchup_begin(struct start *s, enum start_state state);
 /* Pages are under way for this connection. */
 bool catchup_under_way(const struct conn *c);
+/* The same, beside what is live: PUT_REPLAY. */
+bool catchup_beside(const struct conn *c);
 /* The seq up to which a connection that catches up has everything. */
 uint64_t catchup_seq(const struct start *s);
 /* Memory that stands for what c reads just now. */

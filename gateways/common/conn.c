@@ -565,6 +565,8 @@ static void count_sent(struct conn *c, const struct outvec *v, unsigned begun,
 {
     if (begun == 0)
         return;
+    if (c->gw->edge->taken && !(pages && catchup_beside(c)))
+        c->gw->edge->taken(c, begun);
     if (pages)
         catchup_rows_out(c, v->mark[begun - 1].tick);
     else

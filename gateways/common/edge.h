@@ -27,11 +27,13 @@ struct config;
 /* ---- output of one visit ------------------------------------------------
  * What one sendmsg takes: pieces that are shared (wires) and pieces made for
  * this connection alone (scratch). */
-enum { OUTVEC_IOV = 512, OUTVEC_SCRATCH = 16 * 1024 };
+enum { OUTVEC_IOV = 512, OUTVEC_SCRATCH = 16 * 1024, OUTVEC_MARKS = 256 };
 struct outvec;
-/* Appends w's bytes; w must live until the end of the visit, which it does
- * when it hangs on the message. */
+/* Appends w's bytes, or n of them; w must live until the end of the visit, which
+ * it does when it hangs on the message. */
 void outvec_wire(struct outvec *v, const struct wire *w);
+void outvec_part(struct outvec *v, const struct wire *w, size_t from, size_t n);
+unsigned outvec_messages(const struct outvec *v); /* put in this visit so far */
 /* len bytes for this connection alone, to be filled at once. Never NULL for
  * len <= 512 at the first call within a put(). */
 uint8_t *outvec_scratch(struct outvec *v, size_t len);
@@ -87,9 +89,8 @@ enum put_result {
     PUT_FULL, /* no room in v, or in the answer: the same message again later */
 };
 
-/* What is handed over of a struct stands in two functions. Who adds a member to
- * one of these adds it there, with another FREEZE_FORMAT (freeze.h), or knows why it may be
- * left out; then the size here is the new one. */
+/* What is handed over of a struct stands in two functions. Who adds a member adds
+ * it there, with another FREEZE_FORMAT, or knows why not; here is the new size. */
 #if UINTPTR_MAX > UINT32_MAX
 #define FROZEN_SIZE(type, bytes) \
     _Static_assert(sizeof(type) == (bytes), \
@@ -119,14 +120,12 @@ struct edge {
     /* The peer has sent its FIN after the last input(); output still goes. */
     void (*input_end)(struct conn *c);
     /* The same, behind input that waits because the edge has paused it; told as
-     * often as it is noticed, and input_end() follows if the edge reads on. May
-     * be NULL. */
+     * often as noticed; input_end() follows if it reads on. May be NULL. */
     void (*end_behind)(struct conn *c);
     /* The deadline of conn_deadline() has come. NULL: it sets none, and a PROXY
      * header has limits.header_wait; else the edge bounds that wait, too. */
     void (*deadline)(struct conn *c);
-    /* Ping time (limits.ping) of a connection that asked for pings. */
-    void (*ping)(struct conn *c);
+    void (*ping)(struct conn *c); /* of who asked for it: limits.ping */
     /* Everything queued has reached the kernel; only after conn_want_drained. */
     void (*drained)(struct conn *c);
     /* The socket is gone; free what the edge keeps. */
@@ -152,13 +151,16 @@ struct edge {
     /* The request could not be granted (a limit, the router's refusal). */
     void (*subscribe_failed)(struct conn *c, uint32_t ref, const char *code,
                              struct slice text);
-    /* Write it to conn_out(). */
-    void (*notice)(struct conn *c, const struct notice *n);
+    void (*notice)(struct conn *c, const struct notice *n); /* to conn_out() */
     /* A message for this connection: append its encoding to v. For forms
      * shared by many connections make m->forms[i] once. It may abort the
      * connection, but neither close it nor leave channels. */
     enum put_result (*put)(struct conn *c, struct msg *m, unsigned flags,
                            struct outvec *v);
+    /* So many of the messages put in this visit are on their way, the last one
+     * perhaps in part; the others come again, or not. Before anything else is
+     * said; not of PUT_REPLAY, which are all. May be NULL. */
+    void (*taken)(struct conn *c, unsigned messages);
     /* After a visit that put at least one message (long poll answers here).
      * May be NULL. */
     void (*pulled)(struct conn *c);
@@ -187,8 +189,8 @@ struct edge {
     /* Appends what the edge keeps for it. What the common half has (output,
      * input not used up, deadline, pings, channels) is not its affair. */
     void (*freeze)(struct conn *c, struct buf *b);
-    /* The same, read into a state that is zeroed; asks nothing of conn.h but
-     * what it is. 0, ERR_FRAME, ERR_NOMEM; closed() follows also then. */
+    /* The same, read into a zeroed state; asks conn.h only what it is. 0,
+     * ERR_FRAME, ERR_NOMEM; closed() follows also then. */
     int (*thaw)(struct conn *c, struct cursor *in);
     /* What it keeps for the worker; may be NULL, both. */
     void (*freeze_worker)(struct gateway *g, struct buf *b);

@@ -31,6 +31,17 @@ void outvec_wire(struct outvec *v, const struct wire *w)
     outvec_bytes(v, slice_make(w->bytes, w->len));
 }
 
+void outvec_part(struct outvec *v, const struct wire *w, size_t from, size_t n)
+{
+    CHECK(from <= w->len && n <= w->len - from);
+    outvec_bytes(v, slice_make(w->bytes + from, n));
+}
+
+unsigned outvec_messages(const struct outvec *v)
+{
+    return v->marks;
+}
+
 uint8_t *outvec_scratch(struct outvec *v, size_t len)
 {
     uint8_t *at = v->scratch + v->scratch_used;

@@ -16,7 +16,6 @@
 #include "gateways/common/edge.h"
 
 enum {
-    OUTVEC_MARKS = 256,
     OUTVEC_BYTES = 256 * 1024, /* more is left to the next sendmsg */
     OUTVEC_PUT_IOV = 8,        /* pieces that one put() may take */
 };

@@ -263,6 +263,8 @@ void pull_settle(struct conn *c, uint64_t tick)
         all = pull(c, v, limit);
         if (v->bytes)
             outvec_copy(v, 0, v->bytes, conn_out(c));
+        if (v->marks && c->gw->edge->taken)
+            c->gw->edge->taken(c, v->marks);
         if (v->marks)
             c->tick = v->mark[v->marks - 1].tick;
         if (all && limit < tick) {

@@ -615,6 +615,11 @@ static void link_up(void)
 
 /* ---- the edge: a line for everything ------------------------------------ */
 
+struct model_edge {
+    bool given_up;
+    uint32_t said; /* messages that are on their way */
+};
+
 static uint32_t opened_last; /* its number */
 
 static void opened(struct conn *c)
@@ -676,6 +681,25 @@ static void notice(struct conn *c, const struct notice *n)
     }
 }
 
+/* Messages are counted for each connection, so that what an edge is told of
+ * their way (taken) is checked by every line. */
+static void put_number(struct conn *c, struct outvec *v)
+{
+    const struct model_edge *e = conn_edge(c);
+    char text[32];
+    int len = snprintf(text, sizeof text, "message %" PRIu32 " ",
+                       e->said + outvec_messages(v) + 1);
+
+    memcpy(outvec_scratch(v, (size_t)len), text, (size_t)len);
+}
+
+static void taken(struct conn *c, unsigned messages)
+{
+    struct model_edge *e = conn_edge(c);
+
+    e->said += messages;
+}
+
 static enum put_result put(struct conn *c, struct msg *m, unsigned flags,
                            struct outvec *v)
 {
@@ -696,7 +720,7 @@ static enum put_result put(struct conn *c, struct msg *m, unsigned flags,
     if (flags & PUT_REPLAY)
         memcpy(outvec_scratch(v, 7), "replay ", 7);
     else
-        memcpy(outvec_scratch(v, 8), "message ", 8);
+        put_number(c, v);
     outvec_wire(v, m->forms[0]);
     return PUT_OK;
 }
@@ -709,12 +733,18 @@ static bool at_rest(struct conn *c)
 
 static void freeze(struct conn *c, struct buf *b)
 {
-    put_u8(b, *(bool *)conn_edge(c));
+    const struct model_edge *e = conn_edge(c);
+
+    put_u8(b, e->given_up);
+    put_u32(b, e->said);
 }
 
 static int thaw(struct conn *c, struct cursor *in)
 {
-    *(bool *)conn_edge(c) = cursor_u8(in);
+    struct model_edge *e = conn_edge(c);
+
+    e->given_up = cursor_u8(in);
+    e->said = cursor_u32(in);
     return in->failed ? ERR_FRAME : 0;
 }
 
@@ -722,7 +752,9 @@ static int thaw(struct conn *c, struct cursor *in)
  * command any more. */
 static void give_up(struct conn *c, const struct give_up *why)
 {
-    *(bool *)conn_edge(c) = true;
+    struct model_edge *e = conn_edge(c);
+
+    e->given_up = true;
     buf_addf(conn_out(c), "lost " SLICE_FMT "\n", SLICE_ARG(conn_cursor(c)));
     if (chance(2))
         conn_close(c, why->word);
@@ -731,7 +763,7 @@ static void give_up(struct conn *c, const struct give_up *why)
 static const struct edge edge = {
     .name = "tcp",
     .scheme = "tcp",
-    .conn_bytes = sizeof(bool),
+    .conn_bytes = sizeof(struct model_edge),
     .opened = opened,
     .busy = busy,
     .input = input,
@@ -747,6 +779,7 @@ static const struct edge edge = {
     .subscribe_failed = subscribe_failed,
     .notice = notice,
     .put = put,
+    .taken = taken,
     .at_rest = at_rest,
     .freeze = freeze,
     .thaw = thaw,
@@ -790,6 +823,7 @@ struct client {
     uint32_t number, gen;
     bool open, stalled;
     bool lost;    /* given up: nothing more comes */
+    uint32_t heard; /* messages, replayed ones apart */
     uint64_t seq; /* of the newest message in the stream */
     struct channel *starting; /* subscribed, and not started yet; NULL also
                                  when what starts was said again, or left */
@@ -824,7 +858,9 @@ static struct conn *conn_of(const struct client *k)
     struct conn *c = k->open ? conn_by_name(world.g, k->number, k->gen)
                              : NULL;
 
-    return c && !conn_closing(c) && !*(bool *)conn_edge(c) ? c : NULL;
+    const struct model_edge *e = c ? conn_edge(c) : NULL;
+
+    return c && !conn_closing(c) && !e->given_up ? c : NULL;
 }
 
 static unsigned policy_of(unsigned id)
@@ -1289,6 +1325,15 @@ static void on_lost(struct client *k, const char *cursor)
     world.lost++;
 }
 
+static void on_numbered(struct client *k, char **word)
+{
+    if (strtoul(word[1], NULL, 10) != ++k->heard)
+        test_fail(__FILE__, __LINE__, "message %d of client %d says it is %s",
+                  (int)k->heard, (int)(k - world.clients), word[1]);
+    on_message(k, name_find(slice_str(word[2])), strtoull(word[3], NULL, 10),
+               false);
+}
+
 static void on_line(struct client *k, char *line)
 {
     char *word[7] = {"", "", "", "", "", "", ""};
@@ -1303,9 +1348,11 @@ static void on_line(struct client *k, char *line)
         on_lost(k, word[1]);
     else if (strcmp(word[0], "failed") == 0)
         on_failed(k, (unsigned)strtoul(word[1], NULL, 10));
-    else if (strcmp(word[0], "message") == 0 || strcmp(word[0], "replay") == 0)
+    else if (strcmp(word[0], "message") == 0)
+        on_numbered(k, word);
+    else if (strcmp(word[0], "replay") == 0)
         on_message(k, name_find(slice_str(word[1])),
-                   strtoull(word[2], NULL, 10), word[0][0] == 'r');
+                   strtoull(word[2], NULL, 10), true);
     else if (strcmp(word[0], "sub") == 0)
         on_sub(k, (unsigned)strtoul(word[1], NULL, 10));
     else if (strcmp(word[0], "start") == 0)

@@ -829,6 +829,8 @@ unsigned fake_visit(struct conn *c, struct msg **m, unsigned count,
     while (begun < put && (taken > begin || v->mark[begun].end <= taken))
         begin = v->mark[begun++].end;
     outvec_copy(v, 0, begin, &c->out);
+    if (begun && c->fake->edge->taken)
+        c->fake->edge->taken(c, begun);
     if (begun && !c->closing && c->fake->edge->pulled)
         c->fake->edge->pulled(c);
     fake_turn(c->fake);
