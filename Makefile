@@ -177,9 +177,15 @@ $B/%.c.o: %.c Makefile | deps-build
 	@mkdir -p $(@D) && echo '  cc   $<'
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$B/%.S.o: %.S Makefile $$(wildcard $$(dir $$*)*/*) | deps-build
+PAGES := $(wildcard gateways/http/pages/*)
+.SECONDARY: $(PAGES:%=$B/%.gz)
+$B/gateways/http/pages/%.gz: gateways/http/pages/%
+	@mkdir -p $(@D)
+	$(Q)gzip -9 -n -c $< >$@
+
+$B/%.S.o: %.S Makefile $(PAGES) $(PAGES:%=$B/%.gz) | deps-build
 	@mkdir -p $(@D) && echo '  as   $<'
-	$(Q)$(CC) -I. -c -o $@ $<
+	$(Q)$(CC) -I. -Wa,-I$B -c -o $@ $<
 
 -include $(shell find $B -name '*.d' -type f 2>/dev/null)
 

@@ -35,11 +35,13 @@ static const struct {
     { "match/", "durability", "power" },
     { "match/", "slow", "conflate" },
     { "match/", "publish", "loopback" },
+    { "match/", "compress", "yes" },
     { "team/", "history", "all" },
     { "team/", "history_age", "all" },
     { "team/", "durability", "power" },
     { "team/", "slow", "conflate" },
     { "team/", "publish", "loopback" },
+    { "team/", "compress", "yes" },
     { "volatile/", "history", "0" },
     { "volatile/", "durability", "memory" },
 };
@@ -529,6 +531,19 @@ const struct config_namespace *config_namespace(const struct config *cfg,
 
     CHECK(n); /* "" fits all */
     return n;
+}
+
+bool config_compresses(const struct config *cfg, struct slice channel)
+{
+    struct slice fixed = slice_head(channel, slice_find_byte(channel, '*'));
+
+    if (!config_namespace(cfg, fixed)->compress)
+        return false;
+    for (size_t i = 0; i < cfg->namespace_count && fixed.len < channel.len; i++)
+        if (!cfg->namespaces[i].compress &&
+            slice_starts(slice_str(cfg->namespaces[i].prefix), fixed))
+            return false;
+    return true;
 }
 
 struct config_namespace *config_own_namespace(struct config *cfg,

@@ -32,6 +32,7 @@ struct config_edge {
     char *public_url;                /* of ws only; "" or no slash at its end */
     bool deflate;                    /* of ws alone */
     bool websocket;                  /* of http alone */
+    bool gzip;                       /* of http alone */
 };
 
 struct config_limits {
@@ -57,6 +58,7 @@ struct config_namespace {
     int publish;           /* enum publish_by */
     bool presence;
     int slow;              /* enum slow_policy */
+    bool compress;
 };
 
 struct config_token {
@@ -128,6 +130,10 @@ MUST_USE char *config_path(const struct config *cfg, const char *path);
  * O(number of namespaces). */
 const struct config_namespace *config_namespace(const struct config *cfg,
                                                 struct slice id);
+
+/* May what is said on this channel, or on any that this pattern matches, be
+ * compressed? Cost: as of config_namespace(). */
+bool config_compresses(const struct config *cfg, struct slice channel);
 
 /* The token with this secret, NULL when there is none. All are compared, each
  * in constant time. */

@@ -79,6 +79,7 @@ struct wire *wire_new(size_t len)
         return NULL;
     w->refs = 1;
     w->len = (uint32_t)len;
+    w->next = NULL;
     return w;
 }
 
@@ -91,9 +92,13 @@ struct wire *wire_hold(struct wire *w)
 
 void wire_drop(struct wire *w)
 {
-    if (!w)
-        return;
-    CHECK(w->refs > 0);
-    if (--w->refs == 0)
+    while (w) {
+        struct wire *next = w->next;
+
+        CHECK(w->refs > 0);
+        if (--w->refs)
+            return;
         free(w);
+        w = next;
+    }
 }

@@ -41,12 +41,13 @@ enum msg_weight {
 };
 
 /* Encodings an edge can hang on a message: what they are is the edge's. */
-enum { MSG_FORMS = 6 };
+enum { MSG_FORMS = 8 };
 
 /* Bytes made once and shared by all connections that take this encoding. */
 struct wire {
     uint32_t refs;
     uint32_t len;
+    struct wire *next; /* the same for others, held by this one; NULL: none */
     uint8_t bytes[];
 };
 

@@ -26,6 +26,7 @@ ar|binutils
 /usr/include/xxhash.h|libxxhash-dev
 /usr/include/openssl/hmac.h|libssl-dev
 /usr/include/zlib.h|zlib1g-dev
+gzip|gzip
 /usr/include/seccomp.h|libseccomp-dev
 '
 test='

@@ -613,6 +613,19 @@ bool request_is_forwarded(const struct request *r)
            r->field[FIELD_X_REAL_IP].ptr;
 }
 
+bool request_line_next(struct slice *rest, enum field f, struct slice *value)
+{
+    struct slice line, name, v;
+
+    while (next_line(rest, &line) == 0 && split_field(line, &name, &v) == 0) {
+        if (field_find(name) != f)
+            continue;
+        *value = v;
+        return true;
+    }
+    return false;
+}
+
 bool request_line_before(const struct request *r, enum field f,
                          struct slice *value)
 {

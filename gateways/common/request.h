@@ -55,6 +55,7 @@ const char *method_text(enum method m);
  * list, read into flags; the slice is the last line. */
 #define REQUEST_FIELDS(X)                                    \
     X(ACCEPT, "accept", TOKENS)                              \
+    X(ACCEPT_ENCODING, "accept-encoding", LAST)              \
     X(AUTHORIZATION, "authorization", ONCE)                  \
     X(CONNECTION, "connection", TOKENS)                      \
     X(CONTENT_ENCODING, "content-encoding", LAST)            \
@@ -125,6 +126,9 @@ bool request_keeps_alive(const struct request *r);
 /* Has a proxy passed it on? Then the peer is not who asks. Via and X-Real-IP
  * say so, too, though they name nobody here. Who does: forwarded.h. */
 bool request_is_forwarded(const struct request *r);
+/* The lines of this field in order: *rest begins as r->lines. False: that was
+ * the last one. Cost: each line is looked at once. */
+bool request_line_next(struct slice *rest, enum field f, struct slice *value);
 /* The line of this field in front of the one with *value, which is r->field[f]
  * or came from here. False: that was the first. Cost: the lines in front. */
 bool request_line_before(const struct request *r, enum field f,

@@ -130,6 +130,18 @@
       "compressed messages of clients that were refused")                     \
     X(INFLATE_BROKEN, COUNTER, "inflate_refused_total", "why=\"broken\"",     \
       "compressed messages of clients that were refused")                     \
+    X(GZIP_STREAMS, COUNTER, "gzip_streams_total", NULL,                      \
+      "HTTP streams that were begun gzipped")                                 \
+    X(GZIP_MESSAGES, COUNTER, "gzip_total", "what=\"message\"",               \
+      "texts that were gzipped, each for all who take it")                    \
+    X(GZIP_TEXTS, COUNTER, "gzip_total", "what=\"other\"",                    \
+      "texts that were gzipped, each for all who take it")                    \
+    X(GZIP_AGAIN, COUNTER, "gzip_again_total", NULL,                          \
+      "other texts that had been gzipped before")                             \
+    X(GZIP_BEFORE, COUNTER, "gzip_bytes_total", "way=\"before\"",             \
+      "bytes of the texts that were gzipped, before and after")               \
+    X(GZIP_AFTER, COUNTER, "gzip_bytes_total", "way=\"after\"",               \
+      "bytes of the texts that were gzipped, before and after")               \
     X(CANARY_TOOK, MICROS, "canary_seconds", "what=\"took\"",                 \
       "through the router and back: the last one, and for how long none")     \
     X(CANARY_AWAY, MICROS, "canary_seconds", "what=\"away\"",                 \

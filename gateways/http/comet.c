@@ -9,6 +9,7 @@
 #include "gateways/http/api.h"
 #include "gateways/http/form.h"
 #include "gateways/http/http.h"
+#include "gateways/http/zstream.h"
 #include "gateways/common/envelope.h"
 #include "gateways/common/target.h"
 #include "proto/id.h"
@@ -27,6 +28,7 @@ struct comet {
     bool started;
     bool has_since;
     bool urgent;   /* a notice that the client must hear now */
+    bool gzip;     /* the stream will be */
     unsigned count; /* messages in x->body */
     uint64_t last_seq; /* of the message put last */
     uint32_t wait_ms;
@@ -166,6 +168,23 @@ static void subscribe(struct exchange *x, struct comet *p,
     }
 }
 
+/* May all of what is said be compressed? Old streams have no chunks. False: x
+ * has been answered. */
+static bool choose_encoding(struct exchange *x, struct comet *p,
+                            const struct subscribe *s)
+{
+    const struct config *cfg = conn_config(x->conn);
+    bool packs = p->poll || !(x->flags & EXCHANGE_OLD);
+
+    for (unsigned i = 0; packs && i < s->count; i++)
+        packs = config_compresses(cfg, s->channels[i]);
+    if (packs && !exchange_may_pack(x))
+        return false;
+    p->gzip = !p->poll && (x->flags & EXCHANGE_PUBLIC) &&
+              (x->flags & EXCHANGE_GZIP);
+    return true;
+}
+
 /* With the channels of the query. Takes p. */
 static void subscribe_to_query(struct exchange *x, struct comet *p,
                                const struct request *r, struct query *q)
@@ -173,8 +192,10 @@ static void subscribe_to_query(struct exchange *x, struct comet *p,
     struct subscribe s = {.ref = 0};
     struct slice *channels = read_channels(q, &s.count);
 
-    if (channels) {
-        s.channels = channels;
+    s.channels = channels;
+    if (channels && !choose_encoding(x, p, &s)) {
+        comet_free(p);
+    } else if (channels) {
         subscribe(x, p, &s, r, q);
     } else {
         comet_free(p);
@@ -304,9 +325,11 @@ void comet_test(struct exchange *x, const struct call *call)
 
 /* ---- the beginning ------------------------------------------------------ */
 
-/* The first words of a stream: the login is in force. */
-static void say_welcome(struct conn *c, const struct comet *p)
+/* The first words of a stream: the login is in force. What it keeps from now
+ * on, when it is gzipped; NULL: it is not, or there is no memory. */
+static struct zstream *say_welcome(struct conn *c, const struct comet *p)
 {
+    struct zstream *z = NULL;
     struct buf b = BUF_INIT;
 
     if (form_is_test(p->form))
@@ -315,11 +338,14 @@ static void say_welcome(struct conn *c, const struct comet *p)
     else if (p->form >= FORM_EVENTS)
         buf_addf(&b, "retry: %" PRIu32 "\n\n",
                  gateway_retry_ms(conn_gateway(c)));
-    if (b.len)
-        form_put_text(conn_out(c), p->form, buf_slice(&b));
     if (b.failed)
         conn_abort(c, "memory");
+    else if (p->gzip)
+        z = zstream_new(c, p->form, buf_slice(&b));
+    else if (b.len)
+        form_put_text(conn_out(c), p->form, buf_slice(&b));
     buf_fini(&b);
+    return z;
 }
 
 /* Takes the channel of p. NULL: no memory. */
@@ -339,9 +365,9 @@ static struct page *ticking_page(struct comet *p)
     return page;
 }
 
-/* From here on the connection keeps its form and a few numbers. */
+/* From here on the connection keeps its form and a few numbers. Takes z. */
 static void become_stream(struct conn *c, struct exchange *x,
-                          struct comet *p)
+                          struct comet *p, struct zstream *z)
 {
     struct http_conn *h = conn_edge(c);
     struct page *page = p->every_ms ? ticking_page(p) : NULL;
@@ -358,7 +384,13 @@ static void become_stream(struct conn *c, struct exchange *x,
         h->flags |= HTTP_TRAILERS;
     http_release(x);
     h->form = form;
-    h->page = page;
+    if (z) {
+        gateway_count(conn_gateway(c), STAT_GZIP_STREAMS);
+        h->flags |= HTTP_GZIP;
+        h->zstream = z;
+    } else {
+        h->page = page;
+    }
     conn_deadline(c, every_ms);
     conn_want_pings(c, !form_is_test(form));
 }
@@ -368,14 +400,19 @@ void comet_subscribed(struct conn *c, uint32_t ref)
     struct http_conn *h = conn_edge(c);
     struct exchange *x;
     struct comet *p = waiting(h, &x);
+    struct zstream *z;
 
     UNUSED(ref);
     if (!p || p->poll)
         return;
+    if (p->gzip)
+        buf_add_str(&x->fields, "Content-Encoding: gzip\r\n");
     exchange_stream_head(x, form_type(p->form));
-    say_welcome(c, p);
-    if (!conn_closing(c))
-        become_stream(c, x, p);
+    z = say_welcome(c, p);
+    if (conn_closing(c))
+        free(z);
+    else
+        become_stream(c, x, p, z);
 }
 
 static const struct {
@@ -561,6 +598,8 @@ enum put_result comet_put(struct conn *c, struct msg *m, unsigned flags,
         return poll_put(c, x, p, m);
     if (NEVER(h->state != HTTP_STREAM))
         return PUT_OK;
+    if (h->flags & HTTP_GZIP)
+        return zstream_put(h->zstream, c, m, v);
     w = form_wire(c, h->form, m);
     if (form_is_test(h->form) && !h->page)
         h->page = calloc(1, sizeof *h->page);
@@ -572,6 +611,14 @@ enum put_result comet_put(struct conn *c, struct msg *m, unsigned flags,
         return test_put(h, m, w, v);
     outvec_wire(v, w);
     return PUT_OK;
+}
+
+void comet_taken(struct conn *c, unsigned messages)
+{
+    struct http_conn *h = conn_edge(c);
+
+    if (h->state == HTTP_STREAM && (h->flags & HTTP_GZIP))
+        zstream_taken(h->zstream, messages);
 }
 
 void comet_pulled(struct conn *c)
@@ -592,7 +639,9 @@ static void stream_notice(struct conn *c, const struct notice *n)
     struct buf b = BUF_INIT;
 
     form_put_notice(&b, h->form, n);
-    if (b.len)
+    if (b.len && (h->flags & HTTP_GZIP))
+        zstream_say(h->zstream, c, buf_slice(&b));
+    else if (b.len)
         form_put_text(conn_out(c), h->form, buf_slice(&b));
     if (b.failed)
         conn_abort(c, "memory");
@@ -617,9 +666,12 @@ void comet_ping(struct conn *c)
 {
     const struct http_conn *h = conn_edge(c);
 
-    if (h->state == HTTP_STREAM)
-        form_put_text(conn_out(c), h->form,
-                 h->form >= FORM_EVENTS ? SLICE(": ping\n\n") : SLICE("\n"));
+    if (h->state != HTTP_STREAM)
+        return;
+    if (h->flags & HTTP_GZIP)
+        zstream_ping(h->zstream, c);
+    else
+        form_put_text(conn_out(c), h->form, form_ping(h->form));
 }
 
 static void tick(struct conn *c, struct ticker *t)
@@ -652,7 +704,7 @@ void comet_deadline(struct conn *c)
 
     if (h->state == HTTP_POLL)
         poll_in_vain(c, x, p);
-    else if (h->page && h->page->ticker)
+    else if (!(h->flags & HTTP_GZIP) && h->page && h->page->ticker)
         tick(c, h->page->ticker);
 }
 
@@ -671,6 +723,8 @@ static void stream_end(struct conn *c, const char *why, const char *text,
     };
 
     stream_notice(c, &n);
+    if (h->flags & HTTP_GZIP)
+        zstream_end(h->zstream, c);
     if (form_is_chunked(h->form)) {
         buf_add_str(conn_out(c), "0\r\n");
         if (h->flags & HTTP_TRAILERS)
@@ -727,6 +781,11 @@ void comet_closed(struct conn *c)
 {
     struct http_conn *h = conn_edge(c);
 
+    if (h->flags & HTTP_GZIP) {
+        free(h->zstream);
+        h->zstream = NULL;
+        return;
+    }
     if (!h->page)
         return;
     if (h->page->ticker)
@@ -786,6 +845,10 @@ void comet_freeze(struct conn *c, struct buf *b)
     struct exchange *x;
     const struct comet *p = waiting(h, &x);
 
+    if (!p && (h->flags & HTTP_GZIP)) {
+        zstream_freeze(h->zstream, b);
+        return;
+    }
     if (!p) {
         page_freeze(h->page, b);
         return;
@@ -793,7 +856,7 @@ void comet_freeze(struct conn *c, struct buf *b)
     exchange_freeze(x, b);
     put_u8(b, p->form);
     put_u8(b, (uint8_t)(p->poll | p->started << 1 | p->has_since << 2 |
-                        p->urgent << 3 | p->pattern << 4));
+                        p->urgent << 3 | p->pattern << 4 | p->gzip << 5));
     put_u32(b, p->count);
     put_u64(b, p->last_seq);
     put_u32(b, p->wait_ms);
@@ -823,12 +886,14 @@ static int waiting_thaw(struct conn *c, struct cursor *in)
     p->has_since = flags >> 2 & 1;
     p->urgent = flags >> 3 & 1;
     p->pattern = flags >> 4 & 1;
+    p->gzip = flags >> 5 & 1;
     p->count = cursor_u32(in);
     p->last_seq = cursor_u64(in);
     p->wait_ms = cursor_u32(in);
     p->every_ms = cursor_u32(in);
     buf_add(&p->channel, cursor_str32(in));
-    if (in->failed || p->form >= FORMS || flags >> 5)
+    if (in->failed || p->form >= FORMS || flags >> 6 ||
+        (p->gzip && !form_packs(p->form)))
         return ERR_FRAME;
     return p->channel.failed ? ERR_NOMEM : 0;
 }
@@ -839,5 +904,8 @@ int comet_thaw(struct conn *c, struct cursor *in, unsigned state)
 
     if (state != HTTP_STREAM)
         return waiting_thaw(c, in);
+    if (h->flags & HTTP_GZIP)
+        return form_packs(h->form) ? zstream_thaw(&h->zstream, h->form, in)
+                                   : ERR_FRAME;
     return cursor_u8(in) ? page_thaw(h, in) : 0;
 }

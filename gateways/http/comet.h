@@ -29,6 +29,7 @@ void comet_subscribe_failed(struct conn *c, uint32_t ref, const char *code,
 void comet_notice(struct conn *c, const struct notice *n);
 enum put_result comet_put(struct conn *c, struct msg *m, unsigned flags,
                           struct outvec *v);
+void comet_taken(struct conn *c, unsigned messages);
 void comet_pulled(struct conn *c);
 void comet_ping(struct conn *c);
 void comet_deadline(struct conn *c); /* the end of a poll; a page's tick */

@@ -9,7 +9,11 @@
 #include "gateways/common/access.h"
 #include "gateways/common/envelope.h"
 #include "gateways/common/gateway.h"
+#include "gateways/http/encoding.h"
 #include "gateways/http/http.h"
+#include "gateways/http/packer.h"
+
+enum { ANSWER_LEAST = 512 }; /* bytes: a shorter answer is sent as it is */
 
 static const struct {
     unsigned status;
@@ -23,6 +27,7 @@ static const struct {
     {403, "Forbidden"},
     {404, "Not Found"},
     {405, "Method Not Allowed"},
+    {406, "Not Acceptable"},
     {408, "Request Timeout"},
     {409, "Conflict"},
     {411, "Length Required"},
@@ -102,6 +107,19 @@ static void allow_origin(struct exchange *x, const struct request *r)
                 "Access-Control-Expose-Headers: ETag, Retry-After\r\n");
 }
 
+static void read_encoding(struct exchange *x, const struct request *r)
+{
+    struct encoding wanted;
+
+    if (!gateway_edge_config(conn_gateway(x->conn))->gzip)
+        return;
+    wanted = encoding_read(r);
+    if (wanted.gzip)
+        x->flags |= EXCHANGE_GZIP;
+    if (!wanted.plain)
+        x->flags |= EXCHANGE_NO_PLAIN;
+}
+
 /* Behind its connection's others. */
 static void line_up(struct exchange *x)
 {
@@ -135,6 +153,8 @@ struct exchange *exchange_new(struct conn *c, const struct request *r)
         x->flags |= EXCHANGE_EVENTS;
     if (r->field[FIELD_IF_NONE_MATCH].ptr)
         read_tags(x, r->field[FIELD_IF_NONE_MATCH]);
+    if (r->field[FIELD_ACCEPT_ENCODING].ptr)
+        read_encoding(x, r);
     allow_origin(x, r);
     line_up(x);
     gateway_count(conn_gateway(c), STAT_REQUESTS);
@@ -238,6 +258,21 @@ void exchange_stream_head(struct exchange *x, const char *type)
     buf_add_str(o, "X-Accel-Buffering: no\r\n\r\n");
 }
 
+bool exchange_may_pack(struct exchange *x)
+{
+    unsigned said = x->flags & (EXCHANGE_GZIP | EXCHANGE_NO_PLAIN);
+
+    if (!gateway_edge_config(conn_gateway(x->conn))->gzip)
+        return true;
+    x->flags |= EXCHANGE_PUBLIC;
+    buf_add_str(&x->fields, "Vary: Accept-Encoding\r\n");
+    if (said != EXCHANGE_NO_PLAIN)
+        return true;
+    reply_error(x, 406, "encoding.none",
+                SLICE("Accept-Encoding leaves neither gzip nor identity."));
+    return false;
+}
+
 /* ---- whole answers ------------------------------------------------------ */
 
 /* FNV-1a: the tag must be the same in every process, now and tomorrow. */
@@ -258,33 +293,76 @@ static bool has_tag(const struct exchange *x, uint64_t tag)
     return x->flags & EXCHANGE_ANY_TAG;
 }
 
-void reply(struct exchange *x, unsigned status, const char *type,
-           struct slice body)
+/* The answer whose text is `plain`, sent as that or, where `content` is other
+ * bytes, gzipped. To a cache these are two things with one name: a weak tag. */
+static void reply_content(struct exchange *x, unsigned status,
+                          const char *type, struct slice plain,
+                          struct slice content)
 {
     struct http_conn *h = conn_edge(x->conn);
     struct buf *o = x == h->talk->first ? conn_out(x->conn) : &x->out;
+    bool gzip = content.ptr != plain.ptr;
     uint64_t tag = 0;
 
     if (status != 200)
         x->flags &= (uint16_t)~EXCHANGE_TAGGED;
     if (x->flags & EXCHANGE_TAGGED) {
-        tag = tag_of(body);
-        buf_addf(&x->fields, "ETag: \"%016" PRIx64 "\"\r\n", tag);
+        tag = tag_of(plain);
+        buf_addf(&x->fields, "ETag: %s\"%016" PRIx64 "\"\r\n",
+                 gzip ? "W/" : "", tag);
         if (has_tag(x, tag)) {
             status = 304;
             type = NULL;
         }
     }
     begin_head(o, x, status);
+    if (type && gzip)
+        buf_add_str(o, "Content-Encoding: gzip\r\n");
     if (type)
         buf_addf(o, "Content-Type: %s\r\nContent-Length: %zu\r\n", type,
-                 body.len);
+                 content.len);
     buf_add_str(o, "\r\n");
     if (type && !(x->flags & EXCHANGE_HEAD))
-        buf_add(o, body);
+        buf_add(o, content);
     if (o->failed || x->fields.failed)
         conn_abort(x->conn, "memory");
     http_answered(x);
+}
+
+/* Appends body gzipped, if it is to be sent so. */
+static void pack(const struct exchange *x, struct slice body, struct buf *out)
+{
+    struct gateway *g = conn_gateway(x->conn);
+    struct packer *p;
+
+    if (!(x->flags & EXCHANGE_NO_PLAIN) &&
+        (body.len < ANSWER_LEAST || body.len > PACKED_MOST))
+        return;
+    p = packer_of(g);
+    if (p)
+        packer_whole(p, g, body, out);
+}
+
+void reply(struct exchange *x, unsigned status, const char *type,
+           struct slice body)
+{
+    enum { BOTH = EXCHANGE_PUBLIC | EXCHANGE_GZIP };
+    struct buf packed = BUF_INIT;
+
+    if (status == 200 && type && (x->flags & BOTH) == BOTH)
+        pack(x, body, &packed);
+    if (packed.len && !packed.failed)
+        reply_content(x, status, type, body, buf_slice(&packed));
+    else
+        reply_content(x, status, type, body, body);
+    buf_fini(&packed);
+}
+
+void reply_either(struct exchange *x, const char *type, struct slice plain,
+                  struct slice gzip)
+{
+    reply_content(x, 200, type, plain,
+                  x->flags & EXCHANGE_GZIP ? gzip : plain);
 }
 
 static void reply_line(struct exchange *x, unsigned status, const char *type,

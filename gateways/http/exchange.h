@@ -38,6 +38,9 @@ enum exchange_flag {
     EXCHANGE_EVENTS = 1u << 6,   /* Accept: text/event-stream */
     EXCHANGE_ANY_TAG = 1u << 7,  /* If-None-Match: * */
     EXCHANGE_MAY_BE = 1u << 8,   /* what it published was taken, or may have been */
+    EXCHANGE_GZIP = 1u << 9,     /* Accept-Encoding wants gzip, and we have it */
+    EXCHANGE_NO_PLAIN = 1u << 10, /* it accepts nothing that is not encoded */
+    EXCHANGE_PUBLIC = 1u << 11,  /* exchange_may_pack() */
 };
 
 enum { EXCHANGE_TAGS = 4 }; /* of If-None-Match that are looked at */
@@ -73,10 +76,18 @@ static inline uint32_t exchange_ref(const struct exchange *x, unsigned index)
     return (uint32_t)x->serial << 16 | index;
 }
 
+/* What will be answered is no secret, so it may be compressed for who accepts
+ * that. False: the client accepts neither gzip nor what is plain, and has been
+ * answered. */
+bool exchange_may_pack(struct exchange *x);
+
 /* The whole answer, with Retry-After when it says 429 or 503; body is copied.
  * type NULL: none, and no body. */
 void reply(struct exchange *x, unsigned status, const char *type,
            struct slice body);
+/* 200 and a text that is also there as gzip. */
+void reply_either(struct exchange *x, const char *type, struct slice plain,
+                  struct slice gzip);
 /* JSON or text, with an LF behind it. */
 void reply_json(struct exchange *x, unsigned status, struct slice json);
 void reply_text(struct exchange *x, unsigned status, struct slice text);

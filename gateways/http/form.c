@@ -15,6 +15,21 @@ bool form_is_chunked(unsigned form)
     return form & 1;
 }
 
+struct slice form_ping(unsigned form)
+{
+    return form >= FORM_EVENTS ? SLICE(": ping\n\n") : SLICE("\n");
+}
+
+bool form_packs(unsigned form)
+{
+    return form_is_chunked(form) && !form_is_test(form);
+}
+
+unsigned form_packed(unsigned form)
+{
+    return form >= FORM_EVENTS ? FORM_EVENTS_PACKED : FORM_LINES_PACKED;
+}
+
 const char *form_type(unsigned form)
 {
     if (form_is_test(form))

@@ -20,12 +20,19 @@ enum form {
     FORM_EVENTS_CHUNK,
     FORM_TEST, /* the rest of a line of the /test/ page, behind its number */
     FORM_TEST_CHUNK,
-    FORMS
+    FORMS,
+    FORM_LINES_PACKED = FORMS, /* chunks that are gzipped: see packer.h */
+    FORM_EVENTS_PACKED,
 };
 
 bool form_is_test(unsigned form);
 bool form_is_chunked(unsigned form);
+/* Can a stream of it be gzipped? */
+bool form_packs(unsigned form);
+/* Where that has its messages. */
+unsigned form_packed(unsigned form);
 const char *form_type(unsigned form); /* Content-Type */
+struct slice form_ping(unsigned form); /* a sign of life */
 
 /* The encoding of m that all connections of this form share, made by the
  * first of them. NULL: no memory. A chunk of a /test/ page begins with what

@@ -186,7 +186,8 @@ void history_of(struct exchange *x, const struct call *call,
         reply_error(x, 400, "page.bad",
                     SLICE("last and limit are numbers from 1; since and "
                           "before are cursors."));
-    else
+    else if (!config_compresses(conn_config(x->conn), channel) ||
+             exchange_may_pack(x))
         past_fetch(x, p, channel, limit);
     query_fini(&q);
 }

@@ -9,6 +9,7 @@
 #include "gateways/http/api.h"
 #include "gateways/http/comet.h"
 #include "gateways/http/form.h"
+#include "gateways/http/packer.h"
 #include "gateways/http/route.h"
 #include "gateways/common/target.h"
 
@@ -183,6 +184,16 @@ static void reject(struct conn *c, const struct request *r,
 
 /* ---- from the head to the handler --------------------------------------- */
 
+/* False: it has been answered. */
+static bool settle_encoding(struct exchange *x, const struct route *route)
+{
+    const struct config *cfg = conn_config(x->conn);
+
+    return !(route->flags & ROUTE_MATCHES) ||
+           !config_compresses(cfg, SLICE("match/")) ||
+           !config_compresses(cfg, SLICE("team/")) || exchange_may_pack(x);
+}
+
 static void handle(struct exchange *x, const struct route *route,
                    const struct call *call)
 {
@@ -192,7 +203,8 @@ static void handle(struct exchange *x, const struct route *route,
 
     h->state = HTTP_IDLE;
     conn_deadline(c, 0);
-    route->handle(x, call);
+    if (settle_encoding(x, route))
+        route->handle(x, call);
     if (!keep && h->state == HTTP_IDLE)
         h->state = HTTP_CLOSING;
 }
@@ -573,6 +585,12 @@ static void http_deadline(struct conn *c)
     }
 }
 
+/* All that a worker has of its own is made when it is wanted. */
+static void http_stop(struct gateway *g)
+{
+    packer_free(gateway_edge_state(g));
+}
+
 static void http_opened(struct conn *c)
 {
     struct http_conn *h = conn_edge(c);
@@ -722,7 +740,7 @@ FROZEN_SIZE(struct http_conn, 16);
 FROZEN_SIZE(struct http_talk, 32);
 FROZEN_SIZE(struct exchange, 184);
 FROZEN_SIZE(struct chunked, 24);
-FROZEN_SIZE(struct upload, 648);
+FROZEN_SIZE(struct upload, 664);
 
 /* Who asks the router waits for its answer; who only waits for something to be
  * said, or for the rest of a request, can be written down. */
@@ -864,14 +882,15 @@ static int talk_thaw(struct conn *c, uint8_t state, struct cursor *in)
 static int http_thaw(struct conn *c, struct cursor *in)
 {
     enum { FLAGS = HTTP_WAIT_ROOM | HTTP_WAIT_ALL | HTTP_ENDED |
-                   HTTP_TRAILERS | HTTP_PUT | HTTP_PATTERN };
+                   HTTP_TRAILERS | HTTP_PUT | HTTP_PATTERN | HTTP_GZIP };
     struct http_conn *h = conn_edge(c);
     uint8_t state = cursor_u8(in);
 
     h->form = cursor_u8(in);
     h->flags = cursor_u8(in);
     if (in->failed || state >= HTTP_CLOSING || h->form >= FORMS ||
-        (h->flags & ~(unsigned)FLAGS))
+        (h->flags & ~(unsigned)FLAGS) ||
+        (state != HTTP_STREAM && (h->flags & HTTP_GZIP)))
         return ERR_FRAME;
     if (state != HTTP_STREAM)
         return talk_thaw(c, state, in);
@@ -883,6 +902,7 @@ const struct edge http_edge = {
     .name = "http",
     .scheme = "http",
     .conn_bytes = sizeof(struct http_conn),
+    .stop = http_stop,
     .opened = http_opened,
     .busy = http_busy,
     .input = http_input,
@@ -901,6 +921,7 @@ const struct edge http_edge = {
     .subscribe_failed = comet_subscribe_failed,
     .notice = comet_notice,
     .put = comet_put,
+    .taken = comet_taken,
     .pulled = comet_pulled,
     .cut = comet_cut,
     .published = http_published,

@@ -42,10 +42,12 @@ enum http_flag {
     HTTP_TRAILERS = 1u << 3,  /* the stream ends with Touchline-Cursor */
     HTTP_PUT = 1u << 4,       /* this visit has put a message (comet.c) */
     HTTP_PATTERN = 1u << 5,   /* the stream is of a pattern (comet.c) */
+    HTTP_GZIP = 1u << 6,      /* the stream is gzipped */
 };
 
 struct upload; /* a request that waits for its body (http.c) */
 struct page;   /* what a /test/ page counts (comet.c) */
+struct zstream; /* what a gzipped stream has said (zstream.h) */
 
 /* Requests and their answers: what a stream does without. */
 struct http_talk {
@@ -66,6 +68,7 @@ struct http_conn {
     union {
         struct http_talk *talk; /* until HTTP_STREAM, and then no more */
         struct page *page; /* HTTP_STREAM: NULL until something is counted */
+        struct zstream *zstream; /* the same, with HTTP_GZIP */
     };
 };
 

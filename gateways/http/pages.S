@@ -1,4 +1,4 @@
-/* The files of pages/, as they are. */
+/* The files of pages/, as they are and gzipped. */
     .section .rodata
 
     .macro page name, file
@@ -7,6 +7,12 @@
 page_\name:
     .incbin "gateways/http/pages/\file"
 page_\name\()_end:
+    .byte 0
+    .global page_\name\()_gz
+    .global page_\name\()_gz_end
+page_\name\()_gz:
+    .incbin "gateways/http/pages/\file\().gz"
+page_\name\()_gz_end:
     .byte 0
     .endm
 

@@ -1,36 +1,35 @@
 #include "gateways/http/pages.h"
 
-/* Made by pages.S. */
-extern const uint8_t page_index[], page_index_end[];
-extern const uint8_t page_style[], page_style_end[];
-extern const uint8_t page_app[], page_app_end[];
-extern const uint8_t page_shared[], page_shared_end[];
-extern const uint8_t page_report[], page_report_end[];
-extern const uint8_t page_report_style[], page_report_style_end[];
-extern const uint8_t page_report_app[], page_report_app_end[];
-extern const uint8_t page_touchline[], page_touchline_end[];
-extern const uint8_t page_icon[], page_icon_end[];
+/* What pages.S has made of them. */
+#define PAGES(X) \
+    X(index, "/", "text/html; charset=utf-8")                             \
+    X(style, "/style.css", "text/css; charset=utf-8")                     \
+    X(app, "/app.js", "text/javascript; charset=utf-8")                   \
+    X(shared, "/shared.js", "text/javascript; charset=utf-8")             \
+    X(report, "/report", "text/html; charset=utf-8")                      \
+    X(report_style, "/report.css", "text/css; charset=utf-8")             \
+    X(report_app, "/report.js", "text/javascript; charset=utf-8")         \
+    X(touchline, "/touchline.js", "text/javascript; charset=utf-8")       \
+    X(icon, "/icon.svg", "image/svg+xml")                                 \
+    /* What browsers ask for beside a text or JSON. */                        \
+    X(icon, "/favicon.ico", "image/svg+xml")
+
+#define AS_SYMBOLS(name, path, type)                                \
+    extern const uint8_t page_##name[], page_##name##_end[];        \
+    extern const uint8_t page_##name##_gz[], page_##name##_gz_end[];
+PAGES(AS_SYMBOLS)
+#undef AS_SYMBOLS
 
 static const struct page {
     const char *path;
     const char *type;
-    const uint8_t *bytes, *end;
+    const uint8_t *bytes, *end, *gzip, *gzip_end;
 } pages[] = {
-    {"/", "text/html; charset=utf-8", page_index, page_index_end},
-    {"/style.css", "text/css; charset=utf-8", page_style, page_style_end},
-    {"/app.js", "text/javascript; charset=utf-8", page_app, page_app_end},
-    {"/shared.js", "text/javascript; charset=utf-8", page_shared,
-     page_shared_end},
-    {"/report", "text/html; charset=utf-8", page_report, page_report_end},
-    {"/report.css", "text/css; charset=utf-8", page_report_style,
-     page_report_style_end},
-    {"/report.js", "text/javascript; charset=utf-8", page_report_app,
-     page_report_app_end},
-    {"/touchline.js", "text/javascript; charset=utf-8", page_touchline,
-     page_touchline_end},
-    {"/icon.svg", "image/svg+xml", page_icon, page_icon_end},
-    /* What browsers ask for beside a text or JSON. */
-    {"/favicon.ico", "image/svg+xml", page_icon, page_icon_end},
+#define AS_ROW(name, path, type)                                     \
+    {path, type, page_##name, page_##name##_end, page_##name##_gz,   \
+     page_##name##_gz_end},
+    PAGES(AS_ROW)
+#undef AS_ROW
 };
 
 static const char try_this[] =
@@ -53,7 +52,10 @@ static void send_page(struct exchange *x, const struct page *p)
                 "base-uri 'none'; form-action 'self'\r\n"
                 "Referrer-Policy: no-referrer\r\n");
     x->flags |= EXCHANGE_TAGGED;
-    reply(x, 200, p->type, slice_make(p->bytes, (size_t)(p->end - p->bytes)));
+    if (exchange_may_pack(x))
+        reply_either(x, p->type,
+                     slice_make(p->bytes, (size_t)(p->end - p->bytes)),
+                     slice_make(p->gzip, (size_t)(p->gzip_end - p->gzip)));
 }
 
 /* HOST in the text becomes the host that was asked for. */

@@ -25,6 +25,7 @@ enum route_body {
 enum route_flag {
     ROUTE_PIPELINED = 1u << 0, /* need not wait for the answers before it */
     ROUTE_ADMIN = 1u << 1,     /* there only where http.admin says */
+    ROUTE_MATCHES = 1u << 2,   /* says what is known of teams and matches */
 };
 
 struct route {

@@ -1,6 +1,6 @@
 /* Short texts of strangers, of proxies and of configurations, each read by all
  * that read such: cursors, dates, addresses, endpoints, networks, offers of
- * extensions, paths and queries. What is taken can be written, and what was
+ * extensions, encodings that are accepted, paths and queries. What is taken can be written, and what was
  * written is read as the same. */
 #include <string.h>
 
@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "gateways/common/address.h"
 #include "gateways/common/target.h"
+#include "gateways/http/encoding.h"
 #include "gateways/ws/extension.h"
 #include "proto/endpoint.h"
 #include "proto/position.h"
@@ -112,6 +113,43 @@ static void check_extension(struct slice in)
     buf_fini(&out);
 }
 
+/* False: this is no head. */
+static bool read_encoding(struct buf *head, struct encoding *ret)
+{
+    const struct fault *why;
+    struct request r;
+
+    buf_add_str(head, "\r\n");
+    if (request_parse(&r, buf_slice(head), &why) < 0)
+        return false;
+    *ret = encoding_read(&r);
+    return true;
+}
+
+/* A list is the same in two lines, and the other way round. */
+static void check_encoding(struct slice in)
+{
+    static const char request[] = "GET / HTTP/1.1\r\nAccept-Encoding: ";
+    struct slice back = in, front = slice_split(&back, ',');
+    struct buf one = BUF_INIT, two = BUF_INIT;
+    struct encoding a, b;
+
+    buf_add_str(&one, request);
+    buf_add(&one, in);
+    buf_add_str(&one, "\r\n");
+    buf_add_str(&two, request);
+    buf_add(&two, back);
+    buf_add_str(&two, "\r\nAccept-Encoding:");
+    buf_add(&two, front);
+    buf_add_str(&two, "\r\n");
+    if (slice_find_byte(in, '\n') == in.len && read_encoding(&one, &a)) {
+        CHECK(read_encoding(&two, &b));
+        CHECK(a.gzip == b.gzip && a.plain == b.plain);
+    }
+    buf_fini(&one);
+    buf_fini(&two);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -123,5 +161,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_endpoint(in);
     check_net(in);
     check_extension(in);
+    check_encoding(in);
     return 0;
 }

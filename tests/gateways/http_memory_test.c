@@ -99,6 +99,16 @@ TEST(memory_may_run_out_at_any_time)
         GET("/v1/stream?channel=a&channel=b&name=ana"),
         "GET /v1/stream?channel=a HTTP/1.0\r\nAccept: text/event-stream\r\n"
         "\r\n",
+        "GET /v1/stream?channel=match/a HTTP/1.1\r\n" HOST
+        "Accept-Encoding: gzip\r\n\r\n",
+        "GET /v1/stream?channel=match/a HTTP/1.1\r\n" HOST
+        "Accept: text/event-stream\r\nAccept-Encoding: gzip\r\n"
+        "TE: trailers\r\n\r\n",
+        "GET /v1/history/match/a HTTP/1.1\r\n" HOST
+        "Accept-Encoding: gzip, identity;q=0\r\n\r\n",
+        "GET /v1/poll?channel=match/a HTTP/1.1\r\n" HOST
+        "Accept-Encoding: gzip, *;q=0\r\n\r\n",
+        "GET /touchline.js HTTP/1.1\r\n" HOST "Accept-Encoding: *\r\n\r\n",
         GET("/v1/poll?channel=a"),
         GET("/v1/poll?channel=a&since=0"),
         POST("/v1/publish/a", "5", "hello"),

@@ -85,6 +85,28 @@ TEST(the_shipped_namespaces_are_those_of_the_design)
     config_free(cfg);
 }
 
+static bool compresses(const char *channel)
+{
+    return config_compresses(cfg, slice_str(channel));
+}
+
+TEST(only_what_everybody_reads_is_compressed_as_shipped)
+{
+    EXPECT_OK(load(NULL, NULL));
+    EXPECT(compresses("match/1") && compresses("team/elp"));
+    EXPECT(compresses("match/*") && compresses("match/**"));
+    EXPECT(!compresses("match") && !compresses("user/ana"));
+    EXPECT(!compresses("room/lobby") && !compresses("volatile/x"));
+    EXPECT(!compresses("**") && !compresses("*/1") && !compresses("*"));
+    EXPECT_OK(load("[namespace]\ncompress = yes\n"
+                   "[namespace match/secret/]\ncompress = no\n", NULL));
+    EXPECT(compresses("user/ana") && compresses("room/*"));
+    EXPECT(compresses("match/1") && !compresses("match/secret/1"));
+    EXPECT(!compresses("match/**") && !compresses("**"));
+    EXPECT(compresses("team/**") && !compresses("match/secret/*"));
+    config_free(cfg);
+}
+
 TEST(the_longest_prefix_counts_and_takes_the_rest_from_the_next)
 {
     EXPECT_OK(load("[namespace room/quiet/vip/]\nhistory = 5\n"
