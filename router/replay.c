@@ -49,17 +49,18 @@ static void put_damage(struct link *l, uint32_t ref, const struct damage *d)
 /* ---- what trimming took ------------------------------------------------ */
 
 /* An id of which a page has nothing: the messages that it had are not kept any
- * more. */
+ * more, or nobody knows, for its record is damaged. */
 struct trim {
     char *id;
     uint64_t offset, seq;
+    bool damaged;
 };
 
 /* Those of one page, which reads what is above `after`. */
 struct trims {
     struct trim *all;
     size_t count;
-    uint64_t after;
+    uint64_t after, upto; /* the page is of what lies between them */
     struct marks in_page; /* ids that the page speaks of itself */
 };
 
@@ -93,7 +94,8 @@ static int trims_add(struct trims *t, const struct id_record *rec)
     struct trim *grown;
     char *id;
 
-    if (rec->trimmed_seq <= t->after || marks_of(&t->in_page, rec->id))
+    if ((rec->trimmed_seq <= t->after && !rec->damaged) ||
+        marks_of(&t->in_page, rec->id))
         return 0;
     if (marks_raise(&t->in_page, rec->id, 1) < 0) /* two patterns, one gap */
         return ERR_NOMEM;
@@ -104,8 +106,9 @@ static int trims_add(struct trims *t, const struct id_record *rec)
     id = slice_dup(rec->id);
     if (!id)
         return ERR_NOMEM;
-    t->all[t->count++] = (struct trim){
-        id, rec->trimmed_offset, rec->trimmed_seq};
+    t->all[t->count++] = rec->damaged
+        ? (struct trim){id, 0, t->upto, true}
+        : (struct trim){id, rec->trimmed_offset, rec->trimmed_seq, false};
     return 0;
 }
 
@@ -133,12 +136,13 @@ static void put_trim(struct link *l, uint32_t ref, const struct trim *t)
 {
     struct frame_hole h = {
         .ref = ref,
-        .why = HOLE_TRIMMED,
+        .why = t->damaged ? HOLE_DAMAGED : HOLE_TRIMMED,
         .to = t->offset,
         .seq = t->seq,
         .id = slice_str(t->id),
     };
 
+    stat_add(&l->router->stats, STAT_DAMAGED, t->damaged);
     put_hole(l, &h);
 }
 
@@ -412,7 +416,8 @@ static void resync_put(struct resync *s)
     uint64_t end = s->page->more ? s->page->upto_seq : s->upto;
 
     for (size_t i = 0; i < s->trims.count; i++)
-        if (s->trims.all[i].offset >
+        if (s->trims.all[i].damaged ||
+            s->trims.all[i].offset >
             marks_of(&s->told, slice_str(s->trims.all[i].id)))
             put_trim(l, 0, &s->trims.all[i]);
     if (resync_rows(s) < 0 || resync_tells(s, end) < 0) {
@@ -437,6 +442,7 @@ static void resync_page(void *arg, struct page *page)
     s->job = NULL;
     s->page = page;
     s->trims.after = l->position;
+    s->trims.upto = s->upto;
     stat_add(&l->router->stats, STAT_PAGES, 1);
     if (lists)
         rc = trims_begin(&s->trims, page);
@@ -618,6 +624,7 @@ static int fetch_start(struct fetch *f)
 
     f->started = true;
     f->upto = q.upto_seq = last_wanted(f);
+    f->trims.upto = MIN(f->upto, f->link->router->stored_seq);
     return reader_page(r->readers, &q, fetched, f, &f->job);
 }
 

@@ -64,12 +64,16 @@ static void watchdog_stop(struct watchdog *w)
     pthread_mutex_destroy(&w->lock);
 }
 
-static enum history_check judge(int rc, sqlite3_stmt *s, char text[256])
+/* s stands on the answer, if there is one. */
+static enum history_check judge(int rc, sqlite3 *conn, sqlite3_stmt *s,
+                                char text[256])
 {
     if (rc == ERR_AGAIN)
         return CHECK_PARTIAL;
+    if (rc == ERR_NOMEM || rc == ERR_BUSY) /* that says nothing of the file */
+        return CHECK_NONE;
     if (rc < 0) {
-        snprintf(text, 256, "%.200s", sqlite3_errmsg(sqlite3_db_handle(s)));
+        snprintf(text, 256, "%.200s", sqlite3_errmsg(conn));
         return CHECK_BAD;
     }
     if (rc > 0 && slice_eq(db_bytes(s, 0), SLICE("ok")))
@@ -82,16 +86,17 @@ static enum history_check judge(int rc, sqlite3_stmt *s, char text[256])
 enum history_check filecheck(sqlite3 *conn, int limit_ms, char text[256])
 {
     static const char *const sql = "PRAGMA quick_check(1)";
-    enum history_check ret = CHECK_NONE;
+    enum history_check ret;
     struct watchdog dog;
     sqlite3_stmt *s = NULL;
+    int rc;
 
     if (limit_ms <= 0 || watchdog_start(&dog, conn, limit_ms) < 0)
         return CHECK_NONE;
-    if (db_prepare(conn, &sql, &s, 1) == 0)
-        ret = judge(db_step(s), s, text);
-    else
-        ret = CHECK_BAD;
+    rc = db_prepare(conn, &sql, &s, 1);
+    if (rc == 0)
+        rc = db_step(s);
+    ret = judge(rc, conn, s, text);
     watchdog_stop(&dog);
     db_finalize(&s, 1);
     return ret;

@@ -299,6 +299,15 @@ static int say_unopened(const struct history *h,
     return say(report, rc, text);
 }
 
+static int say_no_guard(struct history_report *report, int rc)
+{
+    char text[256];
+
+    snprintf(text, sizeof text, "the store's folder cannot be written to: %s",
+             errno ? strerror(errno) : err_text(rc));
+    return say(report, rc, text);
+}
+
 /* What is said here is not for everybody on this machine; the WAL gets the
  * same mode. */
 static int make_file(const char *path)
@@ -322,12 +331,14 @@ static bool has_wal(const char *path)
 /* Nothing is written before the file is known to be ours. */
 static int connect_first(struct history *h, struct history_report *report)
 {
-    int rc = guard_open(&h->guard, h->opt.path);
+    int rc;
 
+    errno = 0;
+    rc = guard_open(&h->guard, h->opt.path);
     if (rc == ERR_BUSY)
         return say(report, rc, "the store is in use by another process");
     if (rc < 0)
-        return say(report, rc, "the store's folder cannot be written to");
+        return say_no_guard(report, rc);
     h->had_wal = has_wal(h->opt.path);
     rc = make_file(h->opt.path);
     if (rc == 0)
@@ -545,7 +556,9 @@ static int start(struct history *h, struct history_report *report)
         return say(report, rc, err_text(rc));
     rc = history_begin(h, true);
     if (rc < 0)
-        return say(report, rc, "the database is locked by another process");
+        return say(report, rc,
+                   rc == ERR_BUSY ? "the database is locked by another process"
+                                  : reason(h, rc));
     rc = start_life(h, &index, report);
     if (rc == 0)
         rc = history_commit(h);

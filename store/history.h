@@ -55,6 +55,7 @@ struct id_record {
     uint64_t last_offset, last_seq;       /* of its newest message ever */
     uint64_t trimmed_offset, trimmed_seq; /* of the newest one deleted; or 0 */
     uint64_t count, bytes;                /* kept now */
+    bool damaged; /* in a list: nothing but its name can be read */
 };
 
 /* How much of an id is kept; 0 is no limit. */

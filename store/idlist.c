@@ -70,20 +70,23 @@ static int add(struct list_job *l, const struct id_record *r)
     return 0;
 }
 
-/* The record of an id; not of one that is damaged. */
+/* The record of an id whose name the index has. */
 static int find_record(struct list_job *l, struct read_conn *c, int64_t idn)
 {
+    const struct id_record unread = {
+        .id = buf_slice(&l->after), .damaged = true};
     sqlite3_stmt *s = c->st[RD_ID_OF];
-    struct id_record r;
+    struct id_record r = unread;
     int64_t unused;
     int rc;
 
     db_bind_i64(s, 1, idn);
     rc = db_step(s);
-    if (rc > 0)
-        rc = ids_read(s, &r, &unused, &unused) == 0 &&
-                     slice_eq(r.id, buf_slice(&l->after))
-                 ? add(l, &r) : 0;
+    if (rc > 0 && (ids_read(s, &r, &unused, &unused) < 0 ||
+                   !slice_eq(r.id, unread.id)))
+        r = unread;
+    if (rc >= 0)
+        rc = add(l, &r);
     sqlite3_reset(s);
     return rc;
 }

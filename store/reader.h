@@ -80,7 +80,8 @@ struct page {
 };
 void page_free(struct page *p); /* NULL is fine */
 
-/* Ids in byte order: those that match, of the names up to `last`. */
+/* Ids in byte order: those that match, of the names up to `last`; also those
+ * whose record is damaged. */
 struct id_list {
     int rc;
     struct id_record *ids;

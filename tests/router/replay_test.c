@@ -148,6 +148,42 @@ TEST(what_was_trimmed_since_is_told_before_the_rows)
     world_free(w);
 }
 
+/* What trimming took of it nobody can say. */
+TEST(an_id_whose_record_is_damaged_is_told_to_who_follows_a_pattern)
+{
+    struct world *w = world_new((const char *const[]){
+        "namespace.history=3", NULL});
+    struct peer *p = peer_join(w, "gw1");
+    struct frame_hole hole;
+    struct past *past;
+    unsigned damaged = 0;
+
+    publish_all(p, "b", 1, 1);
+    publish_all(p, "a", 1, 10);
+    past = table_find(&w->router.table, SLICE("a"))->past;
+    EXPECT_SOON(past->trimmed_offset == 7,
+                EXPECT_OK(loop_step(w->loop, 10 * MILLISECOND)));
+    world_sql(w, "UPDATE ids SET sum = sum + 1 WHERE id = 'b'");
+    peer_fetch(p, 3, "*", FETCH_SINCE, 2, 0, 0);
+    for (int i = 0; i < 2; i++) {
+        EXPECT_OK(frame_read_hole(peer_next(p, FRAME_HOLE), &hole));
+        if (hole.why == HOLE_TRIMMED)
+            continue;
+        damaged++;
+        EXPECT_INT(hole.why, HOLE_DAMAGED);
+        EXPECT_INT(hole.from, 0);
+        EXPECT_INT(hole.to, 0);
+        EXPECT_INT(hole.seq, past->last_seq);
+        EXPECT_SLICE(hole.id, SLICE("b"));
+    }
+    EXPECT_INT(damaged, 1);
+    EXPECT_INT(stat_get(&w->router.stats, STAT_DAMAGED), 1);
+    world_settle(w);
+    EXPECT_STR(peer_heard(p), "8 9 10 [PAGE_END]");
+    peer_free(p);
+    world_free(w);
+}
+
 TEST(rows_come_only_as_fast_as_the_link_takes_them)
 {
     struct world *w = world_new(NULL);

@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -208,6 +209,64 @@ TEST(a_number_that_is_in_the_log_already_is_no_repeat)
     EXPECT_OK(shelf_submit(&s, &e, 1));
     EXPECT_ERR(e.rc, ERR_DAMAGED);
     shelf_close(&s);
+}
+
+/* --- no memory --- */
+
+static sqlite3_mem_methods memory;
+static long grants = -1; /* SQLite gets memory so often; below 0: always */
+
+static bool is_granted(void)
+{
+    return grants < 0 || (grants > 0 && grants-- > 0);
+}
+
+static void *malloc_if_granted(int n)
+{
+    return is_granted() ? memory.xMalloc(n) : NULL;
+}
+
+static void *realloc_if_granted(void *old, int n)
+{
+    return is_granted() ? memory.xRealloc(old, n) : NULL;
+}
+
+static void grant_memory(void)
+{
+    sqlite3_mem_methods mine;
+
+    EXPECT_INT(sqlite3_config(SQLITE_CONFIG_GETMALLOC, &memory), SQLITE_OK);
+    mine = memory;
+    mine.xMalloc = malloc_if_granted;
+    mine.xRealloc = realloc_if_granted;
+    EXPECT_INT(sqlite3_config(SQLITE_CONFIG_MALLOC, &mine), SQLITE_OK);
+}
+
+/* From the nth time on SQLite gets none, for every other n. */
+TEST(a_start_without_memory_says_that)
+{
+    struct shelf s = shelf_init("db");
+    struct history *h;
+    long n = 0;
+    int rc;
+
+    grant_memory();
+    shelf_open(&s);
+    shelf_put(&s, "room/a", "x");
+    shelf_kill(&s);
+    s.opt.check_ms = 0;
+    do {
+        grants = n;
+        n += 2;
+        rc = history_open(&h, &s.opt, &s.report);
+        if (rc < 0) {
+            EXPECT_ERR(rc, ERR_NOMEM);
+            EXPECT_CONTAINS(s.report.text, "memory");
+        }
+    } while (rc < 0);
+    EXPECT(n > 100);
+    grants = -1;
+    history_close(h);
 }
 
 /* --- the index by which the messages of an id are found --- */

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -585,6 +586,7 @@ TEST(a_folder_that_is_not_there_is_a_plain_error)
 
     EXPECT_ERR(shelf_try_open(&s), ERR_IO);
     EXPECT_CONTAINS(s.report.text, "cannot be written");
+    EXPECT_CONTAINS(s.report.text, strerror(ENOENT));
 }
 
 TEST(a_lost_wal_is_a_store_that_knows_less_and_still_opens)

@@ -741,6 +741,27 @@ TEST(ids_are_listed_in_order_by_pattern_and_after_an_id)
     shelf_close(&s);
 }
 
+TEST(an_id_whose_record_cannot_be_read_is_listed_as_that)
+{
+    struct shelf s = shelf_init("db");
+    struct id_list *list;
+
+    shelf_open(&s);
+    shelf_put(&s, "a", "x");
+    shelf_put(&s, "b", "x");
+    shelf_put(&s, "c", "x");
+    shelf_sql(&s, "UPDATE ids SET sum = sum + 1 WHERE id = 'b'");
+    list = shelf_ids(&s, "", "", 10);
+    EXPECT_OK(list->rc);
+    EXPECT_INT(list->count, 3);
+    EXPECT_SLICE(list->ids[1].id, SLICE("b"));
+    EXPECT(list->ids[1].damaged);
+    EXPECT_INT(list->ids[1].last_seq, 0);
+    EXPECT(!list->ids[0].damaged && !list->ids[2].damaged);
+    id_list_free(list);
+    shelf_close(&s);
+}
+
 /* The last of crowded_store() in byte order. */
 static bool match_last(struct slice pattern, struct slice id)
 {
