@@ -566,3 +566,14 @@ def test_many_reloads_under_load_lose_and_close_nothing():
         figure(f"{times} reloads, {len(sent)} messages to {len(readers)} readers of three edges")
         for c in clients:
             c.close()
+
+
+def test_a_supervisor_that_stands_still_is_not_waited_for():
+    with World(config=FIRST) as w:
+        w.proc.send_signal(signal.SIGSTOP)
+        code, _, err = touchline(w, "reload")
+        equal(code, 1)
+        check(f"pid {w.proc.pid}) stands still" in err
+              and f"kill -CONT {w.proc.pid}" in err, err)
+        w.proc.send_signal(signal.SIGCONT)
+        eventually(lambda: touchline(w, "reload")[0] == 0, "it goes on")

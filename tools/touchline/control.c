@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -206,12 +207,15 @@ void control_answer(struct control_asker *a, struct slice text, int code)
 
 static int connect_to(const char *dir)
 {
+    const struct timeval wait = {.tv_sec = CONTROL_STOPPED_S};
     struct sockaddr_un at;
     int fd, in, error;
 
     if (address_in(dir, &at, &in) < 0)
         return -1;
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0) /* one that stands still lets few in */
+        (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
     if (fd >= 0 && connect(fd, (const struct sockaddr *)&at, sizeof at) < 0) {
         error = errno;
         close(fd);
@@ -222,49 +226,144 @@ static int connect_to(const char *dir)
     return fd;
 }
 
-static void print_or_keep(bool live, const char *line, struct buf *text)
+/* ---- its answer ----------------------------------------------------------- */
+
+/* Who runs there: the kernel's word. 0: unknown. */
+static pid_t pid_of_peer(int fd)
 {
-    if (!live) {
-        buf_add_str(text, line);
-        return;
+    struct ucred who;
+    socklen_t len = sizeof who;
+
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 ? who.pid
+                                                                    : 0;
+}
+
+/* By a signal, or a debugger. False where that cannot be seen. */
+static bool is_stopped(pid_t pid)
+{
+    char name[64], state = '?';
+    FILE *f;
+
+    snprintf(name, sizeof name, "/proc/%d/stat", (int)pid);
+    f = fopen(name, "re");
+    if (!f)
+        return false;
+    if (fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
+        state = '?';
+    fclose(f);
+    return state == 'T' || state == 't';
+}
+
+static void complain(pid_t pid, bool stopped)
+{
+    if (stopped)
+        fprintf(stderr, "touchline: the one that runs (pid %d) stands still, "
+                "by a signal or a debugger: `kill -CONT %d` lets it go on, and "
+                "do what it was asked for\n", (int)pid, (int)pid);
+    else
+        fprintf(stderr, "touchline: the one that runs (pid %d) has not said a "
+                "word for %d s; what it was asked for it may still do. Its log "
+                "may say what it waits for; its children serve without it\n",
+                (int)pid, CONTROL_SILENT_S);
+}
+
+/* False: nothing will come, and that has been said. */
+static bool wait_for_words(int fd, pid_t pid)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    unsigned silent = 0, stopped = 0;
+
+    while (poll(&p, 1, 1000) <= 0) {
+        stopped = is_stopped(pid) ? stopped + 1 : 0;
+        if (++silent < CONTROL_SILENT_S && stopped < CONTROL_STOPPED_S)
+            continue;
+        complain(pid, stopped != 0);
+        return false;
     }
-    fputs(line, stdout);
-    fflush(stdout);
+    return true;
+}
+
+/* What has been heard, and what of it is for people. */
+struct answer {
+    struct buf in, text;
+    bool live, told;
+    int code; /* -1: not said yet */
+};
+
+static void take_line(struct answer *a, struct slice line)
+{
+    uint64_t code;
+
+    if (slice_starts(line, SLICE("exit ")) &&
+        slice_parse_u64(slice_from(line, 5), &code) == 0 && code < 256) {
+        a->code = (int)code;
+    } else if (a->live) {
+        printf(SLICE_FMT "\n", SLICE_ARG(line));
+        fflush(stdout);
+        a->told = true;
+    } else {
+        buf_add(&a->text, line);
+        buf_add_byte(&a->text, '\n');
+    }
+}
+
+static void take_lines(struct answer *a)
+{
+    struct slice left = buf_slice(&a->in);
+    size_t end;
+
+    while ((end = slice_find_byte(left, '\n')) < left.len) {
+        take_line(a, slice_head(left, end));
+        left = slice_from(left, end + 1);
+    }
+    buf_drop_front(&a->in, a->in.len - left.len);
+}
+
+/* Up to the end. False: there was none, and why has been said. */
+static bool hear(struct answer *a, int fd)
+{
+    pid_t pid = pid_of_peer(fd);
+    ssize_t n = 1;
+
+    while (n > 0) {
+        uint8_t *at = buf_reserve(&a->in, 4096);
+
+        if (!at || !wait_for_words(fd, pid))
+            return at == NULL;
+        n = read(fd, at, 4096);
+        a->in.len += n > 0 ? (size_t)n : 0;
+        take_lines(a);
+    }
+    return true;
 }
 
 /* All up to the line `exit N`, which is not printed. */
-static int print_answer(FILE *f, bool live)
+static int print_answer(int fd, bool live)
 {
-    struct buf text = BUF_INIT;
-    char line[1024];
-    bool told = false;
-    int code = -1;
+    struct answer a = {.live = live, .code = -1};
+    bool heard = hear(&a, fd);
 
-    while (fgets(line, sizeof line, f))
-        if (sscanf(line, "exit %d", &code) != 1) {
-            print_or_keep(live, line, &text);
-            told |= live;
-        }
-    if (code < 0) {
-        fprintf(stderr, "touchline: it ended before it had answered\n");
-        code = EXIT_FAILED;
-        told = true;
+    if (a.code < 0) {
+        if (heard)
+            fprintf(stderr, "touchline: it ended before it had answered\n");
+        a.code = EXIT_FAILED;
+        a.told = true;
     }
-    fputs(buf_text(&text), code == EXIT_DONE ? stdout : stderr);
-    if (code != EXIT_DONE && !told && !text.len)
+    fputs(buf_text(&a.text), a.code == EXIT_DONE ? stdout : stderr);
+    if (a.code != EXIT_DONE && !a.told && !a.text.len)
         fprintf(stderr, "touchline: the one that runs has not said why; its "
                         "log may\n");
-    buf_fini(&text);
-    return code;
+    buf_fini(&a.in);
+    buf_fini(&a.text);
+    return a.code;
 }
 
 int control_ask(const char *dir, const char *verb, bool live)
 {
     int fd = connect_to(dir), code;
     char line[64];
-    FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
 
-    if (!f) {
+    if (fd < 0) {
         fprintf(stderr, "touchline: no touchline answers in %s: %s\n", dir,
                 strerror(errno));
         return EXIT_NO_ROUTER;
@@ -272,7 +371,7 @@ int control_ask(const char *dir, const char *verb, bool live)
     /* Where that fails, an answer may be there all the same. */
     snprintf(line, sizeof line, "%s\n", verb);
     (void)!send(fd, line, strlen(line), MSG_NOSIGNAL);
-    code = print_answer(f, live);
-    fclose(f);
+    code = print_answer(fd, live);
+    close(fd);
     return code;
 }

@@ -11,7 +11,11 @@
 #include "base/buf.h"
 #include "base/loop.h"
 
-enum { CONTROL_ASKERS = 8 };
+enum {
+    CONTROL_ASKERS = 8,
+    CONTROL_STOPPED_S = 3, /* who stands still for so long is not waited for */
+    CONTROL_SILENT_S = 180 /* nor who says nothing, whatever it does */
+};
 
 struct control;
 
@@ -51,8 +55,8 @@ void control_answer(struct control_asker *a, struct slice text, int code);
 
 /* Asks the supervisor of dir and prints what it says: line by line (live), or
  * all of it at the end, on standard error where the code is not 0. Whatever the
- * code is but 0, there is a reason. The code it names; EXIT_NO_ROUTER: nobody
- * answers there. */
+ * code is but 0, there is a reason. The code it names; EXIT_FAILED: it stands still,
+ * or is silent for long; EXIT_NO_ROUTER: nobody answers there. */
 int control_ask(const char *dir, const char *verb, bool live);
 
 #endif
