@@ -24,6 +24,8 @@
 #include "gateways/tcp/tcp.h"
 #include "gateways/ws/ws.h"
 #include "proto/frame_io.h"
+#define QUIET_LINK_NAME "x1"
+#include "tests/t/quiet_link.h"
 
 enum { CLIENTS = 7, MESSAGES_MAX = 12, TURNS = 4 };
 
@@ -92,43 +94,7 @@ int joiner_open(struct joiner **ret, struct loop *loop,
     return 0;
 }
 
-struct pipe *joiner_pipe(struct joiner *j)
-{
-    return (struct pipe *)(void *)j;
-}
-
-const struct peer_id *joiner_who(const struct joiner *j)
-{
-    static const struct peer_id who = {.name = "x1", .life = 7};
-
-    UNUSED(j);
-    return &who;
-}
-
-bool joiner_is_stuck(const struct joiner *j)
-{
-    UNUSED(j);
-    return false;
-}
-
 void joiner_close(struct joiner *j)
-{
-    UNUSED(j);
-}
-
-void joiner_freeze(struct joiner *j, struct buf *out)
-{
-    UNUSED(j);
-    put_u32(out, 4711);
-}
-
-int joiner_thaw(struct joiner *j, struct cursor *in)
-{
-    UNUSED(j);
-    return cursor_u32(in) == 4711 ? 0 : ERR_FRAME;
-}
-
-void joiner_part(struct joiner *j)
 {
     UNUSED(j);
 }
@@ -142,23 +108,6 @@ bool pipe_is_up(const struct pipe *p)
 void pipe_beat(struct pipe *p)
 {
     UNUSED(p);
-}
-
-size_t pipe_queued(const struct pipe *p)
-{
-    UNUSED(p);
-    return 0;
-}
-
-void pipe_figures(const struct pipe *p, struct pipe_figures *ret)
-{
-    UNUSED(p);
-    *ret = (struct pipe_figures){.resent = 0};
-}
-
-void pipe_hold(struct pipe *p, bool held)
-{
-    UNUSED(p), UNUSED(held);
 }
 
 void pipe_break(struct pipe *p, const char *why)

@@ -18,6 +18,7 @@
 #include "gateways/common/uplink.h"
 #include "proto/frame_io.h"
 #include "tests/t/t.h"
+#include "tests/t/quiet_link.h"
 
 enum { CLIENTS = 64, CLIENTS_MOST = FANOUT_SMALL + 16 };
 
@@ -53,43 +54,7 @@ int joiner_open(struct joiner **ret, struct loop *loop,
     return 0;
 }
 
-struct pipe *joiner_pipe(struct joiner *j)
-{
-    return (struct pipe *)(void *)j;
-}
-
-const struct peer_id *joiner_who(const struct joiner *j)
-{
-    static const struct peer_id who = {.name = "tcp1", .life = 7};
-
-    UNUSED(j);
-    return &who;
-}
-
-bool joiner_is_stuck(const struct joiner *j)
-{
-    UNUSED(j);
-    return false;
-}
-
 void joiner_close(struct joiner *j)
-{
-    UNUSED(j);
-}
-
-void joiner_freeze(struct joiner *j, struct buf *out)
-{
-    UNUSED(j);
-    put_u32(out, 4711);
-}
-
-int joiner_thaw(struct joiner *j, struct cursor *in)
-{
-    UNUSED(j);
-    return cursor_u32(in) == 4711 ? 0 : ERR_FRAME;
-}
-
-void joiner_part(struct joiner *j)
 {
     UNUSED(j);
 }
@@ -166,24 +131,6 @@ void pipe_frame_end(struct pipe *p)
         link_.number = publish.number;
         link_.publish_flags = publish.flags;
     }
-}
-
-size_t pipe_queued(const struct pipe *p)
-{
-    UNUSED(p);
-    return 0;
-}
-
-void pipe_figures(const struct pipe *p, struct pipe_figures *ret)
-{
-    UNUSED(p);
-    *ret = (struct pipe_figures){.resent = 0};
-}
-
-void pipe_hold(struct pipe *p, bool held)
-{
-    UNUSED(p);
-    UNUSED(held);
 }
 
 void pipe_break(struct pipe *p, const char *why)

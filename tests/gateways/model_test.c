@@ -24,6 +24,7 @@
 #include "gateways/common/uplink.h"
 #include "proto/frame_io.h"
 #include "tests/t/t.h"
+#include "tests/t/quiet_link.h"
 
 enum {
     CLIENTS = 24,
@@ -164,43 +165,7 @@ int joiner_open(struct joiner **ret, struct loop *loop,
     return 0;
 }
 
-struct pipe *joiner_pipe(struct joiner *j)
-{
-    return (struct pipe *)(void *)j;
-}
-
-const struct peer_id *joiner_who(const struct joiner *j)
-{
-    static const struct peer_id who = {.name = "tcp1", .life = 7};
-
-    UNUSED(j);
-    return &who;
-}
-
-bool joiner_is_stuck(const struct joiner *j)
-{
-    UNUSED(j);
-    return false;
-}
-
 void joiner_close(struct joiner *j)
-{
-    UNUSED(j);
-}
-
-void joiner_freeze(struct joiner *j, struct buf *out)
-{
-    UNUSED(j);
-    put_u32(out, 4711);
-}
-
-int joiner_thaw(struct joiner *j, struct cursor *in)
-{
-    UNUSED(j);
-    return cursor_u32(in) == 4711 ? 0 : ERR_FRAME;
-}
-
-void joiner_part(struct joiner *j)
 {
     UNUSED(j);
 }
@@ -234,24 +199,6 @@ void pipe_frame_end(struct pipe *p)
     EXPECT_INT(frame_check(router.open->code, SENDER_GATEWAY,
                            router.open->body.len), 0);
     queue_add(&router.in, router.open);
-}
-
-size_t pipe_queued(const struct pipe *p)
-{
-    UNUSED(p);
-    return 0;
-}
-
-void pipe_figures(const struct pipe *p, struct pipe_figures *ret)
-{
-    UNUSED(p);
-    *ret = (struct pipe_figures){.resent = 0};
-}
-
-void pipe_hold(struct pipe *p, bool held)
-{
-    UNUSED(p);
-    UNUSED(held);
 }
 
 void pipe_break(struct pipe *p, const char *why)

@@ -19,6 +19,7 @@
 #include "proto/replacing.h"
 #include "proto/frame_io.h"
 #include "tests/t/t.h"
+#include "tests/t/quiet_link.h"
 
 enum { CLIENTS = 250, WORKERS = 2, SAY_HELLO = 1, SAY_REFUSE, SAY_ACK };
 
@@ -39,47 +40,11 @@ int joiner_open(struct joiner **ret, struct loop *loop,
     return 0;
 }
 
-struct pipe *joiner_pipe(struct joiner *j)
-{
-    return (struct pipe *)(void *)j;
-}
-
-const struct peer_id *joiner_who(const struct joiner *j)
-{
-    static const struct peer_id who = {.name = "tcp1", .life = 7};
-
-    UNUSED(j);
-    return &who;
-}
-
-bool joiner_is_stuck(const struct joiner *j)
-{
-    UNUSED(j);
-    return false;
-}
-
 void joiner_close(struct joiner *j)
 {
     if (j)
         buf_fini((struct buf *)(void *)j);
     free(j);
-}
-
-void joiner_freeze(struct joiner *j, struct buf *out)
-{
-    UNUSED(j);
-    put_u32(out, 4711);
-}
-
-int joiner_thaw(struct joiner *j, struct cursor *in)
-{
-    UNUSED(j);
-    return cursor_u32(in) == 4711 ? 0 : ERR_FRAME;
-}
-
-void joiner_part(struct joiner *j)
-{
-    UNUSED(j);
 }
 
 struct buf *pipe_frame(struct pipe *p, uint8_t code)
@@ -94,24 +59,6 @@ struct buf *pipe_frame(struct pipe *p, uint8_t code)
 void pipe_frame_end(struct pipe *p)
 {
     UNUSED(p);
-}
-
-size_t pipe_queued(const struct pipe *p)
-{
-    UNUSED(p);
-    return 0;
-}
-
-void pipe_figures(const struct pipe *p, struct pipe_figures *ret)
-{
-    UNUSED(p);
-    *ret = (struct pipe_figures){.resent = 0};
-}
-
-void pipe_hold(struct pipe *p, bool held)
-{
-    UNUSED(p);
-    UNUSED(held);
 }
 
 void pipe_break(struct pipe *p, const char *why)
