@@ -133,6 +133,15 @@ static uint64_t all_before(const struct msg *m)
     return m->flags & MSG_NOTICE || m->seq == 0 ? m->seq : m->seq - 1;
 }
 
+/* Where its first start begins, once that has a place: what came since is still
+ * to be put. */
+static uint64_t place_of_start(const struct conn *c)
+{
+    const struct start *s = conn_starts(c);
+
+    return s && s->state == START_READY ? s->seq : c->gw->seq;
+}
+
 /* The seq up to which this connection has everything it holds. */
 static uint64_t place(struct conn *c)
 {
@@ -143,7 +152,9 @@ static uint64_t place(struct conn *c)
 
     if (c->flow == FLOW_PAGING && conn_starts(c))
         return catchup_seq(conn_starts(c));
-    if (c->flow != FLOW_LIVE || c->tick >= ring_end(&g->ring))
+    if (c->flow != FLOW_LIVE)
+        return place_of_start(c);
+    if (c->tick >= ring_end(&g->ring))
         return g->seq;
     if (!conn_lags(c) && !(c->flags & CONN_MANY) &&
         pull_pending(c, 0, 0, &oldest) == 0)

@@ -3820,6 +3820,22 @@ TEST(pages_that_run_out_of_memory_at_their_end_harm_nobody)
     }
 }
 
+/* What came between its place and its turn is still to be put. */
+TEST(the_cursor_of_a_start_that_is_said_is_its_place)
+{
+    const struct id_says says = {.id = "a"};
+    struct world *w = world();
+    unsigned n = client(w);
+
+    subscribe(w, n, "a", NULL, 1);
+    hear_logged_in(100, 0, &says, 1);
+    hear_message("a", 101, "1");
+    got(w, n, "[1] snapshot/a@e-100 (1) a:1 ");
+    EXPECT_STR(told_at, "e-100");
+    EXPECT_STR(begun_at, "e-100");
+    world_free(w);
+}
+
 TEST(a_cursor_can_be_told_when_the_ring_is_empty)
 {
     struct world *w;
