@@ -72,7 +72,6 @@ static void answer_taken(struct router *r, struct pub *pub, uint32_t reached)
         .body = pub->body,
     };
     struct answer kept = {
-        .life = pub->life,
         .number = pub->number,
         .seq = m->seq,
         .offset = m->offset,

@@ -136,7 +136,7 @@ int pub_enqueue(struct publish *p, struct pub *pub,
 
     if (rc < 0)
         return rc;
-    rc = answers_reserve(&p->answers,
+    rc = answers_reserve(&p->answers, pub->life,
                          pub->act ? event->id.len + pub->body.len : 0,
                          &pub->answer);
     if (rc == 0)

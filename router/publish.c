@@ -13,7 +13,8 @@
 
 /* A gateway that has come back sends again what it knows no answer to. True:
  * this one was taken, and is or will be answered, as if for the first time:
- * the client knows nothing of it. */
+ * the client knows nothing of it. Or it may have been taken, too long ago to
+ * know; that is said. */
 static bool known_by_name(struct link *l, uint64_t number, struct slice id)
 {
     struct publish *p = &l->router->publish;
@@ -36,9 +37,17 @@ static bool known_by_name(struct link *l, uint64_t number, struct slice id)
         return true;
     }
     pub = pub_by_name(p, l->who.life, number);
-    if (pub)
+    if (pub) {
         pub->link = l;
-    return pub != NULL;
+        return true;
+    }
+    if (!answers_forgot(&p->answers, l->who.life, number))
+        return false;
+    reply_refused(l, number, id,
+                  REFUSAL(UNKNOWN, "publish.unknown",
+                          "the gateway was away for so long that it is not "
+                          "known any more whether the message was taken"));
+    return true;
 }
 
 /* Waits for what becomes of the first one under the same key. Without memory it

@@ -77,7 +77,6 @@ static int read_name(void *arg, const struct record *rec)
     struct buf body = BUF_INIT;
     int rc;
     struct answer a = {
-        .life = rec->session,
         .number = rec->number,
         .seq = rec->seq,
         .offset = rec->offset,
@@ -88,7 +87,8 @@ static int read_name(void *arg, const struct record *rec)
 
     types_act_answer(r->types, rec->id, &body);
     rc = body.failed ? ERR_NOMEM
-                     : answers_reserve(answers, rec->id.len + body.len, &room);
+                     : answers_reserve(answers, rec->session,
+                                       rec->id.len + body.len, &room);
     if (rc == 0)
         answers_note(answers, &room, &a, rec->id, buf_slice(&body));
     buf_fini(&body);
@@ -107,6 +107,7 @@ int restore_read(struct router *r, struct history *h)
         rc = history_states(h, read_state, r);
     if (rc == 0)
         rc = history_recent_names(h, INT64_MIN, NAMES_MAX, read_name, r);
+    answers_restored(&r->publish.answers);
     if (rc == 0)
         rc = presence_read(r, h);
     return rc;

@@ -484,6 +484,29 @@ TEST(a_publication_sent_again_is_stored_once)
     world_free(w);
 }
 
+TEST(what_may_have_been_taken_too_long_ago_to_know_is_unknown)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    struct frame_publish f = {.id = SLICE("a"), .data = SLICE("x")};
+    struct frame_published got;
+
+    f.number = peer_taken(p, peer_publish_frame(p, f)).number;
+    f.flags = PUBLISH_RESENT;
+    peer_break(p); /* for as long as its machine sleeps */
+    answers_expire(&w->router.publish.answers, INT64_MAX);
+    peer_return(p);
+    got = peer_answer(p, peer_publish_frame(p, f));
+    EXPECT_INT(got.status, PUBLISHED_UNKNOWN);
+    EXPECT_SLICE(got.code, SLICE("publish.unknown"));
+    f.number++; /* one that had not been taken */
+    got = peer_answer(p, peer_publish_frame(p, f));
+    EXPECT_INT(got.status, PUBLISHED_OK);
+    EXPECT_INT(got.offset, 2);
+    peer_free(p);
+    world_free(w);
+}
+
 /* What is said again when the answer was lost, with the nth allocation behind its
  * acceptance failing; a start knows none of those without history. False: there is
  * no nth. */
