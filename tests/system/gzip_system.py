@@ -9,8 +9,10 @@ import subprocess
 import zlib
 
 from browser import Browser
+from match_system import event, make_match
 from world import (DATA, DEADLINE, ROOT, Lines, Stream, World, check, equal, eventually,
                    figure)
+from reload_system import reload
 from upgrade_system import upgrade
 
 ONE = ["http.workers=1"]
@@ -69,6 +71,27 @@ def kick(w, channel):
     w.ctl("kick", channel)
 
 
+LINE_UPS = {side + "_players": [[n, f"{side.title()} Player {n}"] for n in range(1, 12)]
+            for side in ("home", "visit")}
+
+
+def report(w):
+    """All that is seen of a match, minute by minute; undoes its last goal."""
+    seen = ("throwin", "foul", "freekick", "shot", "save", "corner", "offside", "goalkick")
+    event(w, "start", **LINE_UPS)
+    for minute in range(1, 91):
+        if minute == 46:
+            event(w, "halftime_start")
+            event(w, "halftime_stop")
+        what = {"team": ("elp", "tig")[minute % 3 % 2], "player": minute * 7 % 11 + 1,
+                "minute": minute}
+        event(w, seen[minute * 5 % len(seen)], **what)
+        if minute in (12, 55, 77):
+            goal = event(w, "goal", **what)["offset"]
+    event(w, "retract", offset=goal, comment="offside")
+    event(w, "stop")
+
+
 # ---- a match ------------------------------------------------------------------
 
 def test_a_full_match_costs_a_third_and_is_the_same_to_the_byte():
@@ -93,6 +116,30 @@ def test_a_full_match_costs_a_third_and_is_the_same_to_the_byte():
                 figure(f"{name} {what}: {packed.wire} bytes of {plain.wire}, "
                        f"{share:.1%}; with the answer's head {heads:.1%}")
                 check(share <= 0.35, f"{name} {what}: {share:.1%}")
+
+
+def test_a_match_that_is_reported_minute_by_minute_costs_less():
+    with World(ONE) as w, contextlib.ExitStack() as stack:
+        match = "match/" + make_match(w)["id"]
+        both = {name: twins(w, "/v1/stream?channel=" + match, accept, stack)
+                for name, accept in FORMS.items()}
+        for two in both.values():
+            for s in two:
+                s.line()
+        report(w)
+        for name, two in both.items():
+            for s in two:
+                while b'"kind":"stop"' not in s.whole:
+                    s.chunk()
+        kick(w, match)
+        for name, (plain, packed) in both.items():
+            equal(packed.rest(), plain.rest(), name)
+            check(plain.whole.count(b'"snapshot"') == 2, "undone, and told so")
+            share = packed.wire / plain.wire
+            heads = (packed.wire + len(packed.head)) / (plain.wire + len(plain.head))
+            figure(f"{name}: {packed.wire} bytes of {plain.wire}, {share:.1%}; with the "
+                   f"answer's head {heads:.1%}")
+            check(heads <= 0.35, f"{name}: {heads:.1%}")
 
 
 def test_it_is_made_once_for_all_watchers():
@@ -252,6 +299,24 @@ def test_private_channels_and_old_clients_stay_plain():
             a = c.ask("GET", "/v1/stream?channel=" + FINAL,
                       Accept_Encoding="br, identity;q=0").answer()
             equal((a.status, a.code()), (406, "encoding.none"))
+
+
+def test_a_reload_is_for_streams_that_come_later():
+    with World(config="[http]\ngzip = off\nworkers = 1\n") as w, \
+            Gunzipped(w, "/v1/stream?channel=match/*") as early:
+        check(not early.gzip and "Vary: Accept-Encoding" not in early.head, early.head)
+        equal(reload(w, "[http]\ngzip = on\nworkers = 1\n"),
+              ["changed http.gzip: for new connections"])
+        with Gunzipped(w, "/v1/stream?channel=match/*") as late:
+            check(late.gzip, late.head)
+            late.line()
+            equal(reload(w, "[http]\ngzip = on\nworkers = 1\n[namespace match/]\n"
+                            "compress = no\n"),
+                  ["changed namespace match/.compress: for new connections"])
+            with Gunzipped(w, "/v1/stream?channel=match/*") as last:
+                check(not last.gzip, last.head)
+            kick(w, "match/*")
+            check(b'"closing"' in late.rest(), "went on as it had begun")
 
 
 def test_answers_and_pages_are_gzipped_too():
