@@ -590,6 +590,9 @@ def test_a_script_lets_clients_come_and_go_and_ramps_are_as_long_as_said():
         r = good("--target", s.address, "--edge", "tcp", "--connections", 50, "--hold", 1,
                  "--script", "delay(100, 0.5)", "--reset")
         check(r["finished"] >= 100 and r["opened"] >= r["finished"], r["finished"])
+        r = good("--target", s.address, "--edge", "tcp", "--connections", 300, "--in-flight", 16,
+                 "--script", "receive(0)", "--from", "127.0.0.0/24", "--hold", 1)
+        check(r["finished"] > 300, "who goes at once leaves room for those never tried")
         r = good("--target", s.address, "--connections", 50, "--hold", 0,
                  "--ramp-up", "1", "--ramp-down", "1")
         check(r["seconds"] >= 2 and r["up_after"] >= 0.9, r["seconds"])

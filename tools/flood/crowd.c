@@ -53,11 +53,16 @@ void crowd_timer(struct crowd *c, struct client *p, int64_t after_ns)
 
 /* ---- opening ---------------------------------------------------------------- */
 
+/* Behind all others: each place is tried before one is filled again. */
 static void make_idle(struct crowd *c, struct client *p)
 {
     p->state = CLIENT_IDLE;
-    p->next = c->idle;
-    c->idle = index_of(c, p);
+    p->next = CLIENT_NONE;
+    if (c->idle == CLIENT_NONE)
+        c->idle = index_of(c, p);
+    else
+        c->clients[c->idle_last].next = index_of(c, p);
+    c->idle_last = index_of(c, p);
 }
 
 static enum share_fail why_of(int error)
@@ -433,7 +438,7 @@ int crowd_init(struct crowd *c, const struct plan *plan, struct stage *stage,
     c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (c->epoll_fd < 0)
         return ERR_IO;
-    for (uint32_t i = count; i-- > 0;) {
+    for (uint32_t i = 0; i < count; i++) {
         c->clients[i] = (struct client){ .fd = -1, .prev = CLIENT_NONE,
                                          .why = SHARE_FAIL_KINDS };
         make_idle(c, &c->clients[i]);

@@ -63,7 +63,7 @@ struct crowd {
     char (*cursors)[CURSOR_MAX]; /* NULL: none are needed */
     struct offsets_tally tally, told;
     /* opening */
-    uint32_t idle;    /* list */
+    uint32_t idle, idle_last; /* list, and its end while it has one */
     uint64_t dialled, in_flight, in_flight_max;
     double rate;      /* a second; 0: no bound */
     int64_t ramp_ns;
