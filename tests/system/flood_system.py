@@ -219,6 +219,22 @@ def test_a_server_of_others_by_templates():
         equal(server.greeted, 12, "HELLO is answered")
 
 
+def test_who_begins_to_deliver_late_is_waited_for():
+    class Late(Foreign):
+        """Two seconds behind the last one: --drain says for how long that may be."""
+
+        def publish(self, channel, body):
+            self.held = getattr(self, "held", []) + [(channel, body)]
+            if len(self.held) == 100:
+                readable(self.ours, 2)
+                for held in self.held:
+                    super().publish(*held)
+
+    with Late() as server:
+        code, r, said = server.flood("--drain", 20)
+        equal((code, r["received"], r["lost"]), (DONE, 300, 0), said)
+
+
 def spoilt(spoil):
     with Foreign(spoil) as server:
         code, r, said = server.flood()

@@ -21,9 +21,11 @@
 #include "tools/flood/serve.h"
 
 /* Looks at the figures; what was published has come when nothing has for a
- * while; what has been seen by one has reached all after another. */
+ * while, longer for who is told to wait for longer; what has been seen by one has
+ * reached all after another. */
 #define LOOK      (100 * MILLISECOND)
 #define QUIET     (1 * SECOND)
+#define QUIET_OF(drain) MAX(QUIET, (drain) / 4)
 #define LAST_WAIT (500 * MILLISECOND)
 
 struct flood {
@@ -182,7 +184,7 @@ static bool is_drained(struct flood *f, int64_t now)
 
     if (got >= atomic_load(&f->stage->due))
         return true;
-    return now - f->grown_ns > QUIET
+    return now - f->grown_ns > QUIET_OF(f->settings.drain)
            || now - f->phase_ns > f->settings.drain;
 }
 
