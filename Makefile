@@ -195,7 +195,7 @@ $B/%.S.o: %.S Makefile $(PAGES) $(PAGES:%=$B/%.gz) | deps-build
 .DELETE_ON_ERROR:
 .PHONY: all help deps deps-build deps-test run test unit asan tsan fuzz \
         fuzz-long js layers system hostile differential power chaos soak \
-        chaos-peers bench bench-stages bench-comet docs install install-only deb deb-test deps-package clean
+        chaos-peers bench bench-stages bench-comet bench-peers docs install install-only deb deb-test deps-package clean
 
 all: deps-build $(BINARIES) $B/print-options ## build everything into build/bin
 	@echo "built: $(or $(strip $(BINARIES)),nothing yet)"
@@ -301,6 +301,12 @@ bench-comet: deps-build ## memory of 10K clients under 1,000 messages a second; 
 	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES)
 	@exec python3 tests/bench/comet.py $(ARGS)
 
+bench-peers: deps-build ## the same work on Nchan, NATS, Redis, Mosquitto and us; half an hour
+	-@tools/deps.sh bench_peers
+	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES)
+	@exec python3 tests/bench/compare/run.py $(if $(PEERS),--only $(PEERS)) \
+	    $(if $(ROWS),--rows $(ROWS))
+
 docs: $B/print-options ## docs/options.md from proto/options.def
 	@mkdir -p docs
 	$B/print-options > docs/options.md
@@ -320,7 +326,7 @@ install-only: $B/print-options
 	    $(ROOT)/share/touchline
 	install -m 755 $(BINARIES) $(ROOT)/bin
 	install -m 644 LICENSE README.md $(DOCDIR)
-	install -m 644 $(wildcard docs/*.md docs/*.png) $(DOCDIR)/docs
+	install -m 644 $(wildcard docs/*.md docs/*.png docs/*.svg) $(DOCDIR)/docs
 	install -m 644 $(wildcard docs/decisions/*.md) $(DOCDIR)/docs/decisions
 	install -m 644 $(wildcard docs/proxies/*) $(DOCDIR)/docs/proxies
 	install -D -m 644 -t $(ROOT)/share/touchline/monitoring \

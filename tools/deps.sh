@@ -3,7 +3,7 @@
 # commands first and leaves the network alone when all are found; else installs
 # what is missing with apt-get, as root or through sudo. The independent peers
 # that tests talk through come from npm, into build/node.
-#   deps.sh build [test] [package] [chaos_peers]
+#   deps.sh build [test] [package] [chaos_peers] [bench_nchan] [bench_nats] ...
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -55,6 +55,26 @@ gnuplot|gnuplot-nox
 chaos_peers='
 python3|python3
 /usr/lib/nginx/modules/ngx_nchan_module.so|libnginx-mod-nchan
+mosquitto|mosquitto
+'
+# What `make bench-peers` draws with, and whom it puts beside us: servers.py in
+# tests/bench/compare asks for one at a time, so that one that cannot be had keeps no
+# other away.
+bench_peers='
+python3|python3
+gnuplot|gnuplot-nox
+'
+bench_nchan='
+nginx|nginx
+/usr/lib/nginx/modules/ngx_nchan_module.so|libnginx-mod-nchan
+'
+bench_nats='
+nats-server|nats-server
+'
+bench_redis='
+redis-server|redis-server
+'
+bench_mosquitto='
 mosquitto|mosquitto
 '
 package='
@@ -109,15 +129,24 @@ else
     exit 1
 fi
 echo "${run:+$run }$line" >&2
+
+# A server that a package brings is not to begin by itself: what runs here is what
+# the tests start. A machine that has a rule for that already keeps it.
+rule=/usr/sbin/policy-rc.d
+if ! [ -e "$rule" ]; then
+    $run sh -c "printf '#!/bin/sh\\nexit 101\\n' >$rule && chmod 755 $rule" || exit 1
+    trap '$run rm -f "$rule"' EXIT
+    trap 'exit 1' HUP INT TERM
+fi
 $run $line || { $run apt-get update && $run $line; } || {
     echo "that did not work; by hand, as root:" >&2
     echo "    $line" >&2
     exit 1
 }
 case $missing in
-*nginx*|*haproxy*|*caddy*|*prometheus*|*mosquitto*)
-    echo 'The tests start proxies, brokers and a Prometheus of their own. Where systemd has' \
-        'started those just installed: systemctl disable --now nginx haproxy caddy' \
-        'prometheus mosquitto' >&2 ;;
+*nginx*|*haproxy*|*caddy*|*prometheus*|*mosquitto*|*nats*|*redis*)
+    echo 'The tests start proxies, brokers and a Prometheus of their own. So that those just' \
+        'installed do not come up with the next boot: systemctl disable nginx haproxy' \
+        'caddy prometheus mosquitto nats-server redis-server (those that are new)' >&2 ;;
 esac
 peers "$@"
