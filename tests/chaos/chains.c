@@ -46,6 +46,7 @@ struct gap {
     bool conflated, slow, other; /* what it tells of */
     int64_t ns;
     line_at line;
+    uint64_t later_from, later_to; /* of the last of several; 0: there is one */
     uint64_t earlier_to;     /* up to here an earlier one told of it */
     int64_t earlier_ns;
 };
@@ -468,6 +469,10 @@ static void take_version(struct checker *c, struct chain *ch,
         return;
     }
     note_pattern_gap(c, ch, s);
+    if (s->gap.there && s->gap.conflated && v->offset &&
+        (v->offset == s->gap.later_from || v->offset == s->gap.later_to))
+        check_found(c, CHECK_NOTICES, s->gap.line, line,
+                    "it is told to be left out, and it comes");
     if (ch->raw && c->memory[v->channel] && check_loses(c, fault_memory))
         s->base = BASE_ANY;
     if (s->base == BASE_NONE)
@@ -753,7 +758,7 @@ static void thin_pattern(struct chain *ch, uint32_t name,
 }
 
 /* Offsets of a gap told behind another one, before all that the other tells of has
- * passed: both. */
+ * passed: both. They may overlap: what was kept at first is left out, too. */
 static void add_gap(struct seen *s, const struct words *w)
 {
     uint64_t from = check_number(w->word[8]), to = check_number(w->word[9]);
@@ -765,13 +770,15 @@ static void add_gap(struct seen *s, const struct words *w)
                            .from = from == UINT64_MAX ? 0 : from,
                            .count = count };
     } else {
-        g->earlier_to = g->to;
+        g->earlier_to = MIN(g->to, from - 1);
         g->earlier_ns = g->ns;
+        g->later_from = from;
+        g->later_to = to;
         g->count = count == UINT64_MAX || g->count == UINT64_MAX
                        ? UINT64_MAX : g->count + count;
     }
     g->ns = w->ns;
-    g->to = to == UINT64_MAX ? 0 : to;
+    g->to = to == UINT64_MAX ? 0 : MAX(g->to, to);
     g->conflated |= slice_eq(w->word[11], SLICE("conflated"));
     g->slow |= slice_eq(w->word[11], SLICE("slow"));
     g->other |= !was_slow(w);
@@ -800,6 +807,9 @@ static void on_gap(struct checker *c, struct chain *ch, uint32_t name,
         return;
     }
     s = seen_of(c, ch, name);
+    if (s && s->gap.there && check_number(w->word[8]) <= s->offset)
+        check_found(c, CHECK_NOTICES, s->line, w->line,
+                    "it tells of what has come");
     if (s)
         add_gap(s, w);
 }

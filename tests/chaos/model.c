@@ -489,12 +489,25 @@ static bool is_superseded(const struct model *m, unsigned i)
     return false;
 }
 
-/* Of one channel: what may be left out is, and one gap tells it. Returns whether
+static void say_thinned(struct model *m, int sub, int channel, uint64_t from,
+                        uint64_t to, uint64_t count)
+{
+    const struct reader *r = &m->readers[sub];
+    struct line *l = say(m, 'N', "%u %u gap %s e1 %lu %lu %lu %lu conflated",
+                         sub + 1, r->conn, channels[channel], r->seq, from, to,
+                         count);
+
+    say_of(m, sub, l)->channel = channel;
+    m->gaps++;
+}
+
+/* Of one channel: what may be left out is, and one gap tells it; or two, of which
+ * the second tells of one in the middle that was kept at first. Returns whether
  * there was a state among it. */
 static bool thin(struct model *m, int sub, int channel)
 {
     struct reader *r = &m->readers[sub];
-    uint64_t from = 0, to = 0, count = 0;
+    uint64_t from = 0, to = 0, middle = 0, count = 0;
     bool state = false;
     struct line *l;
 
@@ -505,6 +518,7 @@ static bool thin(struct model *m, int sub, int channel)
             continue;
         r->left[i] = true;
         from = from ? from : c->offset;
+        middle = count == 1 ? c->offset : middle;
         to = c->offset;
         count++;
         state |= c->event[0] &&
@@ -513,14 +527,17 @@ static bool thin(struct model *m, int sub, int channel)
     if (!count)
         return false;
     r->gap[channel] = m->count;
-    if (sub == SLOW_PATTERN)
+    if (sub == SLOW_PATTERN) {
         l = say(m, 'N', "%u %u gap match/* e1 %lu - - %lu conflated", sub + 1,
                 r->conn, r->seq, count);
-    else
-        l = say(m, 'N', "%u %u gap %s e1 %lu %lu %lu %lu conflated", sub + 1,
-                r->conn, channels[channel], r->seq, from, to, count);
-    say_of(m, sub, l)->channel = channel;
-    m->gaps++;
+        say_of(m, sub, l)->channel = channel;
+        m->gaps++;
+    } else if (count > 2 && below(m, 2)) {
+        say_thinned(m, sub, channel, from, to, count - 1);
+        say_thinned(m, sub, channel, middle, middle, 1);
+    } else {
+        say_thinned(m, sub, channel, from, to, count);
+    }
     return state;
 }
 
@@ -891,7 +908,9 @@ static bool fits(const struct model *m, struct line *l, enum mutation which)
         return came_behind_gap(m, l, which);
     case MUTATE_CUT:
         return is(l, 'C', "plain");
-    case MUTATE_CONFLATED:
+    case MUTATE_CONFLATED: /* what a second one says too much the first one did */
+        return is(l, 'N', "conflated") && l->scene && l->sub == SLOW &&
+               !is(l - 1, 'N', "conflated");
     case MUTATE_TOLD_TWICE:
         return is(l, 'N', "conflated") && l->scene && l->sub == SLOW;
     case MUTATE_PATTERN:
