@@ -132,7 +132,7 @@ echo "${run:+$run }$line" >&2
 
 # A server that a package brings is not to begin by itself: what runs here is what
 # the tests start. A machine that has a rule for that already keeps it.
-rule=/usr/sbin/policy-rc.d
+rule=${TOUCHLINE_POLICY_RC_D:-/usr/sbin/policy-rc.d}
 if ! [ -e "$rule" ]; then
     $run sh -c "printf '#!/bin/sh\\nexit 101\\n' >$rule && chmod 755 $rule" || exit 1
     trap '$run rm -f "$rule"' EXIT

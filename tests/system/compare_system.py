@@ -239,6 +239,38 @@ def test_who_is_missing_is_named_and_the_others_are_measured():
             check("- Redis: redis-server is not installed" in run.text(), run.text())
 
 
+def test_who_cannot_be_installed_is_named_with_what_apt_said():
+    """By tools/deps.sh itself, with an apt-get that has nothing. While it is at work a rule
+    keeps daemons from starting, which is gone behind it; one that was there stays."""
+    with tempfile.TemporaryDirectory() as bare:
+        rule = os.path.join(bare, "policy-rc.d")
+        for name in ("sh", "dirname", "stat", "id", "chmod", "rm", "find", "grep", "ls"):
+            os.symlink(shutil.which(name), os.path.join(bare, name))
+        for name, text in (("apt-get", '[ "$1" = update ] && exit 0\n'
+                                       f'[ "$({rule}; echo $?)" = 101 ] && echo "E: no package $4"\n'
+                                       "exit 100"),
+                           ("sudo", '[ "$1" = -n ] || exec "$@"')):
+            path = os.path.join(bare, name)
+            with open(path, "w", encoding="ascii") as f:
+                f.write(f"#!/bin/sh\n{text}\n")
+            os.chmod(path, 0o755)
+        was = dict(os.environ)
+        try:
+            os.environ.update(PATH=bare, TOUCHLINE_POLICY_RC_D=rule)
+            said = [servers.missing("redis"), os.path.exists(rule)]
+            with open(rule, "w", encoding="ascii") as f:
+                f.write("#!/bin/sh\nexit 101\n")
+            os.chmod(rule, 0o755)
+            said += [servers.missing("redis"), os.path.exists(rule)]
+        finally:
+            os.environ.update(was)
+            del os.environ["TOUCHLINE_POLICY_RC_D"]
+        why = ("missing: redis-server; E: no package redis-server; that did not work; by hand, as "
+               "root:; apt-get install -y --no-install-recommends redis-server")
+        equal(said, [why, False, why, True])
+        equal(servers.missing(None), "", "what is built here is here")
+
+
 def test_ctrl_c_leaves_what_there_is():
     with Run("--n", "20", "--rounds", "50", "--rows", "ask", "--only", "limit,touchline") as run:
         while not run.out.line().startswith(b"[1/100] "):

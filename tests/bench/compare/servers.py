@@ -41,7 +41,8 @@ def missing(package):
     if p.returncode == 0:
         return ""
     lines = [line.strip() for line in p.stdout.split("\n") if line.strip()]
-    return " | ".join(lines[:1] + lines[-2:]) or f"tools/deps.sh ended with {p.returncode}"
+    why = [line for line in lines[1:-2] if line.startswith("E: ")][-1:]
+    return "; ".join(lines[:1] + why + lines[-2:]) or f"tools/deps.sh ended with {p.returncode}"
 
 
 def first_line(*command):
