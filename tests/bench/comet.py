@@ -97,7 +97,7 @@ class Run:
         if self.stopped:
             raise KeyboardInterrupt
         self.stopped = True
-        os.write(self.wake, b".")
+        os.write(self.wake, b".")   # stays there: who waits later does not wait
 
     def wait(self, seconds):
         """True: a signal has come, or comes within this time."""
@@ -113,14 +113,14 @@ class Run:
             self.begin("connect")
             with Crowd("--edge", o.edge, "--target", at(w, "http"), "--connections", o.clients,
                        "--ids", f"user/1..{o.clients}", "--rate", OPEN_RATE, "--hold", "all",
-                       "--wait", 60, csv=self.live) as crowd:
+                       "--wait", 60, "--again", "2s", csv=self.live) as crowd:
                 self.until_up(crowd)
                 self.begin("idle")
                 self.pause(o.idle)
                 self.parts["idle"] = parts_now(w)
                 self.begin("load")
                 if not self.stopped:
-                    self.load(w)
+                    self.load(w, crowd)
                 self.begin("rest")
                 self.pause(o.idle)
                 crowd.interrupt()
@@ -145,8 +145,9 @@ class Run:
             return self.stopped or row and int(row["active"]) >= self.o.clients
         eventually(there, "all clients are up", 90 + self.o.clients / OPEN_RATE * 3)
 
-    def load(self, w):
-        """Published by a process of its own, over HTTP: its one client is on the last id."""
+    def load(self, w, crowd):
+        """Published by a process of its own, over HTTP, whose one client has one of the ids,
+        too."""
         o = self.o
         with Crowd("--edge", "stream", "--target", at(w, "http"), "--connections", 1, "--spread",
                    "uniform", "--ids", f"user/1..{o.clients}", "--probe", "none", "--hold", "all",
@@ -155,6 +156,7 @@ class Run:
             while publisher.running() and time.monotonic() < end + 30:
                 if self.wait(min(MINUTE, max(0.2, end - time.monotonic()))):
                     break
+                check(crowd.running(), "the crowd has ended")
                 if end - time.monotonic() > 1:
                     self.tell()
             self.parts["load"] = parts_now(w)
@@ -319,6 +321,8 @@ def main(argv):
             run.watch(w, base)
         except Failed as e:
             trouble = str(e)
+        except KeyboardInterrupt:
+            trouble = "ended at once"
         run.end()
     with open(o.out + "-samples.csv", encoding="utf-8") as f:
         found = figures(run.phases, samples(f), o.clients)

@@ -32,7 +32,7 @@ from crowd_run import Limit, at, flood, instances_for, new_match, number, room, 
 from figures import NotMeasured, art, faults, middle, ms, ratio, table
 
 BURST = 20
-LEAST_LIMIT = 2     # processes of the bare server: as many as shared processors here
+LEAST_LIMIT = os.cpu_count()    # processes of the bare server
 GATEWAYS = 4
 WAIT = 30           # seconds: who has no first frame by then has failed
 
