@@ -35,8 +35,8 @@ import time
 
 import crowd_run
 from crowd_run import CTL, Crowd, Failed, Sampler, at, check, eventually, instances_for, touchline
-from figures import (NotMeasured, art, faults, grown, megabytes, memory_of, ms, parts_of, samples,
-                     slopes, table, within)
+from figures import (NotMeasured, art, faults, grown, held, megabytes, memory_of, ms, parts_of,
+                     samples, slopes, table, within)
 
 ROW_BYTES = 400         # of the database, for a message that is kept
 OPEN_RATE = 3000        # new clients a second: limits.admit_rate as shipped lets them in
@@ -81,6 +81,7 @@ class Run:
         self.stopped = False        # by a signal
         self.woken, self.wake = os.pipe()
         self.seen = self.published = None
+        self.rate = min(OPEN_RATE, crowd_run.quiet_rate(crowd_run.backlog(), os.cpu_count()))
         self.sets = [f"http.instances={instances_for(o.clients, crowd_run.raise_files())}",
                      *([f"namespace user/.history={o.history}"] if o.history is not None else []),
                      *o.set]
@@ -112,7 +113,7 @@ class Run:
             self.pause(max(4 * o.every, min(o.idle, 20)))
             self.begin("connect")
             with Crowd("--edge", o.edge, "--target", at(w, "http"), "--connections", o.clients,
-                       "--ids", f"user/1..{o.clients}", "--rate", OPEN_RATE, "--hold", "all",
+                       "--ids", f"user/1..{o.clients}", "--rate", self.rate, "--hold", "all",
                        "--wait", 60, "--again", "2s", csv=self.live) as crowd:
                 self.until_up(crowd)
                 self.begin("idle")
@@ -143,7 +144,7 @@ class Run:
             check(crowd.running(), "the crowd has ended")
             row = self.last_second()
             return self.stopped or row and int(row["active"]) >= self.o.clients
-        eventually(there, "all clients are up", 90 + self.o.clients / OPEN_RATE * 3)
+        eventually(there, "all clients are up", 90 + self.o.clients / self.rate * 3)
 
     def load(self, w, crowd):
         """Published by a process of its own, over HTTP, whose one client has one of the ids,
@@ -203,12 +204,13 @@ def figures(phases, found, clients):
     """Memory of each phase by kind (the median of its second half), bytes for each
     connection, growth; slopes of both halves of the load, for what is filled once (rings,
     the store's cache) is filled in the first one."""
-    out = {"phases": {}, "each": {}, "growth": {}, "slope": {}}
+    out = {"phases": {}, "each": {}, "growth": {}, "slope": {}, "held": {}}
     for name, begin, end in phases:
         if end is None or name == "connect":
             continue
+        late = within(found, begin + (end - begin) / 2, end)
         with contextlib.suppress(NotMeasured):
-            out["phases"][name] = memory_of(within(found, begin + (end - begin) / 2, end))
+            out["phases"][name], out["held"][name] = memory_of(late), held(late)
     memory = out["phases"]
     for name in ("idle", "load", "rest"):
         if "start" in memory and name in memory:
@@ -225,6 +227,19 @@ def figures(phases, found, clients):
             out["slope"] = {"first": slopes(within(found, begin, half), clients),
                             "second": slopes(within(found, half, end), clients)}
     return out
+
+
+def missing(found, clients):
+    """Words for clients that the servers no longer have, though they may not know it: what
+    is said of memory is then of fewer. Empty: all were there."""
+    short = {n: clients - found["held"][n] for n in ("idle", "load", "rest")
+             if found["held"].get(n, clients) < clients}
+    if not short:
+        return ""
+    return ("the servers did not have all clients: without "
+            + ", ".join(f"{n:,} ({name})" for name, n in short.items())
+            + "; does the kernel drop their keepalives? net.core.netdev_max_backlog, and "
+              "router-ctl doctor --every 5s")
 
 
 ROWS = (("start", "phases", "MB, nobody there"), ("idle", "phases", "MB, all idle"),
@@ -265,6 +280,8 @@ def words(found, run, network):
     for name, report in (("clients", run.seen), ("publisher", run.published)):
         if report:
             out.append(f"{name}: {said(name, report)}")
+    if missing(found, o.clients):
+        out.append(missing(found, o.clients))
     out.append(f"{os.cpu_count()} processors, {network}; {' '.join(run.sets)}")
     out.append("")
     return "\n".join(out)
@@ -331,7 +348,7 @@ def main(argv):
     write(found, run, text, network)
     if trouble:
         print(trouble, file=sys.stderr)
-    return 1 if trouble or not run.seen or faults(run.seen) else 0
+    return 1 if (trouble or not run.seen or faults(run.seen) or missing(found, o.clients)) else 0
 
 
 if __name__ == "__main__":

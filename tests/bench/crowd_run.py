@@ -21,6 +21,8 @@ CTL = os.path.join(BIN, "router-ctl")
 OWN_FILES = 200     # of a gateway that are no clients, and the reserve
 UNEVEN = 0.95       # SO_REUSEPORT shares out by chance
 ALONE = "TOUCHLINE_BENCH_ALONE"
+BACKLOG = "/proc/sys/net/core/netdev_max_backlog"   # of the machine: networks have none
+TOGETHER = 2.05     # seconds: timers of 25 s that the kernel lets go off at once (HZ=250)
 KERNEL = (("net/ipv4/ip_local_port_range", "1024 65535"), ("net/core/somaxconn", "65535"),
           ("net/ipv4/tcp_max_syn_backlog", "65535"))
 
@@ -31,7 +33,7 @@ def in_a_network_of_its_own():
     is used; called first."""
     words = unshare("--net")
     if words and ALONE not in os.environ:
-        os.environ[ALONE] = "1"
+        os.environ[ALONE] = str(backlog())
         os.execvp(words[0], [*words, sys.executable, *sys.argv])
     if ALONE not in os.environ:
         return "the machine's network, as it is set (router-ctl doctor --for N looks at it)"
@@ -42,6 +44,20 @@ def in_a_network_of_its_own():
             f.write(value)
             set_here.append(f"{name.replace('/', '.')}={value.replace(' ', '-')}")
     return "a network of its own, " + ", ".join(set_here)
+
+
+def backlog():
+    """Packets that wait for a processor; more are dropped."""
+    if ALONE in os.environ:
+        return int(os.environ[ALONE])
+    with open(BACKLOG, encoding="ascii") as f:
+        return int(f.read())
+
+
+def quiet_rate(packets, processors):
+    """New clients a second whose keepalives, and the answers, have room when they go off
+    together, 25 s later."""
+    return int(packets * processors / 2 / TOGETHER)
 
 
 def raise_files():

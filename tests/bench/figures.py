@@ -117,6 +117,13 @@ def memory_of(found):
             for kind in found[-1]["memory"]}
 
 
+def held(found):
+    """The fewest connections that the servers had at any of these moments."""
+    if not found:
+        raise NotMeasured("no sample lies in this phase")
+    return min(s["connections"] for s in found)
+
+
 def slope(points):
     """Of (seconds, value), in value an hour: the median of the slopes of all pairs
     (Theil and Sen), which a sample that lies beside the line does not move. Of many

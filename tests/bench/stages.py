@@ -133,8 +133,9 @@ def crowd(target, publish_at, ids, n, c, o, burst):
 
 
 def read(one, burst):
-    """What a line says of two reports, of events one at a time and of bursts."""
-    out = {"failed": one["failed"] + burst["failed"], "up_after": one["up_after"],
+    """What a line says of two crowds, of which one gets events one at a time and the other
+    one bursts; failed: of the worse one."""
+    out = {"failed": max(one["failed"], burst["failed"]), "up_after": one["up_after"],
            "faults": "; ".join(x for x in (faults(one), faults(burst)) if x)}
     for name, report, histogram in (("first", one, "first"), ("last", one, "last"),
                                     ("burst", burst, "last")):

@@ -132,6 +132,9 @@ def test_the_comet_table_tells_growth_from_a_slope():
     equal(flat["slope"]["second"], {"http": 0, "all": 0})
     equal(leaking["slope"]["second"]["http"], 36)
     check(leaking["growth"]["load"]["http"] > 80, leaking["growth"])
+    equal((flat["held"]["load"], comet.missing(flat, 100)), (100, ""))
+    check("without 20 (idle), 20 (load), 20 (rest)" in comet.missing(flat, 120),
+          "clients that the servers do not have are missed")
     equal(dict(comet.rows(flat))["bytes each, under load"]["all"], 15)
 
 
@@ -140,6 +143,7 @@ def test_gateways_are_as_many_as_clients_need():
     for n in (1, 19800, 19801, 100000, 1000000):
         i = crowd_run.instances_for(n, 20000)
         check(crowd_run.room(i, 20000) >= n, (n, i))
+    equal([crowd_run.quiet_rate(n, 2) for n in (1000, 65536)], [487, 31968])
     equal([crowd_run.number(x) for x in ("10K", "32k", "7")], [10000, 32000, 7])
 
 
