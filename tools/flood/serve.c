@@ -52,7 +52,14 @@ struct server {
     struct topic *topics;
     uint32_t due;       /* list of topics: id + 1; 0: its end */
     struct buf *frames; /* of this turn, by id: only of those on the list */
-    struct buf in, out;
+    struct buf in;
+    struct buf answers; /* to the one that is being read */
+    struct buf posted;  /* in this turn, for the others: letters */
+};
+
+/* What one process tells the others of a message; its bytes follow. */
+struct letter {
+    uint32_t id, len;
 };
 
 /* ---- what is sent ----------------------------------------------------------- */
@@ -188,25 +195,45 @@ static void deliver_all(struct server *s)
     }
 }
 
+/* A turn's in one: the kernel keeps few letters, but long ones. */
+static void send_mail(struct server *s)
+{
+    for (size_t i = 0; s->posted.len && i < s->other_count; i++)
+        if (send(s->others[i], s->posted.ptr, s->posted.len, MSG_NOSIGNAL) < 0)
+            fprintf(stderr, "touchline-flood: a process was not told: %s\n",
+                    strerror(errno));
+    buf_reset(&s->posted);
+}
+
 static void on_post(struct server *s, struct slice id, struct slice body)
 {
     uint32_t n = id_of(id);
 
+    struct letter letter = { n, (uint32_t)body.len };
+
     take_message(s, n, body);
     if (!s->other_count)
         return;
-    buf_reset(&s->out);
-    buf_add(&s->out, slice_make(&n, sizeof n));
-    buf_add(&s->out, body);
-    for (size_t i = 0; i < s->other_count; i++)
-        if (send(s->others[i], s->out.ptr, s->out.len, MSG_NOSIGNAL) < 0)
-            fprintf(stderr, "touchline-flood: a process was not told: %s\n",
-                    strerror(errno));
+    if (s->posted.len + sizeof letter + body.len > POSTED_MAX)
+        send_mail(s);
+    buf_add(&s->posted, slice_make(&letter, sizeof letter));
+    buf_add(&s->posted, body);
+}
+
+static void read_letters(struct server *s, struct slice mail)
+{
+    struct letter letter;
+
+    while (mail.len >= sizeof letter) {
+        memcpy(&letter, mail.ptr, sizeof letter);
+        mail = slice_from(mail, sizeof letter);
+        take_message(s, letter.id % IDS_MAX, slice_head(mail, letter.len));
+        mail = slice_from(mail, MIN(letter.len, mail.len));
+    }
 }
 
 static void read_mail(struct server *s)
 {
-    uint32_t id;
     uint8_t *to;
     ssize_t n;
 
@@ -214,11 +241,9 @@ static void read_mail(struct server *s)
         buf_reset(&s->in);
         to = buf_reserve(&s->in, POSTED_MAX);
         n = to ? recv(s->mail, to, POSTED_MAX, MSG_DONTWAIT) : -1;
-        if (n < (ssize_t)sizeof id)
+        if (n <= 0)
             return;
-        memcpy(&id, to, sizeof id);
-        take_message(s, id % IDS_MAX,
-                     slice_make(to + sizeof id, (size_t)n - sizeof id));
+        read_letters(s, slice_make(to, (size_t)n));
     }
 }
 
@@ -238,8 +263,8 @@ static size_t length_of(struct slice head)
     return (size_t)n;
 }
 
-/* The request at the front; how many bytes it is, 0: it is not whole. Closes
- * who does not take the answer. */
+/* The request at the front; how many bytes it is, 0: it is not whole. The
+ * answer waits for those of the requests behind it. */
 static size_t on_request(struct server *s, uint32_t fd, struct slice in)
 {
     const uint8_t *end = memmem(in.ptr, in.len, "\r\n\r\n", 4);
@@ -262,7 +287,7 @@ static size_t on_request(struct server *s, uint32_t fd, struct slice in)
         join(s, fd, path, LINK_STREAM);
         answer = stream_head;
     }
-    tell(s, fd, answer);
+    buf_add(&s->answers, answer);
     return all + body;
 }
 
@@ -278,7 +303,7 @@ static size_t on_line(struct server *s, uint32_t fd, struct slice in)
     /* Who watches says a name behind it, but all watch the same. */
     join(s, fd, slice_starts(line, SLICE("V:2:")) ? SLICE("") : line,
          LINK_LINES);
-    tell(s, fd, first_frame);
+    buf_add(&s->answers, first_frame);
     return end + 1;
 }
 
@@ -327,12 +352,13 @@ static void on_readable(struct server *s, uint32_t fd)
     for (rest = buf_slice(&s->in); rest.len;) {
         size_t used = on_bytes(s, fd, rest);
 
-        if (s->links[fd].kind == LINK_CLOSED)
-            return;
         if (!used)
             break;
         rest = slice_from(rest, used);
     }
+    if (s->answers.len && !tell(s, fd, buf_slice(&s->answers)))
+        rest.len = 0;
+    buf_reset(&s->answers);
     keep_part(s, fd, rest);
 }
 
@@ -370,6 +396,7 @@ static void turn(struct server *s)
         else if (s->links[fd].kind != LINK_CLOSED)
             on_readable(s, (uint32_t)fd);
     }
+    send_mail(s);
     deliver_all(s);
 }
 

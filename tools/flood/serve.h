@@ -7,9 +7,11 @@
  *     V:2:NAME, or a line with an id   frames like those of a watched match
  *
  * Ids are told apart by the number at their end, up to a million; those without
- * one are one id, and what V:2 watches is that. What comes for somebody within a turn of the loop leaves in
- * one send(); who does not take it is closed.
- * Threads: processes that share the port, and tell each other what was posted. */
+ * one are one id, and what V:2 watches is that. What comes for somebody within a turn
+ * of the loop leaves in one send(), so do the answers to what was read at once; who
+ * does not take it is closed.
+ * Threads: processes that share the port, and tell each other what was posted, once
+ * in a turn. */
 #ifndef TOUCHLINE_FLOOD_SERVE_H
 #define TOUCHLINE_FLOOD_SERVE_H
 
