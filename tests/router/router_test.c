@@ -375,7 +375,7 @@ static bool asks_without_memory(long n)
     peer_login_as(p, 1, "room/a", "", 0, LOGIN_WANT_SNAPSHOT);
     if (!p->refused)
         world_settle(w);
-    EXPECT_SOON(p->refused || p->pipe->lost || !w->router.links.count ||
+    EXPECT_SOON(p->refused || !w->router.links.count || p->pipe->lost ||
                 has_snapshot(p), world_turn(w));
     failed = test_malloc_failed();
     peer_free(p);
