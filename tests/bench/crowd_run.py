@@ -3,6 +3,7 @@
 Everything here is started in a session of its own, so Ctrl-C reaches the bench alone, and
 it ends the others in order."""
 import contextlib
+import ctypes
 import json
 import math
 import os
@@ -85,8 +86,15 @@ def number(text):
     return int(text[:-1]) * 1000 if text[-1:] in "kK" else int(text)
 
 
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
+
+
 def own_session():
+    """In a child: Ctrl-C does not reach it, and it ends with the bench, however that
+    does."""
     os.setsid()
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Crowd:
@@ -98,7 +106,7 @@ class Crowd:
         more = ["--csv", csv] if csv else []
         self.p = subprocess.Popen([FLOOD, "--quiet", "--json", self.path, *map(str, args), *more],
                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                  stderr=subprocess.PIPE, start_new_session=True)
+                                  stderr=subprocess.PIPE, preexec_fn=own_session)
 
     def running(self):
         return self.p.poll() is None
@@ -151,7 +159,7 @@ class Limit:
     def __init__(self, processes):
         self.p = subprocess.Popen([FLOOD, "--serve", "127.0.0.1:0", "--processes",
                                    str(processes)], stdout=subprocess.PIPE,
-                                  start_new_session=True)
+                                  preexec_fn=own_session)
         out = Lines(self.p.stdout, lambda n: os.read(self.p.stdout.fileno(), n))
         self.address = out.line().decode().split("http://")[1].strip()
 
@@ -194,7 +202,7 @@ class Sampler:
         self.path = path
         self.p = subprocess.Popen([CTL, "--dir", world.dir, "sample", path, "--every",
                                    f"{every:g}s"], stdin=subprocess.DEVNULL,
-                                  stderr=subprocess.PIPE, start_new_session=True)
+                                  stderr=subprocess.PIPE, preexec_fn=own_session)
         eventually(lambda: os.path.exists(path) or self.p.poll() is not None,
                    "sampling begins")
 

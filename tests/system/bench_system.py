@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 
-from world import BIN, DEADLINE, ROOT, Lines, check, equal
+from world import BIN, DEADLINE, ROOT, Lines, check, equal, readable
 
 BENCH = os.path.join(ROOT, "tests/bench")
 sys.path.insert(0, BENCH)
@@ -220,6 +220,21 @@ def test_the_stage_sheet_in_small():
             equal(rows[name][column + "_ms"], f"{f['ms']['median']:.3f}")
     equal((rows["begin"]["talk_n"], rows["begin"]["talk_art"]), ("1K", "26 s"))
     check("repeaters: cannot be switched off: " in text and "routers: open: " in text, text)
+
+
+def test_what_a_bench_has_started_ends_with_it():
+    """Even where it is killed: half a day of load is left to nobody."""
+    code = ("import sys; sys.path.insert(0, sys.argv[1]); from crowd_run import Limit, Crowd; "
+            "import time; l = Limit(1); c = Crowd('--target', l.address, '--hold', 'all'); "
+            "print(l.p.pid, c.p.pid, flush=True); time.sleep(1000)")
+    p = subprocess.Popen([sys.executable, "-c", code, BENCH], stdout=subprocess.PIPE)
+    fds = [os.pidfd_open(int(x)) for x in p.stdout.readline().split()]
+    p.kill()
+    p.wait()
+    p.stdout.close()
+    for fd in fds:
+        check(readable(fd, DEADLINE), "somebody goes on")
+        os.close(fd)
 
 
 # ---- comet tables ------------------------------------------------------------------------
