@@ -51,22 +51,27 @@ static struct slice read_token(struct cursor *c, size_t len)
     return s;
 }
 
+void join_read_who(struct cursor *c, struct peer_id *ret)
+{
+    ret->kind = cursor_u8(c);
+    ret->pid = cursor_u32(c);
+    ret->life = cursor_u64(c);
+    read_name(c, ret->name, sizeof ret->name);
+    read_name(c, ret->edge, sizeof ret->edge);
+    if (ret->kind >= PEER_KINDS)
+        cursor_fail(c);
+}
+
 static void read_join(struct cursor *c, struct slice all,
                       struct join_request *r)
 {
     struct slice nonce;
 
-    r->who.kind = cursor_u8(c);
-    r->who.pid = cursor_u32(c);
-    r->who.life = cursor_u64(c);
-    read_name(c, r->who.name, sizeof r->who.name);
-    read_name(c, r->who.edge, sizeof r->who.edge);
+    join_read_who(c, &r->who);
     r->resume = cursor_u64(c);
     nonce = cursor_take(c, JOIN_NONCE);
-    if (c->failed || r->who.kind >= PEER_KINDS) {
-        cursor_fail(c);
+    if (c->failed)
         return;
-    }
     memcpy(r->nonce, nonce.ptr, JOIN_NONCE);
     r->proven = slice_head(all, (size_t)(c->pos - all.ptr));
     r->challenge = read_token(c, JOIN_NONCE);
@@ -209,6 +214,15 @@ static int finish(struct buf *b, int rc, const uint8_t proof[HMAC_BYTES],
     return b->failed ? ERR_NOMEM : 0;
 }
 
+void join_write_who(struct buf *b, const struct peer_id *who)
+{
+    put_u8(b, who->kind);
+    put_u32(b, who->pid);
+    put_u64(b, who->life);
+    put_str8(b, slice_str(who->name));
+    put_str8(b, slice_str(who->edge));
+}
+
 int join_write_join(struct buf *b, const struct peer_id *who, uint64_t resume,
                     const uint8_t nonce[JOIN_NONCE], struct slice challenge,
                     const char *secret)
@@ -218,11 +232,7 @@ int join_write_join(struct buf *b, const struct peer_id *who, uint64_t resume,
 
     buf_reset(b);
     write_front(b, JOIN_JOIN);
-    put_u8(b, who->kind);
-    put_u32(b, who->pid);
-    put_u64(b, who->life);
-    put_str8(b, slice_str(who->name));
-    put_str8(b, slice_str(who->edge));
+    join_write_who(b, who);
     put_u64(b, resume);
     put_raw(b, slice_make(nonce, JOIN_NONCE));
     if (secret && challenge.len)

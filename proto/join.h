@@ -30,6 +30,7 @@
 #define TOUCHLINE_PROTO_JOIN_H
 
 #include "base/buf.h"
+#include "base/cursor.h"
 #include "base/secret.h"
 #include "proto/rendezvous.h"
 
@@ -66,6 +67,11 @@ struct join_reply {
  * REFUSE. Slices borrow. ERR_FRAME. */
 MUST_USE int join_read_request(struct slice bytes, struct join_request *ret);
 MUST_USE int join_read_reply(struct slice bytes, struct join_reply *ret);
+
+/* Who asks, as JOIN has it: kind, pid, life, name, edge. What is no name fails
+ * the cursor. */
+void join_read_who(struct cursor *c, struct peer_id *ret);
+void join_write_who(struct buf *b, const struct peer_id *who);
 
 /* secret: NULL, or as above; then challenge is of JOIN_NONCE bytes, and the
  * proof is made here. ERR_NOMEM. */

@@ -233,6 +233,8 @@ void pipe_frame_end(struct pipe *p)
 void pipe_hold(struct pipe *p, bool held)
 {
     p->held = held;
+    if (!held && pipe_is_up(p) && p->open.len >= PIPE_BATCH_BYTES)
+        seal(p); /* so that what is held next has the room */
 }
 
 void pipe_set_seq(struct pipe *p, uint64_t seq)

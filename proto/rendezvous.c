@@ -15,6 +15,7 @@
 #include "proto/frame.h"
 #include "proto/frame_io.h"
 #include "proto/join.h"
+#include "proto/lane.h"
 #include "proto/place.h"
 
 enum {
@@ -138,6 +139,9 @@ static int offer_new(struct offer **ret, struct rendezvous *r,
                      const struct peer_id *who)
 {
     struct offer *o = calloc(1, sizeof *o);
+    const struct pipe_limits limits = who->kind == PEER_REPEATER
+                                          ? trunk_limits(&r->limits)
+                                          : r->limits;
     int rc = ERR_NOMEM;
 
     if (!o)
@@ -145,7 +149,7 @@ static int offer_new(struct offer **ret, struct rendezvous *r,
     list_init(&o->node);
     o->life = who->life;
     o->session = new_session();
-    rc = pipe_new(&o->pipe, r->bus, &r->limits);
+    rc = pipe_new(&o->pipe, r->bus, &limits);
     if (rc == 0)
         rc = listen_at(r, o);
     if (rc < 0) {
@@ -182,6 +186,36 @@ static unsigned coming(const struct rendezvous *r)
         n += pipe_session(o->pipe) != 0 && !pipe_is_up(o->pipe);
     return n;
 }
+
+/* ---- a pipe that nobody hears of ------------------------------------------------ */
+
+static int deaf_frame(void *ctx, uint8_t code, struct slice body)
+{
+    UNUSED(ctx);
+    UNUSED(code);
+    UNUSED(body);
+    return ERR_NOMEM;
+}
+
+static void deaf(void *ctx)
+{
+    UNUSED(ctx);
+}
+
+static void deaf_batch_end(void *ctx, uint64_t seq)
+{
+    UNUSED(ctx);
+    UNUSED(seq);
+}
+
+static void deaf_down(void *pipe, const char *why)
+{
+    UNUSED(why);
+    pipe_free(pipe);
+}
+
+const struct pipe_ops rendezvous_deaf = {deaf_frame, deaf_batch_end, deaf,
+                                         deaf_down, deaf};
 
 /* ---- answering --------------------------------------------------------------- */
 

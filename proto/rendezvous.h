@@ -24,7 +24,7 @@ enum { PEER_NAME_MAX = 31 };
 
 struct peer_id {
     char name[PEER_NAME_MAX + 1]; /* "http1"; empty: the router names it */
-    char edge[8];
+    char edge[12]; /* "http"; "repeater" */
     uint8_t kind; /* enum peer_kind of frame.h */
     uint32_t pid;
     uint64_t life;
@@ -39,7 +39,7 @@ struct rendezvous_options {
     const char *secret; /* asked for at tcp; NULL: only local addresses are
                            served */
     uint64_t life;
-    struct pipe_limits limits;
+    struct pipe_limits limits; /* of a peer's; a repeater's: trunk_limits() */
     unsigned probe_ms; /* 0: the default, 5000 */
 };
 struct rendezvous_ops {
@@ -51,6 +51,9 @@ struct rendezvous_ops {
     void (*joined)(void *ctx, const struct peer_id *who, struct pipe *p,
                    const struct pipe_ops **ops, void **pipe_ctx);
 };
+/* For joined() without memory: nobody hears of the pipe (its ctx), which stays
+ * silent until it goes down and is freed; the peer tries again. */
+extern const struct pipe_ops rendezvous_deaf;
 /* ERR_BUSY: another router answers there. ERR_DENIED: not local and no
  * secret. ERR_IO. *why says it in words. */
 MUST_USE int rendezvous_open(struct rendezvous **ret, struct loop *loop,

@@ -77,10 +77,10 @@ static bool may_go(const struct router *r, const struct canary *c)
  * another, which waits until it is whole. */
 static void go_back(struct link *l)
 {
-    if (l->state != LINK_LIVE || pipe_full(l->pipe))
+    if (l->state != LINK_LIVE || lane_full(&l->lane))
         return;
-    put_u64(pipe_frame(l->pipe, FRAME_CANARY_BACK), l->canary.number);
-    pipe_frame_end(l->pipe);
+    put_u64(lane_frame(&l->lane, FRAME_CANARY_BACK), l->canary.number);
+    lane_frame_end(&l->lane);
 }
 
 void canary_turn(struct router *r)

@@ -91,7 +91,7 @@ static void answer_taken(struct router *r, struct pub *pub, uint32_t reached)
 static void hold_links(struct router *r, bool held)
 {
     LIST_FOREACH(l, &r->links.all, struct link, node)
-        pipe_hold(l->pipe, held);
+        lane_hold(&l->lane, held); /* a repeater's: of all behind it */
 }
 
 static void committed(struct router *r, struct pub *pub,

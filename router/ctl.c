@@ -34,8 +34,8 @@ void ctl_answer(struct link *l, uint32_t ref, enum publish_status st,
     }
     f.seq = l->router->seq;
     stat_add(&l->router->stats, STAT_QUERIES, 1);
-    frame_write_answer(pipe_frame(l->pipe, FRAME_ANSWER), &f);
-    pipe_frame_end(l->pipe);
+    frame_write_answer(lane_frame(&l->lane, FRAME_ANSWER), &f);
+    lane_frame_end(&l->lane);
 }
 
 void ctl_refuse(struct link *l, uint32_t ref, enum publish_status st,

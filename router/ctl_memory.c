@@ -80,7 +80,7 @@ static struct links_memory links_memory(const struct router *r)
         m.pages += l->seats.blocks.taken * BLOCK_BYTES +
                    l->seats.page_count * sizeof *l->seats.pages;
         m.warm += l->seats.warm_room * sizeof *l->seats.warm;
-        m.queued += pipe_queued(l->pipe) + l->figures.cap;
+        m.queued += lane_held(&l->lane) + l->figures.cap;
     }
     return m;
 }
@@ -145,8 +145,8 @@ static void ask(struct gathering *g, struct link *l, const char *verb)
 {
     const struct frame_query f = {.ref = g->number, .verb = slice_str(verb)};
 
-    frame_write_query(pipe_frame(l->pipe, FRAME_ASK), &f);
-    pipe_frame_end(l->pipe);
+    frame_write_query(lane_frame(&l->lane, FRAME_ASK), &f);
+    lane_frame_end(&l->lane);
     g->links[g->waiting++] = l;
 }
 
@@ -154,7 +154,7 @@ static void ask(struct gathering *g, struct link *l, const char *verb)
 static bool can_be_asked(const struct link *l)
 {
     return l->who.kind != PEER_CTL && l->state == LINK_LIVE &&
-           !pipe_full(l->pipe);
+           !lane_full(&l->lane);
 }
 
 static void gather(struct link *l, uint32_t ref, const char *verb)

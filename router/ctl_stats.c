@@ -11,7 +11,7 @@ static void report_gateway(struct buf *b, const struct link *l)
 {
     struct pipe_figures f;
 
-    pipe_figures(l->pipe, &f);
+    lane_figures(&l->lane, &f);
     report_row(b);
     report_text(b, "gateway", slice_str(l->who.name));
     report_text(b, "edge", slice_str(l->who.edge));
@@ -19,12 +19,13 @@ static void report_gateway(struct buf *b, const struct link *l)
     report_text(b, "state", slice_str(link_state_name(l->state)));
     report_number(b, "connections", l->seats.conns);
     report_number(b, "seats", l->seats.seats);
-    report_number(b, "queued_bytes", pipe_queued(l->pipe));
+    report_number(b, "queued_bytes", lane_queued(&l->lane));
     report_number(b, "delivered", l->delivered);
     report_number(b, "batches_out", f.batches_out);
     report_number(b, "batches_in", f.batches_in);
     report_number(b, "resent", f.resent);
     report_number(b, "holes", f.holes);
+    report_text(b, "via", slice_str(l->via ? l->via->who.name : "router"));
     report_row_end(b);
 }
 

@@ -191,8 +191,8 @@ static void kick_one(struct link *l, uint32_t conn, uint32_t gen)
 {
     struct frame_kick f = {conn, gen, SLICE("an operator closed it")};
 
-    frame_write_kick(pipe_frame(l->pipe, FRAME_KICK), &f);
-    pipe_frame_end(l->pipe);
+    frame_write_kick(lane_frame(&l->lane, FRAME_KICK), &f);
+    lane_frame_end(&l->lane);
 }
 
 static size_t kick_topic(struct router *r, struct topic *t)

@@ -188,8 +188,8 @@ static int on_login(struct link *l, struct slice body)
         return link_defer(l, FRAME_LOGIN, body);
     rc = login_all(&in);
     if (rc == 0) {
-        put_raw(pipe_frame(l->pipe, FRAME_LOGGED_IN), buf_slice(&in.answer));
-        pipe_frame_end(l->pipe);
+        put_raw(lane_frame(&l->lane, FRAME_LOGGED_IN), buf_slice(&in.answer));
+        lane_frame_end(&l->lane);
         send_later(l, buf_slice(&in.later));
     }
     buf_fini(&in.answer);

@@ -44,6 +44,10 @@ void link_become(struct link *l, enum link_state next)
     CHECK(may_become[l->state] & 1u << next);
     log_debug("link.state", "link=%s from=%s to=%s", l->who.name,
               state_names[l->state], state_names[next]);
+    if (next == LINK_LIVE)
+        lane_follow(&l->lane, true, l->router->seq);
+    else if (l->state == LINK_LIVE)
+        lane_follow(&l->lane, false, l->position);
     l->state = next;
     l->was_live |= next == LINK_LIVE;
 }
@@ -124,7 +128,7 @@ int link_new(struct link **ret, struct router *r, const struct peer_id *who,
     if (!l)
         return ERR_NOMEM;
     l->router = r;
-    l->pipe = pipe;
+    lane_on_pipe(&l->lane, pipe);
     l->who = *who;
     table_link_init(&l->seats, number);
     list_init(&l->fetches);
@@ -147,7 +151,7 @@ int link_new(struct link **ret, struct router *r, const struct peer_id *who,
 void link_pause(struct link *l, bool paused)
 {
     if (l->who.kind != PEER_CTL)
-        pipe_pause(l->pipe, paused);
+        lane_pause(&l->lane, paused);
 }
 
 static const char *admit(void *ctx, const struct peer_id *who)
@@ -162,36 +166,6 @@ static const char *admit(void *ctx, const struct peer_id *who)
     return NULL;
 }
 
-/* Without memory the pipe is orphaned: nobody hears of it, it stays silent,
- * and the peer tries again. */
-static int deaf_frame(void *ctx, uint8_t code, struct slice body)
-{
-    UNUSED(ctx);
-    UNUSED(code);
-    UNUSED(body);
-    return ERR_NOMEM;
-}
-
-static void deaf(void *ctx)
-{
-    UNUSED(ctx);
-}
-
-static void deaf_batch_end(void *ctx, uint64_t seq)
-{
-    UNUSED(ctx);
-    UNUSED(seq);
-}
-
-static void deaf_down(void *pipe, const char *why)
-{
-    UNUSED(why);
-    pipe_free(pipe);
-}
-
-static const struct pipe_ops no_link = {deaf_frame, deaf_batch_end, deaf,
-                                        deaf_down, deaf};
-
 static void joined(void *ctx, const struct peer_id *who, struct pipe *pipe,
                    const struct pipe_ops **ops, void **pipe_ctx)
 {
@@ -200,7 +174,7 @@ static void joined(void *ctx, const struct peer_id *who, struct pipe *pipe,
 
     if (rc < 0) {
         log_error("link.failed", "link=%s error=%s", who->name, err_name(rc));
-        *ops = &no_link;
+        *ops = &rendezvous_deaf;
         *pipe_ctx = pipe;
         return;
     }
@@ -212,25 +186,68 @@ static void joined(void *ctx, const struct peer_id *who, struct pipe *pipe,
 
 const struct rendezvous_ops link_rendezvous = {admit, joined};
 
+/* ---- coming by a repeater ---------------------------------------------- */
+
+static const char *came(void *ctx, const struct peer_id *who,
+                        struct lane **lane, const struct pipe_ops **ops,
+                        void **lane_ctx)
+{
+    struct link *via = ctx;
+    const char *no = admit(via->router, who);
+    struct link *l;
+
+    if (!no && strcmp(who->name, via->who.name) == 0)
+        no = "its name is the repeater's";
+    if (no)
+        return no;
+    if (link_new(&l, via->router, who, NULL) < 0)
+        return err_text(ERR_NOMEM);
+    l->via = via;
+    *lane = &l->lane;
+    *ops = &link_pipe;
+    *lane_ctx = l;
+    log_info("link.joined", "link=%s edge=%s pid=%" PRIu32 " via=%s",
+             l->who.name, l->who.edge, l->who.pid, via->who.name);
+    return NULL;
+}
+
+static const struct trunk_ops by_repeater = {came};
+
+/* What is behind a repeater behind a repeater comes in the first one's trunk. */
+static int open_trunk(struct link *l)
+{
+    const struct config_limits *limits = &l->router->config->limits;
+    const struct pipe_limits lane = {limits->link_batch, limits->link_queue};
+
+    if (l->who.kind != PEER_REPEATER || !l->lane.pipe)
+        return 0;
+    return trunk_new(&l->trunk, l->router->loop, l->lane.pipe, &lane,
+                     &by_repeater, l);
+}
+
 /* ---- HELLO and WELCOME ------------------------------------------------- */
 
 void link_welcome(struct link *l)
 {
     struct router *r = l->router;
-    bool tool = l->who.kind == PEER_CTL;
+    bool gateway = l->who.kind == PEER_GATEWAY;
     struct frame_welcome f = {
         .life = r->life,
         .seq = r->seq,
         .link = l->seats.number,
-        .resync = !tool,
+        .resync = gateway,
         .epoch = slice_str(r->epoch.text),
         .server = SLICE(ROUTER_SERVER),
     };
 
-    frame_write_welcome(pipe_frame(l->pipe, FRAME_WELCOME), &f);
-    pipe_frame_end(l->pipe);
-    pipe_set_seq(l->pipe, r->seq);
-    link_become(l, tool ? LINK_LIVE : LINK_SAYING);
+    if (open_trunk(l) < 0) {
+        link_gone(l, err_text(ERR_NOMEM));
+        return;
+    }
+    frame_write_welcome(lane_frame(&l->lane, FRAME_WELCOME), &f);
+    lane_frame_end(&l->lane);
+    lane_set_seq(&l->lane, r->seq);
+    link_become(l, gateway ? LINK_SAYING : LINK_LIVE);
     missing_back(&r->missing, l->who.name);
 }
 
@@ -241,7 +258,7 @@ void link_synced(struct link *l, uint64_t seq)
     struct router *r = l->router;
 
     l->position = l->same_epoch ? MIN(seq, r->stored_seq) : r->stored_seq;
-    pipe_set_seq(l->pipe, l->position);
+    lane_set_seq(&l->lane, l->position);
     replay_resync(l);
 }
 
@@ -254,8 +271,8 @@ void links_epoch_made(struct router *r)
             l->same_epoch = false;
             link_welcome(l);
         } else if (l->state != LINK_NEW) {
-            frame_write_epoch(pipe_frame(l->pipe, FRAME_EPOCH), &f);
-            pipe_frame_end(l->pipe);
+            frame_write_epoch(lane_frame(&l->lane, FRAME_EPOCH), &f);
+            lane_frame_end(&l->lane);
         }
     }
 }
@@ -268,35 +285,41 @@ static void go_stale(struct link *l)
     link_become(l, LINK_STALE);
     stat_add(&l->router->stats, STAT_LINKS_STALE, 1);
     log_warn("link.stale", "link=%s queued=%zu action=repair_when_drained",
-             l->who.name, pipe_queued(l->pipe));
+             l->who.name, lane_queued(&l->lane));
 }
 
 bool link_put(struct link *l, const struct buf *frame)
 {
     if (frame->failed)
         return false;
-    put_raw(pipe_frame(l->pipe, FRAME_DELIVER), buf_slice(frame));
-    pipe_frame_end(l->pipe);
+    put_raw(lane_frame(&l->lane, FRAME_DELIVER), buf_slice(frame));
+    lane_frame_end(&l->lane);
     l->delivered++;
     stat_add(&l->router->stats, STAT_DELIVERS, 1);
     return true;
 }
 
-bool link_deliver(struct link *l, const struct buf *frame)
+bool link_deliver(struct link *l, const struct buf *frame,
+                  struct repeat *repeat)
 {
     if (l->state != LINK_LIVE)
         return false;
-    if (!pipe_full(l->pipe) && link_put(l, frame))
-        return true;
-    go_stale(l);
-    return false;
+    if (lane_full(&l->lane) || frame->failed) {
+        go_stale(l);
+        return false;
+    }
+    repeat_add(repeat, &l->lane);
+    l->delivered++;
+    stat_add(&l->router->stats, STAT_DELIVERS, 1);
+    return true;
 }
 
-void link_deliver_late(struct link *l, const struct buf *frame)
+void link_deliver_late(struct link *l, const struct buf *frame,
+                       struct repeat *repeat)
 {
     size_t mark = l->late.len;
 
-    if (link_deliver(l, frame) || frame->failed || mark > LATE_MAX)
+    if (link_deliver(l, frame, repeat) || frame->failed || mark > LATE_MAX)
         return;
     put_str32(&l->late, buf_slice(frame));
     if (l->late.failed)
@@ -311,8 +334,8 @@ static void put_late(struct link *l)
     while (cursor_left(&c)) {
         struct slice frame = cursor_str32(&c);
 
-        put_raw(pipe_frame(l->pipe, FRAME_DELIVER), frame);
-        pipe_frame_end(l->pipe);
+        put_raw(lane_frame(&l->lane, FRAME_DELIVER), frame);
+        lane_frame_end(&l->lane);
     }
     buf_fini(&l->late);
 }
@@ -321,7 +344,7 @@ void links_set_seq(struct router *r)
 {
     LIST_FOREACH(l, &r->links.all, struct link, node)
         if (l->state == LINK_LIVE)
-            pipe_set_seq(l->pipe, r->seq);
+            lane_set_seq(&l->lane, r->seq);
 }
 
 int link_defer(struct link *l, uint8_t code, struct slice body)
@@ -348,8 +371,8 @@ static int run_deferred(struct link *l, struct slice frames)
 
 static void put_resynced(struct link *l)
 {
-    put_u64(pipe_frame(l->pipe, FRAME_RESYNCED), l->router->seq);
-    pipe_frame_end(l->pipe);
+    put_u64(lane_frame(&l->lane, FRAME_RESYNCED), l->router->seq);
+    lane_frame_end(&l->lane);
 }
 
 /* A link that says RESYNCED when it was live tells its gateway that something
@@ -366,7 +389,7 @@ void link_live(struct link *l)
         put_resynced(l);
     l->missed = false;
     link_become(l, LINK_LIVE);
-    pipe_set_seq(l->pipe, r->seq);
+    lane_set_seq(&l->lane, r->seq);
     put_late(l);
     log_info("link.live", "link=%s seats=%zu seq=%" PRIu64, l->who.name,
              l->seats.seats, r->seq);
@@ -395,6 +418,8 @@ void link_gone(struct link *l, const char *why)
     log_info("link.gone", "link=%s why=%s seats=%zu connections=%zu",
              l->who.name, log_quote(slice_str(why)).text, l->seats.seats,
              l->seats.conns);
+    if (l->trunk)
+        trunk_down(l->trunk, "its repeater is gone");
     link_become(l, LINK_GONE);
     pubs_link_gone(&r->publish, l);
     replay_link_gone(l);
@@ -411,8 +436,10 @@ void link_gone(struct link *l, const char *why)
 
 static void link_free(struct link *l)
 {
-    link_repairs_add(&l->router->links.mended, l->pipe);
-    pipe_free(l->pipe);
+    if (l->lane.pipe)
+        link_repairs_add(&l->router->links.mended, l->lane.pipe);
+    trunk_free(l->trunk);
+    lane_fini(&l->lane);
     table_link_fini(&l->seats);
     buf_fini(&l->deferred);
     buf_fini(&l->late);
@@ -433,15 +460,17 @@ void links_end_of_turn(struct router *r)
     size_t half = r->config->limits.link_queue / 2;
 
     LIST_FOREACH_SAFE(l, next, &r->links.all, struct link, node)
-        if (l->state == LINK_STALE && pipe_queued(l->pipe) < half)
+        if (l->state == LINK_STALE && lane_queued(&l->lane) < half)
             replay_resync(l);
     free_gone(r);
 }
 
 void links_free(struct router *r)
 {
-    LIST_FOREACH_SAFE(l, next, &r->links.all, struct link, node)
-        link_gone(l, "the router goes down");
+    struct list_node *n;
+
+    while ((n = list_first(&r->links.all)))
+        link_gone(CONTAINER_OF(n, struct link, node), "the router goes down");
     free_gone(r);
 }
 
@@ -455,7 +484,8 @@ static int on_frame(void *ctx, uint8_t code, struct slice body)
     if (l->state == LINK_GONE)
         return 0;
     if (frame_check(code, SENDER_GATEWAY, body.len) == 0)
-        rc = dispatch(l, code, body);
+        rc = l->trunk && trunk_has_code(code) ? trunk_frame(l->trunk, code, body)
+                                              : dispatch(l, code, body);
     if (rc < 0) {
         stat_add(&l->router->stats, STAT_LINK_FAULTS, 1);
         log_warn("link.fault", "link=%s frame=%s bytes=%zu error=%s "

@@ -11,11 +11,15 @@
  * link until it meets the place where the router stands (replay.h). What a
  * link that is not LIVE asks about its seats waits until it is, so that an
  * answer always stands at its place in the stream.
+ *
+ * A repeater's link is a trunk as well: each peer behind it has a lane there, and
+ * with it a link that is as any other (lane.h). They go when it goes.
  * Threads: the router's loop. */
 #ifndef TOUCHLINE_ROUTER_LINK_H
 #define TOUCHLINE_ROUTER_LINK_H
 
 #include "proto/frame.h"
+#include "proto/lane.h"
 #include "proto/rendezvous.h"
 #include "proto/repairs.h"
 #include "router/canary.h"
@@ -37,7 +41,9 @@ const char *link_state_name(enum link_state s);
 
 struct link {
     struct router *router;
-    struct pipe *pipe;
+    struct lane lane;
+    struct trunk *trunk;    /* of a repeater: the lanes in it are links, too */
+    const struct link *via; /* the repeater whose trunk its lane is in; or NULL */
     struct list_node node; /* on links.all, or on links.gone */
     struct table_link seats;
     enum link_state state;
@@ -70,8 +76,8 @@ void links_init(struct links *ls);
 /* What the rendezvous calls (rendezvous.h): ctx is the router. */
 extern const struct rendezvous_ops link_rendezvous;
 
-/* For tests, and for the rendezvous: takes the pipe on success. ERR_FULL,
- * ERR_NOMEM. */
+/* For tests, and for the rendezvous: takes the pipe on success; NULL: its lane
+ * is to be in a trunk. ERR_FULL, ERR_NOMEM. */
 MUST_USE int link_new(struct link **ret, struct router *r,
                       const struct peer_id *who, struct pipe *pipe);
 extern const struct pipe_ops link_pipe;
@@ -90,12 +96,15 @@ void links_epoch_made(struct router *r);
 /* It is whole again: RESYNCED, then what was deferred. */
 void link_live(struct link *l);
 
-/* Puts a DELIVER, if the link is LIVE and has room; without room, or when the
- * frame could not be encoded, it goes STALE. False: it was not put. */
-bool link_deliver(struct link *l, const struct buf *frame);
+/* Adds it to those that get a DELIVER, if the link is LIVE and has room; without
+ * room, or when the frame could not be encoded, it goes STALE. False: it does
+ * not get it. */
+bool link_deliver(struct link *l, const struct buf *frame,
+                  struct repeat *repeat);
 /* Likewise a join or a leave, which no store repairs: it is put when the link
  * is LIVE again, unless very many wait. */
-void link_deliver_late(struct link *l, const struct buf *frame);
+void link_deliver_late(struct link *l, const struct buf *frame,
+                       struct repeat *repeat);
 /* Puts it in any state; false: it could not be encoded. */
 bool link_put(struct link *l, const struct buf *frame);
 /* Keeps a frame until the link is LIVE. */

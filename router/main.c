@@ -366,7 +366,7 @@ static void flush_links(struct process *p)
         int64_t left = (until - clock_ns()) / MILLISECOND;
 
         if (left > 0)
-            pipe_flush(l->pipe, (int)left);
+            lane_flush(&l->lane, (int)left);
     }
 }
 

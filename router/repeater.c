@@ -71,11 +71,16 @@ enum if_missed {
     PUT_LATER,  /* a join or a leave */
 };
 
-/* Puts the frame on the link of each leaf, once per link. */
+/* Puts the frame on the link of each leaf, once per link; once for all links
+ * behind a repeater. */
 static void put_on_links(struct router *r, struct topic *const *topics,
                          size_t count, enum if_missed then)
 {
+    const struct buf *frame = &r->repeater.frame;
     uint64_t stamp = ++r->repeater.stamp;
+    struct repeat repeat;
+
+    repeat_begin(&repeat, FRAME_DELIVER, buf_slice(frame));
 
     for (size_t i = 0; i < count; i++)
         for (struct leaf *l = topic_leaves(topics[i]); l; l = leaf_next(l)) {
@@ -85,10 +90,11 @@ static void put_on_links(struct router *r, struct topic *const *topics,
                 continue;
             link->stamp = stamp;
             if (then == PUT_LATER)
-                link_deliver_late(link, &r->repeater.frame);
-            else if (!link_deliver(link, &r->repeater.frame))
+                link_deliver_late(link, frame, &repeat);
+            else if (!link_deliver(link, frame, &repeat))
                 link->missed |= then == TELL_GAP;
         }
+    repeat_end(&repeat);
 }
 
 uint32_t repeater_reach(struct router *r, struct slice id)

@@ -3,7 +3,8 @@
  *       edge > conn
  *
  * The frame is encoded once, whatever the number of links and however many
- * ids and patterns of a link match. Links that are not LIVE are passed over:
+ * ids and patterns of a link match; to the links in a trunk it goes once. Links
+ * that are not LIVE are passed over:
  * they are repaired from the store. For their last steps the repeater keeps a
  * tail of recent stored messages, so that a link that reads on reaches the
  * place where the router stands.

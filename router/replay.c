@@ -27,8 +27,8 @@ struct msg_parts replay_parts(const struct record *rec)
 
 static void put_hole(struct link *l, const struct frame_hole *h)
 {
-    frame_write_hole(pipe_frame(l->pipe, FRAME_HOLE), h);
-    pipe_frame_end(l->pipe);
+    frame_write_hole(lane_frame(&l->lane, FRAME_HOLE), h);
+    lane_frame_end(&l->lane);
 }
 
 static void put_damage(struct link *l, uint32_t ref, const struct damage *d)
@@ -284,7 +284,7 @@ static void resync_step(struct resync *s)
             resync_put(s);
         return;
     }
-    if (pipe_full(l->pipe))
+    if (lane_full(&l->lane))
         return;
     if (repeater_catch_up(r, l))
         resync_end(s);
@@ -341,8 +341,8 @@ static int resync_rows(struct resync *s)
             continue;
         if (replay_resnapshot(l, parts.flags, parts.id) < 0)
             return ERR_NOMEM;
-        frame_write_deliver(pipe_frame(l->pipe, FRAME_DELIVER), &parts);
-        pipe_frame_end(l->pipe);
+        frame_write_deliver(lane_frame(&l->lane, FRAME_DELIVER), &parts);
+        lane_frame_end(&l->lane);
         l->delivered++;
         stat_add(&l->router->stats, STAT_ROWS, 1);
     }
@@ -425,7 +425,7 @@ static void resync_put(struct resync *s)
         return;
     }
     l->position = end;
-    pipe_set_seq(l->pipe, end);
+    lane_set_seq(&l->lane, end);
     page_free(s->page);
     s->page = NULL;
     trims_free(&s->trims);
@@ -514,8 +514,8 @@ static void put_page_end(struct link *l, uint32_t ref, int rc, bool more,
         .upto = upto,
     };
 
-    frame_write_page_end(pipe_frame(l->pipe, FRAME_PAGE_END), &f);
-    pipe_frame_end(l->pipe);
+    frame_write_page_end(lane_frame(&l->lane, FRAME_PAGE_END), &f);
+    lane_frame_end(&l->lane);
 }
 
 static void fetch_start_next(struct link *l);
@@ -758,11 +758,11 @@ static bool send_some(struct fetch *f, unsigned *budget)
     for (; most && f->next_row < page->count; f->next_row++, most--) {
         struct msg_parts parts = replay_parts(&page->records[f->next_row]);
 
-        if (pipe_full(l->pipe))
+        if (lane_full(&l->lane))
             return false;
         put_holes(f, parts.seq);
-        frame_write_row(pipe_frame(l->pipe, FRAME_ROW), f->ref, &parts);
-        pipe_frame_end(l->pipe);
+        frame_write_row(lane_frame(&l->lane, FRAME_ROW), f->ref, &parts);
+        lane_frame_end(&l->lane);
         stat_add(&l->router->stats, STAT_ROWS, 1);
         --*budget;
     }
@@ -786,7 +786,7 @@ static bool send_pass(struct link *l, unsigned *budget)
     bool any = false;
 
     LIST_FOREACH_SAFE(f, next, &l->fetches, struct fetch, node) {
-        if (!*budget || pipe_full(l->pipe))
+        if (!*budget || lane_full(&l->lane))
             break;
         if (is_ready(f))
             any = send_some(f, budget) || any;

@@ -8,8 +8,8 @@ void reply(struct link *l, const struct frame_published *f)
 {
     if (!l)
         return;
-    frame_write_published(pipe_frame(l->pipe, FRAME_PUBLISHED), f);
-    pipe_frame_end(l->pipe);
+    frame_write_published(lane_frame(&l->lane, FRAME_PUBLISHED), f);
+    lane_frame_end(&l->lane);
 }
 
 void reply_refused(struct link *l, uint64_t number, struct slice id,

@@ -237,7 +237,8 @@ void router_gauges(struct router *r)
     stat_set(s, STAT_CONNECTIONS, r->table.conns);
     mended = r->links.mended;
     LIST_FOREACH(l, &r->links.all, struct link, node)
-        link_repairs_add(&mended, l->pipe);
+        if (l->lane.pipe)
+            link_repairs_add(&mended, l->lane.pipe);
     link_repairs_set(s, STAT_LINK_RESENT, &mended);
     if (r->rendezvous) {
         stat_set(s, STAT_LISTENER_CURED, rendezvous_reopened(r->rendezvous));
@@ -381,8 +382,8 @@ void router_drain(struct router *r)
         return;
     r->draining = true;
     LIST_FOREACH(l, &r->links.all, struct link, node) {
-        pipe_frame(l->pipe, FRAME_DRAIN);
-        pipe_frame_end(l->pipe);
+        lane_frame(&l->lane, FRAME_DRAIN);
+        lane_frame_end(&l->lane);
     }
 }
 

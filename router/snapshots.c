@@ -103,8 +103,8 @@ static void put_snapshot(struct link *l, struct slice id)
         .state = buf_slice(&l->router->snapshots.state),
     };
 
-    frame_write_snapshot(pipe_frame(l->pipe, FRAME_SNAPSHOT), &f);
-    pipe_frame_end(l->pipe);
+    frame_write_snapshot(lane_frame(&l->lane, FRAME_SNAPSHOT), &f);
+    lane_frame_end(&l->lane);
 }
 
 /* A link that has stopped being LIVE stands at an earlier place than the
@@ -331,7 +331,7 @@ int snapshots_tell_link(struct link *l, struct slice id)
     if (rc < 0)
         return rc == ERR_NOMEM ? rc : 0;
     notice.data = buf_slice(&r->snapshots.state);
-    frame_write_deliver(pipe_frame(l->pipe, FRAME_DELIVER), &notice);
-    pipe_frame_end(l->pipe);
+    frame_write_deliver(lane_frame(&l->lane, FRAME_DELIVER), &notice);
+    lane_frame_end(&l->lane);
     return 0;
 }

@@ -3,6 +3,7 @@
  * tests/fuzz/seeds/frame has one of each. */
 #include "base/check.h"
 #include "proto/frame_io.h"
+#include "proto/trunk_frame.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
@@ -88,6 +89,77 @@ static void try_row(struct slice body)
     buf_fini(&b);
 }
 
+static void try_come(struct slice body)
+{
+    struct buf b = BUF_INIT;
+    struct trunk_come f;
+
+    if (trunk_read_come(body, &f) == 0) {
+        trunk_write_come(&b, f.number, &f.who);
+        same(&b, body);
+    }
+    buf_fini(&b);
+}
+
+static void try_from(struct slice body)
+{
+    struct buf b = BUF_INIT;
+    struct trunk_from f;
+
+    if (trunk_read_from(body, &f) == 0) {
+        trunk_write_from(&b, f.number, f.code);
+        put_raw(&b, f.body);
+        same(&b, body);
+    }
+    buf_fini(&b);
+}
+
+static void try_repeat(struct slice body)
+{
+    uint32_t numbers[UINT16_MAX];
+    struct buf b = BUF_INIT;
+    struct trunk_repeat f;
+
+    if (trunk_read_repeat(body, &f) == 0) {
+        for (unsigned n = 0; n < f.count; n++)
+            numbers[n] = cursor_u32(&f.numbers);
+        CHECK(cursor_all_read(&f.numbers));
+        trunk_write_repeat(&b, numbers, f.count, f.code);
+        put_raw(&b, f.body);
+        same(&b, body);
+    }
+    buf_fini(&b);
+}
+
+static void try_short(uint8_t code, struct slice body)
+{
+    struct buf b = BUF_INIT;
+    struct trunk_taken taken;
+    struct trunk_place place;
+    struct trunk_gone gone;
+    struct trunk_cut cut;
+
+    if (code == FRAME_TAKEN && trunk_read_taken(body, &taken) == 0) {
+        trunk_write_taken(&b, taken.number, taken.bytes);
+        same(&b, body);
+    }
+    if (code == FRAME_PLACE && trunk_read_place(body, &place) == 0) {
+        trunk_write_place(&b, place.number, place.follows, place.seq);
+        same(&b, body);
+    }
+    if (code == FRAME_GONE && trunk_read_gone(body, &gone) == 0 &&
+        gone.why.len <= 200) { /* a longer one is cut */
+        trunk_write_gone(&b, gone.number, gone.left, gone.why);
+        same(&b, body);
+    }
+    if (code == FRAME_CUT && trunk_read_cut(body, &cut) == 0 &&
+        cut.why.len <= 200) {
+        trunk_write_cut(&b, cut.number, cut.why);
+        same(&b, body);
+    }
+    buf_fini(&b);
+}
+
 #define CASE(code, name, ...) \
     case code:                \
         try_##name(body);     \
@@ -105,6 +177,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
         PLAIN_FRAMES(CASE)
         LISTED_FRAMES(CASE)
         CASE(FRAME_ROW, row)
+        CASE(FRAME_COME, come)
+        CASE(FRAME_FROM, from)
+        CASE(FRAME_REPEAT, repeat)
+    default:
+        try_short(bytes[0], body);
     }
     return 0;
 }

@@ -115,6 +115,12 @@ void pipe_break(struct pipe *p, const char *why)
     p->broken = true;
 }
 
+void pipe_fall(struct pipe *p, const char *why)
+{
+    p->broken = true;
+    p->ops->down(p->ctx, why);
+}
+
 void pipe_flush(struct pipe *p, int ms)
 {
     UNUSED(ms);
@@ -138,6 +144,8 @@ void pipe_figures(const struct pipe *p, struct pipe_figures *ret)
     UNUSED(p);
     *ret = (struct pipe_figures){0};
 }
+
+const struct pipe_ops rendezvous_deaf;
 
 /* ---- rendezvous.h, as far as the router asks it -------------------------- */
 

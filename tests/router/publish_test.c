@@ -670,7 +670,7 @@ static bool is_read(struct world *w, const char *name, enum peer_kind kind)
 
     snprintf(who.name, sizeof who.name, "%s", name);
     EXPECT_OK(link_new(&l, &w->router, &who, fake_pipe_new()));
-    return !l->pipe->paused;
+    return !l->lane.pipe->paused;
 }
 
 TEST(gateways_are_not_read_while_too_much_waits)
