@@ -69,6 +69,7 @@ $(eval $(call library,gateway,gateways/common))
 $(eval $(call library,http,gateways/http))
 $(eval $(call library,tcp,gateways/tcp))
 $(eval $(call library,ws,gateways/ws))
+$(eval $(call library,repeater,repeater))
 $(eval $(call library,touchline,tools/touchline))
 $(eval $(call library,router-ctl,tools/router-ctl))
 $(eval $(call library,flood,tools/flood))
@@ -91,6 +92,7 @@ $(eval $(call binary,touchline-router,router,router store))
 $(eval $(call binary,touchline-http,gateways/http,http gateway))
 $(eval $(call binary,touchline-tcp,gateways/tcp,tcp gateway))
 $(eval $(call binary,touchline-ws,gateways/ws,ws gateway))
+$(eval $(call binary,touchline-repeater,repeater,repeater))
 $(eval $(call binary,router-ctl,tools/router-ctl,router-ctl))
 $(eval $(call binary,touchline-flood,tools/flood,flood))
 
@@ -99,10 +101,12 @@ $(eval $(call binary,touchline-flood,tools/flood,flood))
 LIBS_proto    := proto base
 LIBS_store    := store base
 LIBS_router   := router store proto base
+LIBS_repeater := repeater router store proto base
 LIBS_gateways := http tcp ws gateway proto base
 LIBS_chaos    := proto base
 LIBS_tools    := router-ctl flood touchline proto base
-LIBS_every    := router-ctl flood touchline http tcp ws gateway router store \
+LIBS_every    := router-ctl flood touchline http tcp ws gateway repeater router \
+                 store \
                  proto base
 
 comma := ,
@@ -144,7 +148,7 @@ $(CHAOS): %: %_main.c.o $$(call helpers,$$@) $$(call layers,$$@)
 NEXT     := $B/next
 NEXT_OF  := $(shell grep -l FRAME_VERSION proto/*.c)
 NEXT_BIN := $(addprefix $(NEXT)/bin/,router-ctl \
-                $(addprefix touchline-,router http tcp ws))
+                $(addprefix touchline-,router repeater http tcp ws))
 $(NEXT)/%.c.o: %.c Makefile | deps-build
 	@mkdir -p $(@D) && echo '  cc   $< (next)'
 	$(Q)$(CC) $(CPPFLAGS) -UFRAME_VERSION_STEP \
@@ -161,6 +165,7 @@ $(eval $(call next,touchline-router,router,router store))
 $(eval $(call next,touchline-http,gateways/http,http gateway))
 $(eval $(call next,touchline-tcp,gateways/tcp,tcp gateway))
 $(eval $(call next,touchline-ws,gateways/ws,ws gateway))
+$(eval $(call next,touchline-repeater,repeater,repeater))
 $(eval $(call next,router-ctl,tools/router-ctl,router-ctl))
 
 # What system tests load in front of the C library, to make it fail.
@@ -195,7 +200,7 @@ $B/%.S.o: %.S Makefile $(PAGES) $(PAGES:%=$B/%.gz) | deps-build
 .DELETE_ON_ERROR:
 .PHONY: all help deps deps-build deps-test run test unit asan tsan fuzz \
         fuzz-long js layers system hostile differential power chaos soak \
-        chaos-peers bench bench-stages bench-comet bench-peers docs install install-only deb deb-test deps-package clean
+        chaos-peers bench bench-stages bench-comet bench-peers bench-repeater docs install install-only deb deb-test deps-package clean
 
 all: deps-build $(BINARIES) $B/print-options ## build everything into build/bin
 	@echo "built: $(or $(strip $(BINARIES)),nothing yet)"
@@ -306,6 +311,9 @@ bench-peers: deps-build ## the same work on Nchan, NATS, Redis, Mosquitto and us
 	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES)
 	@exec python3 tests/bench/compare/run.py $(if $(PEERS),--only $(PEERS)) \
 	    $(if $(ROWS),--rows $(ROWS))
+
+bench-repeater: all ## calls and bytes of the router per message, flat and behind repeaters
+	@tests/bench/repeater.py
 
 docs: $B/print-options ## docs/options.md from proto/options.def
 	@mkdir -p docs

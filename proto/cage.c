@@ -122,10 +122,22 @@ static int plan_common(struct cage *c, const struct config *cfg)
     return rc == 0 && c->tcp_link ? plan_names(c) : rc;
 }
 
+/* Where the sockets live for which the directory's name is too long. */
+static int plan_bases(struct cage *c, const char *dir)
+{
+    const char *const *base = place_is_long(dir) ? place_bases() : NULL;
+    int rc = 0;
+
+    if (base)
+        c->hole = "--dir is too long: the sockets live elsewhere";
+    for (; rc == 0 && base && *base; base++)
+        rc = cage_allow(c, *base, CAGE_KEEP);
+    return rc;
+}
+
 /* The database, the sockets, what is asked for by backup. */
 static int plan_store(struct cage *c, const struct config *cfg)
 {
-    const char *const *base = place_is_long(cfg->dir) ? place_bases() : NULL;
     int rc = cage_allow(c, cfg->dir, CAGE_KEEP);
 
     if (rc == 0)
@@ -134,10 +146,8 @@ static int plan_store(struct cage *c, const struct config *cfg)
         rc = cage_allow(c, cfg->store.backup_dir, CAGE_KEEP);
     if (rc == 0)
         rc = allow_beside(c, cfg, ipc_path(cfg->router.url), CAGE_KEEP);
-    if (base)
-        c->hole = "--dir is too long: the sockets live elsewhere";
-    for (; rc == 0 && base && *base; base++)
-        rc = cage_allow(c, *base, CAGE_KEEP);
+    if (rc == 0)
+        rc = plan_bases(c, cfg->dir);
     return rc;
 }
 
@@ -236,13 +246,40 @@ static int plan_router_url(struct cage *c, const char *dir)
     return cage_allow(c, access(links, F_OK) == 0 ? links : dir, CAGE_READ);
 }
 
+static int plan_above(struct cage *c, const struct config *cfg)
+{
+    char *dir = config_above_dir(cfg);
+    int rc = dir ? 0 : ERR_NOMEM;
+
+    if (rc == 0 && (cfg->link.through[0] || !cfg->link.url[0]))
+        rc = plan_router_url(c, dir);
+    free(dir);
+    return rc;
+}
+
 static int plan_gateway(struct cage *c, const struct config *cfg)
 {
     int rc = cage_allow(c, "/proc/sys/net/core/somaxconn", CAGE_READ);
 
-    if (rc == 0 && !cfg->link.url[0])
-        rc = plan_router_url(c, cfg->dir);
-    return rc;
+    return rc < 0 ? rc : plan_above(c, cfg);
+}
+
+/* Its directory is there already: place_make_links(). */
+static int plan_repeater(struct cage *c, const struct config *cfg,
+                         const char *name)
+{
+    char *dir = config_path(cfg, name);
+    int rc = dir ? cage_allow(c, "/proc/sys/net/core/somaxconn", CAGE_READ)
+                 : ERR_NOMEM;
+
+    if (rc == 0)
+        rc = cage_allow(c, dir, CAGE_KEEP);
+    if (rc == 0)
+        rc = plan_bases(c, dir);
+    if (rc == 0)
+        rc = allow_beside(c, cfg, ipc_path(cfg->repeater.url), CAGE_KEEP);
+    free(dir);
+    return rc < 0 ? rc : plan_above(c, cfg);
 }
 
 /* It starts programs, which read what they need before they go in. */
@@ -276,7 +313,8 @@ int cage_plan(struct cage *ret, enum cage_kind kind, const struct config *cfg,
     ret->hole = NULL;
     ret->no_scope = notifies_abstract();
     ret->tcp_link = is_tcp(cfg->router.url) ||
-                    (kind != CAGE_ROUTER && is_tcp(cfg->link.url));
+                    (kind != CAGE_ROUTER && (is_tcp(cfg->link.url) ||
+                                             is_tcp(cfg->repeater.url)));
     ret->digests = cfg->link.secret[0] || (edge && strcmp(edge, "ws") == 0);
     if (kind == CAGE_KEEPER)
         return cage_allow(ret, "/", CAGE_READ);
@@ -287,6 +325,8 @@ int cage_plan(struct cage *ret, enum cage_kind kind, const struct config *cfg,
         return plan_supervisor(ret, cfg);
     if (kind == CAGE_ROUTER)
         return plan_router(ret, cfg);
+    if (kind == CAGE_REPEATER)
+        return plan_repeater(ret, cfg, edge);
     rc = plan_gateway(ret, cfg);
     if (rc == 0 && edge && own_ports)
         rc = plan_ports(ret, cfg, edge);

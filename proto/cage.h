@@ -11,7 +11,7 @@
  *                 it has secrets in it, and what people say
  *
  * A gateway sees no file but router.url and the directory of its log; the
- * router sees its own directories; the supervisor reads what it likes, since
+ * router sees its own directories, a repeater its own one and router.url; the supervisor reads what it likes, since
  * it starts programs, writes where its children do, and stays open to a look:
  * it is to keep no secret (config_forget_secrets()). What it may not do its
  * children may not either: its list of calls therefore holds all of theirs. A
@@ -32,7 +32,7 @@
 #include "proto/config.h"
 
 enum cage_kind {
-    CAGE_ROUTER, CAGE_GATEWAY, CAGE_SUPERVISOR,
+    CAGE_ROUTER, CAGE_REPEATER, CAGE_GATEWAY, CAGE_SUPERVISOR,
     CAGE_KEEPER, /* keeper.h */
     CAGE_KINDS
 };
@@ -72,7 +72,7 @@ struct cage_report {
 };
 
 /* What a process of this kind needs with this configuration; edge: a
- * gateway's, or NULL; own_ports: it has opened them itself. ERR_FULL: a
+ * gateway's, a repeater's name ("repeater1"), or NULL; own_ports: it has opened them itself. ERR_FULL: a
  * path too long, or too many. */
 MUST_USE int cage_plan(struct cage *ret, enum cage_kind kind,
                        const struct config *cfg, const char *edge,

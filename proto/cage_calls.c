@@ -16,7 +16,7 @@
 /* The macros of libseccomp leave the second value of a comparison out. */
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 
-enum { R = 1, G = 2, T = 4, S = 8, K = 16 };
+enum { R = 1, G = 2, T = 4, S = 8, K = 16, P = 32 };
 
 enum { NAMESPACES = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS |
                     CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |
@@ -133,7 +133,7 @@ static int add(scmp_filter_ctx f, const struct row *r)
 static unsigned kinds_of(const struct cage *c)
 {
     static const unsigned kinds[CAGE_KINDS] = {
-        [CAGE_ROUTER] = R, [CAGE_GATEWAY] = G, [CAGE_SUPERVISOR] = S,
+        [CAGE_ROUTER] = R, [CAGE_REPEATER] = P, [CAGE_GATEWAY] = G, [CAGE_SUPERVISOR] = S,
         [CAGE_KEEPER] = K};
 
     return kinds[c->kind] | (c->tcp_link ? T : 0);

@@ -524,6 +524,24 @@ char *config_path(const struct config *cfg, const char *path)
     return ret;
 }
 
+/* A router that took any port is found by what it wrote down. */
+const char *config_above_url(const struct config *cfg)
+{
+    const char *url = cfg->link.url[0] ? cfg->link.url : cfg->router.url;
+    size_t len = strlen(url);
+
+    if (cfg->link.through[0] || !len)
+        return NULL;
+    return slice_eq(slice_from(slice_str(url), len - 2), SLICE(":0")) ? NULL
+                                                                      : url;
+}
+
+char *config_above_dir(const struct config *cfg)
+{
+    return config_path(cfg, cfg->link.through[0] ? cfg->link.through
+                                                 : cfg->dir);
+}
+
 const struct config_namespace *config_namespace(const struct config *cfg,
                                                 struct slice id)
 {

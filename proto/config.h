@@ -75,7 +75,12 @@ struct config {
     struct {
         char *url;
         char *secret;
+        char *through; /* directory of a repeater, or "" */
     } link;
+    struct {
+        char *url;
+        size_t instances;
+    } repeater;
     struct config_edge http, tcp, ws;
     struct {
         char *file; /* for config_path() */
@@ -125,6 +130,12 @@ MUST_USE int config_log_init(const struct config *cfg, const char *name);
 /* A path of the configuration as one that can be opened: a relative one starts
  * in dir. The caller frees it; NULL when out of memory. */
 MUST_USE char *config_path(const struct config *cfg, const char *path);
+
+/* Where the router is found, or the repeater that stands in front of it: at the
+ * url, or where it is NULL at the one that is written down in the directory, a
+ * path that the caller frees (NULL: out of memory). */
+const char *config_above_url(const struct config *cfg);
+MUST_USE char *config_above_dir(const struct config *cfg);
 
 /* The rules for an id: those of the longest prefix. Never NULL.
  * O(number of namespaces). */

@@ -597,6 +597,16 @@ static int complain(const struct process *p, const char *what)
 
 /* ---- who it is, and what it may --------------------------------------- */
 
+/* So that the cage can let it read what will be written down there. */
+static void place_make_above(const struct config *cfg)
+{
+    char *dir = config_above_dir(cfg);
+
+    if (dir && (cfg->link.through[0] || !cfg->link.url[0]))
+        place_make_links(dir);
+    free(dir);
+}
+
 /* With the ports bound there is nothing left that needs to be root. */
 static int settle(struct process *p)
 {
@@ -610,8 +620,8 @@ static int settle(struct process *p)
              p->user.changes)
         listen_give(&p->workers[0].listen, p->user.uid, p->user.gid);
     rc = user_settle(&p->user, cfg->process.user, cfg->dir, p->cli.check, why);
-    if (rc == 0 && !p->cli.check && !cfg->link.url[0])
-        place_make_links(cfg->dir);
+    if (rc == 0 && !p->cli.check)
+        place_make_above(cfg);
     if (rc < 0)
         (void)complain(p, why);
     else if ((rc = cage_plan(&p->cage, CAGE_GATEWAY, cfg, p->edge->name,

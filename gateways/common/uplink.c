@@ -891,16 +891,6 @@ static void on_refused(void *ctx, const char *why)
     log_error("link.refused", "why=\"%s\" action=try_again", why);
 }
 
-/* NULL: the directory says where it is; so does a router that took any port. */
-static const char *router_of(const struct config *cfg)
-{
-    const char *url = cfg->link.url[0] ? cfg->link.url : cfg->router.url;
-    size_t len = strlen(url);
-
-    return len && !slice_eq(slice_from(slice_str(url), len - 2), SLICE(":0"))
-               ? url : NULL;
-}
-
 int uplink_open(struct gateway *g, const char **why)
 {
     static const struct joiner_ops ops = {
@@ -914,20 +904,22 @@ int uplink_open(struct gateway *g, const char **why)
     };
     const struct config *cfg = g->config;
     struct joiner_options o = {
-        .url = router_of(cfg),
-        .dir = cfg->dir,
+        .url = config_above_url(cfg),
         .secret = cfg->link.secret[0] ? cfg->link.secret : NULL,
         .limits = {.batch = cfg->limits.link_batch,
                    .queue = cfg->limits.link_queue},
     };
+    char *dir = config_above_dir(cfg);
     int rc;
 
+    o.dir = dir;
     memcpy(o.who.name, g->name, sizeof o.who.name);
     strncpy(o.who.edge, g->edge->name, sizeof o.who.edge - 1);
     o.who.kind = PEER_GATEWAY;
     o.who.pid = (uint32_t)getpid();
     g->unlinked_ns = clock_ns();
-    rc = joiner_open(&g->joiner, g->loop, &o, &ops, g);
+    rc = dir ? joiner_open(&g->joiner, g->loop, &o, &ops, g) : ERR_NOMEM;
+    free(dir);
     if (rc < 0) {
         *why = err_text(rc);
         return rc;

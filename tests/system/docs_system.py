@@ -413,13 +413,13 @@ def sources(*folders):
 
 
 def test_files_and_functions_that_documents_name_exist():
-    code = "\n".join(sources("proto", "store", "router", "gateways", "tools"))
+    code = "\n".join(sources("proto", "store", "router", "repeater", "gateways", "tools"))
     for path in documents():
         text = re.sub(r"```.*?```", "", read(path), flags=re.S)
         for name in re.findall(r"`([a-z_]+)\(\)`", text):
             if name not in ("input", "put", "sendmsg", "ini_parse"):
                 check(f"{name}(" in code, f"{path}: no function {name}()")
-        for name in re.findall(r"`((?:proto|store|router|gateways|tools|tests)/[\w/.-]+)`", text):
+        for name in re.findall(r"`((?:proto|store|router|repeater|gateways|tools|tests)/[\w/.-]+)`", text):
             if "X_" not in name:
                 check(os.path.exists(os.path.join(ROOT, name)), f"{path}: no file {name}")
 
@@ -556,7 +556,8 @@ def test_every_reason_of_an_end_is_explained():
 def test_every_counter_is_explained():
     text = read("docs/operations.md")
     names = set()
-    for path in ("router/stats.h", "gateways/common/stats.h", "proto/repairs.h"):
+    for path in ("router/stats.h", "repeater/stats.h", "gateways/common/stats.h",
+                 "proto/repairs.h"):
         names |= set(re.findall(r'X\(\w+, (?:COUNTER|GAUGE),\s+"(\w+)"', read(path)))
     check(len(names) > 40, f"only {len(names)} counters found")
     equal(sorted(n for n in names if f"`{n}`" not in text and f"`{n}{{" not in text), [],
@@ -592,7 +593,7 @@ def test_every_limit_is_counted_and_tested():
 def test_every_event_of_the_log_is_explained():
     text = read("docs/operations.md")
     names = set()
-    for source in sources("gateways", "router", "store", "tools/touchline"):
+    for source in sources("gateways", "router", "repeater", "store", "tools/touchline"):
         names |= set(re.findall(r'log_(?:error|warn|info)\(\s*"([a-z_.]+)"', source))
     check(len(names) > 30, f"only {len(names)} events found")
     equal(sorted(n for n in names if f"`{n}`" not in text), [],
@@ -620,7 +621,7 @@ def manuals():
 def test_there_is_a_manual_for_each_binary():
     have = {os.path.basename(m) for m in manuals()}
     for name in ("touchline", "touchline-router", "touchline-http", "touchline-tcp",
-                 "touchline-ws", "touchline-flood", "router-ctl"):
+                 "touchline-ws", "touchline-repeater", "touchline-flood", "router-ctl"):
         check(name + ".1" in have, f"no docs/man/{name}.1")
     check("touchline.conf.5" in have, "no docs/man/touchline.conf.5")
 
@@ -688,7 +689,7 @@ def test_examples_in_the_manuals_work():
 
 def test_manuals_name_every_option():
     for name in ("touchline", "touchline-router", "touchline-http", "touchline-tcp",
-                 "touchline-ws", "touchline-flood"):
+                 "touchline-ws", "touchline-repeater", "touchline-flood"):
         p = subprocess.run([os.path.join(BIN, name), "--help"], capture_output=True)
         with open(os.path.join(ROOT, "docs", "man", name + ".1"), encoding="utf-8") as f:
             manual = f.read().replace("\\-", "-")
