@@ -16,6 +16,7 @@ SIGTERM end it with what there is so far.
   --seed N       of the first round; CHAOS_SEED; else drawn, and printed
   --faults A,B   only these; --list shows what there is
   --rate N       publications a second (250)
+  --repeaters N  so many stand between the router and the gateways, and break, too
   --soak         a line a minute for hours, instead of one for each round; every
                  fifth round is long, ends no process, and tells how the memory
                  of each has grown (which is no verdict)
@@ -45,6 +46,7 @@ def options():
     p.add_argument("--seed", type=int, default=int(os.environ.get("CHAOS_SEED", 0)))
     p.add_argument("--faults", default="")
     p.add_argument("--rate", type=float, default=250)
+    p.add_argument("--repeaters", type=int, default=0)
     p.add_argument("--soak", action="store_true")
     p.add_argument("--keep", action="store_true")
     p.add_argument("--list", action="store_true")
@@ -82,7 +84,8 @@ class Run:
         table = {n: f for n, f in self.table.items() if not f.ends} if long else self.table
         seed, begin, trouble = self.o.seed + number - 1, time.monotonic(), ""
         r = self.round = stage.Round(seed, table, LONG_SECONDS if long else self.o.round,
-                                     self.o.rate, keep=self.o.keep)
+                                     self.o.rate, keep=self.o.keep,
+                                     repeaters=self.o.repeaters)
         try:
             r.run()
         except (stage.Violated, stage.Failed, OSError) as e:

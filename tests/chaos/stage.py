@@ -20,7 +20,7 @@ import faults  # noqa: E402
 from world import EDGES, Failed, Lines, World, eventually  # noqa: E402
 
 PROGRAMS = os.path.join(ROOT, "build", "tests", "chaos")
-KINDS = ("router", *EDGES)
+KINDS = ("router", "repeater", *EDGES)
 # Every kind of history: kept for good, synced, trimmed, none, with presence; with
 # a state; and every policy for slow readers.
 SPACES = ",".join(("plain:process:4", "power:power:2", "short:process:2:trims",
@@ -213,12 +213,14 @@ class Sampler(threading.Thread):
 
 
 class Round:
-    """seconds: of faults. options: more for the crowd."""
+    """seconds: of faults. options: more for the crowd. repeaters: how many stand
+    between the router and the gateways."""
 
-    def __init__(self, seed, table, seconds, rate=250, options=(), keep=False):
+    def __init__(self, seed, table, seconds, rate=250, options=(), keep=False, repeaters=0):
         self.seed, self.seconds, self.keep = seed, seconds, keep
         self.rng = random.Random(seed)
-        self.table = faults.drawable(self.rng, table)
+        self.table = faults.drawable(self.rng, table, repeaters)
+        self.sets = SLOW + ([f"repeater.instances={repeaters}"] if repeaters else [])
         self.base = tempfile.mkdtemp(prefix="tl-chaos-")
         self.figures, self.memory, self.broken, self.running = {}, {}, [], []
         self.sampler = None
@@ -267,7 +269,7 @@ class Round:
         under = stage.under or os.path.join(self.base, "world")
         os.makedirs(under, exist_ok=True)
         sets = [f"{kind}.listen=127.0.0.1:{port}" for kind, port in stage.ports.items()]
-        return World(sets=sets + SLOW + stage.sets, config=CONFIG, under=under, before=stage.before,
+        return World(sets=sets + self.sets + stage.sets, config=CONFIG, under=under, before=stage.before,
                      env=stage.env)
 
     def let_end(self, stage, those):

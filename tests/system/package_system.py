@@ -120,7 +120,8 @@ def units(folder):
     """Those of make-units.sh, which start what was built."""
     subprocess.run([f"{PACKAGING}/systemd/make-units.sh", BIN, folder], check=True)
     names = sorted(os.listdir(folder))
-    equal(names, ["touchline-http@.service", "touchline-router.service",
+    equal(names, ["touchline-http@.service", "touchline-repeater@.service",
+                  "touchline-router.service",
                   "touchline-tcp@.service", "touchline-ws@.service", "touchline.service"])
     return {name: os.path.join(folder, name) for name in names}
 

@@ -22,6 +22,8 @@ DEADLINE = float(os.environ.get("TOUCHLINE_DEADLINE", "20"))
 EDGES = ("http", "tcp", "ws")
 # WebSockets go to the HTTP gateway's port, which passes them on.
 ONE_PORT = bool(os.environ.get("TOUCHLINE_ONE_PORT"))
+# So many repeaters stand between the router and the gateways.
+REPEATERS = int(os.environ.get("TOUCHLINE_REPEATERS", "0"))
 
 
 class Failed(AssertionError):
@@ -420,6 +422,8 @@ class World:
         self.sets = [f"{kind}.listen=127.0.0.1:0" for kind in EDGES] + list(sets)
         if ONE_PORT:
             self.sets.insert(0, "http.websocket=on")
+        if REPEATERS:
+            self.sets.insert(0, f"repeater.instances={REPEATERS}")
         self.config = None
         self.before = before
         self.env = {**os.environ, **env} if env else None
@@ -515,7 +519,7 @@ class World:
         with contextlib.suppress(Failed):
             if self.proc:
                 self.stop()
-        for kind in ("http", "tcp", "ws", "router"):
+        for kind in ("http", "tcp", "ws", "repeater", "router"):
             for pid in self.pids(kind):
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
@@ -599,7 +603,8 @@ class World:
         p = subprocess.run([os.path.join(BIN, "router-ctl"), "--dir", self.dir, "--json",
                             "gateways"], capture_output=True, timeout=DEADLINE)
         rows = json.loads(p.stdout)["gateways"] if p.returncode == 0 else []
-        return {row["gateway"] for row in rows if row["state"] == "live"}
+        return {row["gateway"] for row in rows
+                if row["state"] == "live" and row["edge"] != "repeater"}
 
     def ctl(self, *args, stdin=None, code=0):
         """router-ctl; its standard output. The exit code is checked."""

@@ -20,6 +20,7 @@ static void start(void)
 
     for (int i = 0; i < ALL; i++) {
         members[i].kind = kinds[i];
+        members[i].role = i == ROUTER ? MEMBER_ROUTER : MEMBER_GATEWAY;
         members[i].child.pid = 100 + i;
         members[i].child.ready = true;
     }

@@ -45,7 +45,9 @@ static pid_t sleeper(void)
 static void family_init(struct family *f, int64_t time_ns)
 {
     *f = (struct family){.plan = {.count = 2},
-                         .members = {{.kind = "router"}, {.kind = "http"}}};
+                         .members = {{.kind = "router"},
+                                     {.kind = "http",
+                                      .role = MEMBER_GATEWAY}}};
     clock_fake(1000 * SECOND, 0);
     f->plan.members = f->members;
     EXPECT_OK(loop_new(&f->loop));

@@ -113,18 +113,27 @@ static bool wait_gone(const struct process *p, int64_t until_ns)
     return rc > 0;
 }
 
+enum { DRAIN_PASSES = 3 };
+
+static unsigned pass_of(const struct process *p)
+{
+    return strcmp(p->name, "router") == 0     ? 2
+           : strcmp(p->name, "repeater") == 0 ? 1
+                                              : 0;
+}
+
 static void drain(const struct process *p, unsigned count, int wait_ms)
 {
-    /* Gateways first: the router still answers what they have asked. */
-    for (unsigned pass = 0; pass < 2; pass++) {
+    /* Gateways first: the router still answers what they have asked, through
+     * what stands between. */
+    for (unsigned pass = 0; pass < DRAIN_PASSES; pass++) {
         int64_t until = clock_ns() + wait_ms * MILLISECOND;
 
         for (unsigned i = 0; i < count; i++)
-            if ((strcmp(p[i].name, "router") == 0) == (pass == 1))
+            if (pass_of(&p[i]) == pass)
                 (void)kill(p[i].pid, SIGTERM);
         for (unsigned i = 0; i < count; i++)
-            if ((strcmp(p[i].name, "router") == 0) == (pass == 1) &&
-                !wait_gone(&p[i], until))
+            if (pass_of(&p[i]) == pass && !wait_gone(&p[i], until))
                 (void)kill(p[i].pid, SIGKILL);
     }
     for (unsigned i = 0; i < count; i++)

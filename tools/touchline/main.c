@@ -42,7 +42,8 @@ struct supervisor {
     struct user user;
     struct cage cage;
     int lock_fd;
-    bool stopping, told, router_stopping;
+    bool stopping, told;
+    enum member_role stopping_role; /* whose turn it is to end */
     int code; /* of the end: EXIT_DONE, unless a child gave up */
 };
 
@@ -71,7 +72,7 @@ static void write_lock(const struct supervisor *s)
 
 static bool is_gateway(const struct member *m)
 {
-    return strcmp(m->kind, "router") != 0;
+    return m->role == MEMBER_GATEWAY;
 }
 
 static bool on_prepare(void *ctx, struct child *c)
@@ -174,13 +175,20 @@ static void on_line(void *ctx, struct child *c, struct slice line)
         fprintf(stderr, "%s: " SLICE_FMT "\n", c->spec.name, SLICE_ARG(line));
 }
 
-static bool running(const struct supervisor *s, bool router)
+static bool running(const struct supervisor *s, enum member_role role)
 {
     for (size_t i = 0; i < s->plan.count; i++)
-        if (s->plan.members[i].child.pid &&
-            (strcmp(s->plan.members[i].kind, "router") == 0) == router)
+        if (s->plan.members[i].child.pid && s->plan.members[i].role == role)
             return true;
     return false;
+}
+
+static void stop_role(struct supervisor *s, enum member_role role)
+{
+    s->stopping_role = role;
+    for (size_t i = 0; i < s->plan.count; i++)
+        if (s->plan.members[i].role == role)
+            child_stop(&s->plan.members[i].child);
 }
 
 static void set_patience(struct supervisor *s)
@@ -189,24 +197,24 @@ static void set_patience(struct supervisor *s)
                                        KILL_AFTER_MS * MILLISECOND);
 }
 
-/* Gateways go first, then the router, then we do. */
+/* Gateways go first, then what they are linked to, then the router, then we
+ * do. */
 static void stop_next(struct supervisor *s)
 {
-    if (running(s, false))
-        return;
-    if (!s->router_stopping) {
-        s->router_stopping = true;
-        child_stop(&s->plan.members[0].child);
+    while (!running(s, s->stopping_role)) {
+        if (s->stopping_role == MEMBER_ROUTER) {
+            loop_stop(s->loop);
+            return;
+        }
+        stop_role(s, s->stopping_role - 1);
         set_patience(s);
     }
-    if (!running(s, true))
-        loop_stop(s->loop);
 }
 
-/* Gateways, then the router, have their time; systemd's may be less. */
+/* Each role has its time; systemd's may be less. */
 static void tell_stopping(const struct supervisor *s)
 {
-    int64_t most = 2 * (s->cli.config->limits.drain_wait +
+    int64_t most = MEMBER_ROLES * (s->cli.config->limits.drain_wait +
                         KILL_AFTER_MS * MILLISECOND) + SECOND;
 
     notify_tell(&s->notify, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRId64,
@@ -215,14 +223,14 @@ static void tell_stopping(const struct supervisor *s)
 }
 
 /* Patience is over with those whose turn it is to end. The router's comes when
- * no gateway is left: whatever these do, it closes its store in order. */
+ * nobody else is left: whatever these do, it closes its store in order. */
 static void hurry(void *ctx)
 {
     struct supervisor *s = ctx;
-    bool router = !running(s, false);
 
-    for (size_t i = router ? 0 : 1; i < (router ? 1 : s->plan.count); i++)
-        if (s->plan.members[i].child.pid) {
+    for (size_t i = 0; i < s->plan.count; i++)
+        if (s->plan.members[i].child.pid &&
+            s->plan.members[i].role == s->stopping_role) {
             log_warn("child.kill", "name=\"%s\" why=\"did not end in time\"",
                      s->plan.members[i].name);
             child_signal(&s->plan.members[i].child, SIGKILL);
@@ -240,8 +248,7 @@ static void stop_all(struct supervisor *s)
     upgrade_stop(&s->upgrade);
     reload_stop(&s->reload);
     log_info("touchline.stop", "children=%zu", s->plan.count);
-    for (size_t i = 1; i < s->plan.count; i++)
-        child_stop(&s->plan.members[i].child);
+    stop_role(s, MEMBER_GATEWAY);
     tell_stopping(s);
     set_patience(s);
     stop_next(s);

@@ -8,7 +8,7 @@
 
 static bool is_router(const struct member *m)
 {
-    return strcmp(m->kind, "router") == 0;
+    return m->role == MEMBER_ROUTER;
 }
 
 /* ---- what they say ----------------------------------------------------- */

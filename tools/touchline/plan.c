@@ -13,11 +13,14 @@
 
 /* Siblings' table and bell, an end, the sheet, the line to us. */
 enum { MORE_FILES = 5 };
-/* The path, --config FILE, --dir DIR, --instance N, and the ports that were
- * claimed for each edge; the words of --set come on top. */
-enum { FIXED_ARGS = 1 + 2 + 2 + 2 + 2 * PLAN_KINDS + PLAN_MORE_ARGS };
+/* The path, --config FILE, --dir DIR, --instance N, link.through, and the ports
+ * that were claimed for each edge; the words of --set come on top. */
+enum { FIXED_ARGS = 1 + 2 + 2 + 2 + 2 + 2 * PLAN_KINDS + PLAN_MORE_ARGS };
+/* Behind the edges. */
+enum { KIND_ROUTER = PLAN_KINDS, KIND_REPEATER, ALL_KINDS };
 
-static const char *const kinds[PLAN_KINDS] = {"http", "tcp", "ws"};
+static const char *const kinds[ALL_KINDS] = {"http", "tcp", "ws", "router",
+                                             "repeater"};
 
 static const struct config_edge *edge_of(const struct plan *p, unsigned kind)
 {
@@ -47,10 +50,9 @@ static int find_binaries(struct plan *p)
     if (!slash)
         return ERR_IO;
     *slash = '\0';
-    for (unsigned i = 0; i <= PLAN_KINDS; i++)
+    for (unsigned i = 0; i < ALL_KINDS; i++)
         if ((size_t)snprintf(p->paths[i], PLAN_PATH_MAX, "%s/touchline-%s",
-                             self, i < PLAN_KINDS ? kinds[i] : "router") >=
-            PLAN_PATH_MAX)
+                             self, kinds[i]) >= PLAN_PATH_MAX)
             return ERR_FULL;
     return 0;
 }
@@ -63,7 +65,10 @@ static int add_member(struct plan *p, unsigned kind, size_t number,
     struct member *m = &p->members[p->count++];
 
     buf_init(&m->fd_names);
-    m->kind = kind < PLAN_KINDS ? kinds[kind] : "router";
+    m->kind = kinds[kind];
+    m->role = kind == KIND_ROUTER     ? MEMBER_ROUTER
+              : kind == KIND_REPEATER ? MEMBER_REPEATER
+                                      : MEMBER_GATEWAY;
     snprintf(m->number, sizeof m->number, "%zu", number);
     snprintf(m->name, sizeof m->name, "%s-%zu", m->kind, number + 1);
     m->instance = (unsigned)number;
@@ -271,6 +276,38 @@ static struct siblings *share_port(const struct config_edge *e,
     return s;
 }
 
+/* One after the other, each for every so many gateways. */
+static void share_out(struct plan *p, struct member *m)
+{
+    size_t repeaters = p->cli->config->repeater.instances;
+
+    p->gateways++;
+    if (!repeaters)
+        return;
+    snprintf(m->through, sizeof m->through, "link.through=repeater%zu",
+             (p->gateways - 1) % repeaters + 1);
+    plan_add_arg(m, "--set");
+    plan_add_arg(m, m->through);
+}
+
+static int add_repeaters(struct plan *p)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < p->cli->config->repeater.instances; i++) {
+        struct member *m;
+
+        rc = add_member(p, KIND_REPEATER, i, MORE_FILES, &m);
+        if (rc < 0)
+            break;
+        plan_add_arg(m, "--instance");
+        plan_add_arg(m, m->number);
+        hand_sheet(p, m);
+        rc = m->fd_names.failed ? ERR_NOMEM : 0;
+    }
+    return rc;
+}
+
 static int add_edge(struct plan *p, unsigned kind, char *why, size_t size)
 {
     const struct config_edge *e = edge_of(p, kind);
@@ -291,6 +328,7 @@ static int add_edge(struct plan *p, unsigned kind, char *why, size_t size)
             break;
         plan_add_arg(m, "--instance");
         plan_add_arg(m, m->number);
+        share_out(p, m);
         hand_over(m, sets, sets + i * e->workers, e->workers);
         hand_siblings(m, p->siblings[kind]);
         hand_passing(p, m);
@@ -326,7 +364,7 @@ static int note_listen(struct plan *p, unsigned kind,
 
 static int make_room(struct plan *p)
 {
-    size_t members = 1, sets = 1;
+    size_t members = 1 + p->cli->config->repeater.instances, sets = 1;
 
     for (unsigned i = 0; i < PLAN_KINDS; i++) {
         const struct config_edge *e = edge_of(p, i);
@@ -354,9 +392,11 @@ int plan_make(struct plan *p, const struct cli *cli, char *why, size_t size)
     make_passing(p);
     make_sheet(p);
     if (rc == 0)
-        rc = add_member(p, PLAN_KINDS, 0, MORE_FILES, &router);
+        rc = add_member(p, KIND_ROUTER, 0, MORE_FILES, &router);
     if (rc == 0)
         hand_sheet(p, router);
+    if (rc == 0)
+        rc = add_repeaters(p);
     for (unsigned i = 0; rc == 0 && i < PLAN_KINDS; i++) {
         first[i] = p->set_count;
         rc = add_edge(p, i, why, size);

@@ -1,5 +1,5 @@
-/* plan.h - what is to run: the router, the instances of every edge, the
- * arguments of each, and the sockets it is handed.
+/* plan.h - what is to run: the router, repeaters, the instances of every edge,
+ * the arguments of each, and the sockets it is handed.
  *
  * Every port is claimed while the plan is made. The supervisor keeps the
  * listening sockets: while an instance is started again its connections wait
@@ -18,11 +18,17 @@
 
 enum { PLAN_KINDS = 3, PLAN_PATH_MAX = 4096, MEMBER_RETIRED = 4 };
 
+/* In the order in which they stand in the plan; ended in the other one. */
+enum member_role { MEMBER_ROUTER, MEMBER_REPEATER, MEMBER_GATEWAY,
+                   MEMBER_ROLES };
+
 /* One process to be. */
 struct member {
     struct child child;
     struct mute mute;
-    const char *kind; /* "router", "http" */
+    enum member_role role;
+    const char *kind; /* "router", "repeater", "http" */
+    char through[48]; /* "link.through=repeater1"; of a gateway behind one */
     char name[24];    /* "http-1": for people */
     char number[12];  /* of the instance, as its command line says it */
     const char **argv; /* ends with NULL; has room for what is added */
@@ -36,7 +42,7 @@ struct member {
     unsigned instance;
     uint64_t confirmed; /* the edition of the sheet that it says it has */
     unsigned control_at;     /* in fds: its end of the line to us, while it is
-                                started; -1. A router has none */
+                                started; -1. Gateways have one */
     struct handover control; /* our end; fd -1: there is none */
     struct retired { /* predecessors that still end */
         pid_t pid;      /* 0: none */
@@ -48,11 +54,12 @@ struct plan {
     const struct cli *cli;
     struct sheet sheet; /* the configuration, for all of them */
     int passing[2]; /* from http to ws; -1: not both are started */
-    struct member *members; /* the router first */
+    struct member *members; /* the router first, then repeaters */
     size_t count;
     struct listen_set *sets; /* one for each worker of each instance */
     size_t set_count;
-    char paths[PLAN_KINDS + 1][PLAN_PATH_MAX]; /* of the binaries */
+    size_t gateways;        /* of them */
+    char paths[PLAN_KINDS + 2][PLAN_PATH_MAX]; /* of the binaries */
     struct siblings *siblings[PLAN_KINDS]; /* of instances; or NULL */
     struct buf listens[PLAN_KINDS]; /* "tcp.listen=127.0.0.1:9999": claimed */
 };

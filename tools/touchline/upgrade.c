@@ -16,7 +16,7 @@
 #include "proto/frame.h"
 #include "tools/touchline/lock.h"
 
-enum { TRY_S = 60, ROUTER_S = 120 }; /* a large store takes its time */
+enum { TRY_S = 60, ANEW_S = 120 }; /* a large store takes its time */
 #define RETIRED_PATIENCE (2 * SECOND) /* behind drain_wait */
 
 static void look_at_retired(void *ctx);
@@ -99,7 +99,7 @@ static void on_bound(void *ctx)
 {
     struct upgrade *u = ctx;
 
-    if (u->step == UPGRADE_ROUTER) {
+    if (u->step == UPGRADE_ANEW) {
         snprintf(u->why, sizeof u->why, "the new one is not ready yet");
         fail(u);
         return;
@@ -328,6 +328,15 @@ static void try_router(struct upgrade *u)
     fail(u);
 }
 
+/* Whose clients are the gateways': they wait. */
+static void start_anew(struct upgrade *u)
+{
+    u->step = UPGRADE_ANEW;
+    loop_timer_set(&u->bound, ANEW_S * SECOND);
+    if (u->at->child.pid)
+        child_replace(&u->at->child);
+}
+
 /* The trial has ended. */
 static void tried(struct upgrade *u)
 {
@@ -340,15 +349,12 @@ static void tried(struct upgrade *u)
         return;
     }
     end_other(u);
-    u->step = UPGRADE_ROUTER;
-    loop_timer_set(&u->bound, ROUTER_S * SECOND);
-    if (u->at->child.pid)
-        child_replace(&u->at->child);
+    start_anew(u);
 }
 
 void upgrade_ready(struct upgrade *u, const struct member *m)
 {
-    if (u->step != UPGRADE_ROUTER || u->at != m)
+    if (u->step != UPGRADE_ANEW || u->at != m)
         return;
     loop_timer_stop(&u->bound);
     log_info("upgrade.replaced", "name=\"%s\" pid=%d clients=0 cut=0", m->name,
@@ -479,7 +485,10 @@ static void next_member(struct upgrade *u)
         return;
     }
     u->at = &u->plan->members[next];
-    replace_gateway(u);
+    if (u->at->role == MEMBER_GATEWAY)
+        replace_gateway(u);
+    else
+        start_anew(u);
 }
 
 bool upgrade_begin(struct upgrade *u, const char **why)

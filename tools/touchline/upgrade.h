@@ -1,9 +1,9 @@
 /* upgrade.h - every binary replaced by the one that is there now, while clients
- * stay connected: the router, then the gateways one after the other.
+ * stay connected: the router, repeaters, then the gateways, one after the other.
  *
  * The new router is tried first (touchline-router --check, and whether it speaks
  * the link that we do); then the old one is told to end, and the next is started:
- * gateways hold their clients meanwhile. A gateway's successor is started beside
+ * gateways hold their clients meanwhile. So it is with a repeater. A gateway's successor is started beside
  * it, and takes its clients over (gateways/common/succession.h); a successor that
  * fails costs nothing. The first failure ends the upgrade: who has been replaced
  * is, the others go on as they are.
@@ -15,7 +15,12 @@
 
 #include "tools/touchline/plan.h"
 
-enum upgrade_step { UPGRADE_IDLE, UPGRADE_TRY, UPGRADE_ROUTER, UPGRADE_GATEWAY };
+enum upgrade_step {
+    UPGRADE_IDLE,
+    UPGRADE_TRY,
+    UPGRADE_ANEW, /* the router or a repeater, which has no clients */
+    UPGRADE_GATEWAY
+};
 
 struct upgrade_ops {
     /* A line for people. */

@@ -52,6 +52,7 @@ class Fault:
     prepare: Optional[Callable[["Stage"], None]] = None
     wire: bool = False  # needs a relay in the link: drawn in half of the rounds, only there
     possible: bool = True  # this machine lets it be done
+    repeater: bool = False  # needs repeaters: drawn where there are some
 
 
 class Stage:
@@ -97,11 +98,11 @@ class Stage:
             self.world.start()
 
 
-def drawable(rng, rows):
+def drawable(rng, rows, repeaters=0):
     """Of a table those of one round: what this machine lets be done, and what
     needs a relay in the link in half of the rounds, so that in the others
     processes meet as they do in the field."""
-    rows = {name: f for name, f in rows.items() if f.possible}
+    rows = {name: f for name, f in rows.items() if f.possible and (repeaters or not f.repeater)}
     wired = rng.random() < 0.5 or all(f.wire for f in rows.values())
     return {name: f for name, f in rows.items() if wired or not f.wire}
 

@@ -14,6 +14,6 @@ unit() { # TEMPLATE NAME [KIND]
 
 unit touchline.service touchline.service
 unit touchline-router.service touchline-router.service
-for kind in http tcp ws; do
+for kind in http tcp ws repeater; do
     unit touchline-gateway@.service "touchline-$kind@.service" "$kind"
 done
