@@ -141,6 +141,8 @@ enum {
     ROOM_SNAPSHOT_MESSAGES = 50,
     ROOM_NOTICE_NAMES = 20,     /* in one join or leave */
     ACCEPT_RESERVE = 64,        /* descriptors kept to turn clients away */
+    TCP_PROBE_AFTER_S = 25,     /* of silence */
+    TCP_PROBE_EVERY_S = 2,      /* while it is not answered */
     TCP_USER_TIMEOUT_MS = 35000,
 };
 

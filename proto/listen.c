@@ -24,10 +24,14 @@ static int set_flag(int fd, int level, int name)
     return setsockopt(fd, level, name, &on, sizeof on);
 }
 
-/* Options that accepted sockets inherit. */
+/* Options that accepted sockets inherit. A crowd that came together is probed
+ * together, and of so many probes a machine may drop some, its own queue
+ * (net.core.netdev_max_backlog) being full: who lives is asked often enough
+ * before the time is over. */
 static void tune(int fd, const struct endpoint *e)
 {
-    int idle = 25, interval = 5, probes = 2;
+    int idle = TCP_PROBE_AFTER_S, interval = TCP_PROBE_EVERY_S;
+    int probes = (TCP_USER_TIMEOUT_MS / 1000 - idle) / interval;
     unsigned timeout = TCP_USER_TIMEOUT_MS;
 
     if (e->addr.any.sa_family == AF_UNIX)

@@ -1,6 +1,7 @@
 #include "proto/listen.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,29 @@ TEST(another_worker_gets_sockets_of_the_shared_addresses_alone)
     EXPECT(more.at[0].fd != first.at[0].fd && !more.at[0].admin);
     listen_close(&more);
     listen_close(&first);
+}
+
+static int option(int fd, int name)
+{
+    int value = -1;
+    socklen_t len = sizeof value;
+
+    EXPECT_INT(getsockopt(fd, IPPROTO_TCP, name, &value, &len), 0);
+    return value;
+}
+
+TEST(who_is_silent_is_probed_several_times_before_he_is_given_up)
+{
+    struct listen_set set = {.count = 0};
+    int fd, first, last;
+
+    open_list(&set, "127.0.0.1:0", false);
+    fd = set.at[0].fd;
+    first = option(fd, TCP_KEEPIDLE);
+    last = option(fd, TCP_USER_TIMEOUT) / 1000;
+    EXPECT_INT(last, 35);
+    EXPECT(first + 4 * option(fd, TCP_KEEPINTVL) < last);
+    listen_close(&set);
 }
 
 /* A connection is made to this address, or refused. */
