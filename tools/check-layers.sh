@@ -39,8 +39,9 @@ rule 'base includes base and its own libraries' proto/base \
 rule 'proto includes base and proto' proto 'base/|proto/|nng/|xxhash|seccomp' proto/base
 rule 'store includes base and sqlite3' store 'base/|store/|sqlite3|xxhash'
 rule 'router includes base, proto, the seam of the store' router \
-    'base/|proto/|router/|store/(history|writer|reader)\.h|cjson/'
-rule 'repeater includes base and proto' repeater 'base/|proto/|repeater/'
+    'base/|proto/|router/|store/(history|writer|reader)\.h|cjson/' router/repeater
+rule 'router/repeater includes base and proto' router/repeater \
+    'base/|proto/|router/repeater/'
 rule 'gateways/common includes base and proto' gateways/common \
     'base/|proto/|gateways/common/'
 for edge in http tcp ws; do
@@ -56,7 +57,7 @@ only() { # NAME LIBRARY FILES...: included nowhere else
     shift 2
     keep=$(printf '|^%s:' "$@")
     verdict "$name" "$(grep -rnHE "include *<$lib" --include='*.[ch]' proto \
-        store router repeater gateways tools 2>/dev/null | grep -vE "${keep#|}")"
+        store router gateways tools 2>/dev/null | grep -vE "${keep#|}")"
 }
 only 'nng is in bus.c only' 'nng/' 'proto/bus\.c'
 only 'libevent is in loop.c only' 'event2/' 'proto/base/loop\.c'
@@ -70,15 +71,15 @@ only 'cJSON is not in the core' 'cjson/' 'router/types/[a-z_]*\.[ch]' \
 words 'the core speaks no edge' 'router/*.[ch]' \
     'http|json|[^_]sql|websocket|telnet'
 words 'nobody waits by the time of day' \
-    'gateways/*/*.c repeater/*.c router/*.c router/*/*.c tools/*/*.c' \
+    'gateways/*/*.c router/*.c router/*/*.c tools/*/*.c' \
     'CLOCK_REALTIME|gettimeofday'
 verdict 'base has at most 14 modules' "$(ls proto/base/*.h | grep -v /base.h |
     sed -n '15,$p')"
 verdict 'no header is longer than 200 lines' "$(find proto store router \
-    repeater gateways tools -name '*.h' -exec wc -l {} + 2>/dev/null |
+    gateways tools -name '*.h' -exec wc -l {} + 2>/dev/null |
     awk '$2 != "total" && $1 > 200')"
 
-top='router|repeater|gateways|proto|store|tests|tools|docs'
+top='router|gateways|proto|store|tests|tools|docs'
 verdict 'nothing else is kept at the top' "$(git ls-files 2>/dev/null |
     cut -d/ -f1 | sort -u | grep -vxE "$top|Makefile|README\.md|LICENSE|\..*")"
 

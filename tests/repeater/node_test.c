@@ -1,6 +1,6 @@
 /* A node between a router that the test plays and gateways that it plays, over
  * real pipes. */
-#include "repeater/node.h"
+#include "router/repeater/node.h"
 
 #include <stdio.h>
 #include <stdlib.h>

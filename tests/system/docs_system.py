@@ -413,13 +413,13 @@ def sources(*folders):
 
 
 def test_files_and_functions_that_documents_name_exist():
-    code = "\n".join(sources("proto", "store", "router", "repeater", "gateways", "tools"))
+    code = "\n".join(sources("proto", "store", "router", "gateways", "tools"))
     for path in documents():
         text = re.sub(r"```.*?```", "", read(path), flags=re.S)
         for name in re.findall(r"`([a-z_]+)\(\)`", text):
             if name not in ("input", "put", "sendmsg", "ini_parse"):
                 check(f"{name}(" in code, f"{path}: no function {name}()")
-        for name in re.findall(r"`((?:proto|store|router|repeater|gateways|tools|tests)/[\w/.-]+)`", text):
+        for name in re.findall(r"`((?:proto|store|router|gateways|tools|tests)/[\w/.-]+)`", text):
             if "X_" not in name:
                 check(os.path.exists(os.path.join(ROOT, name)), f"{path}: no file {name}")
 
@@ -556,7 +556,7 @@ def test_every_reason_of_an_end_is_explained():
 def test_every_counter_is_explained():
     text = read("docs/operations.md")
     names = set()
-    for path in ("router/stats.h", "repeater/stats.h", "gateways/common/stats.h",
+    for path in ("router/stats.h", "router/repeater/stats.h", "gateways/common/stats.h",
                  "proto/repairs.h"):
         names |= set(re.findall(r'X\(\w+, (?:COUNTER|GAUGE),\s+"(\w+)"', read(path)))
     check(len(names) > 40, f"only {len(names)} counters found")
@@ -593,7 +593,7 @@ def test_every_limit_is_counted_and_tested():
 def test_every_event_of_the_log_is_explained():
     text = read("docs/operations.md")
     names = set()
-    for source in sources("gateways", "router", "repeater", "store", "tools/touchline"):
+    for source in sources("gateways", "router", "store", "tools/touchline"):
         names |= set(re.findall(r'log_(?:error|warn|info)\(\s*"([a-z_.]+)"', source))
     check(len(names) > 30, f"only {len(names)} events found")
     equal(sorted(n for n in names if f"`{n}`" not in text), [],

@@ -1,4 +1,4 @@
-#include "repeater/node.h"
+#include "router/repeater/node.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -15,7 +15,7 @@
 #include "proto/place.h"
 #include "proto/reread.h"
 #include "proto/user.h"
-#include "repeater/node.h"
+#include "router/repeater/node.h"
 
 #define SLOW_TURN (50 * MILLISECOND)
 

@@ -21,7 +21,7 @@
 
 #include "proto/config.h"
 #include "proto/lane.h"
-#include "repeater/stats.h"
+#include "router/repeater/stats.h"
 
 struct node {
     struct loop *loop;
