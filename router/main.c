@@ -16,12 +16,18 @@
 #include "proto/cage.h"
 #include "proto/cli.h"
 #include "proto/frame.h"
+#include "proto/memory.h"
 #include "proto/notify.h"
 #include "proto/reread.h"
 #include "proto/user.h"
 #include "router/router.h"
 
-enum { CHECK_MS = 2000, LOCK_MS = 3000 };
+enum {
+    CHECK_MS = 2000,
+    LOCK_MS = 3000,
+    ARENAS = 4, /* of malloc: the loop's, the store's writer's and readers', and
+                   NNG's threads' */
+};
 
 struct process {
     struct cli cli;
@@ -32,7 +38,8 @@ struct process {
     struct router router;
     struct rendezvous *rendezvous;
     struct user user;
-    struct cage cage;
+    struct cage *cage; /* NULL: not planned yet, or entered */
+    struct memory_watch memory;
     struct loop_signal term, interrupt, hangup;
     struct loop_timer bound; /* of the orderly end */
     struct loop_turn turn;
@@ -178,11 +185,23 @@ static int settle(struct process *p)
     return rc;
 }
 
+/* It is large, and of no use once the process is in it. */
+static void forget_plan(struct process *p)
+{
+    free(p->cage);
+    p->cage = NULL;
+}
+
 static int plan_cage(struct process *p)
 {
-    int rc = cage_plan(&p->cage, CAGE_ROUTER, p->cli.config, NULL, false);
+    int rc;
 
-    if (rc < 0)
+    p->cage = malloc(sizeof *p->cage);
+    rc = p->cage ? cage_plan(p->cage, CAGE_ROUTER, p->cli.config, NULL, false)
+                 : ERR_NOMEM;
+    if (rc == ERR_NOMEM)
+        fprintf(stderr, "touchline-router: out of memory\n");
+    else if (rc < 0)
         fprintf(stderr, "touchline-router: too many directories, or too long "
                 "a path\n");
     return rc;
@@ -196,8 +215,9 @@ static int enter_cage(struct process *p)
 
     if (rc < 0)
         return rc;
-    rc = cage_enter(&p->cage,
+    rc = cage_enter(p->cage,
                     (enum sandbox)p->cli.config->process.sandbox, &r);
+    forget_plan(p);
     if (p->user.is_root && !p->user.asked)
         log_warn("process.root", "cure=\"set process.user\"");
     if (r.missing[0])
@@ -257,7 +277,7 @@ static int check(struct process *p)
         return EXIT_FAILED;
     printf("database %s: %s\n", p->file, rc < 0 ? "will be made" : "good");
     return plan_cage(p) == 0 &&
-                   cage_check(&p->cage,
+                   cage_check(p->cage,
                               (enum sandbox)p->cli.config->process.sandbox,
                               p->user.name)
                ? EXIT_DONE : EXIT_FAILED;
@@ -390,6 +410,8 @@ static void speak(void *ctx)
     int64_t ms = canary_held_ns(&p->router, clock_ns()) / MILLISECOND;
 
     loop_timer_set(&p->second, SECOND);
+    stat_set(&p->router.stats, STAT_TRIMS, p->memory.trims);
+    stat_set(&p->router.stats, STAT_TRIMS_LEFT, p->memory.left);
     stat_set(&p->router.stats, STAT_SUPERVISOR_LOST,
              !voice_say(&p->voice, "X_STORE_MS=%" PRId64, ms));
     watch_nng(p);
@@ -477,7 +499,9 @@ static int serve(struct process *p)
                  rendezvous_url(p->rendezvous),
                  map_count(&p->router.table.topics), p->router.epoch.text,
                  p->router.seq);
+        memory_watch_start(&p->memory, p->loop);
         rc = loop_run(p->loop);
+        memory_watch_stop(&p->memory);
         flush_links(p);
     }
     loop_turn_stop(&p->turn);
@@ -510,6 +534,7 @@ static int run(struct process *p)
     const struct config *cfg = p->cli.config;
     int rc;
 
+    memory_settle(ARENAS);
     if (p->cli.arg_count > 0)
         return cli_usage_error(&p->cli, "unexpected argument: %s",
                                p->cli.args[0]);
@@ -556,6 +581,7 @@ int main(int argc, char **argv)
     rc = cli_parse(&p.cli, argc, argv);
     if (rc < 0)
         rc = run(&p);
+    forget_plan(&p);
     cli_fini(&p.cli);
     free(p.file);
     return rc;

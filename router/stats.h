@@ -19,6 +19,10 @@
       "turns of the event loop that took 50 ms or more")                      \
     X(SLOW_TURN_MS, COUNTER, "slow_turn_ms_total", NULL,                      \
       "milliseconds that those took together")                                \
+    X(TRIMS, COUNTER, "memory_trims_total", "result=\"done\"",                \
+      "times that free memory was to be given back to the kernel")            \
+    X(TRIMS_LEFT, COUNTER, "memory_trims_total", "result=\"left\"",           \
+      "times that free memory was to be given back to the kernel")            \
     X(LINKS, GAUGE, "links", NULL, "gateways and tools joined now")           \
     X(MISSING, GAUGE, "gateways_missing", NULL,                               \
       "gateways that went without a goodbye and are not back")                \

@@ -51,7 +51,7 @@ struct conn_extra *conn_extra(struct conn *c)
 {
     if (c->extra)
         return c->extra;
-    c->extra = calloc(1, sizeof *c->extra);
+    c->extra = slab_take(&c->gw->moment, sizeof *c->extra);
     if (c->extra) {
         c->gw->conns.extras++;
         c->extra->conn = c;
@@ -67,7 +67,7 @@ static void extra_free(struct conn *c)
 {
     if (c->extra)
         c->gw->conns.extras--;
-    free(c->extra);
+    slab_give(c->extra);
     c->extra = NULL;
 }
 

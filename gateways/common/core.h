@@ -30,6 +30,7 @@
 #include "gateways/common/wheel.h"
 #include "proto/config.h"
 #include "proto/rendezvous.h"
+#include "proto/slab.h"
 #include "proto/tally.h"
 
 enum {
@@ -56,6 +57,7 @@ struct gateway {
     struct doorstep doorstep;
     struct passing passing;
     struct conns conns;
+    struct slabs moment; /* what connections have while they are busy */
     uint32_t open;
     struct list_node lagging; /* live, but not at the end of the ring */
     size_t lag_count;         /* so many */

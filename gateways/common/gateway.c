@@ -1,7 +1,6 @@
 #include "gateways/common/gateway.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,6 +20,7 @@
 #include "proto/cage.h"
 #include "proto/cli.h"
 #include "proto/replacing.h"
+#include "proto/memory.h"
 #include "proto/notify.h"
 #include "proto/place.h"
 #include "proto/report.h"
@@ -44,6 +44,7 @@ struct worker {
     struct loop_wake drain_wake, config_wake;
     struct loop_timer drain_timer;
     struct pulse pulse;
+    struct memory_watch memory;
     bool ready, done;
 };
 
@@ -64,7 +65,7 @@ struct process {
     struct heart heart;
     struct voice voice; /* the first worker's */
     struct user user;
-    struct cage cage;
+    struct cage *cage; /* NULL: not planned yet, or entered */
     bool own_ports; /* opened here, not handed over */
     bool inherits;  /* from a predecessor */
     struct succession succession;
@@ -116,6 +117,16 @@ void gateway_set_edge_state(struct gateway *g, void *state)
 void *gateway_edge_state(const struct gateway *g)
 {
     return g->edge_state;
+}
+
+void *gateway_take(struct gateway *g, size_t bytes)
+{
+    return slab_take(&g->moment, bytes);
+}
+
+void gateway_give(void *object)
+{
+    slab_give(object);
 }
 
 void gateway_add(struct gateway *g, unsigned stat, uint64_t n)
@@ -210,6 +221,10 @@ static void each_second(void *ctx)
     asks_expire(g, clock_ns());
     pages_expire(g, clock_ns());
     canary_stats(g, clock_ns());
+    if (g->worker) {
+        stat_set(&g->stats, STAT_TRIMS, g->worker->memory.trims);
+        stat_set(&g->stats, STAT_TRIMS_LEFT, g->worker->memory.left);
+    }
     if (g->first && g->worker)
         speak(g);
     stat_set(&g->stats, STAT_RING_BYTES, g->ring.bytes);
@@ -239,6 +254,7 @@ int gateway_init(struct gateway *g, const struct config *cfg,
     list_init(&g->ready);
     list_init(&g->waiting);
     list_init(&g->ahead);
+    slabs_init(&g->moment);
     pages_init(&g->pages);
     asks_init(&g->asks);
     ring_init(&g->ring, g->config->limits.ring_total);
@@ -294,6 +310,7 @@ void gateway_fini(struct gateway *g)
     stats_fini(&g->stats);
     tally_fini(&g->refused);
     tally_fini(&g->closed);
+    slabs_fini(&g->moment);
     loop_free(g->loop);
     free(g->out);
     free(g->read_buffer);
@@ -359,8 +376,11 @@ static int run_worker(struct worker *w)
     struct gateway *g = &w->g;
     int rc = 0;
 
+    if (g->first)
+        memory_watch_start(&w->memory, g->loop);
     while (rc == 0 && !(g->draining && g->open == 0) && !w->done)
         rc = loop_step(g->loop, -1);
+    memory_watch_stop(&w->memory);
     uplink_close(g);
     return rc;
 }
@@ -607,6 +627,27 @@ static void place_make_above(const struct config *cfg)
     free(dir);
 }
 
+/* A plan is large, and of no use behind the door. */
+static int plan_cage(struct process *p)
+{
+    int rc;
+
+    p->cage = malloc(sizeof *p->cage);
+    if (!p->cage)
+        return complain(p, "out of memory"), ERR_NOMEM;
+    rc = cage_plan(p->cage, CAGE_GATEWAY, p->cli.config, p->edge->name,
+                   p->own_ports);
+    if (rc < 0)
+        (void)complain(p, "too many directories, or too long a path");
+    return rc;
+}
+
+static void forget_plan(struct process *p)
+{
+    free(p->cage);
+    p->cage = NULL;
+}
+
 /* With the ports bound there is nothing left that needs to be root. */
 static int settle(struct process *p)
 {
@@ -624,19 +665,17 @@ static int settle(struct process *p)
         place_make_above(cfg);
     if (rc < 0)
         (void)complain(p, why);
-    else if ((rc = cage_plan(&p->cage, CAGE_GATEWAY, cfg, p->edge->name,
-                             p->own_ports)) < 0)
-        (void)complain(p, "too many directories, or too long a path");
-    return rc;
+    return rc < 0 ? rc : plan_cage(p);
 }
 
 /* In front of the first other thread. */
 static int enter_cage(struct process *p)
 {
     struct cage_report r;
-    int rc = cage_enter(&p->cage,
+    int rc = cage_enter(p->cage,
                         (enum sandbox)p->cli.config->process.sandbox, &r);
 
+    forget_plan(p);
     if (p->user.is_root && !p->user.asked)
         log_warn("process.root", "cure=\"set process.user\"");
     if (r.missing[0])
@@ -651,7 +690,7 @@ static int enter_cage(struct process *p)
 
 static bool check_cage(const struct process *p)
 {
-    return cage_check(&p->cage,
+    return cage_check(p->cage,
                       (enum sandbox)p->cli.config->process.sandbox,
                       p->user.name);
 }
@@ -843,13 +882,6 @@ static int serve(struct process *p)
     return code;
 }
 
-/* An arena of malloc for each loop and one for all of NNG's threads, which
- * would else have one each for the few messages they make. */
-static void share_arenas(const struct process *p)
-{
-    (void)mallopt(M_ARENA_MAX, (int)p->count + 1);
-}
-
 static int run(struct process *p)
 {
     char why[256] = "";
@@ -858,7 +890,9 @@ static int run(struct process *p)
 
     p->count = (unsigned)MIN(MAX(p->edge_config->workers, (size_t)1),
                              (size_t)WORKERS_MAX);
-    share_arenas(p);
+    /* One for each loop and one for all of NNG's threads, which would else have
+     * one each for the few messages they make. */
+    memory_settle(p->count + 1);
     p->workers = calloc(p->count, sizeof *p->workers);
     if (!p->workers)
         return complain(p, "out of memory");
@@ -892,6 +926,7 @@ static int run(struct process *p)
     succession_stop(&p->succession);
     for (unsigned i = 0; i < p->count; i++)
         worker_stop(&p->workers[i]);
+    forget_plan(p);
     reread_fini(&p->reread);
     door_free(p->door);
     siblings_free(p->siblings);

@@ -31,6 +31,11 @@ void gateway_set_edge_state(struct gateway *g, void *state);
 void *gateway_edge_state(const struct gateway *g);
 /* One more, or n more, of a row of stats.h. */
 void gateway_count(struct gateway *g, unsigned stat);
+/* Zeros, for what a connection has until it has been answered; at most
+ * SLAB_BYTES_MAX. NULL: no memory. A crowd that comes leaves no holes in the
+ * heap by them. */
+void *gateway_take(struct gateway *g, size_t bytes);
+void gateway_give(void *object); /* NULL is fine */
 void gateway_add(struct gateway *g, unsigned stat, uint64_t n);
 /* A client is told an error: touchline_refused_total{code="..."}, the codes
  * being those of proto/codes.def. Whoever writes an error calls it, once. */

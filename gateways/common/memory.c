@@ -16,7 +16,7 @@ static void report_tables(const struct gateway *g, struct buf *b)
     memory_row(b, "connections", stat_get(&g->stats, STAT_CONNS),
                conns_bytes(cs));
     memory_row(b, "busy connections", cs->extras,
-               cs->extras * sizeof(struct conn_extra));
+               g->moment.blocks.taken * BLOCK_BYTES);
     memory_row(b, "output", 0, stat_get(&g->stats, STAT_QUEUED));
     memory_row(b, "channels", g->topics.slabs.objects,
                g->topics.slabs.blocks.taken * BLOCK_BYTES);

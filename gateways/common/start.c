@@ -49,7 +49,10 @@ void start_free(struct start *s)
     drop_snapshots(s);
     marks_fini(&s->known);
     conn_extra_done(s->conn);
-    free(s);
+    if (s->apart)
+        free(s);
+    else
+        slab_give(s);
 }
 
 /* An edge may close the connection while it is being told of a start: that
@@ -90,11 +93,16 @@ struct start *start_alloc(struct conn *c, unsigned count, struct slice name)
 {
     size_t topics = count * sizeof(struct start_topic);
     struct conn_extra *x = conn_extra(c);
-    struct start *s = x ? calloc(1, sizeof *s + topics + name.len) : NULL;
+    size_t bytes = sizeof(struct start) + topics + name.len;
+    bool apart = bytes > SLAB_BYTES_MAX;
+    struct start *s = !x      ? NULL
+                      : apart ? calloc(1, bytes)
+                              : slab_take(&c->gw->moment, bytes);
     struct start **end;
 
     if (!s)
         return NULL;
+    s->apart = apart;
     list_init(&s->node);
     s->conn = c;
     s->told = c->gw->told + 1;

@@ -77,6 +77,7 @@ struct start {
     bool all;      /* the pages are of all channels, not of those that missed
                       something */
     uint8_t pages; /* taken, as far as counting matters */
+    bool apart;    /* too large for gateway.moment */
     uint32_t ref;
     uint32_t logins; /* LOGGED_IN still to come */
     uint64_t told;   /* gateway.told of the LOGGED_IN: snapshots from then on

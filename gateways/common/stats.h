@@ -20,6 +20,10 @@
       "turns of the event loop that took 50 ms or more")                      \
     X(SLOW_TURN_MS, COUNTER, "slow_turn_ms_total", NULL,                      \
       "milliseconds that those took together")                                \
+    X(TRIMS, COUNTER, "memory_trims_total", "result=\"done\"",                \
+      "times that free memory was to be given back to the kernel")            \
+    X(TRIMS_LEFT, COUNTER, "memory_trims_total", "result=\"left\"",           \
+      "times that free memory was to be given back to the kernel")            \
     X(CONNS, GAUGE, "connections", NULL, "client sockets open now")           \
     X(ACCEPTED, COUNTER, "accepted_total", NULL, "client sockets accepted")   \
     X(TAKEN_OVER, COUNTER, "taken_over_total", NULL,                          \

@@ -135,7 +135,7 @@ static void line_up(struct exchange *x)
 struct exchange *exchange_new(struct conn *c, const struct request *r)
 {
     struct http_conn *h = conn_edge(c);
-    struct exchange *x = calloc(1, sizeof *x);
+    struct exchange *x = gateway_take(conn_gateway(c), sizeof *x);
 
     if (!x)
         return NULL;
@@ -170,7 +170,7 @@ void exchange_free(struct exchange *x)
     buf_fini(&x->fields);
     buf_fini(&x->body);
     buf_fini(&x->out);
-    free(x);
+    gateway_give(x);
 }
 
 /* ---- a successor takes over --------------------------------------------- */
@@ -187,7 +187,7 @@ void exchange_freeze(const struct exchange *x, struct buf *b)
 
 int exchange_thaw(struct conn *c, struct cursor *in, struct exchange **ret)
 {
-    struct exchange *x = calloc(1, sizeof *x);
+    struct exchange *x = gateway_take(conn_gateway(c), sizeof *x);
 
     if (!x)
         return ERR_NOMEM;

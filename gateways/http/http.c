@@ -143,7 +143,7 @@ void http_release(struct exchange *x)
 
     CHECK(h->talk->first == x && !x->next);
     (void)pop(h);
-    free(h->talk);
+    gateway_give(h->talk);
     h->state = HTTP_STREAM;
     h->page = NULL;
     /* What was held behind it is thrown away, and its end will be seen. */
@@ -595,7 +595,7 @@ static void http_opened(struct conn *c)
 {
     struct http_conn *h = conn_edge(c);
 
-    h->talk = calloc(1, sizeof *h->talk);
+    h->talk = gateway_take(conn_gateway(c), sizeof *h->talk);
     if (h->talk)
         conn_deadline(c, to_ms(limits_of(c)->header_wait));
     else
@@ -641,7 +641,7 @@ static void http_closed(struct conn *c)
     upload_free(h->talk->upload);
     while (h->talk->first)
         (void)pop(h);
-    free(h->talk);
+    gateway_give(h->talk);
 }
 
 /* What has been asked is still answered; the last answer closes. */
@@ -865,7 +865,7 @@ static int talk_thaw(struct conn *c, uint8_t state, struct cursor *in)
     struct http_conn *h = conn_edge(c);
     int rc = 0;
 
-    h->talk = calloc(1, sizeof *h->talk);
+    h->talk = gateway_take(conn_gateway(c), sizeof *h->talk);
     if (!h->talk)
         return ERR_NOMEM;
     h->talk->served = cursor_u32(in);

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from world import BIN, DEADLINE, ROOT, Lines, World, check, equal, eventually
+from world import BIN, DEADLINE, ROOT, Lines, World, check, equal, eventually, figure
 
 CTL = os.path.join(BIN, "router-ctl")
 DONE, FAILED, USAGE, NO_ROUTER, NOT_FOUND, REFUSED = range(6)
@@ -210,6 +210,49 @@ def test_trim_says_what_each_process_gave_back():
             check(r["before"] > 0 and r["after"] > 0, name)
             check(name == "all" or "held_us" in r, name)
         check("given_back" in w.ctl("trim"), "for a person")
+
+
+def user_memory(w):
+    """What all processes of w together have alone and written to, in KiB: others that run
+    the same programs do not change it."""
+    total = 0
+    for kind in ("router", "http", "tcp", "ws"):
+        for pid in w.pids(kind):
+            with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
+                total += int(next(x for x in f if x.startswith("Private_Dirty:")).split()[1])
+    return total
+
+
+class Rest:
+    """Nothing has changed for some seconds."""
+
+    def __init__(self, w, seconds=6):
+        self.w, self.seconds = w, seconds
+        self.kib, self.since = 0, 0
+
+    def __call__(self):
+        now = user_memory(self.w)
+        if abs(now - self.kib) > 32:
+            self.kib, self.since = now, time.monotonic()
+        return time.monotonic() - self.since > self.seconds
+
+
+def test_memory_goes_back_by_itself_when_crowds_have_gone():
+    # As docs/operations.md has it: what the C library's caches hold is not looked for.
+    with World(sets=[f"{kind}.workers=1" for kind in ("http", "tcp", "ws")],
+               env={"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}) as w:
+        eventually(Rest(w), "what the start took is given back", 3 * DEADLINE)
+        base = user_memory(w)
+        for _ in range(3):
+            subprocess.run([os.path.join(BIN, "touchline-flood"), "--quiet", "--probe", "none",
+                            "--edge", "test", "--target", "{}:{}".format(*w.address("http")),
+                            "--connections", "2000", "--ids", "user/1..2000", "--hold", "0"],
+                           check=True, capture_output=True, timeout=3 * DEADLINE)
+        peak = user_memory(w)
+        eventually(lambda: user_memory(w) <= base * 1.1, "base and a tenth", 3 * DEADLINE)
+        check(w.metric("memory_trims_total", result="done") >= 4, "it was given back")
+        figure(f"user memory {base} KiB at rest, {peak} when three crowds of 2,000 have gone, "
+               f"{user_memory(w)} by itself")
 
 
 def test_a_gateway_that_stands_still_is_left_out():

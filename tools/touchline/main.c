@@ -40,7 +40,7 @@ struct supervisor {
     struct upgrade upgrade;
     struct control_asker *upgrade_asker; /* NULL: a signal */
     struct user user;
-    struct cage cage;
+    struct cage *cage; /* NULL: not planned yet, or entered */
     int lock_fd;
     bool stopping, told;
     enum member_role stopping_role; /* whose turn it is to end */
@@ -476,11 +476,24 @@ static enum sandbox sandbox(const struct supervisor *s)
     return (enum sandbox)s->cli.config->process.sandbox;
 }
 
+/* It is large, and of no use once the process is in it. */
+static void forget_plan(struct supervisor *s)
+{
+    free(s->cage);
+    s->cage = NULL;
+}
+
 static int plan_cage(struct supervisor *s)
 {
-    int rc = cage_plan(&s->cage, CAGE_SUPERVISOR, s->cli.config, NULL, false);
+    int rc;
 
-    if (rc < 0)
+    s->cage = malloc(sizeof *s->cage);
+    rc = s->cage ? cage_plan(s->cage, CAGE_SUPERVISOR, s->cli.config, NULL,
+                             false)
+                 : ERR_NOMEM;
+    if (rc == ERR_NOMEM)
+        (void)complain("out of memory");
+    else if (rc < 0)
         (void)complain("too many directories, or too long a path");
     return rc;
 }
@@ -494,7 +507,8 @@ static int enter_cage(struct supervisor *s)
     if (rc < 0)
         return rc;
     config_forget_secrets(s->cli.config);
-    rc = cage_enter(&s->cage, sandbox(s), &r);
+    rc = cage_enter(s->cage, sandbox(s), &r);
+    forget_plan(s);
     if (s->user.is_root && !s->user.asked)
         log_warn("process.root", "cure=\"set process.user\"");
     if (r.missing[0])
@@ -596,8 +610,9 @@ static int check(struct supervisor *s)
         user_settle(&s->user, cfg->process.user, cfg->dir, true, why) < 0)
         code = complain(why);
     if (code == EXIT_DONE &&
-        (plan_cage(s) < 0 || !cage_check(&s->cage, sandbox(s), s->user.name)))
+        (plan_cage(s) < 0 || !cage_check(s->cage, sandbox(s), s->user.name)))
         code = EXIT_FAILED;
+    forget_plan(s);
     return code;
 }
 
@@ -637,6 +652,7 @@ static int serve(struct supervisor *s)
         code = supervise(s);
         end(s);
     }
+    forget_plan(s);
     plan_fini(&s->plan);
     return code;
 }
