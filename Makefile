@@ -105,6 +105,9 @@ LIBS_repeater := repeater router store proto base
 LIBS_gateways := http tcp ws gateway proto base
 LIBS_chaos    := proto base
 LIBS_tools    := router-ctl flood touchline proto base
+LIBS_count_gateway := http tcp ws gateway proto base
+LIBS_count_router  := router store proto base
+LIBS_count_store   := store proto base
 LIBS_every    := router-ctl flood touchline http tcp ws gateway repeater router \
                  store \
                  proto base
@@ -113,6 +116,7 @@ comma := ,
 TESTS := $(patsubst %.c,$B/%,$(wildcard tests/*/*_test.c))
 FUZZ  := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/*_fuzz.c))
 BENCH := $(patsubst %.c,$B/%,$(wildcard tests/bench/*_bench.c))
+COUNT := $(patsubst %.c,$B/%,$(wildcard tests/bench/count_*.c))
 # Programs of the chaos tests: tests/chaos/X_main.c.
 CHAOS := $(patsubst %_main.c,$B/%,$(wildcard tests/chaos/*_main.c))
 WRAP  := $(addprefix -Wl$(comma)--wrap=,\
@@ -139,6 +143,13 @@ $(FUZZ): %: %.c.o $$(call helpers,$$@) $$(call fakes,$$@) $$(call layers,$$@)
 
 $(BENCH): %: %.c.o $$(call layers,$$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# What is counted does the same each time: no NNG, no chance.
+COUNT_WITH := $(patsubst %,$B/tests/bench/%.c.o,count link_ends memory_bus)
+$(COUNT): $B/tests/bench/count_%: $B/tests/bench/count_%.c.o $(COUNT_WITH) \
+              $$(call libs,$$(LIBS_count_$$*))
+	$(Q)$(CC) $(LDFLAGS) $(addprefix -Wl$(comma)--wrap=,random_u64 \
+	    random_bytes) -o $@ $^ $(LDLIBS)
 
 $(CHAOS): %: %_main.c.o $$(call helpers,$$@) $$(call layers,$$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -200,7 +211,9 @@ $B/%.S.o: %.S Makefile $(PAGES) $(PAGES:%=$B/%.gz) | deps-build
 .DELETE_ON_ERROR:
 .PHONY: all help deps deps-build deps-test run test unit asan tsan fuzz \
         fuzz-long js layers system hostile differential power chaos soak \
-        chaos-peers bench bench-stages bench-comet bench-peers bench-repeater docs install install-only deb deb-test deps-package clean
+        chaos-peers bench bench-stages bench-comet bench-peers bench-repeater \
+        bench-quick bench-count docs install install-only deb deb-test \
+        deps-package clean
 
 all: deps-build $(BINARIES) $B/print-options ## build everything into build/bin
 	@echo "built: $(or $(strip $(BINARIES)),nothing yet)"
@@ -212,7 +225,7 @@ deps: deps-build deps-test
 deps-build: ## look for what building needs; install what is missing
 	@tools/deps.sh build
 deps-test: ## the same for what testing needs on top
-	@tools/deps.sh build test package
+	@tools/deps.sh build test package bench
 
 run: deps-build ## start everything in build/demo, with a match to watch
 	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES)
@@ -220,7 +233,7 @@ run: deps-build ## start everything in build/demo, with a match to watch
 
 test: deps-test ## all of what follows; ends in "N passed, N failed"
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-5} \
-	    tests/run.sh layers unit js asan fuzz system
+	    tests/run.sh layers unit js asan fuzz bench-count system
 
 unit: ## the unit tests; one that does not build keeps no other from running
 	@$(MAKE) -kj$(JOBS) --no-print-directory VARIANT=$(VARIANT) $(TESTS); \
@@ -252,7 +265,7 @@ layers: ## who includes whom, and whose words the core speaks
 
 system: deps-build ## whole processes over real sockets
 	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES) $B/print-options \
-	    $(INJECT) $(NEXT_BIN) $(CHAOS)
+	    $(INJECT) $(NEXT_BIN) $(CHAOS) $(COUNT)
 	@python3 tests/system/run.py
 
 differential: all ## what we and node's HTTP server make of the same bytes
@@ -314,6 +327,19 @@ bench-peers: deps-build ## the same work on Nchan, NATS, Redis, Mosquitto and us
 
 bench-repeater: all ## calls and bytes of the router per message, flat and behind repeaters
 	@tests/bench/repeater.py
+
+bench-quick: ## measures beside the limit, in three minutes; JSON=1
+	@tools/deps.sh build bench
+	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES)
+	@exec python3 tests/bench/quick.py $(if $(JSON),--json) $(if $(ONLY),--only $(ONLY))
+
+# Whoever makes one dearer says so in the same commit; RECORD=1 writes it down.
+bench-count: ## instructions of the hot paths, against tests/bench/counts.txt; RECORD=1
+	@tools/deps.sh build bench
+	@$(MAKE) -sj$(JOBS) --no-print-directory $(COUNT)
+	@CC="$(CC)" python3 tests/bench/counts.py --flags "$(CFLAGS)" \
+	    $(if $(RECORD),--record) $(if $(ONLY),--only $(ONLY)) \
+	    $(if $(PROFILE),--profile $(PROFILE)) $(COUNT)
 
 docs: $B/print-options ## docs/options.md from proto/options.def
 	@mkdir -p docs

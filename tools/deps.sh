@@ -3,7 +3,7 @@
 # commands first and leaves the network alone when all are found; else installs
 # what is missing with apt-get, as root or through sudo. The independent peers
 # that tests talk through come from npm, into build/node.
-#   deps.sh build [test] [package] [chaos_peers] [bench_nchan] [bench_nats] ...
+#   deps.sh build [test] [package] [bench] [chaos_peers] [bench_nchan] [bench_nats] ...
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -50,6 +50,13 @@ haproxy|haproxy
 caddy|caddy
 prometheus|prometheus
 gnuplot|gnuplot-nox
+'
+# What counts instructions and system calls.
+bench='
+python3|python3
+valgrind|valgrind
+/usr/include/valgrind/callgrind.h|valgrind
+strace|strace
 '
 # Whom `make chaos-peers` puts beside us.
 chaos_peers='
