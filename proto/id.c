@@ -21,6 +21,16 @@ static const char *character_problem(uint32_t c)
     return NULL;
 }
 
+/* Bytes at the front that are ASCII and graphic, as most are in all ids. */
+static size_t graphic_run(struct slice id)
+{
+    size_t n = 0;
+
+    while (n < id.len && id.ptr[n] > ' ' && id.ptr[n] < 0x7f)
+        n++;
+    return n;
+}
+
 static const char *text_problem(struct slice id)
 {
     uint32_t c;
@@ -29,16 +39,18 @@ static const char *text_problem(struct slice id)
         return "it is empty";
     if (id.len > ID_MAX)
         return "it is longer than 200 bytes";
-    while (id.len > 0) {
+    for (;;) {
         const char *problem;
 
+        id = slice_from(id, graphic_run(id));
+        if (id.len == 0)
+            return NULL;
         if (utf8_next(&id, &c) < 0)
             return "it is not UTF-8";
         problem = character_problem(c);
         if (problem)
             return problem;
     }
-    return NULL;
 }
 
 static bool has_star(struct slice s)

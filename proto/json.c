@@ -76,19 +76,44 @@ static bool accept_escape(struct scan *s)
     return true;
 }
 
+static bool needs_escape(uint8_t c)
+{
+    return c < 0x20 || c == '"' || c == '\\';
+}
+
+/* Of the eight bytes of w: is one below n, or zero? n is at most 0x80. */
+#define ONES          UINT64_C(0x0101010101010101)
+#define LESS_IN(w, n) (((w) - ONES * (n)) & ~(w) & ONES * 0x80)
+#define ZERO_IN(w)    LESS_IN(w, 1)
+
+/* Bytes at the front that stand in a string as they are. */
+static size_t plain_run(const uint8_t *p, size_t len)
+{
+    size_t i = 0;
+    uint64_t word;
+
+    for (; len - i >= sizeof word; i += sizeof word) {
+        memcpy(&word, p + i, sizeof word);
+        if (LESS_IN(word, 0x20) | ZERO_IN(word ^ ONES * '"') |
+            ZERO_IN(word ^ ONES * '\\'))
+            break;
+    }
+    while (i < len && !needs_escape(p[i]))
+        i++;
+    return i;
+}
+
 static bool accept_string(struct scan *s)
 {
     if (!accept_byte(s, '"'))
         return false;
-    while (s->pos < s->end && *s->pos >= 0x20) {
-        uint8_t c = *s->pos++;
-
-        if (c == '"')
+    for (;;) {
+        s->pos += plain_run(s->pos, (size_t)(s->end - s->pos));
+        if (accept_byte(s, '"'))
             return true;
-        if (c == '\\' && !accept_escape(s))
+        if (!accept_byte(s, '\\') || !accept_escape(s))
             return false;
     }
-    return false;
 }
 
 static bool accept_digits(struct scan *s)
@@ -274,8 +299,8 @@ static int take_member(struct slice *rest, bool object, struct slice *key,
         if (!accept_string(&s))
             return ERR_BAD;
         *key = slice_make(start, (size_t)(s.pos - start));
-        s.pos = start;
-        if (!accept_key(&s))
+        skip_space(&s);
+        if (!accept_byte(&s, ':'))
             return ERR_BAD;
     }
     skip_space(&s);
@@ -476,18 +501,11 @@ static void put_escape(struct buf *out, uint8_t c)
     }
 }
 
-static bool needs_escape(uint8_t c)
-{
-    return c < 0x20 || c == '"' || c == '\\';
-}
-
 static void put_valid(struct buf *out, struct slice text)
 {
     while (text.len) {
-        size_t plain = 0;
+        size_t plain = plain_run(text.ptr, text.len);
 
-        while (plain < text.len && !needs_escape(text.ptr[plain]))
-            plain++;
         buf_add(out, slice_head(text, plain));
         if (plain < text.len)
             put_escape(out, text.ptr[plain++]);

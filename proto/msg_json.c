@@ -12,6 +12,13 @@ static void write_optional(struct buf *out, const char *key,
     json_put_string(out, text);
 }
 
+static void write_time(struct buf *out, int64_t ms)
+{
+    if (ms < 0)
+        buf_add_byte(out, '-');
+    buf_add_u64(out, ms < 0 ? 0 - (uint64_t)ms : (uint64_t)ms);
+}
+
 void msg_json_write_data(struct buf *out, uint8_t format, struct slice data)
 {
     switch (format) {
@@ -39,7 +46,8 @@ void msg_json_write_head(struct buf *out, const struct epoch *epoch,
     buf_add_u64(out, m->seq);
     buf_add_str(out, ",\"offset\":");
     buf_add_u64(out, m->offset);
-    buf_addf(out, ",\"ts\":%lld", (long long)m->ts_ms);
+    buf_add_str(out, ",\"ts\":");
+    write_time(out, m->ts_ms);
     write_optional(out, "from", m->from);
     write_optional(out, "kind", m->kind);
     write_optional(out, "key", m->key);

@@ -3,6 +3,8 @@
 #include "proto/json.h"
 #include "proto/msg_json.h"
 
+enum { ENVELOPE_ROOM = 160 }; /* of most, besides channel and data */
+
 static const char *const gap_words[] = {
     [GAP_TRIMMED] = "trimmed",     [GAP_EPOCH] = "epoch",
     [GAP_FUTURE] = "future",       [GAP_SLOW] = "slow",
@@ -58,6 +60,7 @@ void envelope_message(struct buf *b, const struct msg *m,
         .data = m->data,
     };
 
+    (void)buf_reserve(b, ENVELOPE_ROOM + m->id.len + m->data.len);
     buf_add_byte(b, '{');
     msg_json_write_head(b, epoch, &parts);
     if (flags & PUT_REPLAY)

@@ -1,7 +1,6 @@
 #include "gateways/http/comet.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -559,27 +558,42 @@ static uint32_t number_of(struct page *p, const struct msg *m)
     return p->count - (p->last_offset - (uint32_t)m->offset);
 }
 
+/* Text, or a number, in front of what stands at `at`. */
+static uint8_t *put_before(uint8_t *at, struct slice text)
+{
+    return memcpy(at - text.len, text.ptr, text.len);
+}
+
+static uint8_t *put_number_before(uint8_t *at, uint64_t n, unsigned base)
+{
+    do
+        *--at = (uint8_t)"0123456789abcdef"[n % base];
+    while (n /= base);
+    return at;
+}
+
 static enum put_result test_put(struct http_conn *h, const struct msg *m,
                                 const struct wire *w, struct outvec *v)
 {
-    char number[48], head[64];
-    int n, len;
-    uint8_t *at;
+    uint8_t head[64], *const end = head + sizeof head, *from = end, *at;
 
     if ((h->flags & HTTP_PATTERN) && (h->flags & HTTP_PUT) &&
         m->seq != h->page->last_seq)
         return PUT_FULL;
     h->flags |= HTTP_PUT;
-    n = snprintf(number, sizeof number, "Recvd msg #%" PRIu32 ": '",
-                 number_of(h->page, m));
-    len = form_is_chunked(h->form)
-              ? snprintf(head, sizeof head, "%zx\r\n%s",
-                         (size_t)n + w->len - 2, number)
-              : snprintf(head, sizeof head, "%s", number);
-    at = outvec_scratch(v, (size_t)len);
+    from = put_before(from, SLICE(": '"));
+    from = put_number_before(from, number_of(h->page, m), 10);
+    from = put_before(from, SLICE("Recvd msg #"));
+    if (form_is_chunked(h->form)) {
+        size_t size = (size_t)(end - from) + w->len - 2;
+
+        from = put_before(from, SLICE("\r\n"));
+        from = put_number_before(from, size, 16);
+    }
+    at = outvec_scratch(v, (size_t)(end - from));
     if (NEVER(!at))
         return PUT_FULL;
-    memcpy(at, head, (size_t)len);
+    memcpy(at, from, (size_t)(end - from));
     outvec_wire(v, w);
     return PUT_OK;
 }

@@ -5,6 +5,8 @@
 #include "gateways/common/envelope.h"
 #include "gateways/common/gateway.h"
 
+enum { CHUNK_ROOM = 24 }; /* of a chunk, besides its text */
+
 bool form_is_test(unsigned form)
 {
     return form >= FORM_TEST;
@@ -55,6 +57,7 @@ void form_put_html(struct buf *b, struct slice text)
 
 void form_put_text(struct buf *b, unsigned form, struct slice text)
 {
+    (void)buf_reserve(b, CHUNK_ROOM + text.len);
     if (form_is_chunked(form))
         buf_addf(b, "%zx\r\n", text.len);
     buf_add(b, text);
@@ -97,13 +100,13 @@ static void put_plain(struct buf *b, struct conn *c, unsigned form,
         put_test_rest(b, m);
         return;
     }
-    envelope_message(&json, m, epoch, 0);
-    if (form == FORM_EVENTS || form == FORM_EVENTS_CHUNK) {
-        put_event(b, cursor_of(c, m), buf_slice(&json));
-    } else {
-        buf_add(b, buf_slice(&json));
+    if (form != FORM_EVENTS && form != FORM_EVENTS_CHUNK) {
+        envelope_message(b, m, epoch, 0);
         buf_add_byte(b, '\n');
+        return;
     }
+    envelope_message(&json, m, epoch, 0);
+    put_event(b, cursor_of(c, m), buf_slice(&json));
     b->failed |= json.failed;
     buf_fini(&json);
 }

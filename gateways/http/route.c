@@ -77,6 +77,16 @@ static bool matches(const char *text, struct slice path, struct slice *tail)
     return true;
 }
 
+/* What stands in front of a pattern's first star begins all that it matches. */
+static bool may_match(const char *pattern, struct slice path)
+{
+    size_t i = 0;
+
+    while (i < path.len && pattern[i] && pattern[i] == (char)path.ptr[i])
+        i++;
+    return pattern[i] == '*' || (!pattern[i] && i == path.len);
+}
+
 static void add_allowed(struct buf *allow, const struct route *r)
 {
     buf_addf(allow, "%s%s", allow->len ? ", " : "", method_text(r->method));
@@ -95,6 +105,7 @@ const struct route *route_find(enum method method, struct slice path,
         const struct route *r = &routes[i];
 
         if (((r->flags & ROUTE_ADMIN) && !admin) ||
+            !may_match(r->pattern, path) ||
             !matches(r->pattern, path, &found))
             continue;
         if (r->method == wanted) {

@@ -86,14 +86,19 @@ bool utf8_valid(struct slice s)
 
 int utf8_next(struct slice *s, uint32_t *ret)
 {
-    static const uint8_t payload[] = { 0x7f, 0x1f, 0x0f, 0x07 };
+    static const uint8_t payload[] = { 0, 0x1f, 0x0f, 0x07 };
     struct slice whole;
     uint32_t v;
     size_t n;
 
     if (s->len == 0)
         return ERR_BAD;
-    n = s->ptr[0] < 0x80 ? 0 : lead_of(s->ptr[0]).need;
+    if (s->ptr[0] < 0x80) {
+        *ret = s->ptr[0];
+        *s = slice_make(s->ptr + 1, s->len - 1);
+        return 0;
+    }
+    n = lead_of(s->ptr[0]).need;
     whole = slice_head(*s, n + 1);
     if (whole.len != n + 1 || !utf8_valid(whole))
         return ERR_BAD;

@@ -334,6 +334,29 @@ TEST(whatever_is_written_as_a_string_is_json)
     buf_fini(&b);
 }
 
+/* Strings are looked through several bytes at a time. */
+TEST(a_byte_means_the_same_wherever_in_a_string_it_stands)
+{
+    enum { DOTS = 18 };
+
+    for (unsigned byte = 0; byte < 0x100; byte++)
+        for (size_t at = 0; at < DOTS; at++) {
+            char text[] = "\"..................\"";
+            bool plain = byte >= 0x20 && byte < 0x80 && byte != '"' &&
+                         byte != '\\';
+            struct buf b = BUF_INIT;
+            size_t wrong;
+
+            text[1 + at] = (char)byte;
+            EXPECT_INT(json_check(slice_make(text, DOTS + 2), 1, &wrong),
+                       plain ? 0 : ERR_BAD);
+            json_put_string(&b, slice_make(text + 1, DOTS));
+            EXPECT_OK(json_check(buf_slice(&b), 1, &wrong));
+            EXPECT_INT(b.len == DOTS + 2, plain);
+            buf_fini(&b);
+        }
+}
+
 TEST(every_naughty_string_survives_the_way_there_and_back)
 {
     size_t len;

@@ -36,6 +36,17 @@ TEST(text_is_a_string_and_what_is_absent_is_left_out)
     buf_fini(&b);
 }
 
+TEST(a_clock_that_stands_before_1970_is_told_as_it_is)
+{
+    struct buf b = BUF_INIT;
+    struct msg_parts m = { .format = MSG_TEXT, .ts_ms = -1500 };
+
+    EXPECT_CONTAINS(shown(&b, &m), ",\"ts\":-1500,");
+    m.ts_ms = INT64_MIN;
+    EXPECT_CONTAINS(shown(&b, &m), ",\"ts\":-9223372036854775808,");
+    buf_fini(&b);
+}
+
 TEST(json_stays_as_it_was_sent_but_in_one_line)
 {
     struct buf b = BUF_INIT;
