@@ -125,7 +125,8 @@ def counted_with(flags):
 def begin(program, folder, only):
     os.makedirs(os.path.join(folder, "out"))
     return subprocess.Popen(
-        ["valgrind", "-q", "--tool=callgrind", "--toggle-collect=count_call",
+        ["valgrind", "-q", "--fair-sched=yes", "--tool=callgrind",
+         "--toggle-collect=count_call",
          f"--callgrind-out-file={folder}/out/%p", program, folder]
         + ([only] if only else []))
 

@@ -12,7 +12,7 @@ import tempfile
 
 from world import BIN, ROOT, World, check, equal, eventually, figure
 
-sys.path.insert(0, os.path.join(ROOT, "tests", "bench"))
+sys.path.append(os.path.join(ROOT, "tests", "bench"))  # behind: it has a run.py, too
 import counts  # noqa: E402
 
 COUNTS = os.path.join(ROOT, "tests/bench/counts.py")
@@ -117,6 +117,7 @@ def test_a_path_that_gets_dearer_fails_and_nothing_else_does():
 # ---- system calls ------------------------------------------------------------
 
 CLIENTS = 300
+LEAST = 230  # bytes that a message of a hundred is on the wire
 
 
 @contextlib.contextmanager
@@ -185,7 +186,7 @@ def delivered(w, pid, watchers, messages, *gen):
     found, before = {}, sent()
     with calls(pid, found):
         w.ctl("gen", "news", "--count", str(messages), *gen)
-        eventually(lambda: sent() - before >= messages * watchers * 100, "all is sent")
+        eventually(lambda: sent() - before >= messages * watchers * LEAST, "all is sent")
     figure(f"{without_waiting(found) / messages / watchers:.3f} calls a delivery: {found}")
     return without_waiting(found) / messages / watchers
 
