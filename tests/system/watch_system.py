@@ -21,6 +21,7 @@ GOAL = '{"kind":"goal","data":{"team":"aaa"}}'
 REQUESTS = [
     ("GET", "/v1/stream", None, {}),
     ("GET", "/v1/stream?channel=a%20b", None, {}),
+    ("GET", "/v1/stream?channel=match/a", None, {"Accept-Encoding": "br, identity;q=0"}),
     ("GET", "/v1/poll?channel=a**", None, {}),
     ("GET", "/v1/poll?channel=a&since=x", None, {}),
     ("GET", "/v1/poll?channel=a&wait=x", None, {}),
