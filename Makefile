@@ -176,7 +176,7 @@ $(eval $(call next,touchline-router,router,router store))
 $(eval $(call next,touchline-http,gateways/http,http gateway))
 $(eval $(call next,touchline-tcp,gateways/tcp,tcp gateway))
 $(eval $(call next,touchline-ws,gateways/ws,ws gateway))
-$(eval $(call next,touchline-repeater,repeater,repeater))
+$(eval $(call next,touchline-repeater,router/repeater,repeater))
 $(eval $(call next,router-ctl,tools/router-ctl,router-ctl))
 
 # What system tests load in front of the C library, to make it fail.
