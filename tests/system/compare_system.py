@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 from docs_system import blocks
-from world import DEADLINE, ROOT, Lines, check, equal, eventually, figure
+from world import DEADLINE, ROOT, Lines, check, equal, eventually, figure, heed_interrupts
 
 COMPARE = os.path.join(ROOT, "tests", "bench", "compare")
 sys.path.insert(0, os.path.dirname(COMPARE))
@@ -148,7 +148,7 @@ class Run:
             [sys.executable, os.path.join(COMPARE, "run.py"), "--as-is", "--seconds", "1",
              "--json", self.json, "--document", self.document, *args],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-            env={**os.environ, **(env or {}), "TL_BENCH_MARK": self.base})
+            preexec_fn=heed_interrupts, env={**os.environ, **(env or {}), "TL_BENCH_MARK": self.base})
         self.out = Lines(self.p.stdout, lambda n: os.read(self.p.stdout.fileno(), n))
 
     def end(self, code):

@@ -11,18 +11,12 @@ import tempfile
 import threading
 import urllib.request
 
-from world import BIN, DEADLINE, ROOT, Failed, Lines, check, equal, eventually
+from world import (BIN, DEADLINE, ROOT, Failed, Lines, check, equal, eventually,
+                   heed_interrupts)
 
 ONE_AT_A_TIME = True  # build/demo is one, and so are the default ports
 NOBODY = 65534
 WEBSOCKETS = "/usr/bin/python3"  # python3-websockets is Debian's
-
-
-def heed_interrupts():
-    """A shell cannot trap what was ignored when it began, as interrupts are for
-    what a script runs in the background, and hang-ups behind nohup."""
-    for signo in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(signo, signal.SIG_DFL)
 
 
 class Demo:

@@ -30,6 +30,14 @@ class Failed(AssertionError):
     pass
 
 
+def heed_interrupts():
+    """For preexec_fn. A shell cannot trap, and Python does not raise, what was ignored
+    when it began, as interrupts are for what a script runs in the background, and
+    hang-ups behind nohup."""
+    for signo in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signo, signal.SIG_DFL)
+
+
 def check(condition, text):
     if not condition:
         raise Failed(text)
