@@ -214,8 +214,12 @@ static void stop_next(struct supervisor *s)
 /* Each role has its time; systemd's may be less. */
 static void tell_stopping(const struct supervisor *s)
 {
-    int64_t most = MEMBER_ROLES * (s->cli.config->limits.drain_wait +
-                        KILL_AFTER_MS * MILLISECOND) + SECOND;
+    int64_t most = SECOND;
+
+    for (int role = 0; role < MEMBER_ROLES; role++)
+        if (running(s, (enum member_role)role))
+            most += s->cli.config->limits.drain_wait +
+                    KILL_AFTER_MS * MILLISECOND;
 
     notify_tell(&s->notify, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRId64,
                 most / MICROSECOND);
