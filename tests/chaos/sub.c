@@ -639,9 +639,12 @@ static void come(struct crowd *c, struct sub *s, int64_t now_ns)
     }
 }
 
-/* The same socket, another connection in the history. */
+/* The same socket, another connection in the history. One that resumed and had
+ * nothing to say was in force without a notice of it. */
 static void poll_again(struct crowd *c, struct sub *s, int64_t now_ns)
 {
+    s->parts[0].in_force = true;
+    maybe_begun(c, s, now_ns);
     crowd_say(c, 'E', "%u %u self end", s->number, s->conn);
     keep_cursors(s);
     next_conn(c, s);
