@@ -109,11 +109,12 @@ int frame_check(uint8_t code, enum frame_sender from, size_t len)
     X(str8, epoch)   \
     X(str8, server)
 
-#define LOGGED_IN(X) \
-    X(u32, conn)     \
-    X(u32, gen)      \
-    X(u64, seq)      \
-    X(u8, flags)     \
+#define LOGGED_IN(X)      \
+    X(u32, conn)          \
+    X(u32, gen)           \
+    X(u64, seq)           \
+    X(u64, forgotten_seq) \
+    X(u8, flags)          \
     X(u16, count) /* of logged_in_id */
 
 #define LOGGED_IN_ID(X)    \

@@ -1,9 +1,8 @@
 /* frame.h - the frames of the link: what each says.
  *
- * A batch is a header (pipe.h) and frames, each `u32 length, u8 code, body`.
- * Everything is little-endian; strings carry their length in front: str8,
- * str16, str32 by the width of it. frame_io.h reads and writes them,
- * docs/protocol.md draws each. */
+ * A batch is a header (pipe.h) and frames, each `u32 length, u8 code, body`, all
+ * little-endian; strings carry their length in front: str8, str16, str32 by the
+ * width of it. frame_io.h reads and writes them, docs/protocol.md draws each. */
 #ifndef TOUCHLINE_PROTO_FRAME_H
 #define TOUCHLINE_PROTO_FRAME_H
 
@@ -15,7 +14,7 @@
 #include "proto/position.h"
 #include "proto/publish_status.h"
 
-enum { FRAME_VERSION = 2 + FRAME_VERSION_STEP }; /* step: of the Makefile */
+enum { FRAME_VERSION = 3 + FRAME_VERSION_STEP }; /* step: of the Makefile */
 enum frame_code {
 #define FRAME(code, name, sender, least, meaning) FRAME_##name = code,
 #include "proto/frames.def"
@@ -129,6 +128,7 @@ enum id_flag { /* what the gateway must know of an id */
 struct frame_logged_in {
     uint32_t conn, gen;
     uint64_t seq; /* the stream stands here */
+    uint64_t forgotten_seq; /* of an unknown id: up to here it may have been */
     uint8_t flags; /* of the LOGIN */
     uint16_t count;
     struct cursor items;

@@ -35,6 +35,10 @@ static void note_past(struct router *r, const struct msg *m)
         log_error("router.memory", "what=past");
         return;
     }
+    if (past->last_seq == 0 && (m->flags & MSG_STORED)) {
+        past->trimmed_offset = r->forgotten.offset;
+        past->trimmed_seq = r->forgotten.seq;
+    }
     past->last_offset = m->offset;
     past->last_seq = m->seq;
 }

@@ -156,6 +156,7 @@ static int login_all(struct login *in)
         .conn = in->frame.conn,
         .gen = in->frame.gen,
         .seq = in->link->router->seq,
+        .forgotten_seq = in->link->router->forgotten.seq,
         .flags = in->frame.flags,
         .count = in->frame.count,
     };

@@ -101,6 +101,7 @@ int restore_read(struct router *r, struct history *h)
     int rc;
 
     r->table.limit = 0; /* what is there is there, whatever is allowed now */
+    r->forgotten = history_forgotten(h);
     rc = history_ids(h, read_id, r);
     r->table.limit = limit;
     if (rc == 0)

@@ -107,12 +107,12 @@ static int64_t last_used(void *arg, struct slice id)
                                             : r->started_ms;
 }
 
-static void forgotten(void *arg, struct slice id, uint64_t floor)
+static void forgotten(void *arg, struct slice id, struct forgotten now)
 {
     struct router *r = arg;
     struct topic *t = table_find(&r->table, id);
 
-    UNUSED(floor);
+    r->forgotten = now;
     stat_add(&r->stats, STAT_FORGOTTEN, 1);
     if (t)
         table_forget(&r->table, t);

@@ -51,6 +51,7 @@ struct router {
     struct epoch epoch;
     uint64_t seq;        /* everything up to here has been dispatched */
     uint64_t stored_seq; /* the last stored one of these */
+    struct forgotten forgotten; /* as far as the store has said so */
 
     struct table table;
     struct types *types;

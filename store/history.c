@@ -516,7 +516,7 @@ static void begin_life(struct history *h, const struct found *f)
     h->meta.clean = false;
     h->meta.backup = false;
     if (f->meta == ERR_DAMAGED)
-        h->meta.floor = 0;
+        h->meta.forgotten = (struct forgotten){.seq = 0};
 }
 
 /* Inside the transaction. The guard knows both lives while the commit is
@@ -696,9 +696,9 @@ uint64_t history_next_seq(const struct history *h)
     return h->first_seq;
 }
 
-uint64_t history_floor(const struct history *h)
+struct forgotten history_forgotten(const struct history *h)
 {
-    return h->meta.floor;
+    return h->meta.forgotten;
 }
 
 int history_new_epoch(struct history *h)

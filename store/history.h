@@ -58,6 +58,12 @@ struct id_record {
     bool damaged; /* in a list: nothing but its name can be read */
 };
 
+/* The highest numbers of any id that was ever forgotten; or 0. An id that the
+ * store does not know may be one of them. */
+struct forgotten {
+    uint64_t offset, seq;
+};
+
 /* How much of an id is kept; 0 is no limit. */
 struct keep {
     uint64_t max_count;
@@ -139,8 +145,9 @@ const char *history_path(const struct history *h);
 const char *history_epoch(const struct history *h);
 uint64_t history_last_seq(const struct history *h); /* newest stored; or 0 */
 uint64_t history_next_seq(const struct history *h); /* first one of this life */
-/* An id without an id_record gets its first offset one above this. */
-uint64_t history_floor(const struct history *h);
+/* An id without an id_record gets its first offset one above this one's, and
+ * all up to these numbers counts as trimmed of it. */
+struct forgotten history_forgotten(const struct history *h);
 
 /* A new epoch, synced, because others were served more than is here. Before
  * writer_new(); afterwards writer_new_epoch(). */

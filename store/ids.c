@@ -217,8 +217,9 @@ int ids_make(struct history *h, struct slice id, struct id_state **ret)
         return rc;
     s->idn = h->ids.next_idn++;
     s->fresh = true;
-    s->rec.last_offset = h->meta.floor;
-    s->rec.trimmed_offset = h->meta.floor;
+    s->rec.last_offset = h->meta.forgotten.offset;
+    s->rec.trimmed_offset = h->meta.forgotten.offset;
+    s->rec.trimmed_seq = h->meta.forgotten.seq;
     list_add_tail(&h->ids.dirty, &s->dirty);
     *ret = s;
     return 0;

@@ -21,18 +21,19 @@ const char *epoch_reason_name(enum epoch_reason why)
 static uint64_t meta_sum(const struct meta *m)
 {
     const uint64_t numbers[] = {
-        m->mark, m->floor, m->device, m->inode, m->life, m->clean, m->backup,
+        m->mark, m->forgotten.offset, m->device, m->inode, m->life, m->clean,
+        m->backup, m->forgotten.seq,
     };
+    size_t count = ARRAY_LEN(numbers) - !m->forgotten.seq;
 
-    return sum_bytes(sum_u64s(SUM_START, numbers, ARRAY_LEN(numbers)),
-                     slice_str(m->boot));
+    return sum_bytes(sum_u64s(SUM_START, numbers, count), slice_str(m->boot));
 }
 
 static int meta_read(sqlite3_stmt *s, struct meta *ret)
 {
     struct meta m = {
         .mark = db_u64(s, 0),
-        .floor = db_u64(s, 1),
+        .forgotten = {db_u64(s, 1), db_u64(s, 8)},
         .device = db_u64(s, 2),
         .inode = db_u64(s, 3),
         .life = db_u64(s, 5),
@@ -42,14 +43,14 @@ static int meta_read(sqlite3_stmt *s, struct meta *ret)
 
     snprintf(m.boot, sizeof m.boot, SLICE_FMT, SLICE_ARG(db_bytes(s, 4)));
     *ret = m;
-    return meta_sum(&m) == db_u64(s, 8) ? 0 : ERR_DAMAGED;
+    return meta_sum(&m) == db_u64(s, 9) ? 0 : ERR_DAMAGED;
 }
 
 int meta_load(sqlite3 *conn, struct meta *ret)
 {
     static const char *const sql =
-        "SELECT mark, floor, device, inode, boot, life, clean, backup, sum "
-        "FROM store";
+        "SELECT mark, floor, device, inode, boot, life, clean, backup, "
+        "forgotten_seq, sum FROM store";
     sqlite3_stmt *s = NULL;
     int rc = db_prepare(conn, &sql, &s, 1);
 
@@ -67,20 +68,22 @@ int meta_save(sqlite3 *conn, const struct meta *m)
 {
     static const char *const sql =
         "INSERT OR REPLACE INTO store (one, mark, floor, device, inode, boot, "
-        "life, clean, backup, sum) VALUES (1,?1,?2,?3,?4,?5,?6,?7,?8,?9)";
+        "life, clean, backup, forgotten_seq, sum) "
+        "VALUES (1,?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)";
     sqlite3_stmt *s = NULL;
     int rc = db_prepare(conn, &sql, &s, 1);
 
     if (rc == 0) {
         db_bind_u64(s, 1, m->mark);
-        db_bind_u64(s, 2, m->floor);
+        db_bind_u64(s, 2, m->forgotten.offset);
         db_bind_u64(s, 3, m->device);
         db_bind_u64(s, 4, m->inode);
         db_bind_text(s, 5, slice_str(m->boot));
         db_bind_u64(s, 6, m->life);
         db_bind_u64(s, 7, m->clean);
         db_bind_u64(s, 8, m->backup);
-        db_bind_u64(s, 9, meta_sum(m));
+        db_bind_u64(s, 9, m->forgotten.seq);
+        db_bind_u64(s, 10, meta_sum(m));
         rc = db_run(s);
     }
     db_finalize(&s, 1);

@@ -9,7 +9,8 @@
 enum { BOOT_SIZE = 64 };
 
 struct meta {
-    uint64_t mark, floor;
+    uint64_t mark;
+    struct forgotten forgotten;
     uint64_t device, inode;
     char boot[BOOT_SIZE];
     uint64_t life;

@@ -394,6 +394,26 @@ static void go(struct page_job *p, enum phase phase)
     p->at = p->first;
 }
 
+/* The store does not know the id, and may have forgotten it: what that took of
+ * it cannot be told, only up to where. */
+static int look_for_forgotten(struct page_job *p, struct read_conn *c,
+                              struct slice id)
+{
+    sqlite3_stmt *s = c->st[RD_FORGOTTEN];
+    struct trimmed t = {.id = id, .behind_seq = p->q.after_seq};
+    int rc;
+
+    if (p->q.newest || p->q.after_seq == 0)
+        return 0;
+    rc = db_step(s);
+    if (rc > 0)
+        t.last_seq = db_u64(s, 0);
+    sqlite3_reset(s);
+    if (rc < 0 || t.last_seq <= t.behind_seq)
+        return MIN(rc, 0);
+    return note_trimmed(p, &t);
+}
+
 static int find_name(struct page_job *p, struct read_conn *c, size_t i)
 {
     sqlite3_stmt *s = c->st[RD_ID];
@@ -403,6 +423,8 @@ static int find_name(struct page_job *p, struct read_conn *c, size_t i)
     rc = db_step(s);
     if (rc > 0)
         rc = wanted_add(p, db_i64(s, 0), db_bytes(s, 1), true, &p->named[i]);
+    else if (rc == 0)
+        rc = look_for_forgotten(p, c, p->q.ids[i]);
     sqlite3_reset(s);
     return rc;
 }

@@ -52,7 +52,7 @@ struct damage {
  * one may lie beyond the page: trimming was further than the reading. */
 struct trimmed {
     struct slice id;
-    uint64_t from, to; /* offsets; from: 0 when unknown */
+    uint64_t from, to; /* offsets; 0 when unknown */
     uint64_t behind_seq, last_seq;
 };
 

@@ -24,7 +24,8 @@
             "AND seq <= ?2 ORDER BY seq") \
     X(SCAN_BACK, "SELECT " ROW_COLUMNS " FROM log WHERE seq > ?1 " \
                  "AND seq <= ?2 ORDER BY seq DESC") \
-    X(BEHIND, "SELECT count(*) FROM log WHERE idn = ?1 AND seq > ?2")
+    X(BEHIND, "SELECT count(*) FROM log WHERE idn = ?1 AND seq > ?2") \
+    X(FORGOTTEN, "SELECT forgotten_seq FROM store")
 
 #define AS_READER_STATEMENT(name, sql) RD_##name,
 enum reader_statement { READER_STATEMENTS(AS_READER_STATEMENT) RD_COUNT };

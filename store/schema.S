@@ -19,3 +19,8 @@ schema_0002:
 schema_0003:
     .incbin "store/schema/0003_present.sql"
     .byte 0
+
+    .global schema_0004
+schema_0004:
+    .incbin "store/schema/0004_forgotten.sql"
+    .byte 0

@@ -9,7 +9,7 @@
 
 #include "base/base.h"
 
-#define MIGRATIONS(X) X(0001) X(0002) X(0003)
+#define MIGRATIONS(X) X(0001) X(0002) X(0003) X(0004)
 
 /* "TLst": a file of ours, whatever its schema. */
 enum { SCHEMA_APPLICATION_ID = 0x544c7374 };

@@ -288,11 +288,12 @@ static int postpone(struct history *h, struct id_state *s, int64_t due_ms)
 
 static int drop_id(struct history *h, struct id_state *s)
 {
-    uint64_t floor = h->meta.floor;
+    struct forgotten before = h->meta.forgotten, *now = &h->meta.forgotten;
     int rc;
 
     guard_note(&h->guard, h->meta.life, 0); /* its seq may be the last one */
-    h->meta.floor = MAX(floor, s->rec.last_offset);
+    now->offset = MAX(now->offset, s->rec.last_offset);
+    now->seq = MAX(now->seq, s->rec.last_seq);
     rc = meta_save(h->conn, &h->meta);
     if (rc == 0)
         rc = ids_drop(h, s);
@@ -301,7 +302,7 @@ static int drop_id(struct history *h, struct id_state *s)
     else
         history_rollback(h);
     if (rc < 0)
-        h->meta.floor = floor;
+        *now = before;
     return rc < 0 ? rc : 1;
 }
 

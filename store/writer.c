@@ -43,7 +43,7 @@ struct note {
     struct list_node node;
     void (*tell)(struct writer *w, const struct note *n);
     struct id_record rec; /* rec.id lies behind the struct */
-    uint64_t floor;
+    struct forgotten forgotten;
 };
 
 struct figures {
@@ -104,7 +104,7 @@ static void set(_Atomic uint64_t *figure, uint64_t n)
 
 static void tell(struct writer *w, void (*fn)(struct writer *,
                                               const struct note *),
-                 const struct id_record *r, uint64_t floor)
+                 const struct id_record *r)
 {
     struct note *n = malloc(sizeof *n + r->id.len);
     uint8_t *id;
@@ -118,7 +118,7 @@ static void tell(struct writer *w, void (*fn)(struct writer *,
     n->tell = fn;
     n->rec = *r;
     n->rec.id = slice_make(id, r->id.len);
-    n->floor = floor;
+    n->forgotten = w->h->meta.forgotten;
     pthread_mutex_lock(&w->lock);
     list_add_tail(&w->notes, &n->node);
     w->note_count++;
@@ -135,7 +135,7 @@ static void tell_trimmed(struct writer *w, const struct note *n)
 static void tell_forgotten(struct writer *w, const struct note *n)
 {
     if (w->hooks.forgotten)
-        w->hooks.forgotten(w->hooks.arg, n->rec.id, n->floor);
+        w->hooks.forgotten(w->hooks.arg, n->rec.id, n->forgotten);
 }
 
 static int forget(struct writer *w, struct job *j)
@@ -146,7 +146,7 @@ static int forget(struct writer *w, struct job *j)
     if (rc <= 0)
         return rc;
     count(&w->fig.forgotten, 1);
-    tell(w, tell_forgotten, &r, w->h->meta.floor);
+    tell(w, tell_forgotten, &r);
     return 0;
 }
 
@@ -198,14 +198,14 @@ static void on_trimmed(void *arg, const struct id_record *now, size_t rows)
     struct writer *w = arg;
 
     count(&w->fig.trimmed, rows);
-    tell(w, tell_trimmed, now, 0);
+    tell(w, tell_trimmed, now);
 }
 
 static void on_empty(void *arg, struct slice id)
 {
     struct id_record r = { .id = id };
 
-    tell(arg, ask_forget, &r, 0);
+    tell(arg, ask_forget, &r);
 }
 
 /* --- writer thread: the batch --- */

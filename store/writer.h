@@ -62,9 +62,10 @@ struct writer_hooks {
     /* When was somebody last logged in to this id? Unix ms, now for "still
      * is". Asked of ids without history before they are forgotten. */
     int64_t (*last_used)(void *arg, struct slice id);
-    /* The id is forgotten; the next new id gets its first offset above floor.
-     * Said before the done() of any batch that was submitted later. */
-    void (*forgotten)(void *arg, struct slice id, uint64_t floor);
+    /* The id is forgotten, and this is how far that goes now: as of
+     * history_forgotten(). Said before the done() of any batch that was
+     * submitted later. */
+    void (*forgotten)(void *arg, struct slice id, struct forgotten now);
     void *arg;
 };
 

@@ -96,6 +96,7 @@ struct gateway {
     uint64_t router_life, life_seq; /* its life, and the seq it began at */
     uint64_t seq;    /* everything up to here has come over the link */
     uint64_t served; /* the newest stored message that has */
+    uint64_t forgotten_seq; /* as of the newest LOGGED_IN */
     struct asks asks;
     struct canary canary;
     struct stats stats;

@@ -301,6 +301,7 @@ static int on_logged_in(struct gateway *g, struct slice body)
         return rc;
     advance(g, f.seq);
     g->told++;
+    g->forgotten_seq = f.forgotten_seq;
     c = conn_by_name(g, f.conn, f.gen);
     while (f.count--) {
         rc = frame_next_logged_in(&f, &i);

@@ -98,6 +98,16 @@ bool verdict_may_be_volatile(const struct config *cfg, struct slice pattern)
     return false;
 }
 
+/* What is not known may have been forgotten, and so may an id of a pattern. */
+static uint64_t trimmed_seq(const struct gateway *g, const struct topic *t)
+{
+    const struct topic_past *past = topic_past(t);
+
+    return past->last_seq && !(t->seats.flags & TOPIC_PATTERN)
+               ? past->trimmed_seq
+               : MAX(past->trimmed_seq, g->forgotten_seq);
+}
+
 static void judge_kept(struct start_topic *st, const struct start *s)
 {
     const struct topic *t = st->topic;
@@ -106,7 +116,7 @@ static void judge_kept(struct start_topic *st, const struct start *s)
 
     st->missed = past->last_seq > since ||
                  ((t->seats.flags & TOPIC_PATTERN) && s->conn->gw->seq > since);
-    if (!verdict_wants_all(s) && past->trimmed_seq > since &&
+    if (!verdict_wants_all(s) && trimmed_seq(s->conn->gw, t) > since &&
         t->floor > since) {
         st->gap = true;
         st->why = GAP_TRIMMED;

@@ -411,6 +411,7 @@ static void write_logged_in(struct buf *b, struct cursor *in)
     uint8_t dice = cursor_u8(in);
     struct frame_logged_in f = {.conn = link_.conn, .gen = link_.gen,
                                 .seq = gateway->seq + (dice >> 4),
+                                .forgotten_seq = dice & 15,
                                 .flags = dice & 1, .count = dice >> 1 & 3};
 
     if (dice & 8)

@@ -180,13 +180,17 @@ struct id_says {
     const char *state;
 };
 
+static uint64_t forgotten_seq; /* of the router */
+
 static void hear_logged_in(uint64_t seq, uint8_t flags,
                            const struct id_says *ids, uint16_t count)
 {
     struct frame_logged_in f = {.conn = link_.conn, .gen = link_.gen,
-                                .seq = seq, .flags = flags, .count = count};
+                                .seq = seq, .forgotten_seq = forgotten_seq,
+                                .flags = flags, .count = count};
     struct buf b = BUF_INIT;
 
+    buf_reserve(&b, 256); /* one allocation, of most */
     frame_write_logged_in(&b, &f);
     for (unsigned i = 0; i < count; i++) {
         struct logged_in_id id = {
@@ -805,6 +809,42 @@ TEST(a_cursor_that_cannot_be_resumed_gets_a_gap_and_a_snapshot)
     hear_page_end(false, 100);
     got(w, trimmed, "[1] gap:trimmed:0-8/a@e-70 snapshot/a@e-70 a:kept (1) ");
     world_free(w);
+}
+
+/* Of an id that the router knows nothing of it may have forgotten something. */
+TEST(a_cursor_older_than_what_was_forgotten_gets_a_gap)
+{
+    static const struct {
+        const char *id, *since;
+        uint64_t last_seq;
+        const char *told;
+    } row[] = {
+        {"a", "e-70", 0, "gap:trimmed:0-0/a@e-70 snapshot/a@e-70"},
+        {"a", "e-80", 0, "resumed/a@e-80"},
+        {"a", "e-70", 60, "resumed/a@e-70"},
+        {"a", "0", 0, "resumed/a@e-0"},
+        {"x/*", "e-70", 0, "gap:trimmed:0-0/x/*@e-70 snapshot/x/*@e-70"},
+        {"x/*", "e-80", 0, "resumed/x/*@e-80"},
+    };
+
+    forgotten_seq = 80;
+    for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+        struct world *w = world();
+        unsigned n = client(w);
+        const struct id_says says = {.id = row[i].id,
+                                     .last_seq = row[i].last_seq};
+        char want[100];
+
+        snprintf(want, sizeof want, "[1] %s (1) ", row[i].told);
+        subscribe(w, n, row[i].id, row[i].since, 1);
+        hear_logged_in(100, 0, &says, 1);
+        turn(w);
+        if (link_.fetches)
+            hear_page_end(false, 100);
+        got(w, n, want);
+        world_free(w);
+    }
+    forgotten_seq = 0;
 }
 
 TEST(what_came_while_nobody_watched_is_not_taken_from_the_ring)

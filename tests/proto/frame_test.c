@@ -333,7 +333,8 @@ TEST(a_fetch_and_a_snap_come_back_with_their_ids)
 
 TEST(a_logged_in_comes_back_with_what_the_ids_are)
 {
-    struct frame_logged_in in = {.conn = 1, .gen = 2, .seq = 3, .flags = 0,
+    struct frame_logged_in in = {.conn = 1, .gen = 2, .seq = 3,
+                                 .forgotten_seq = 9, .flags = 0,
                                  .count = 1}, f;
     struct logged_in_id l = {ID_STATEFUL | ID_SNAPSHOT, id, 4, 5, 6, 7,
                              data}, l2;
@@ -343,6 +344,7 @@ TEST(a_logged_in_comes_back_with_what_the_ids_are)
     frame_write_logged_in_id(&b, &l);
     EXPECT_OK(frame_read_logged_in(buf_slice(&b), &f));
     EXPECT_INT(f.seq, 3);
+    EXPECT_INT(f.forgotten_seq, 9);
     EXPECT_OK(frame_next_logged_in(&f, &l2));
     EXPECT_INT(l2.flags, ID_STATEFUL | ID_SNAPSHOT);
     EXPECT_SLICE(l2.id, id);

@@ -148,6 +148,30 @@ TEST(what_was_trimmed_since_is_told_before_the_rows)
     world_free(w);
 }
 
+TEST(of_an_id_that_is_new_all_that_was_forgotten_counts_as_trimmed)
+{
+    struct world *w = world_new((const char *const[]){
+        "namespace.history=all", NULL});
+    struct peer *p = peer_join(w, "gw1");
+    struct frame_logged_in f;
+
+    publish_all(p, "old", 1, 1);
+    w->router.forgotten = (struct forgotten){.offset = 9, .seq = 50};
+    peer_login(p, 1, "a");
+    EXPECT_OK(frame_read_logged_in(peer_next(p, FRAME_LOGGED_IN), &f));
+    EXPECT_INT(f.forgotten_seq, 50);
+    publish_all(p, "a", 1, 1);
+    publish_all(p, "old", 2, 2);
+    world_settle(w);
+    peer_heard(p);
+    peer_login(p, 2, "a");
+    EXPECT_INT(peer_logged_in(p, NULL).trimmed_seq, 50);
+    peer_login(p, 3, "old");
+    EXPECT_INT(peer_logged_in(p, NULL).trimmed_seq, 0);
+    peer_free(p);
+    world_free(w);
+}
+
 /* What trimming took of it nobody can say. */
 TEST(an_id_whose_record_is_damaged_is_told_to_who_follows_a_pattern)
 {

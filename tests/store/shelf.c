@@ -90,13 +90,13 @@ static int64_t on_last_used(void *arg, struct slice id)
     return s->last_used;
 }
 
-static void on_forgotten(void *arg, struct slice id, uint64_t floor)
+static void on_forgotten(void *arg, struct slice id, struct forgotten now)
 {
     struct shelf *s = arg;
 
     UNUSED(id);
     s->forgotten_calls++;
-    s->new_floor = floor;
+    s->forgotten_now = now;
 }
 
 /* --- opening and closing --- */
@@ -113,7 +113,7 @@ int shelf_try_open(struct shelf *s)
         return rc;
     memcpy(s->epoch, history_epoch(h), EPOCH_SIZE);
     s->first_seq = history_next_seq(h);
-    s->floor = history_floor(h);
+    s->forgotten = history_forgotten(h);
     EXPECT_OK(loop_new(&s->loop));
     EXPECT_OK(writer_new(&s->writer, h, s->loop, &hooks));
     EXPECT_OK(readers_new(&s->readers, s->opt.path, s->loop, 2,

@@ -22,12 +22,12 @@ struct shelf {
     struct key_finder *finder;
     char epoch[EPOCH_SIZE]; /* at the start */
     uint64_t first_seq;     /* of this life */
-    uint64_t floor;         /* at the start */
+    struct forgotten forgotten; /* at the start */
 
     /* What the hooks were told. */
     struct id_record trimmed; /* the last one, without its name */
     size_t trimmed_calls, forgotten_calls, asked_calls;
-    uint64_t new_floor;
+    struct forgotten forgotten_now;
     int64_t last_used; /* what the hook answers */
 };
 

@@ -276,6 +276,28 @@ TEST(a_key_stays_as_long_as_its_message)
 
 /* --- forgetting --- */
 
+#define NOT_TRIMMED UINT64_MAX
+
+/* Of this id, behind `after`, up to offset `to` of it (0: nobody knows). */
+static void expect_trimmed(struct shelf *s, const char *id, uint64_t after,
+                           uint64_t to)
+{
+    struct slice name = slice_str(id);
+    struct page_request q = { .ids = &name, .id_count = 1, .after_seq = after,
+                              .upto_seq = UINT64_MAX >> 11, .max_count = 10,
+                              .max_bytes = 1000 };
+    struct page *p = shelf_page(s, &q);
+
+    EXPECT_INT(p->trimmed_count, to != NOT_TRIMMED);
+    if (p->trimmed_count) {
+        EXPECT_SLICE(p->trimmed[0].id, name);
+        EXPECT_INT(p->trimmed[0].from, 0);
+        EXPECT_INT(p->trimmed[0].to, to);
+        EXPECT_INT(p->trimmed[0].last_seq, s->forgotten.seq);
+    }
+    page_free(p);
+}
+
 TEST(an_id_without_history_and_logins_is_forgotten_after_seven_days)
 {
     struct shelf s = open_with((struct keep){ .max_age_ms = DAY_MS });
@@ -299,12 +321,21 @@ TEST(an_id_without_history_and_logins_is_forgotten_after_seven_days)
     put_many(&s, "match/1", 5, 5);
     EXPECT_SOON(s.forgotten_calls == 2, shelf_turn(&s));
     EXPECT_INT(s.asked_calls, 4);
-    EXPECT_INT(s.new_floor, 40);
+    EXPECT_INT(s.forgotten_now.offset, 40);
+    EXPECT_INT(s.forgotten_now.seq, s.first_seq + 42);
     shelf_close(&s);
     EXPECT_INT(shelf_sql_int(&s, "SELECT count(*) FROM ids"), 1);
     shelf_open(&s);
-    EXPECT_INT(s.floor, 40);
+    EXPECT_INT(s.forgotten.offset, 40);
+    EXPECT_INT(s.forgotten.seq, s.forgotten_now.seq);
+    expect_trimmed(&s, "room/b", s.forgotten.seq - 1, 0);
+    expect_trimmed(&s, "never/was", s.forgotten.seq - 1, 0);
+    expect_trimmed(&s, "match/1", s.forgotten.seq - 1, NOT_TRIMMED);
+    expect_trimmed(&s, "room/b", s.forgotten.seq, NOT_TRIMMED);
+    expect_trimmed(&s, "room/b", 0, NOT_TRIMMED); /* all that is kept */
     EXPECT_INT(shelf_put(&s, "room/b", "back").rec.offset, 41);
+    expect_trimmed(&s, "room/b", s.forgotten.seq - 1, 40);
+    expect_trimmed(&s, "room/b", s.forgotten.seq, NOT_TRIMMED);
     EXPECT_INT(shelf_put(&s, "match/1", "6").rec.offset, 6);
     shelf_close(&s);
 }

@@ -259,6 +259,29 @@ def test_f10_a_clock_that_was_set_back_before_a_kill_breaks_no_history():
         equal((after.get("epoch"), after.get("offset")), (before["epoch"], 3))
 
 
+def test_f10_who_comes_back_to_a_channel_that_is_forgotten_is_told():
+    """Its history was trimmed, and after seven days so was what was known of it."""
+    config = "[namespace talk/]\nhistory_age = 1h\n"
+    with faulty_world(config=config) as (w, faults):
+        answer = w.publish("talk/a", "seen").json()
+        cursor = f"{answer['epoch']}-{answer['seq']}"
+        w.publish("talk/a", "missed")
+        for days, figure in ((10, "trimmed_total"), (20, "forgotten_total")):
+            with faults.rule("clock", process="router", act="shift", arg=days * 86400 * 10 ** 9):
+                w.publish("talk/b", f"after {days} days")
+                eventually(lambda: w.metric(figure) > 0, figure)
+        for channel in ("talk/a", "talk/*"):
+            with w.stream(f"/v1/stream?channel={channel}&since={cursor}") as s:
+                told = s.item()
+                equal((told["notice"], told.get("why")), ("gap", "trimmed"), channel)
+        told = w.http("GET", f"/v1/history/talk/a?since={cursor}").json()["messages"]
+        equal([(m.get("notice"), m.get("why")) for m in told], [("gap", "trimmed")])
+        w.publish("talk/a", "back")
+        with w.stream(f"/v1/stream?channel=talk/a&since={cursor}") as s:
+            equal(s.item()["why"], "trimmed")
+            equal(s.message()["data"], "back")
+
+
 # ---- F12: less than was asked for ------------------------------------------
 
 def texts(rng, count):
