@@ -15,10 +15,10 @@
 #include "base/log.h"
 #include "proto/cage.h"
 #include "proto/cli.h"
+#include "proto/daemon.h"
 #include "proto/frame.h"
 #include "proto/memory.h"
 #include "proto/notify.h"
-#include "proto/reread.h"
 #include "proto/user.h"
 #include "router/router.h"
 
@@ -40,7 +40,7 @@ struct process {
     struct user user;
     struct cage *cage; /* NULL: not planned yet, or entered */
     struct memory_watch memory;
-    struct loop_signal term, interrupt, hangup;
+    struct loop_signal term, interrupt;
     struct loop_timer bound; /* of the orderly end */
     struct loop_turn turn;
     struct notify notify;
@@ -48,8 +48,7 @@ struct process {
     struct pulse pulse;
     struct voice voice;
     struct loop_timer second;
-    struct reread reread;
-    unsigned changed, left; /* keys of a reload, those that have to wait */
+    struct daemon daemon;
 };
 
 /* ---- the store --------------------------------------------------------- */
@@ -210,23 +209,11 @@ static int plan_cage(struct process *p)
 /* In front of the first other thread. */
 static int enter_cage(struct process *p)
 {
-    struct cage_report r;
     int rc = plan_cage(p);
 
-    if (rc < 0)
-        return rc;
-    rc = cage_enter(p->cage,
-                    (enum sandbox)p->cli.config->process.sandbox, &r);
+    if (rc == 0)
+        rc = daemon_enter_cage(p->cage, &p->cli, &p->user);
     forget_plan(p);
-    if (p->user.is_root && !p->user.asked)
-        log_warn("process.root", "cure=\"set process.user\"");
-    if (r.missing[0])
-        log_warn("process.cage_weak", "missing=\"%s\" %s", r.missing, r.text);
-    else
-        log_info("process.cage", "user=%s %s", p->user.name, r.text);
-    if (rc < 0)
-        fprintf(stderr, "touchline-router: process.sandbox = on, and there is "
-                "no %s\n", r.missing);
     return rc;
 }
 
@@ -317,40 +304,11 @@ static void terminate(void *ctx)
 
 /* ---- reading the configuration again ----------------------------------- */
 
-static void on_difference(void *ctx, const struct config_change *c)
-{
-    struct process *p = ctx;
-
-    if (c->waits)
-        log_warn("config.unchanged", "%s", config_change_text(c).text);
-    else
-        log_info("config.changed", "%s", config_change_text(c).text);
-    p->changed += !c->waits;
-    p->left += c->waits;
-}
-
-/* The supervisor has logged why. */
-static void config_refused(void *ctx, const char *why)
-{
-    struct process *p = ctx;
-
-    stat_add(&p->router.stats, STAT_RELOADS_REFUSED, 1);
-    p->changed = p->left = 0;
-    if (why)
-        log_error("config.refused", "why=%s action=keep_the_old_one",
-                  log_quote(slice_str(why)).text);
-}
-
 static void configured(void *ctx)
 {
     struct process *p = ctx;
 
-    stat_add(&p->router.stats, STAT_RELOADS, 1);
-    if (p->cli.sheet < 0)
-        log_info("config.reloaded", "changed=%u unchanged=%u", p->changed,
-                 p->left);
-    p->changed = p->left = 0;
-    reread_done(&p->reread);
+    daemon_configured(&p->daemon);
 }
 
 static void use_config(void *ctx, const struct config *next)
@@ -358,23 +316,19 @@ static void use_config(void *ctx, const struct config *next)
     struct process *p = ctx;
     int rc = router_configure(&p->router, next, configured, p);
 
-    if (rc == 0) {
-        log_set_level((enum log_level)next->log.level);
-    } else {
-        reread_drop(&p->reread);
-        config_refused(p, err_text(rc));
-    }
+    if (rc < 0)
+        daemon_keeps(&p->daemon, err_text(rc));
 }
 
-static void hangup(void *ctx)
+static void count_reload(void *ctx, bool refused)
 {
     struct process *p = ctx;
 
-    if (log_reopen() < 0)
-        log_error("log.reopen", "result=failed action=keep_the_old_one");
-    if (!reread_begin(&p->reread))
-        log_info("log.reopen", "config=none");
+    stat_add(&p->router.stats, refused ? STAT_RELOADS_REFUSED : STAT_RELOADS,
+             1);
 }
+
+/* ---- each second, and at the end --------------------------------------- */
 
 /* Everybody gets what was answered before the links close. */
 static void flush_links(struct process *p)
@@ -419,22 +373,16 @@ static void speak(void *ctx)
 
 /* ---- the start --------------------------------------------------------- */
 
-static const struct reread_ops reread_ops = {on_difference, use_config,
-                                             config_refused};
-
 static int watch_signals(struct process *p)
 {
+    static const struct daemon_ops ops = {use_config, count_reload};
     int rc = loop_signal_start(&p->term, p->loop, SIGTERM, terminate, p);
 
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGUSR2, SIG_IGN); /* the supervisor's: there is none to ask */
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a full disk */
     if (rc == 0)
         rc = loop_signal_start(&p->interrupt, p->loop, SIGINT, terminate, p);
     if (rc == 0)
-        rc = reread_watch(&p->reread, p->loop, &reread_ops, p);
-    if (rc == 0)
-        rc = loop_signal_start(&p->hangup, p->loop, SIGHUP, hangup, p);
+        rc = daemon_watch(&p->daemon, p->loop, &ops, p);
     loop_timer_init(&p->bound, p->loop, stop, p);
     loop_turn_start(&p->turn, p->loop, end_of_turn, p);
     return rc;
@@ -512,8 +460,7 @@ static int serve(struct process *p)
     rendezvous_close(p->rendezvous);
     loop_signal_stop(&p->term);
     loop_signal_stop(&p->interrupt);
-    loop_signal_stop(&p->hangup);
-    reread_stop(&p->reread);
+    daemon_stop(&p->daemon);
     loop_free(p->loop);
     log_info("router.end", "result=%s", rc < 0 ? err_name(rc) : "OK");
     return exit_code(rc);
@@ -549,11 +496,9 @@ static int run(struct process *p)
     notify_open(&p->notify);
     if (cli_supervised())
         p->voice.notify = &p->notify;
-    if (reread_init(&p->reread, &p->cli, "router") < 0)
-        log_error("config.keeper", "error=\"%s\" "
-                  "action=SIGHUP_will_change_nothing", strerror(errno));
+    daemon_init(&p->daemon, &p->cli, "router");
     rc = may_use_folder(p) < 0 || enter_cage(p) < 0 ? EXIT_FAILED : serve(p);
-    reread_fini(&p->reread);
+    daemon_fini(&p->daemon);
     notify_close(&p->notify);
     return rc;
 }

@@ -19,12 +19,12 @@
 #include "gateways/common/uplink.h"
 #include "proto/cage.h"
 #include "proto/cli.h"
+#include "proto/daemon.h"
 #include "proto/replacing.h"
 #include "proto/memory.h"
 #include "proto/notify.h"
 #include "proto/place.h"
 #include "proto/report.h"
-#include "proto/reread.h"
 #include "proto/user.h"
 
 enum { WORKERS_MAX = 256 }; /* what the option allows */
@@ -53,7 +53,7 @@ struct process {
     const struct edge *edge;
     const struct config_edge *edge_config;
     const char *instance;
-    struct loop_signal term, intr, hup;
+    struct loop_signal term, intr;
     struct worker *workers;
     unsigned count, running; /* of these, threads */
     pthread_mutex_t lock;
@@ -70,11 +70,10 @@ struct process {
     bool inherits;  /* from a predecessor */
     struct succession succession;
     atomic_uint waiting; /* workers that are not ready yet */
-    struct reread reread;
+    struct daemon daemon;
     const struct config *next; /* to be in force; the workers' to read */
     atomic_uint behind;        /* workers that do not go on with it yet */
     struct loop_wake all_follow;
-    unsigned changed, left;    /* keys of it, those that have to wait */
 };
 
 /* ---- what an edge may ask ---------------------------------------------- */
@@ -395,18 +394,6 @@ static void drain_all(void *ctx)
 
 /* ---- reading the configuration again ----------------------------------- */
 
-static void on_difference(void *ctx, const struct config_change *c)
-{
-    struct process *p = ctx;
-
-    if (c->waits)
-        log_warn("config.unchanged", "%s", config_change_text(c).text);
-    else
-        log_info("config.changed", "%s", config_change_text(c).text);
-    p->changed += !c->waits;
-    p->left += c->waits;
-}
-
 static void follow(void *ctx)
 {
     struct worker *w = ctx;
@@ -423,7 +410,6 @@ static void use_config(void *ctx, const struct config *next)
 
     door_set_per_address(p->door, next->limits.connections_per_address);
     door_set_publish_rate(p->door, next->limits.publish_rate);
-    log_set_level((enum log_level)next->log.level);
     p->next = next;
     atomic_store(&p->behind, p->count);
     for (unsigned i = 0; i < p->count; i++)
@@ -435,33 +421,15 @@ static void all_follow(void *ctx)
     struct process *p = ctx;
 
     p->edge_config = config_edge(p->next, p->edge->name);
-    stat_add(&p->workers[0].g.stats, STAT_RELOADS, 1);
-    if (p->cli.sheet < 0)
-        log_info("config.reloaded", "changed=%u unchanged=%u", p->changed,
-                 p->left);
-    p->changed = p->left = 0;
-    reread_done(&p->reread);
+    daemon_configured(&p->daemon);
 }
 
-/* The supervisor has logged why. */
-static void config_refused(void *ctx, const char *why)
+static void count_reload(void *ctx, bool refused)
 {
     struct process *p = ctx;
 
-    stat_add(&p->workers[0].g.stats, STAT_RELOADS_REFUSED, 1);
-    p->changed = p->left = 0;
-    if (why)
-        log_error("config.refused", "why=%s action=keep_the_old_one",
-                  log_quote(slice_str(why)).text);
-}
-
-static void hang_up(void *ctx)
-{
-    struct process *p = ctx;
-
-    if (log_reopen() < 0)
-        log_error("log.reopen", "action=keep_old_file");
-    (void)reread_begin(&p->reread);
+    stat_add(&p->workers[0].g.stats,
+             refused ? STAT_RELOADS_REFUSED : STAT_RELOADS, 1);
 }
 
 /* ---- the process ------------------------------------------------------- */
@@ -671,20 +639,9 @@ static int settle(struct process *p)
 /* In front of the first other thread. */
 static int enter_cage(struct process *p)
 {
-    struct cage_report r;
-    int rc = cage_enter(p->cage,
-                        (enum sandbox)p->cli.config->process.sandbox, &r);
+    int rc = daemon_enter_cage(p->cage, &p->cli, &p->user);
 
     forget_plan(p);
-    if (p->user.is_root && !p->user.asked)
-        log_warn("process.root", "cure=\"set process.user\"");
-    if (r.missing[0])
-        log_warn("process.cage_weak", "missing=\"%s\" %s", r.missing, r.text);
-    else
-        log_info("process.cage", "user=%s %s", p->user.name, r.text);
-    if (rc < 0)
-        fprintf(stderr, "touchline-%s: process.sandbox = on, and there is no "
-                "%s\n", p->edge->name, r.missing);
     return rc;
 }
 
@@ -697,22 +654,16 @@ static bool check_cage(const struct process *p)
 
 static int start_signals(struct process *p)
 {
-    static const struct reread_ops ops = {on_difference, use_config,
-                                          config_refused};
+    static const struct daemon_ops ops = {use_config, count_reload};
     struct loop *l = p->workers[0].g.loop;
-    int rc;
+    int rc = daemon_watch(&p->daemon, l, &ops, p);
 
-    (void)signal(SIGPIPE, SIG_IGN);
-    (void)signal(SIGUSR2, SIG_IGN); /* the supervisor's: there is none to ask */
-    rc = reread_watch(&p->reread, l, &ops, p);
     if (rc == 0)
         rc = loop_wake_start(&p->all_follow, l, all_follow, p);
     if (rc == 0)
         rc = loop_signal_start(&p->term, l, SIGTERM, drain_all, p);
     if (rc == 0)
         rc = loop_signal_start(&p->intr, l, SIGINT, drain_all, p);
-    if (rc == 0)
-        rc = loop_signal_start(&p->hup, l, SIGHUP, hang_up, p);
     return rc;
 }
 
@@ -720,9 +671,8 @@ static void stop_signals(struct process *p)
 {
     loop_signal_stop(&p->term);
     loop_signal_stop(&p->intr);
-    loop_signal_stop(&p->hup);
     loop_wake_stop(&p->all_follow);
-    reread_stop(&p->reread);
+    daemon_stop(&p->daemon);
 }
 
 /* ---- predecessor and successor ------------------------------------------ */
@@ -912,10 +862,8 @@ static int run(struct process *p)
                  p->cli.config->log.file, strerror(errno));
         code = complain(p, why);
     }
-    if (code == EXIT_DONE && !p->cli.check &&
-        reread_init(&p->reread, &p->cli, p->edge->name) < 0)
-        log_error("config.keeper", "error=\"%s\" "
-                  "action=SIGHUP_will_change_nothing", strerror(errno));
+    if (code == EXIT_DONE && !p->cli.check)
+        daemon_init(&p->daemon, &p->cli, p->edge->name);
     if (code == EXIT_DONE && (p->cli.check ? !check_cage(p)
                                            : enter_cage(p) < 0))
         code = EXIT_FAILED;
@@ -927,7 +875,7 @@ static int run(struct process *p)
     for (unsigned i = 0; i < p->count; i++)
         worker_stop(&p->workers[i]);
     forget_plan(p);
-    reread_fini(&p->reread);
+    daemon_fini(&p->daemon);
     door_free(p->door);
     siblings_free(p->siblings);
     listen_remove(&p->workers[0].listen);

@@ -11,9 +11,9 @@
 #include "base/log.h"
 #include "proto/cage.h"
 #include "proto/cli.h"
+#include "proto/daemon.h"
 #include "proto/notify.h"
 #include "proto/place.h"
-#include "proto/reread.h"
 #include "proto/user.h"
 #include "router/repeater/node.h"
 
@@ -27,14 +27,13 @@ struct process {
     struct node node;
     struct user user;
     struct cage cage;
-    struct loop_signal term, interrupt, hangup;
+    struct loop_signal term, interrupt;
     struct loop_timer second;
     struct notify notify;
     struct heart heart;
     struct pulse pulse;
     struct voice voice;
-    struct reread reread;
-    unsigned changed, left; /* keys of a reload, those that have to wait */
+    struct daemon daemon;
     bool ready, ending;
 };
 
@@ -82,24 +81,6 @@ static int settle(struct process *p)
 static enum sandbox sandbox(const struct process *p)
 {
     return (enum sandbox)p->cli.config->process.sandbox;
-}
-
-/* In front of the first other thread. */
-static int enter_cage(struct process *p)
-{
-    struct cage_report r;
-    int rc = cage_enter(&p->cage, sandbox(p), &r);
-
-    if (p->user.is_root && !p->user.asked)
-        log_warn("process.root", "cure=\"set process.user\"");
-    if (r.missing[0])
-        log_warn("process.cage_weak", "missing=\"%s\" %s", r.missing, r.text);
-    else
-        log_info("process.cage", "user=%s %s", p->user.name, r.text);
-    if (rc < 0)
-        fprintf(stderr, "touchline-repeater: process.sandbox = on, and there "
-                "is no %s\n", r.missing);
-    return rc;
 }
 
 /* ---- what comes -------------------------------------------------------- */
@@ -152,67 +133,25 @@ static void each_second(void *ctx)
 
 /* ---- reading the configuration again ----------------------------------- */
 
-static void on_difference(void *ctx, const struct config_change *c)
-{
-    struct process *p = ctx;
-
-    if (c->waits)
-        log_warn("config.unchanged", "%s", config_change_text(c).text);
-    else
-        log_info("config.changed", "%s", config_change_text(c).text);
-    p->changed += !c->waits;
-    p->left += c->waits;
-}
-
-static void config_refused(void *ctx, const char *why)
-{
-    struct process *p = ctx;
-
-    p->changed = p->left = 0;
-    if (why)
-        log_error("config.refused", "why=%s action=keep_the_old_one",
-                  log_quote(slice_str(why)).text);
-}
-
 static void use_config(void *ctx, const struct config *next)
 {
     struct process *p = ctx;
 
-    log_set_level((enum log_level)next->log.level);
     p->node.config = next;
-    if (p->cli.sheet < 0)
-        log_info("config.reloaded", "changed=%u unchanged=%u", p->changed,
-                 p->left);
-    p->changed = p->left = 0;
-    reread_done(&p->reread);
-}
-
-static void hangup(void *ctx)
-{
-    struct process *p = ctx;
-
-    if (log_reopen() < 0)
-        log_error("log.reopen", "result=failed action=keep_the_old_one");
-    if (!reread_begin(&p->reread))
-        log_info("log.reopen", "config=none");
+    daemon_configured(&p->daemon);
 }
 
 /* ---- the whole --------------------------------------------------------- */
 
 static int watch_signals(struct process *p)
 {
-    static const struct reread_ops ops = {on_difference, use_config,
-                                          config_refused};
+    static const struct daemon_ops ops = {use_config, NULL};
     int rc = loop_signal_start(&p->term, p->loop, SIGTERM, terminate, p);
 
-    (void)signal(SIGPIPE, SIG_IGN);
-    (void)signal(SIGUSR2, SIG_IGN); /* the supervisor's: there is none to ask */
     if (rc == 0)
         rc = loop_signal_start(&p->interrupt, p->loop, SIGINT, terminate, p);
     if (rc == 0)
-        rc = reread_watch(&p->reread, p->loop, &ops, p);
-    if (rc == 0)
-        rc = loop_signal_start(&p->hangup, p->loop, SIGHUP, hangup, p);
+        rc = daemon_watch(&p->daemon, p->loop, &ops, p);
     return rc;
 }
 
@@ -257,8 +196,7 @@ static int serve(struct process *p)
     node_fini(&p->node);
     loop_signal_stop(&p->term);
     loop_signal_stop(&p->interrupt);
-    loop_signal_stop(&p->hangup);
-    reread_stop(&p->reread);
+    daemon_stop(&p->daemon);
     loop_free(p->loop);
     log_info("repeater.end", "result=%s", rc < 0 ? err_name(rc) : "OK");
     return rc < 0 ? EXIT_FAILED : EXIT_DONE;
@@ -287,11 +225,10 @@ static int run(struct process *p)
     notify_open(&p->notify);
     if (cli_supervised())
         p->voice.notify = &p->notify;
-    if (reread_init(&p->reread, &p->cli, "repeater") < 0)
-        log_error("config.keeper", "error=\"%s\" "
-                  "action=SIGHUP_will_change_nothing", strerror(errno));
-    code = enter_cage(p) < 0 ? EXIT_FAILED : serve(p);
-    reread_fini(&p->reread);
+    daemon_init(&p->daemon, &p->cli, "repeater");
+    code = daemon_enter_cage(&p->cage, &p->cli, &p->user) < 0 ? EXIT_FAILED
+                                                              : serve(p);
+    daemon_fini(&p->daemon);
     notify_close(&p->notify);
     return code;
 }
