@@ -49,18 +49,12 @@ static void use(void *ctx, const struct config *next)
     d->ops->use(d->ctx, next);
 }
 
-static void count(struct daemon *d, bool refused)
-{
-    if (d->ops->reloaded)
-        d->ops->reloaded(d->ctx, refused);
-}
-
 /* Without why the supervisor has logged it. */
 static void on_refused(void *ctx, const char *why)
 {
     struct daemon *d = ctx;
 
-    count(d, true);
+    d->ops->reloaded(d->ctx, true);
     d->changed = d->left = 0;
     if (why)
         log_error("config.refused", "why=%s action=keep_the_old_one",
@@ -105,7 +99,7 @@ int daemon_watch(struct daemon *d, struct loop *l,
 void daemon_configured(struct daemon *d)
 {
     log_set_level((enum log_level)d->reread.next->log.level);
-    count(d, false);
+    d->ops->reloaded(d->ctx, false);
     if (d->cli->sheet < 0)
         log_info("config.reloaded", "changed=%u unchanged=%u", d->changed,
                  d->left);

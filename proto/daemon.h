@@ -17,11 +17,26 @@
 #include "proto/reread.h"
 #include "proto/user.h"
 
+/* What each of them counts. */
+#define DAEMON_STATS(X)                                                       \
+    X(RESTARTS, COUNTER, "restarts_total", NULL,                              \
+      "times that touchline started this process again")                      \
+    X(RELOADS, COUNTER, "reloads_total", "result=\"done\"",                   \
+      "times that the configuration was read again")                          \
+    X(RELOADS_REFUSED, COUNTER, "reloads_total", "result=\"refused\"",        \
+      "times that the configuration was read again")                          \
+    X(SLOW_TURNS, COUNTER, "slow_turns_total", NULL,                          \
+      "turns of the event loop that took 50 ms or more")                      \
+    X(SLOW_TURN_MS, COUNTER, "slow_turn_ms_total", NULL,                      \
+      "milliseconds that those took together")                                \
+    X(SUPERVISOR_LOST, GAUGE, "supervisor_lost", NULL,                        \
+      "1 while the touchline that started this process is gone")
+
 struct daemon_ops {
     /* To be put in force, on all threads; then daemon_configured(), or
      * daemon_keeps() when it cannot be. */
     void (*use)(void *ctx, const struct config *next);
-    /* For the program's figures (NULL: none): one is in force, or refused. */
+    /* For the program's figures: one is in force, or refused. */
     void (*reloaded)(void *ctx, bool refused);
 };
 

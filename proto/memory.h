@@ -74,4 +74,11 @@ void memory_watch_start(struct memory_watch *w, struct loop *l);
 /* Harmless on a zeroed struct. */
 void memory_watch_stop(struct memory_watch *w);
 
+/* What a process that does so counts. */
+#define MEMORY_STATS(X)                                                       \
+    X(TRIMS, COUNTER, "memory_trims_total", "result=\"done\"",                \
+      "times that free memory was to be given back to the kernel")            \
+    X(TRIMS_LEFT, COUNTER, "memory_trims_total", "result=\"left\"",           \
+      "times that free memory was to be given back to the kernel")
+
 #endif

@@ -4,25 +4,15 @@
 #define TOUCHLINE_ROUTER_STATS_H
 
 #include "base/stat.h"
+#include "proto/daemon.h"
 #include "proto/limits.h"
+#include "proto/memory.h"
 #include "proto/repairs.h"
 
 #define ROUTER_STATS(X)                                                       \
+    DAEMON_STATS(X)                                                           \
+    MEMORY_STATS(X)                                                           \
     X(UPTIME, GAUGE, "uptime_seconds", NULL, "age of the process")            \
-    X(RESTARTS, COUNTER, "restarts_total", NULL,                              \
-      "times that touchline started this process again")                      \
-    X(RELOADS, COUNTER, "reloads_total", "result=\"done\"",                   \
-      "times that the configuration was read again")                          \
-    X(RELOADS_REFUSED, COUNTER, "reloads_total", "result=\"refused\"",        \
-      "times that the configuration was read again")                          \
-    X(SLOW_TURNS, COUNTER, "slow_turns_total", NULL,                          \
-      "turns of the event loop that took 50 ms or more")                      \
-    X(SLOW_TURN_MS, COUNTER, "slow_turn_ms_total", NULL,                      \
-      "milliseconds that those took together")                                \
-    X(TRIMS, COUNTER, "memory_trims_total", "result=\"done\"",                \
-      "times that free memory was to be given back to the kernel")            \
-    X(TRIMS_LEFT, COUNTER, "memory_trims_total", "result=\"left\"",           \
-      "times that free memory was to be given back to the kernel")            \
     X(LINKS, GAUGE, "links", NULL, "gateways and tools joined now")           \
     X(MISSING, GAUGE, "gateways_missing", NULL,                               \
       "gateways that went without a goodbye and are not back")                \
@@ -34,8 +24,6 @@
       "times that touchline replaced this process because it was mute")       \
     X(NNG_STUCK, GAUGE, "nng_stuck", NULL,                                    \
       "1 while NNG does not come back from closing a socket")                 \
-    X(SUPERVISOR_LOST, GAUGE, "supervisor_lost", NULL,                        \
-      "1 while the touchline that started this process is gone")                \
     X(LINKS_STALE, COUNTER, "link_stale_total", NULL,                         \
       "times that a link's queue was full and it had to be repaired")         \
     X(LINKS_RESYNC, COUNTER, "link_resync_total", NULL,                       \

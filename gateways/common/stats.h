@@ -4,26 +4,16 @@
 #define TOUCHLINE_GATEWAYS_STATS_H
 
 #include "base/stat.h"
+#include "proto/daemon.h"
 #include "proto/limits.h"
+#include "proto/memory.h"
 #include "proto/repairs.h"
 
 #define GATEWAY_STATS(X)                                                      \
-    X(RESTARTS, COUNTER, "restarts_total", NULL,                              \
-      "times that touchline started this process again")                      \
-    X(RELOADS, COUNTER, "reloads_total", "result=\"done\"",                   \
-      "times that the configuration was read again")                          \
-    X(RELOADS_REFUSED, COUNTER, "reloads_total", "result=\"refused\"",        \
-      "times that the configuration was read again")                          \
+    DAEMON_STATS(X)                                                           \
+    MEMORY_STATS(X)                                                           \
     X(TOKENS_LOST, COUNTER, "tokens_lost_total", NULL,                        \
       "connections whose token was taken out of the configuration")           \
-    X(SLOW_TURNS, COUNTER, "slow_turns_total", NULL,                          \
-      "turns of the event loop that took 50 ms or more")                      \
-    X(SLOW_TURN_MS, COUNTER, "slow_turn_ms_total", NULL,                      \
-      "milliseconds that those took together")                                \
-    X(TRIMS, COUNTER, "memory_trims_total", "result=\"done\"",                \
-      "times that free memory was to be given back to the kernel")            \
-    X(TRIMS_LEFT, COUNTER, "memory_trims_total", "result=\"left\"",           \
-      "times that free memory was to be given back to the kernel")            \
     X(CONNS, GAUGE, "connections", NULL, "client sockets open now")           \
     X(ACCEPTED, COUNTER, "accepted_total", NULL, "client sockets accepted")   \
     X(TAKEN_OVER, COUNTER, "taken_over_total", NULL,                          \
@@ -156,8 +146,6 @@
       "times that touchline replaced this process because it was mute")       \
     X(NNG_STUCK, GAUGE, "nng_stuck", NULL,                                    \
       "1 while NNG does not come back from closing a socket")                 \
-    X(SUPERVISOR_LOST, GAUGE, "supervisor_lost", NULL,                        \
-      "1 while the touchline that started this process is gone")                \
     X(LINKED, GAUGE, "linked", NULL, "1 while the router can be reached")     \
     X(REQUESTS, COUNTER, "requests_total", NULL,                              \
       "HTTP requests, also those refused, and what was none")                 \

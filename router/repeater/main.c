@@ -141,11 +141,18 @@ static void use_config(void *ctx, const struct config *next)
     daemon_configured(&p->daemon);
 }
 
+static void count_reload(void *ctx, bool refused)
+{
+    struct process *p = ctx;
+
+    stat_add(&p->node.stats, refused ? STAT_RELOADS_REFUSED : STAT_RELOADS, 1);
+}
+
 /* ---- the whole --------------------------------------------------------- */
 
 static int watch_signals(struct process *p)
 {
-    static const struct daemon_ops ops = {use_config, NULL};
+    static const struct daemon_ops ops = {use_config, count_reload};
     int rc = loop_signal_start(&p->term, p->loop, SIGTERM, terminate, p);
 
     if (rc == 0)

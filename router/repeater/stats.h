@@ -4,17 +4,11 @@
 #define TOUCHLINE_REPEATER_STATS_H
 
 #include "base/stat.h"
+#include "proto/daemon.h"
 #include "proto/repairs.h"
 
 #define REPEATER_STATS(X)                                                     \
-    X(RESTARTS, COUNTER, "restarts_total", NULL,                              \
-      "times that touchline started this process again")                      \
-    X(SUPERVISOR_LOST, GAUGE, "supervisor_lost", NULL,                        \
-      "1 while the touchline that started this process is gone")              \
-    X(SLOW_TURNS, COUNTER, "slow_turns_total", NULL,                          \
-      "turns of the event loop that took 50 ms or more")                      \
-    X(SLOW_TURN_MS, COUNTER, "slow_turn_ms_total", NULL,                      \
-      "milliseconds that those took together")                                \
+    DAEMON_STATS(X)                                                           \
     X(LINKED, GAUGE, "linked", NULL, "1 while the router can be reached")     \
     X(LINK_LOST, COUNTER, "link_lost_total", NULL,                            \
       "times that the link to the router was lost")                           \
