@@ -274,8 +274,7 @@ class Round:
 
     def let_end(self, stage, those):
         """They may take longer than was planned. A router that is coming back is
-        waited for: the supervisor gives up one that fails five starts in a row,
-        which is soon done by what breaks next."""
+        waited for: what breaks next would soon keep it away for the whole round."""
         ended = [r.fault.name for r in those if r.fault.ends and "router" in r.fault.hits]
         for r in those:
             r.join(60)

@@ -76,6 +76,26 @@ def test_it_gives_up_on_who_never_becomes_ready():
         equal(all_pids(w), [])
 
 
+def test_who_has_served_is_started_until_it_can_again():
+    """What hinders a router may end; clients wait for it where they are."""
+    with World() as w, w.stream("/v1/stream?channel=a") as s:
+        s.item()
+        database = os.path.join(w.dir, "touchline.db")
+        files = [database + end for end in ("", "-wal", "-shm") if os.path.exists(database + end)]
+        for file in files:
+            os.rename(file, file + ".away")
+        with open(database, "wb") as f:
+            f.write(b"this is no database")
+        w.kill("router")
+        eventually(lambda: w.log_tail(10 ** 6).count("store.failed") > 6,
+                   "more starts than a first one gets", 4 * DEADLINE)
+        for file in files:
+            os.rename(file + ".away", file)
+        eventually(lambda: alive(w), "serving", 2 * DEADLINE)
+        equal(w.publish("a", "x").status, 201)
+        equal(s.message()["data"], "x", "who was there all the time")
+
+
 def test_a_port_in_use_is_an_error_that_names_its_owner():
     with World() as w, socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

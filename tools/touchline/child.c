@@ -41,7 +41,7 @@ void child_init(struct child *c, struct loop *loop,
 static void take_line(struct child *c, struct slice line)
 {
     if (slice_starts(line, SLICE("ready ")) && !c->ready) {
-        c->ready = true;
+        c->ready = c->proven = true;
         c->starts = 0;
         c->ops->ready(c->ctx, c, line);
         return;
@@ -278,6 +278,7 @@ void child_take_over(struct child *c, struct child *from)
     forget_run(c);
     c->pid = from->pid;
     c->ready = from->ready;
+    c->proven |= c->ready;
     c->starts = 0;
     loop_fd_stop(&from->watch);
     from->out = -1;
@@ -336,7 +337,7 @@ void child_exited(struct child *c, int status)
     c->refused = !was_ready && is_refusal(status);
     if (was_ready) {
         child_start(c);
-    } else if (c->refused || c->starts >= CHILD_STARTS_MAX) {
+    } else if (c->refused || (!c->proven && c->starts >= CHILD_STARTS_MAX)) {
         c->gave_up = true;
         c->ops->ended(c->ctx, c, true);
     } else {

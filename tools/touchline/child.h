@@ -1,10 +1,11 @@
 /* child.h - one supervised process: started, watched, started again.
  *
  * A run that had become ready is followed by the next at once; else the next
- * start waits 0.1 s, doubling to 5 s, and after CHILD_STARTS_MAX starts in a
- * row that never became ready the child gives up. Who ends with EXIT_USAGE or
- * EXIT_REFUSED has understood that it must not serve, and would again: there is
- * no other start.
+ * start waits 0.1 s, doubling to 5 s. Who has never been ready gives up after
+ * CHILD_STARTS_MAX starts; who has been is started for ever: what hinders it (a
+ * disk that fails, a port that is held) can end, and to stop those who serve
+ * beside it would cure nothing. Who ends with EXIT_USAGE or EXIT_REFUSED has
+ * understood that it must not serve, and would again: there is no other start.
  * Threads: the supervisor's loop. */
 #ifndef TOUCHLINE_TOOLS_CHILD_H
 #define TOUCHLINE_TOOLS_CHILD_H
@@ -52,6 +53,7 @@ struct child {
     struct loop *loop;
     pid_t pid; /* 0: not running */
     bool ready, stopping, gave_up;
+    bool proven;  /* has been ready, in this run or one before */
     bool refused; /* to serve; gave_up, too */
     int64_t heard_ns; /* its last sign of life, watch.h; 0: none yet */
     int64_t told_ns;       /* it was told to abort for being mute; 0: not */
