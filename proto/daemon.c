@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "proto/memory.h"
 
 /* ---- the cage ---------------------------------------------------------- */
 
@@ -14,8 +15,10 @@ int daemon_enter_cage(const struct cage *cage, const struct cli *cli,
                       const struct user *user)
 {
     struct cage_report r;
-    int rc = cage_enter(cage, (enum sandbox)cli->config->process.sandbox, &r);
+    int rc;
 
+    memory_open_figures();
+    rc = cage_enter(cage, (enum sandbox)cli->config->process.sandbox, &r);
     if (user->is_root && !user->asked)
         log_warn("process.root", "cure=\"set process.user\"");
     if (r.missing[0])

@@ -1,10 +1,14 @@
 #include "proto/memory.h"
 
+#include <fcntl.h>
 #include <malloc.h>
+#include <stdio.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/stat.h"
 #include "proto/report.h"
 
 enum {
@@ -41,6 +45,48 @@ void memory_trim(struct buf *report)
     (void)malloc_trim(0);
     memory_row(report, MEMORY_TRIMMED,
                (uint64_t)((clock_ns() - begun) / MICROSECOND), 0);
+}
+
+/* ---- from outside -------------------------------------------------------- */
+
+static int statm = -1;
+
+void memory_open_figures(void)
+{
+    if (statm < 0)
+        statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+}
+
+/* Pages: resident, and those of them that files and others have, too. */
+static bool read_pages(unsigned long long *resident, unsigned long long *shared)
+{
+    char text[128];
+    ssize_t n = statm < 0 ? -1 : pread(statm, text, sizeof text - 1, 0);
+
+    if (n <= 0)
+        return false;
+    text[n] = '\0';
+    return sscanf(text, "%*u %llu %llu", resident, shared) == 2 &&
+           *shared <= *resident;
+}
+
+bool memory_next_figure(size_t *at, struct stat_sample *ret)
+{
+    static const char *const labels[] = {"what=\"private\"",
+                                         "what=\"resident\""};
+    unsigned long long resident = 0, shared = 0;
+
+    if (*at >= ARRAY_LEN(labels) || !read_pages(&resident, &shared))
+        return false;
+    *ret = (struct stat_sample){
+        .kind = STAT_GAUGE,
+        .name = "memory_bytes",
+        .label = labels[*at],
+        .help = "memory of the process",
+        .value = (*at == 0 ? resident - shared : resident) * PAGE_BYTES,
+    };
+    ++*at;
+    return true;
 }
 
 /* ---- by itself ----------------------------------------------------------- */

@@ -34,6 +34,17 @@ void memory_idle_row(struct buf *report);
  * are made of blocks for that reason, which never need it. */
 void memory_trim(struct buf *report);
 
+/* ---- from outside -----------------------------------------------------------
+ * What the kernel says of this process, as figures: memory_bytes, of what is
+ * "private", which would come back with its end, and of all that is "resident".
+ * Cost: a system call. */
+
+/* Before the process is caged; where there is no /proc there are no figures. */
+void memory_open_figures(void);
+/* Walks over them: *at begins at 0. False: no more. */
+struct stat_sample;
+bool memory_next_figure(size_t *at, struct stat_sample *ret);
+
 /* ---- by itself ---------------------------------------------------------------
  * What came and went leaves free pieces behind, in front of and between what is
  * used, which the allocator keeps for the next crowd. A watch looks every

@@ -2,6 +2,7 @@
 
 #include "base/err.h"
 #include "proto/json.h"
+#include "proto/memory.h"
 
 enum { TAG_ROW_END = 0, TAG_ROW = 1, TAG_PART = 2 };
 
@@ -56,6 +57,48 @@ void report_sample(struct buf *b, const struct stat_sample *s)
     if (s->kind == STAT_MICROS)
         report_bool(b, "micros", true);
     report_number(b, "value", s->value);
+}
+
+void report_sample_row(struct buf *b, const struct stat_sample *s)
+{
+    report_row(b);
+    report_sample(b, s);
+    report_row_end(b);
+}
+
+void report_process_figures(struct buf *b)
+{
+    struct log_label label;
+    struct stat_sample s;
+    size_t at = 0;
+
+    while (log_next_count(&at, &s, &label))
+        report_sample_row(b, &s);
+    at = 0;
+    while (memory_next_figure(&at, &s))
+        report_sample_row(b, &s);
+}
+
+void report_warning(struct buf *b, const struct log_warning *w)
+{
+    report_number(b, "number", w->number);
+    report_number(b, "ts", (uint64_t)MAX(w->ts_ms, 0));
+    report_text(b, "level", w->level == LOG_ERROR ? SLICE("error")
+                                                  : SLICE("warn"));
+    report_text(b, "event", slice_str(w->event));
+    report_text(b, "text", slice_str(w->words));
+}
+
+void report_warnings(struct buf *b)
+{
+    struct log_warning w;
+    uint64_t after = 0;
+
+    while (log_next_warning(&after, &w)) {
+        report_row(b);
+        report_warning(b, &w);
+        report_row_end(b);
+    }
 }
 
 /* ---- reading ------------------------------------------------------------ */

@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/cursor.h"
+#include "base/log.h"
 #include "base/stat.h"
 
 enum report_kind { REPORT_NUMBER = 3, REPORT_TEXT = 4, REPORT_BOOL = 5 };
@@ -26,6 +27,15 @@ void report_bool(struct buf *b, const char *key, bool value);
 /* The fields of a figure: name, label (may be empty), help, gauge, micros (only
  * where value is microseconds of a figure in seconds), value. */
 void report_sample(struct buf *b, const struct stat_sample *s);
+/* The same as a row. */
+void report_sample_row(struct buf *b, const struct stat_sample *s);
+/* What the process says of itself beside its counters, as such rows: how often
+ * events of its log came, what memory it takes. */
+void report_process_figures(struct buf *b);
+/* The fields of a line of the log: number, ts (Unix ms), level, event, text. */
+void report_warning(struct buf *b, const struct log_warning *w);
+/* The warnings that the process has, each a row with only those fields. */
+void report_warnings(struct buf *b);
 
 enum report_event { REPORT_END, REPORT_PART, REPORT_ROW, REPORT_FIELD,
                     REPORT_ROW_END };

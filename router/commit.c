@@ -198,8 +198,10 @@ static void fail_queue(struct router *r, int rc, bool stored_too)
 static void note_commit(struct router *r, int rc)
 {
     struct publish *p = &r->publish;
-    uint64_t us = (uint64_t)(clock_ns() - p->submitted_ns) / 1000;
+    int64_t took_ns = clock_ns() - p->submitted_ns;
+    uint64_t us = (uint64_t)took_ns / 1000;
 
+    spread_record(&p->commits, took_ns);
     stat_add(&r->stats, rc ? STAT_BATCH_FAILURES : STAT_BATCHES, 1);
     stat_set(&r->stats, STAT_COMMIT_US, us);
     stat_add(&r->stats, STAT_COMMIT_SUM_US, us);

@@ -226,36 +226,42 @@ static const struct figure {
     {"commit_us", STAT_COMMIT_US}, {"commit_max_us", STAT_COMMIT_MAX_US},
 };
 
-void ctl_status(struct link *l, uint32_t ref, struct slice args)
+void ctl_put_status(struct router *r, struct buf *b)
 {
-    struct router *r = l->router;
     struct writer_figures w;
-    struct buf b = BUF_INIT, why = BUF_INIT;
+    struct buf why = BUF_INIT;
     const char *state;
 
-    UNUSED(args);
     missing_expire(&r->missing, clock_ns());
     state = state_of(r, &why);
     router_gauges(r);
     writer_figures(r->writer, &w);
-    report_part(&b, "status");
-    report_row(&b);
-    report_text(&b, "state", slice_str(state));
-    report_text(&b, "why", buf_slice(&why));
+    report_part(b, "status");
+    report_row(b);
+    report_text(b, "state", slice_str(state));
+    report_text(b, "why", buf_slice(&why));
     buf_fini(&why);
-    report_text(&b, "server", SLICE(ROUTER_SERVER));
-    report_number(&b, "pid", (uint64_t)getpid());
-    report_text(&b, "epoch", slice_str(r->epoch.text));
-    report_number(&b, "seq", r->seq);
+    report_text(b, "server", SLICE(ROUTER_SERVER));
+    report_number(b, "pid", (uint64_t)getpid());
+    report_text(b, "epoch", slice_str(r->epoch.text));
+    report_number(b, "seq", r->seq);
     for (size_t i = 0; i < ARRAY_LEN(figures); i++)
-        report_number(&b, figures[i].key,
+        report_number(b, figures[i].key,
                       stat_get(&r->stats, figures[i].stat));
-    report_text(&b, "store",
+    report_text(b, "store",
                 r->publish.last_error
                     ? slice_str(err_text(r->publish.last_error))
                     : SLICE("ok"));
-    report_number(&b, "wal_bytes", w.wal_bytes);
-    report_row_end(&b);
+    report_number(b, "wal_bytes", w.wal_bytes);
+    report_row_end(b);
+}
+
+void ctl_status(struct link *l, uint32_t ref, struct slice args)
+{
+    struct buf b = BUF_INIT;
+
+    UNUSED(args);
+    ctl_put_status(l->router, &b);
     ctl_answer_report(l, ref, &b);
 }
 
@@ -347,6 +353,7 @@ static const struct verb {
     {"gateways", ctl_gateways, false}, {"stats", ctl_stats, false},
     {"kick", ctl_kick, false},        {"backup", ctl_backup, false},
     {"mem", ctl_mem, false},          {"trim", ctl_trim, false},
+    {"overview", ctl_overview, false},
 };
 
 static void run_verb(struct link *l, const struct verb *v,

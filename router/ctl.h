@@ -14,6 +14,12 @@
  *   gateways                   gateways {gateway, edge, pid, state, ...}
  *   stats                      stats {gateway, edge, pid, name, label, help,
  *                              gauge, value}, of the router and all gateways
+ *   overview [brief]           what there is to see at a glance, at one moment:
+ *                              time {ts}, status and gateways as above,
+ *                              warnings {gateway, edge, pid, number, ts, level,
+ *                              event, text}, the newest lines of that kind in
+ *                              each log, and stats; brief: stats without edge
+ *                              and help, and without those that are 0
  *   kick CONNECTION|ID         kicked {count}
  *   backup FILE                backup {file}, once the copy is whole
  *   mem                        memory {gateway, edge, pid, table, count, bytes}

@@ -1,8 +1,7 @@
-/* ctl_stats.c - gateways, stats: figures of the router and of its gateways. */
+/* ctl_stats.c - gateways, stats, overview: figures of the router and of its gateways. */
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "router/ctl_verb.h"
 
 /* ---- gateways, figures ------------------------------------------------- */
@@ -39,53 +38,63 @@ static void report_missing(struct buf *b, const struct missing_gateway *g)
     report_row_end(b);
 }
 
+static void put_gateways(struct router *r, struct buf *b)
+{
+    report_part(b, "gateways");
+    LIST_FOREACH(link, &r->links.all, struct link, node)
+        if (link->who.kind != PEER_CTL)
+            report_gateway(b, link);
+    missing_expire(&r->missing, clock_ns());
+    LIST_FOREACH(g, &r->missing.list, struct missing_gateway, node)
+        report_missing(b, g);
+}
+
 void ctl_gateways(struct link *l, uint32_t ref, struct slice args)
 {
     struct buf b = BUF_INIT;
 
     UNUSED(args);
-    report_part(&b, "gateways");
-    LIST_FOREACH(link, &l->router->links.all, struct link, node)
-        if (link->who.kind != PEER_CTL)
-            report_gateway(&b, link);
-    missing_expire(&l->router->missing, clock_ns());
-    LIST_FOREACH(g, &l->router->missing.list, struct missing_gateway, node)
-        report_missing(&b, g);
+    put_gateways(l->router, &b);
     ctl_answer_report(l, ref, &b);
 }
 
-static void report_origin(struct buf *b, const char *gateway,
-                          const char *edge, uint64_t pid)
+/* Whose rows they are. */
+struct origin {
+    const char *gateway, *edge;
+    uint64_t pid;
+};
+
+/* What of a process is told. */
+enum wanted {
+    FIGURES,
+    BRIEF_FIGURES, /* those that are not 0, without what people read */
+    WARNINGS,
+};
+
+static void report_origin(struct buf *b, const struct origin *of,
+                          enum wanted wanted)
 {
-    report_text(b, "gateway", slice_str(gateway));
-    report_text(b, "edge", slice_str(edge));
-    report_number(b, "pid", pid);
+    report_text(b, "gateway", slice_str(of->gateway));
+    if (wanted != BRIEF_FIGURES)
+        report_text(b, "edge", slice_str(of->edge));
+    report_number(b, "pid", of->pid);
 }
 
-static void report_own_row(struct buf *b, const struct stat_sample *s)
-{
-    report_row(b);
-    report_origin(b, "router", "router", (uint64_t)getpid());
-    report_sample(b, s);
-    report_row_end(b);
-}
-
+/* The router's, as gateways report theirs. */
 static void report_own(struct buf *b, const struct router *r)
 {
     struct tally_label label;
-    struct log_label event;
     struct stat_sample s;
     size_t at = 0;
 
     for (size_t i = 0; i < ROUTER_STAT_COUNT; i++) {
         s = stat_sample(&r->stats, i);
-        report_own_row(b, &s);
+        report_sample_row(b, &s);
     }
     while (tally_next(&r->refused, &at, &s, &label))
-        report_own_row(b, &s);
-    at = 0;
-    while (log_next_count(&at, &s, &event))
-        report_own_row(b, &s);
+        report_sample_row(b, &s);
+    report_process_figures(b);
+    report_warnings(b);
 }
 
 static void report_field_again(struct buf *b, const struct report_field *f)
@@ -103,40 +112,110 @@ static void report_field_again(struct buf *b, const struct report_field *f)
         report_number(b, key, f->number);
 }
 
-/* The rows of a gateway's own report, each with its origin in front. */
-static void report_figures(struct buf *b, const struct link *l)
+/* A row as far as it has been read. */
+struct row {
+    size_t mark; /* where it begins */
+    bool warning, zero;
+};
+
+static void row_begin(struct row *row, struct buf *b, const struct origin *of,
+                      enum wanted wanted)
 {
-    struct cursor c = cursor_init(buf_slice(&l->figures));
+    *row = (struct row){.mark = b->len};
+    report_row(b);
+    report_origin(b, of, wanted);
+}
+
+static void row_field(struct row *row, struct buf *b,
+                      const struct report_field *f, enum wanted wanted)
+{
+    row->warning = row->warning || slice_eq(f->key, SLICE("event"));
+    row->zero = row->zero || (slice_eq(f->key, SLICE("value")) && !f->number);
+    if (wanted != BRIEF_FIGURES || !slice_eq(f->key, SLICE("help")))
+        report_field_again(b, f);
+}
+
+static void row_end(struct row *row, struct buf *b, enum wanted wanted)
+{
+    bool out = row->warning != (wanted == WARNINGS) ||
+               (wanted == BRIEF_FIGURES && row->zero);
+
+    report_row_end(b);
+    if (out)
+        buf_truncate(b, row->mark);
+    row->mark = b->len;
+}
+
+/* The rows that are wanted of a process's own report, each with its origin in
+ * front. */
+static void tell(struct buf *b, const struct origin *of, struct slice report,
+                 enum wanted wanted)
+{
+    struct cursor c = cursor_init(report);
     enum report_event event;
     struct report_field f;
-    size_t mark = b->len;
+    struct row row = {.mark = b->len};
 
     while (report_next(&c, &event, &f) == 0 && event != REPORT_END) {
-        if (event == REPORT_ROW) {
-            mark = b->len;
-            report_row(b);
-            report_origin(b, l->who.name, l->who.edge, l->who.pid);
-        } else if (event == REPORT_FIELD) {
-            report_field_again(b, &f);
-        } else if (event == REPORT_ROW_END) {
-            report_row_end(b);
-            mark = b->len;
-        }
+        if (event == REPORT_ROW)
+            row_begin(&row, b, of, wanted);
+        else if (event == REPORT_FIELD)
+            row_field(&row, b, &f, wanted);
+        else if (event == REPORT_ROW_END)
+            row_end(&row, b, wanted);
     }
-    buf_truncate(b, mark); /* a row cut short is left out */
+    buf_truncate(b, row.mark); /* a row cut short is left out */
+}
+
+static void tell_all(struct buf *b, const struct router *r, struct slice own,
+                     enum wanted wanted)
+{
+    tell(b, &(struct origin){"router", "router", (uint64_t)getpid()}, own,
+         wanted);
+    LIST_FOREACH(l, &r->links.all, struct link, node)
+        if (l->figures.len && !l->figures.failed)
+            tell(b, &(struct origin){l->who.name, l->who.edge, l->who.pid},
+                 buf_slice(&l->figures), wanted);
 }
 
 void ctl_stats(struct link *l, uint32_t ref, struct slice args)
 {
     struct router *r = l->router;
-    struct buf b = BUF_INIT;
+    struct buf b = BUF_INIT, own = BUF_INIT;
 
     UNUSED(args);
     router_gauges(r);
+    report_own(&own, r);
     report_part(&b, "stats");
-    report_own(&b, r);
-    LIST_FOREACH(link, &r->links.all, struct link, node)
-        if (link->figures.len && !link->figures.failed)
-            report_figures(&b, link);
+    tell_all(&b, r, buf_slice(&own), FIGURES);
+    b.failed |= own.failed;
+    buf_fini(&own);
+    ctl_answer_report(l, ref, &b);
+}
+
+static void put_time(struct buf *b)
+{
+    report_part(b, "time");
+    report_row(b);
+    report_number(b, "ts", (uint64_t)MAX(clock_wall_ms(), 0));
+    report_row_end(b);
+}
+
+void ctl_overview(struct link *l, uint32_t ref, struct slice args)
+{
+    struct router *r = l->router;
+    bool brief = slice_eq(ctl_word(&args), SLICE("brief"));
+    struct buf b = BUF_INIT, own = BUF_INIT;
+
+    put_time(&b);
+    ctl_put_status(r, &b); /* sets the gauges */
+    put_gateways(r, &b);
+    report_own(&own, r);
+    report_part(&b, "warnings");
+    tell_all(&b, r, buf_slice(&own), WARNINGS);
+    report_part(&b, "stats");
+    tell_all(&b, r, buf_slice(&own), brief ? BRIEF_FIGURES : FIGURES);
+    b.failed |= own.failed;
+    buf_fini(&own);
     ctl_answer_report(l, ref, &b);
 }

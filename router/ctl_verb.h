@@ -15,7 +15,10 @@ enum { CTL_LIST_DEFAULT = 100, CTL_LIST_MAX = 1000 };
 /* A verb: reads its words, and answers now or keeps a ctl_question. */
 typedef void ctl_verb(struct link *l, uint32_t ref, struct slice args);
 ctl_verb ctl_status, ctl_gateways, ctl_stats, ctl_presence, ctl_conns,
-    ctl_kick, ctl_channels, ctl_mem, ctl_trim;
+    ctl_kick, ctl_channels, ctl_mem, ctl_trim, ctl_overview;
+
+/* The part `status`. */
+void ctl_put_status(struct router *r, struct buf *b);
 
 void ctl_answer(struct link *l, uint32_t ref, enum publish_status st,
                 bool opaque, struct slice body);

@@ -21,6 +21,7 @@
 #define TOUCHLINE_ROUTER_PUBLISH_H
 
 #include "proto/frame.h"
+#include "proto/spread.h"
 #include "router/answers.h"
 #include "store/writer.h"
 
@@ -50,6 +51,7 @@ struct publish {
     struct entry *entries; /* of the batch under way */
     size_t entries_room;
     int64_t submitted_ns;
+    struct spread commits; /* how long they took */
     int last_error; /* of the newest commit: 0, ERR_FULL ... */
 };
 

@@ -257,7 +257,11 @@ void router_gauges(struct router *r)
         stat_set(s, STAT_UNTRIMMED, w.untrimmed);
         stat_set(s, STAT_REOPENED, w.reopened);
         stat_set(s, STAT_REOPEN_FAILED, w.reopen_failed);
+        stat_set(s, STAT_STORE_DATABASE, w.database_bytes);
+        stat_set(s, STAT_STORE_WAL, w.wal_bytes);
+        stat_set(s, STAT_STORE_FREE, w.free_bytes);
     }
+    spread_set(s, STAT_COMMIT_SPREAD_50, &r->publish.commits);
     if (r->readers)
         stat_set(s, STAT_SEARCH_RESTS, readers_held(r->readers));
 }

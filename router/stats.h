@@ -8,6 +8,7 @@
 #include "proto/limits.h"
 #include "proto/memory.h"
 #include "proto/repairs.h"
+#include "proto/spread.h"
 
 #define ROUTER_STATS(X)                                                       \
     DAEMON_STATS(X)                                                           \
@@ -64,6 +65,14 @@
       "duration of the slowest commit so far")                                \
     X(COMMIT_SUM_US, COUNTER, "commit_us_total", NULL,                        \
       "time that commits took together")                                      \
+    SPREAD_STATS(X, COMMIT_SPREAD, "commit_seconds",                          \
+      "how long commits took, there and back")                                \
+    X(STORE_DATABASE, GAUGE, "store_bytes", "file=\"database\"",              \
+      "size of the database's files")                                         \
+    X(STORE_WAL, GAUGE, "store_bytes", "file=\"wal\"",                        \
+      "size of the database's files")                                         \
+    X(STORE_FREE, GAUGE, "store_free_bytes", NULL,                            \
+      "room that the disk of the database has left")                          \
     X(SYNCS, COUNTER, "store_syncs_total", NULL,                              \
       "commits that waited for the disk")                                     \
     X(REOPENED, COUNTER, "store_reopen_total", "result=\"done\"",             \

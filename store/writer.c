@@ -2,9 +2,12 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "store/append.h"
@@ -49,7 +52,7 @@ struct note {
 struct figures {
     _Atomic uint64_t commits, rows, syncs, failures, duplicates, trimmed;
     _Atomic uint64_t forgotten, untrimmed, checkpoints, wal_bytes, slowest_us;
-    _Atomic uint64_t reopened, reopen_failed;
+    _Atomic uint64_t reopened, reopen_failed, database_bytes, free_bytes;
     _Atomic int last_error;
 };
 
@@ -85,6 +88,7 @@ struct writer {
     int64_t give_ns;    /* its room is not given before */
     struct backup *backup;
     struct job *backup_job;
+    int64_t look_ns;    /* when the disk is looked at next */
     int64_t next_ns;    /* when cleaning up is next; INT64_MAX: not needed */
     int64_t retry_ns;   /* it failed: not before */
     int64_t overdue_ns; /* then a batch does not put it off any more */
@@ -438,6 +442,23 @@ static void clean_up_anyway(struct writer *w)
 
 /* --- writer thread --- */
 
+/* A disk that hangs holds this thread up, which is watched for that. */
+static void look_at_disk(struct writer *w)
+{
+    const char *path = w->h->opt.path;
+    int64_t now_ns = clock_ns();
+    struct statvfs fs;
+    struct stat st;
+
+    if (now_ns < w->look_ns)
+        return;
+    w->look_ns = now_ns + SECOND;
+    if (stat(path, &st) == 0)
+        set(&w->fig.database_bytes, (uint64_t)st.st_size);
+    if (statvfs(path, &fs) == 0)
+        set(&w->fig.free_bytes, (uint64_t)fs.f_bavail * fs.f_frsize);
+}
+
 static void publish_figures(struct writer *w)
 {
     set(&w->fig.checkpoints, w->cp.count);
@@ -445,6 +466,7 @@ static void publish_figures(struct writer *w)
     set(&w->fig.reopened, w->h->reopening.done);
     set(&w->fig.reopen_failed, w->h->reopening.failed);
     set(&w->fig.wal_bytes, (uint64_t)w->h->wal_pages * 4096);
+    look_at_disk(w);
 }
 
 /* Waits for something to do. False: it is time to clean up. Else at least one
@@ -791,6 +813,7 @@ void writer_figures(const struct writer *w, struct writer_figures *ret)
         .trimmed = GET(trimmed), .forgotten = GET(forgotten),
         .untrimmed = GET(untrimmed), .reopened = GET(reopened),
         .reopen_failed = GET(reopen_failed),
+        .database_bytes = GET(database_bytes), .free_bytes = GET(free_bytes),
         .checkpoints = GET(checkpoints), .wal_bytes = GET(wal_bytes),
         .slowest_commit_us = GET(slowest_us), .last_error = GET(last_error),
     };

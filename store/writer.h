@@ -134,6 +134,8 @@ struct writer_figures {
     uint64_t trimmed, forgotten, checkpoints;
     uint64_t untrimmed;       /* ids passed by, their rows being damaged */
     uint64_t wal_bytes;       /* now */
+    uint64_t database_bytes;  /* a second ago at most, while anything is */
+    uint64_t free_bytes;      /* done: of the file, on its disk */
     uint64_t reopened, reopen_failed; /* after an error of the disk */
     uint64_t slowest_commit_us;
     int last_error;           /* of the newest failure; 0 after a success */

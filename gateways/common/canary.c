@@ -113,6 +113,7 @@ static void come_home(struct gateway *g)
     struct canary *c = &g->canary;
 
     c->took_ns = clock_ns() - c->sent_ns;
+    spread_record(&g->canaries, c->took_ns);
     c->sent_ns = 0;
     c->back = false;
     set_since(c, 0);

@@ -31,6 +31,7 @@
 #include "proto/config.h"
 #include "proto/rendezvous.h"
 #include "proto/slab.h"
+#include "proto/spread.h"
 #include "proto/tally.h"
 
 enum {
@@ -99,6 +100,8 @@ struct gateway {
     uint64_t forgotten_seq; /* as of the newest LOGGED_IN */
     struct asks asks;
     struct canary canary;
+    struct spread canaries;  /* how long they took, */
+    struct spread published; /* and publications until they were answered */
     struct stats stats;
     struct admission admission;
     struct drain drain;

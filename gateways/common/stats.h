@@ -8,6 +8,7 @@
 #include "proto/limits.h"
 #include "proto/memory.h"
 #include "proto/repairs.h"
+#include "proto/spread.h"
 
 #define GATEWAY_STATS(X)                                                      \
     DAEMON_STATS(X)                                                           \
@@ -50,6 +51,8 @@
       "publications by clients")                                              \
     X(PUBLISH_UNKNOWN, COUNTER, "publish_total", "result=\"unknown\"",        \
       "publications by clients")                                              \
+    SPREAD_STATS(X, PUBLISH_SPREAD, "publish_seconds",                        \
+      "how long clients' publications waited for the router's answer")        \
     X(PUBLISH_RESENT, COUNTER, "publish_resent_total", NULL,                  \
       "publications sent again after the router had gone")                    \
     X(SUBSCRIBE_REFUSED, COUNTER, "subscribe_refused_total", NULL,            \
@@ -136,6 +139,8 @@
       "bytes of the texts that were gzipped, before and after")               \
     X(GZIP_AFTER, COUNTER, "gzip_bytes_total", "way=\"after\"",               \
       "bytes of the texts that were gzipped, before and after")               \
+    SPREAD_STATS(X, CANARY_SPREAD, "canary_trip_seconds",                     \
+      "how long canaries took through the router and back")                   \
     X(CANARY_TOOK, MICROS, "canary_seconds", "what=\"took\"",                 \
       "through the router and back: the last one, and for how long none")     \
     X(CANARY_AWAY, MICROS, "canary_seconds", "what=\"away\"",                 \

@@ -470,6 +470,7 @@ static int on_published(struct gateway *g, struct slice body)
     };
     stat_add(&g->stats, f.status <= PUBLISHED_DUPLICATE
                             ? STAT_PUBLISHED : STAT_PUBLISH_REFUSED, 1);
+    spread_record(&g->published, clock_ns() - k->since_ns);
     if (c && c->state == CONN_OPEN)
         g->edge->published(c, k->ref, &p);
     ask_done(g, k);
@@ -937,13 +938,6 @@ void uplink_close(struct gateway *g)
     g->linked = false;
 }
 
-static void report_row_of(struct buf *b, const struct stat_sample *s)
-{
-    report_row(b);
-    report_sample(b, s);
-    report_row_end(b);
-}
-
 static void report_tally(struct buf *b, const struct tally *t)
 {
     struct tally_label label;
@@ -951,21 +945,9 @@ static void report_tally(struct buf *b, const struct tally *t)
     size_t at = 0;
 
     while (tally_next(t, &at, &s, &label))
-        report_row_of(b, &s);
+        report_sample_row(b, &s);
 }
 
-/* The log is the process's: its first worker speaks of it. */
-static void report_log(struct buf *b)
-{
-    struct log_label label;
-    struct stat_sample s;
-    size_t at = 0;
-
-    while (log_next_count(&at, &s, &label))
-        report_row_of(b, &s);
-}
-
-/* The counters, as rows of (name, label, help, gauge, value). */
 /* It goes on, but each line that is lost from here on costs descriptors. */
 static void watch_nng(struct gateway *g)
 {
@@ -987,15 +969,19 @@ void uplink_stats(struct gateway *g)
         return;
     link_repairs_add(&mended, g->pipe);
     link_repairs_set(&g->stats, STAT_LINK_RESENT, &mended);
+    spread_set(&g->stats, STAT_CANARY_SPREAD_50, &g->canaries);
+    spread_set(&g->stats, STAT_PUBLISH_SPREAD_50, &g->published);
     b = pipe_frame(g->pipe, FRAME_STATS);
     for (size_t i = 0; i < GATEWAY_STAT_COUNT; i++) {
         struct stat_sample s = stat_sample(&g->stats, i);
 
-        report_row_of(b, &s);
+        report_sample_row(b, &s);
     }
     report_tally(b, &g->refused);
     report_tally(b, &g->closed);
-    if (g->first)
-        report_log(b);
+    if (g->first) { /* log and memory are the process's */
+        report_process_figures(b);
+        report_warnings(b);
+    }
     pipe_frame_end(g->pipe);
 }

@@ -185,10 +185,23 @@ void api_channels(struct exchange *x, const struct call *call)
     query_fini(&q);
 }
 
+/* Gzipped: names come again for each process, and the page of operators asks
+ * every two seconds, perhaps through a thin line. */
 void api_stats(struct exchange *x, const struct call *call)
 {
-    UNUSED(call);
-    api_ask(x, &stats_ops, "stats", SLICE(""));
+    struct slice zero;
+    struct query q;
+
+    if (query_init(&q, call->request->query) < 0) {
+        reply_no_memory(x);
+        return;
+    }
+    zero = query_get(&q, "zero");
+    if (exchange_may_pack(x))
+        api_ask(x, &stats_ops, "overview",
+                zero.ptr && slice_eq(zero, SLICE("no")) ? SLICE("brief")
+                                                         : SLICE(""));
+    query_fini(&q);
 }
 
 void api_metrics(struct exchange *x, const struct call *call)

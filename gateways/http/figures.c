@@ -9,7 +9,7 @@
 #include "proto/json.h"
 #include "proto/report.h"
 
-enum { ROW_FIELDS = 16 };
+enum { ROW_FIELDS = 24 };
 
 struct row {
     struct slice part; /* title of the part it stands in */
@@ -261,6 +261,33 @@ static int read_figures(struct figures *f, struct slice report)
     return rc;
 }
 
+/* Of the parts beside the figures themselves: which, and whether it is a list. */
+static const struct part {
+    const char *title;
+    bool list;
+} parts[] = {{"time", false}, {"status", false}, {"gateways", true},
+             {"warnings", true}};
+
+/* A part that is no list is its row; without one it is null. */
+static int put_part(struct buf *out, struct slice report, const struct part *p)
+{
+    struct cursor c = cursor_init(report);
+    struct buf rows = BUF_INIT;
+    struct row row = {.count = 0};
+    int rc;
+
+    while (next_row(&c, &row, &rc))
+        if (in_part(&row, p->title) && (p->list || !rows.len))
+            put_item(&rows, &row);
+    buf_addf(out, "\"%s\":%s", p->title, p->list ? "[" : "");
+    if (rows.len || p->list)
+        buf_add(out, buf_slice(&rows));
+    else
+        buf_add_str(out, "null");
+    buf_add_str(out, p->list ? "]," : ",");
+    return done(out, &rows, rc);
+}
+
 typedef void put_sources(struct buf *out, const struct stat_source *sources,
                          size_t count);
 
@@ -293,9 +320,14 @@ fail:
 
 int figures_stats(struct buf *out, struct slice report)
 {
-    int rc;
+    int rc = 0;
 
-    buf_add_str(out, "{\"stats\":");
+    buf_add_byte(out, '{');
+    for (size_t i = 0; i < ARRAY_LEN(parts) && rc == 0; i++)
+        rc = put_part(out, report, &parts[i]);
+    if (rc < 0)
+        return rc;
+    buf_add_str(out, "\"stats\":");
     rc = put_figures(out, report, stats_json);
     buf_add_byte(out, '}');
     return rc;

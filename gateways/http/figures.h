@@ -11,7 +11,9 @@
 MUST_USE int figures_presence(struct buf *out, struct slice report);
 /* {"channels":[...],"more":bool,"after":id}; after only when there is more */
 MUST_USE int figures_channels(struct buf *out, struct slice report);
-/* {"stats":[{"gateway","process","values":{...}}]} */
+/* Of an overview: {"time":{"ts"},"status":{"state","why",...},
+ * "gateways":[...],"warnings":[...],
+ * "stats":[{"gateway","process","values":{...}}]} */
 MUST_USE int figures_stats(struct buf *out, struct slice report);
 /* Prometheus text. */
 MUST_USE int figures_metrics(struct buf *out, struct slice report);

@@ -24,6 +24,9 @@ page_\name\()_gz_end:
     page report_style, report.css
     page report_app, report.js
     page touchline, touchline.js
+    page admin, admin.html
+    page admin_style, admin.css
+    page admin_app, admin.js
     page icon, icon.svg
 
     .section .note.GNU-stack, "", %progbits

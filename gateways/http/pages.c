@@ -1,5 +1,7 @@
 #include "gateways/http/pages.h"
 
+#include "gateways/common/gateway.h"
+
 /* What pages.S has made of them. */
 #define PAGES(X) \
     X(index, "/", "text/html; charset=utf-8")                             \
@@ -10,6 +12,9 @@
     X(report_style, "/report.css", "text/css; charset=utf-8")             \
     X(report_app, "/report.js", "text/javascript; charset=utf-8")         \
     X(touchline, "/touchline.js", "text/javascript; charset=utf-8")       \
+    X(admin, "/admin", "text/html; charset=utf-8")                        \
+    X(admin_style, "/admin.css", "text/css; charset=utf-8")               \
+    X(admin_app, "/admin.js", "text/javascript; charset=utf-8")           \
     X(icon, "/icon.svg", "image/svg+xml")                                 \
     /* What browsers ask for beside a text or JSON. */                        \
     X(icon, "/favicon.ico", "image/svg+xml")
@@ -84,13 +89,24 @@ static void send_text(struct exchange *x, const struct call *call)
     buf_fini(&b);
 }
 
+/* Who comes to an address of its own for operators looks for their page. */
+static bool is_for_operators(const struct exchange *x)
+{
+    return conn_at_admin(x->conn) &&
+           gateway_edge_config(conn_gateway(x->conn))->admin.count > 0;
+}
+
 void pages_root(struct exchange *x, const struct call *call)
 {
     buf_add_str(&x->fields, "Vary: Accept\r\n");
-    if (call->request->flags & REQUEST_HTML)
+    if ((call->request->flags & REQUEST_HTML) && is_for_operators(x)) {
+        buf_add_str(&x->fields, "Location: /admin\r\n");
+        reply_text(x, 302, SLICE("/admin is the operators' page."));
+    } else if (call->request->flags & REQUEST_HTML) {
         send_page(x, &pages[0]);
-    else
+    } else {
         send_text(x, call);
+    }
 }
 
 void pages_file(struct exchange *x, const struct call *call)

@@ -5,7 +5,8 @@
 
 #include "gateways/http/route.h"
 
-/* GET /: the page, or a short text for who did not ask for HTML. */
+/* GET /: the page, or a short text for who did not ask for HTML; at an address of
+ * http.admin of its own the way to the operators' page. */
 void pages_root(struct exchange *x, const struct call *call);
 /* The file that the path names. */
 void pages_file(struct exchange *x, const struct call *call);

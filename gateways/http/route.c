@@ -47,6 +47,9 @@ static const struct route routes[] = {
     {METHOD_GET, "/v1/raw", api_websocket, BODY_NONE, 0},
     {METHOD_GET, "/healthz", api_healthz, BODY_NONE, 0},
     {METHOD_GET, "/readyz", api_readyz, BODY_NONE, 0},
+    {METHOD_GET, "/admin", pages_file, BODY_NONE, ROUTE_ADMIN},
+    {METHOD_GET, "/admin.css", pages_file, BODY_NONE, ROUTE_ADMIN},
+    {METHOD_GET, "/admin.js", pages_file, BODY_NONE, ROUTE_ADMIN},
     {METHOD_GET, "/metrics", api_metrics, BODY_NONE, ROUTE_ADMIN},
     {METHOD_GET, "/v1/stats", api_stats, BODY_NONE, ROUTE_ADMIN},
 };

@@ -31,6 +31,8 @@ static struct {
     int fd;
     atomic_int level;
     struct event events[LOG_EVENTS + 1]; /* hashed by name; the last: others */
+    struct log_warning warnings[LOG_WARNINGS]; /* a ring */
+    uint64_t warned;                           /* lines that it ever had */
 } log_state = {
     .lock = PTHREAD_MUTEX_INITIALIZER,
     .fd = STDERR_FILENO,
@@ -242,6 +244,37 @@ static void write_line(enum log_level level, const char *event,
     write_all(log_state.fd, line.text, line.len + 1);
 }
 
+static void keep_warning(enum log_level level, const char *event,
+                         const char *words)
+{
+    struct log_warning *w = &log_state.warnings[log_state.warned % LOG_WARNINGS];
+    struct line line = { .len = 0 };
+
+    put_escaped(&line, words);
+    *w = (struct log_warning){ .number = ++log_state.warned,
+                               .ts_ms = clock_wall_ms(),
+                               .level = level,
+                               .event = event };
+    memcpy(w->words, line.text, MIN(line.len, (size_t)LOG_WORDS));
+}
+
+bool log_next_warning(uint64_t *after, struct log_warning *ret)
+{
+    uint64_t next = *after + 1, oldest;
+    bool found;
+
+    pthread_mutex_lock(&log_state.lock);
+    oldest = log_state.warned - MIN(log_state.warned, (uint64_t)LOG_WARNINGS);
+    next = MAX(next, oldest + 1);
+    found = next <= log_state.warned;
+    if (found)
+        *ret = log_state.warnings[(next - 1) % LOG_WARNINGS];
+    pthread_mutex_unlock(&log_state.lock);
+    if (found)
+        *after = next;
+    return found;
+}
+
 /* Counts the event. May its line be written? */
 static bool noted(enum log_level level, const char *event, unsigned *missed)
 {
@@ -267,6 +300,8 @@ void log_line(enum log_level level, const char *event, const char *fmt, ...)
         vsnprintf(words, sizeof words, fmt, args);
         va_end(args);
         write_line(level, event, missed, words);
+        if (level <= LOG_WARN)
+            keep_warning(level, event, words);
     }
     pthread_mutex_unlock(&log_state.lock);
     errno = saved_errno;

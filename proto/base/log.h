@@ -47,6 +47,19 @@ struct log_label {
 bool log_next_count(size_t *at, struct stat_sample *ret,
                     struct log_label *label);
 
+/* The newest lines of levels warn and error, for whoever does not read the log:
+ * those with a number above *after, which 0 stands in front of, in their order.
+ * False: no more. The event is a literal. */
+enum { LOG_WARNINGS = 8, LOG_WORDS = 240 };
+struct log_warning {
+    uint64_t number; /* 1, 2, ... of this process */
+    int64_t ts_ms;   /* Unix */
+    enum log_level level;
+    const char *event;
+    char words[LOG_WORDS + 1]; /* escaped as in the log, and cut */
+};
+bool log_next_warning(uint64_t *after, struct log_warning *ret);
+
 /* An event that comes more than LOG_PER_SECOND times within a second is
  * counted, and the first line of a later second says suppressed=N. `fmt` may
  * be "" for an event that needs no more words. */

@@ -528,19 +528,10 @@ static void count(struct node *n)
     stat_set(&n->stats, STAT_QUEUED, queued(n));
 }
 
-static void report_row_of(struct buf *b, const struct stat_sample *s)
-{
-    report_row(b);
-    report_sample(b, s);
-    report_row_end(b);
-}
-
 static void each_second(void *ctx)
 {
     struct node *n = ctx;
-    struct log_label label;
     struct stat_sample s;
-    size_t at = 0;
     struct buf *b;
 
     loop_timer_set(&n->second, SECOND);
@@ -550,10 +541,10 @@ static void each_second(void *ctx)
     b = pipe_frame(n->up, FRAME_STATS);
     for (size_t i = 0; i < REPEATER_STAT_COUNT; i++) {
         s = stat_sample(&n->stats, i);
-        report_row_of(b, &s);
+        report_sample_row(b, &s);
     }
-    while (log_next_count(&at, &s, &label))
-        report_row_of(b, &s);
+    report_process_figures(b);
+    report_warnings(b);
     put_up_end(n);
 }
 

@@ -46,7 +46,8 @@ static const char *const texts[] = {
 static const char *const verbs[] = {
     "team.put", "match.new", "match.cancel", "match.list", "match.get",
     "room.who", "status",    "presence",     "channels",   "conns",
-    "kick",     "gateways",  "stats",        "no.such",
+    "kick",     "gateways",  "stats",        "overview",
+    "no.such",
 };
 
 /* ---- the router -------------------------------------------------------- */

@@ -527,10 +527,32 @@ static struct buf some_stats(void)
     return b;
 }
 
+static void add_row(struct buf *b, const char *key, const char *text)
+{
+    report_row(b);
+    report_text(b, key, slice_str(text));
+    report_row_end(b);
+}
+
+static struct buf some_overview(void)
+{
+    struct buf b = BUF_INIT, stats = some_stats();
+
+    report_part(&b, "status");
+    add_row(&b, "state", "OK");
+    report_part(&b, "warnings");
+    add_row(&b, "event", "a");
+    add_row(&b, "event", "<b>\"");
+    buf_add(&b, buf_slice(&stats));
+    buf_fini(&stats);
+    return b;
+}
+
 TEST(figures_come_as_prometheus_text_and_as_json)
 {
     struct scene s = scene(NULL);
     struct buf b = some_stats();
+    const struct fake_call *k;
 
     ask(&s, GET("/metrics"));
     answer(&s, fake_next_call(s.f)->ref, &b);
@@ -538,10 +560,19 @@ TEST(figures_come_as_prometheus_text_and_as_json)
     EXPECT_CONTAINS(body(&s), "# TYPE touchline_cut_total counter\n");
     EXPECT_CONTAINS(body(&s), "gateway=\"http1\"");
     EXPECT_CONTAINS(body(&s), " 7\n");
-    b = some_stats();
+    b = some_overview();
     ask(&s, GET("/v1/stats"));
-    answer(&s, fake_next_call(s.f)->ref, &b);
-    EXPECT_CONTAINS(body(&s), "\"gateway\":\"http1\",\"process\":\"42\"");
+    k = fake_next_call(s.f);
+    EXPECT_STR(k->verb, "overview");
+    EXPECT_STR(k->args, "");
+    answer(&s, k->ref, &b);
+    EXPECT_CONTAINS(body(&s), "{\"time\":null,\"status\":{\"state\":\"OK\"},"
+                              "\"gateways\":[],\"warnings\":[{\"event\":"
+                              "\"a\"},{\"event\":\"<b>\\\"\"}],\"stats\":"
+                              "[{\"gateway\":\"http1\",\"process\":\"42\","
+                              "\"values\":{\"cut_total{why=slow}\":7}}]}");
+    ask(&s, GET("/v1/stats?zero=no"));
+    EXPECT_STR(fake_next_call(s.f)->args, "brief");
     fake_free(s.f);
 }
 

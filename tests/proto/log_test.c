@@ -136,6 +136,39 @@ TEST(more_events_than_places_count_as_other)
     EXPECT_INT(counted("other"), 20);
 }
 
+TEST(the_newest_warnings_are_kept_escaped_and_cut)
+{
+    struct log_warning w;
+    char most[2 * LOG_WORDS];
+    uint64_t after = 0;
+
+    begin(LOG_INFO);
+    log_info("a.fact", "n=1");
+    EXPECT(!log_next_warning(&after, &w));
+    for (int i = 1; i <= LOG_WARNINGS + 3; i++)
+        log_warn("conn.slow", "n=%d", i);
+    EXPECT(log_next_warning(&after, &w));
+    EXPECT_INT(w.number, 4);
+    EXPECT_STR(w.words, "n=4");
+    EXPECT_STR(w.event, "conn.slow");
+    EXPECT_INT(w.level, LOG_WARN);
+    EXPECT(w.ts_ms > 0);
+    for (int i = 5; i <= LOG_WARNINGS + 3; i++)
+        EXPECT(log_next_warning(&after, &w));
+    EXPECT_INT(w.number, LOG_WARNINGS + 3);
+    EXPECT(!log_next_warning(&after, &w));
+    memset(most, 'x', sizeof most - 1);
+    most[sizeof most - 1] = '\0';
+    log_error("disk.gone", "\n%s", most);
+    EXPECT(log_next_warning(&after, &w));
+    EXPECT_INT(w.level, LOG_ERROR);
+    EXPECT_INT(strlen(w.words), LOG_WORDS);
+    EXPECT(strncmp(w.words, "\\x0Axxx", 7) == 0);
+    log_set_level(LOG_ERROR); /* what has no line is not kept */
+    log_warn("conn.slow", "n=0");
+    EXPECT(!log_next_warning(&after, &w));
+}
+
 TEST(debugging_is_not_limited)
 {
     begin(LOG_DEBUG);

@@ -998,6 +998,49 @@ TEST(figures_of_the_router_and_of_its_gateways_are_told_together)
     world_free(w);
 }
 
+static void say_rows(struct peer *p)
+{
+    struct buf b = BUF_INIT;
+    const struct log_warning w = {7, 1500, LOG_ERROR, "disk.gone", "path=\"<b>\""};
+    const struct stat_sample zero = {STAT_GAUGE, "a_figure", NULL, "words", 0};
+    const struct stat_sample seven = {STAT_GAUGE, "b_figure", "a=\"b\"", "words", 7};
+
+    report_sample_row(&b, &zero);
+    report_row(&b);
+    report_warning(&b, &w);
+    report_row_end(&b);
+    report_sample_row(&b, &seven);
+    EXPECT_OK(fake_pipe_say(p->pipe, FRAME_STATS, buf_slice(&b)));
+    buf_fini(&b);
+}
+
+TEST(an_overview_has_all_that_operators_look_at)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    const char *text;
+
+    say_rows(p);
+    text = report(p, "overview", "");
+    EXPECT_CONTAINS(text, "time{ts=");
+    EXPECT_CONTAINS(text, "status{state=OK,why=,");
+    EXPECT_CONTAINS(text, "gateways{gateway=gw1,edge=http,pid=1,state=live,");
+    EXPECT_CONTAINS(text, "warnings{gateway=gw1,edge=http,pid=1,number=7,"
+                          "ts=1500,level=error,event=disk.gone,"
+                          "text=path=\"<b>\",}stats{");
+    EXPECT_CONTAINS(text, "{gateway=gw1,edge=http,pid=1,name=a_figure,label=,"
+                          "help=words,gauge=1,value=0,}");
+    text = report(p, "overview", "brief");
+    EXPECT_CONTAINS(text, "{gateway=gw1,pid=1,name=b_figure,label=a=\"b\","
+                          "gauge=1,value=7,}");
+    EXPECT(!strstr(text, "a_figure"));
+    EXPECT(!strstr(text, "help="));
+    EXPECT_CONTAINS(text, "event=disk.gone");
+    EXPECT(!strstr(report(p, "stats", ""), "disk.gone"));
+    peer_free(p);
+    world_free(w);
+}
+
 /* Figures of so many bytes, at least. */
 static void say_figures(struct peer *p, size_t bytes)
 {
