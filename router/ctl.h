@@ -19,7 +19,8 @@
  *                              warnings {gateway, edge, pid, number, ts, level,
  *                              event, text}, the newest lines of that kind in
  *                              each log, and stats; brief: stats without edge
- *                              and help, and without those that are 0
+ *                              and help, and without those that are 0 and
+                              bounds (le) as full as the one before
  *   kick CONNECTION|ID         kicked {count}
  *   backup FILE                backup {file}, once the copy is whole
  *   mem                        memory {gateway, edge, pid, table, count, bytes}

@@ -67,7 +67,8 @@ struct origin {
 /* What of a process is told. */
 enum wanted {
     FIGURES,
-    BRIEF_FIGURES, /* those that are not 0, without what people read */
+    BRIEF_FIGURES, /* those that say something new (is_news()), without what
+                      people read */
     WARNINGS,
 };
 
@@ -115,8 +116,20 @@ static void report_field_again(struct buf *b, const struct report_field *f)
 /* A row as far as it has been read. */
 struct row {
     size_t mark; /* where it begins */
-    bool warning, zero;
+    bool warning;
+    struct slice name, label;
+    uint64_t value;
 };
+
+/* A figure that is 0 says nothing, nor does a bound that no more is within than
+ * within the one before it. */
+static bool is_news(const struct row *row, const struct row *before)
+{
+    if (slice_starts(row->label, SLICE("le=")) &&
+        slice_eq(row->name, before->name))
+        return row->value != before->value;
+    return row->value != 0;
+}
 
 static void row_begin(struct row *row, struct buf *b, const struct origin *of,
                       enum wanted wanted)
@@ -129,16 +142,23 @@ static void row_begin(struct row *row, struct buf *b, const struct origin *of,
 static void row_field(struct row *row, struct buf *b,
                       const struct report_field *f, enum wanted wanted)
 {
-    row->warning = row->warning || slice_eq(f->key, SLICE("event"));
-    row->zero = row->zero || (slice_eq(f->key, SLICE("value")) && !f->number);
+    if (slice_eq(f->key, SLICE("event")))
+        row->warning = true;
+    else if (slice_eq(f->key, SLICE("name")))
+        row->name = f->text;
+    else if (slice_eq(f->key, SLICE("label")))
+        row->label = f->text;
+    else if (slice_eq(f->key, SLICE("value")))
+        row->value = f->number;
     if (wanted != BRIEF_FIGURES || !slice_eq(f->key, SLICE("help")))
         report_field_again(b, f);
 }
 
-static void row_end(struct row *row, struct buf *b, enum wanted wanted)
+static void row_end(struct row *row, const struct row *before, struct buf *b,
+                    enum wanted wanted)
 {
     bool out = row->warning != (wanted == WARNINGS) ||
-               (wanted == BRIEF_FIGURES && row->zero);
+               (wanted == BRIEF_FIGURES && !is_news(row, before));
 
     report_row_end(b);
     if (out)
@@ -154,15 +174,17 @@ static void tell(struct buf *b, const struct origin *of, struct slice report,
     struct cursor c = cursor_init(report);
     enum report_event event;
     struct report_field f;
-    struct row row = {.mark = b->len};
+    struct row row = {.mark = b->len}, before = row;
 
     while (report_next(&c, &event, &f) == 0 && event != REPORT_END) {
-        if (event == REPORT_ROW)
+        if (event == REPORT_ROW) {
+            before = row;
             row_begin(&row, b, of, wanted);
-        else if (event == REPORT_FIELD)
+        } else if (event == REPORT_FIELD) {
             row_field(&row, b, &f, wanted);
-        else if (event == REPORT_ROW_END)
-            row_end(&row, b, wanted);
+        } else if (event == REPORT_ROW_END) {
+            row_end(&row, &before, b, wanted);
+        }
     }
     buf_truncate(b, row.mark); /* a row cut short is left out */
 }

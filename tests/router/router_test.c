@@ -1002,6 +1002,8 @@ static void say_rows(struct peer *p)
 {
     struct buf b = BUF_INIT;
     const struct log_warning w = {7, 1500, LOG_ERROR, "disk.gone", "path=\"<b>\""};
+    static const char *const le[] = {
+        "le=\"1\"", "le=\"2\"", "le=\"5\"", "le=\"10\"", "le=\"+Inf\""};
     const struct stat_sample zero = {STAT_GAUGE, "a_figure", NULL, "words", 0};
     const struct stat_sample seven = {STAT_GAUGE, "b_figure", "a=\"b\"", "words", 7};
 
@@ -1010,6 +1012,10 @@ static void say_rows(struct peer *p)
     report_warning(&b, &w);
     report_row_end(&b);
     report_sample_row(&b, &seven);
+    for (int i = 0; i < 5; i++)
+        report_sample_row(&b, &(struct stat_sample){
+            STAT_COUNTER, "it_bucket", le[i], "words",
+            (uint64_t[]){0, 3, 3, 7, 7}[i]});
     EXPECT_OK(fake_pipe_say(p->pipe, FRAME_STATS, buf_slice(&b)));
     buf_fini(&b);
 }
@@ -1034,6 +1040,10 @@ TEST(an_overview_has_all_that_operators_look_at)
     EXPECT_CONTAINS(text, "{gateway=gw1,pid=1,name=b_figure,label=a=\"b\","
                           "gauge=1,value=7,}");
     EXPECT(!strstr(text, "a_figure"));
+    EXPECT_CONTAINS(text, "value=7,}{gateway=gw1,pid=1,name=it_bucket,label="
+                          "le=\"2\",gauge=0,value=3,}{gateway=gw1,pid=1,name="
+                          "it_bucket,label=le=\"10\",gauge=0,value=7,}");
+    EXPECT(!strstr(text, "+Inf"));
     EXPECT(!strstr(text, "help="));
     EXPECT_CONTAINS(text, "event=disk.gone");
     EXPECT(!strstr(report(p, "stats", ""), "disk.gone"));

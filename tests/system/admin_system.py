@@ -78,6 +78,17 @@ def everywhere(answer, name):
     return sum(total(s["values"], name) for s in answer["stats"])
 
 
+LE = ["0.00005", "0.0001", "0.0002", "0.0005", "0.001", "0.002", "0.005", "0.01", "0.02", "0.05",
+      "0.1", "0.2", "0.5", "1", "2", "5", "10"]
+
+
+def full(values, name):
+    out, n = dict(values), 0
+    for le in LE:
+        n = out.setdefault(f"{name}{{le={le}}}", n)
+    return out
+
+
 def grown(answers, name, ms):
     """By how much this has grown, within the last ms, in processes that were there
     before."""
@@ -86,6 +97,10 @@ def grown(answers, name, ms):
     if old is now:
         return 0, 0
     before = {(s["gateway"], s["process"]): s["values"] for s in old["stats"]}
+    if "_bucket{" in name:  # what is left out is as the bound before it
+        filled = [dict(s, values=full(s["values"], name.split("{")[0])) for s in now["stats"]]
+        now = dict(now, stats=filled)
+        before = {k: full(v, name.split("{")[0]) for k, v in before.items()}
     growth = sum(max(0, total(s["values"], name) -
                      total(before[s["gateway"], s["process"]], name))
                  for s in now["stats"] if (s["gateway"], s["process"]) in before)
@@ -98,10 +113,9 @@ def per_second(answers, name):
 
 
 def percentile(answers, name, q):
-    bounds = [m * 10.0 ** k for k in range(-5, 2) for m in (1, 2, 5)][2:19]
-    upto = [grown(answers, f"{name}_bucket{{le={b:.5f}".rstrip("0").rstrip(".") + "}", MINUTE)[0]
-            for b in bounds]
-    count = grown(answers, f"{name}_bucket{{le=+Inf}}", MINUTE)[0]
+    bounds = [float(le) for le in LE]
+    upto = [grown(answers, f"{name}_bucket{{le={le}}}", MINUTE)[0] for le in LE]
+    count = grown(answers, name + "_count", MINUTE)[0]
     if not count:
         return None
     i = next((i for i, n in enumerate(upto) if n >= q * count), None)

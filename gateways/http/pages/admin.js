@@ -68,7 +68,8 @@ function arrange(parent, nodes) {
 /* ---- figures ---- */
 
 let recent = [];            /* answers of the last minute, the newest last */
-let history = [];           /* {t, memory: {name: bytes}, tiles: [..]} */
+let history = [];           /* {t, memory: {name: bytes}, tiles: [..], gap: nothing was
+                               answered in front of it} */
 let now = null;
 const warned = new Map();
 const risen = {restarts_total: {}, mute_restarts_total: {}}; /* by gateway */
@@ -98,15 +99,27 @@ function perSecond(growth) {
   return was ? growth * 1000 / Math.max(1, now.t - was.t) : 0;
 }
 
+/* How many are within each bound: no more than within the one before it where
+ * nothing is said. */
+function bounds(values, name) {
+  let n = 0;
+  return BOUNDS.map((le) => n = values[`${name}_bucket{le=${le}}`] || n);
+}
 /* The value that a share q of those of the last minute do not exceed, evenly
  * spread within their bucket; null: there were none. */
 function quantile(name, q) {
-  const upto = BOUNDS.concat('+Inf').map((le) =>
-    allGrown(`${name}_bucket{le=${le}}`, MINUTE));
-  const all = upto[upto.length - 1];
+  const upto = BOUNDS.map(() => 0), was = before(MINUTE);
+  let all = 0;
+  for (const p of now.all) {
+    const values = was && was.by.get(p.key);
+    if (!values) continue;
+    const then = bounds(values, name);
+    bounds(p.values, name).forEach((n, i) => { upto[i] += n - then[i]; });
+    all += grown(p, name + '_count', MINUTE);
+  }
   if (!all) return null;
   const i = upto.findIndex((n) => n >= q * all);
-  if (i === BOUNDS.length) return Infinity;
+  if (i < 0) return Infinity;
   const low = i ? BOUNDS[i - 1] : 0, under = i ? upto[i - 1] : 0;
   return low + (BOUNDS[i] - low) * (q * all - under) / (upto[i] - under);
 }
@@ -421,9 +434,16 @@ function keep() {
     const n = sum(p.values, 'memory_bytes{what=private}');
     if (n) memory[p.gateway] = n;
   }
-  if (history.length && now.t <= history[history.length - 1].t) history = [];
-  history.push({t: now.t, memory, tiles: TILES.map(([, value]) => value())});
-  if (history.length > KEPT) history = history.filter((h, i) => i % 2 || i > KEPT / 2);
+  let last = history[history.length - 1];
+  if (last && now.t <= last.t) history = [], last = null;
+  history.push({t: now.t, memory, tiles: TILES.map(([, value]) => value()),
+    gap: last && now.t - last.t > 3 * interval() + 3000});
+  if (history.length <= KEPT) return;
+  history = history.filter((h, i) => {
+    if (i % 2 || i > KEPT / 2) return true;
+    history[i + 1].gap = history[i + 1].gap || h.gap;
+    return false;
+  });
 }
 
 /* [name, bytes at each time], at most SERIES of them. */
@@ -468,7 +488,7 @@ function showGraph() {
   /* Where nothing was answered there is nothing to draw. */
   const parts = [[0]];
   for (let i = 1; i <= last; i++)
-    if (history[i].t - history[i - 1].t > 3 * interval() + 3000) parts.push([i]);
+    if (history[i].gap) parts.push([i]);
     else parts[parts.length - 1].push(i);
   const base = history.map(() => 0);
   const at = (i, v) => `${x(history[i].t).toFixed(1)} ${y(v).toFixed(1)}`;
