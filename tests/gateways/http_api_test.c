@@ -649,6 +649,25 @@ TEST(the_front_page_is_html_for_browsers_and_text_for_others)
     fake_free(s.f);
 }
 
+TEST(an_address_for_operators_leads_browsers_to_their_page)
+{
+    static const char *const sets[] = {"http.admin=127.0.0.1:8002", NULL};
+    struct scene s = scene(sets);
+
+    ask(&s, GET("/admin"));
+    EXPECT_INT(status(&s), 404);
+    fake_set_side(s.c, FAKE_AT_ADMIN, true);
+    ask(&s, GET("/admin"));
+    EXPECT_CONTAINS(fake_text(s.c), "Content-Type: text/html");
+    EXPECT_CONTAINS(fake_text(s.c), "frame-ancestors 'none'");
+    ask(&s, "GET / HTTP/1.1\r\n" HOST "Accept: text/html\r\n\r\n");
+    EXPECT_INT(status(&s), 302);
+    EXPECT_CONTAINS(fake_text(s.c), "\r\nLocation: /admin\r\n");
+    ask(&s, GET("/"));
+    EXPECT_CONTAINS(fake_text(s.c), "Content-Type: text/plain");
+    fake_free(s.f);
+}
+
 TEST(what_is_posted_to_the_front_page_comes_back)
 {
     struct scene s = scene(NULL);

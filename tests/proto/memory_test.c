@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/stat.h"
 #include "tests/t/t.h"
 
 enum { PIECES = 4000, PIECE_BYTES = 500 };
@@ -171,4 +172,32 @@ TEST(a_large_buffer_is_never_part_of_the_heap)
         free(large);
         EXPECT_INT(mallinfo2().hblks, before.hblks);
     }
+}
+
+TEST(what_the_kernel_says_of_the_process_is_a_figure)
+{
+    enum { MORE = 8 * 1024 * 1024 };
+    struct stat_sample s;
+    uint64_t private;
+    size_t at = 0;
+    volatile char *more;
+
+    EXPECT(!memory_next_figure(&at, &s)); /* not opened: there are none */
+    memory_open_figures();
+    EXPECT(memory_next_figure(&at, &s));
+    EXPECT_STR(s.name, "memory_bytes");
+    EXPECT_STR(s.label, "what=\"private\"");
+    private = s.value;
+    EXPECT(memory_next_figure(&at, &s));
+    EXPECT_STR(s.label, "what=\"resident\"");
+    EXPECT(s.value > private && private > 0);
+    EXPECT(!memory_next_figure(&at, &s));
+    more = malloc(MORE);
+    EXPECT(more != NULL);
+    for (size_t i = 0; i < MORE; i += 1024)
+        more[i] = 1;
+    at = 0;
+    EXPECT(memory_next_figure(&at, &s));
+    EXPECT(s.value >= private + MORE - 1024 * 1024);
+    free((char *)more);
 }

@@ -189,13 +189,14 @@ def test_what_it_shows_is_what_stats_says():
             w.publish("room/a", f"text {i}")
         b.until("document.querySelector('[data-id=\"all\"] td:nth-child(3)').dataset.v >= 10",
                 "all are counted")
-        b.until("document.querySelector('#tiles div:nth-child(2) dd').dataset.v > 0",
-                "messages are counted")
-        last = []
+        last, said = [], [50]
 
-        def equals():
+        def equals():  # while something happens, so that rates are not all 0
+            w.publish("room/a", f"text {said[0]}")
+            said[0] += 1
             last[:] = differences(b)
-            return not last
+            return not last and b.js("document.querySelector('[data-id=\"all\"]')"
+                                     ".cells[4].dataset.v") not in ("0", None)
         try:
             eventually(equals, "page and answers say the same", 10)
         except AssertionError:
@@ -205,7 +206,7 @@ def test_what_it_shows_is_what_stats_says():
         own = w.json("/v1/stats")
         for name in ("published_total", "commit_batches_total", "subscribe_refused_total"):
             check(everywhere(own, name) >= everywhere(mine, name) >= 0, name)
-        equal(everywhere(mine, "published_total"), 50)
+        equal(everywhere(own, "published_total"), said[0])
         equal(mine["status"]["state"], "OK")
         check(os.path.getsize(f"{w.dir}/touchline.db-wal") >= own["status"]["wal_bytes"] - (1 << 20) > 0
               or own["status"]["wal_bytes"] <= 1 << 20, "the WAL's size")
@@ -268,7 +269,7 @@ def test_a_server_that_is_away_is_shown():
         try:
             w.kill("router")
             b.shows("#why", "router.away")
-            b.shows("#state", "NO ANSWER")
+            b.shows("#state", "DOWN")
             b.shows("#age", "next try in")
         finally:
             w.proc.send_signal(signal.SIGCONT)
@@ -459,7 +460,7 @@ def test_it_is_small():
 
 def test_alarms_are_those_of_the_runbook():
     with open(os.path.join(ROOT, "gateways/http/pages/admin.js")) as f:
-        shown = re.findall(r"^(?:  |const DOWN = )\['([A-Z]\w+)', ([01]),", f.read(), re.M)
+        shown = re.findall(r"\[\s*'([A-Z]\w+)',\s*([01]),", f.read())
     with open(os.path.join(ROOT, "docs/runbook.md")) as f:
         told = re.findall(r'<a id="Touchline(\w+)">', f.read())
     equal(sorted(name for name, _ in shown), sorted(told))
