@@ -240,7 +240,7 @@ def test_a_killed_gateway_shows_and_is_back():
             w.proc.send_signal(signal.SIGCONT)
         b.shows("#state", "OK")
         b.until("!document.querySelector('[data-alarm=GatewayMissing]')", "no alarm")
-        b.shows("#alarms [data-alarm=Restarted]", "Started again. (tcp1")
+        b.shows("#alarms [data-alarm=Restarted]", "Started again: tcp1")
         b.until(f"!document.querySelector(\"[data-id='process tcp1 {pid}']\")", "its row is gone")
         is_clean(b)
 

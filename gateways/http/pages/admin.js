@@ -1,6 +1,6 @@
 /* admin.js - the operators' page: asks /v1/stats again and again, and shows
- * what it says. One question at a time; what was is kept here only. Text from there
- * is never anything but text. */
+ * what it says. One question at a time; what was is kept here only. Text from
+ * there is never anything but text. */
 (function () {
 'use strict';
 
@@ -11,6 +11,7 @@ const TIMEOUT = 30000; /* an answer that takes longer is given up */
 const FOLD = 6; /* more processes of a kind are folded to their sum */
 const SERIES = 8; /* more processes are drawn as their kinds */
 const MUTE = 5; /* seconds without a canary: process.canary_wait */
+const TICKS = [20, 30, 60, 120, 300, 600, 1200, 3600].map((s) => s * 1000);
 const KINDS = ['router', 'http', 'tcp', 'ws', 'repeater'];
 const BOUNDS = []; /* of histograms, as the server's */
 for (let k = -5; k <= 1; k++)
@@ -363,7 +364,8 @@ function show_verdict(state, why, server, alarms) {
         li.append(' ' + todo);
         make('small', li, '', 'docs/runbook.md#Touchline' + name);
       }
-      set(li.firstChild, typeof who === 'string' ? `${what} (${who})` : what);
+      const named = typeof who === 'string';
+      set(li.firstChild, named ? `${what.slice(0, -1)}: ${who}.` : what);
       return li;
     })
   );
@@ -895,15 +897,14 @@ function show_graph() {
       'text-anchor': 'end'
     }).textContent = bytes(v);
   }
-  const near = w < 500 ? 2 : 4;
-  for (let i = 0; i <= near; i++) {
-    const t = from + ((end - from) * i) / near;
+  const apart =
+    TICKS.find((s) => (end - from) / s <= (w < 500 ? 2.5 : 6)) || TICKS.at(-1);
+  for (let t = end; t >= from; t -= apart)
     draw('text', svg, {
       x: x(t),
       y: h - 4,
-      'text-anchor': i === 0 ? 'start' : i === near ? 'end' : 'middle'
-    }).textContent = i === near ? 'now' : '−' + span(end - t);
-  }
+      'text-anchor': t === end ? 'end' : x(t) < left + 20 ? 'start' : 'middle'
+    }).textContent = t === end ? 'now' : '−' + span(end - t);
   /* Where nothing was answered there is nothing to draw. */
   const parts = [[0]];
   for (let i = 1; i <= last; i++)
