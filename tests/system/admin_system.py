@@ -245,11 +245,10 @@ def test_a_killed_gateway_shows_and_is_back():
         is_clean(b)
 
 
-def test_a_server_that_is_away_is_shown():
+def test_one_that_stands_still_is_asked_once_and_shown():
     with World() as w, Browser() as b:
         look(w, b)
         b.shows("#state", "OK")
-        # It stands still: one question is out, and no second one joins it.
         w.kill("http", signal.SIGSTOP)
         try:
             b.until("document.getElementById('fresh').dataset.state === 'late'", "late")
@@ -264,8 +263,16 @@ def test_a_server_that_is_away_is_shown():
         finally:
             w.kill("http", signal.SIGCONT)
         b.shows("#state", "OK")
-        # The router is gone.
-        w.proc.send_signal(signal.SIGSTOP)
+        b.until("!document.body.classList.contains('stale')", "it is fresh")
+        equal(b.js("window.most"), 1, "questions at once")
+        is_clean(b)
+
+
+def test_a_router_that_is_away_is_shown():
+    with World() as w, Browser() as b:
+        look(w, b)
+        b.shows("#state", "OK")
+        w.proc.send_signal(signal.SIGSTOP)  # nobody starts it again
         try:
             w.kill("router")
             b.shows("#why", "router.away")
@@ -274,16 +281,23 @@ def test_a_server_that_is_away_is_shown():
         finally:
             w.proc.send_signal(signal.SIGCONT)
         b.shows("#state", "OK", 40)
-        # The network is.
+        is_clean(b, outages=True)
+
+
+def test_a_server_that_cannot_be_reached_is_shown_and_asked_less():
+    with World() as w, Browser() as b:
+        look(w, b)
+        b.shows("#state", "OK")
         b.network(False)
         b.shows("#why", "nobody answers")
+        b.shows("#state", "NO ANSWER")
         first = b.js("window.asked")
         b.until("window.asked >= arguments[0] + 2", "it tries again", first, deadline=40)
-        wait = b.js("(document.getElementById('age').textContent.match(/in (\\d+)/) || [])[1]")
-        check(wait and int(wait) >= 3, f"it backs off: {wait}")
+        wait = b.until("(document.getElementById('age').textContent.match(/in (\\d+)/) || [])[1]",
+                       "it says when")
+        check(int(wait) >= 3, f"it backs off: {wait}")
         b.network(True)
         b.shows("#state", "OK", 40)
-        equal(b.js("window.most"), 1, "questions at once")
         is_clean(b, outages=True)
 
 
