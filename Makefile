@@ -44,7 +44,7 @@ CPPFLAGS := -D_GNU_SOURCE -DTOUCHLINE_VERSION='"$(VERSION)"' \
 CFLAGS   := -std=c11 -g $(MODE) $(HARDEN) $(WARN) -pthread
 LDFLAGS  := $(MODE) $(PIE) -pthread -rdynamic -Wl,--as-needed \
             -Wl,-z,relro,-z,now,-z,noexecstack
-LDLIBS   := -levent_core -lnng -lsqlite3 -lcjson -lxxhash -lz -lseccomp -lm
+LDLIBS   := -levent_core -lnng -lsqlite3 -lcjson -lxxhash -lz -lseccomp -ledit -lm
 
 # `make V=1` shows the commands.
 Q := $(if $V,,@)
@@ -372,6 +372,10 @@ install-only: $B/print-options
 	    $(ROOT)/share/bash-completion/completions/router-ctl
 	install -D -m 644 tools/flood/completion.bash \
 	    $(ROOT)/share/bash-completion/completions/touchline-flood
+	for name in touchline $(patsubst %,touchline-%,router repeater http tcp ws); do \
+	    install -D -m 644 tools/touchline/completion.bash \
+	        $(ROOT)/share/bash-completion/completions/$$name || exit 1; \
+	done
 	tools/packaging/systemd/make-units.sh $(PREFIX)/bin $(UNITDIR)
 	install -D -m 644 tools/packaging/touchline.sysusers \
 	    $(ROOT)/lib/sysusers.d/touchline.conf

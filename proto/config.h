@@ -17,6 +17,7 @@ enum publish_by { PUBLISH_ANYONE, PUBLISH_LOOPBACK, PUBLISH_NOBODY,
                   PUBLISH_TOKEN };
 enum proxy_protocol { PROXY_AUTO, PROXY_ALWAYS, PROXY_NEVER };
 enum sandbox { SANDBOX_AUTO, SANDBOX_ON, SANDBOX_OFF };
+enum environment { ENVIRONMENT_LIVE, ENVIRONMENT_STAGING, ENVIRONMENT_DEV };
 enum slow_policy { SLOW_CUT, SLOW_DROP_OLDEST, SLOW_CONFLATE };
 
 /* One edge; tcp has no origins, hosts; admin is http's. */
@@ -91,6 +92,7 @@ struct config {
     struct {
         char *user;  /* a name, a number, or "" */
         int sandbox; /* enum sandbox */
+        int environment; /* enum environment */
         int64_t canary, canary_wait, canary_restart;
     } process;
     struct {

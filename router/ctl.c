@@ -226,6 +226,12 @@ static const struct figure {
     {"commit_us", STAT_COMMIT_US}, {"commit_max_us", STAT_COMMIT_MAX_US},
 };
 
+static const char *const environments[] = {
+    [ENVIRONMENT_LIVE] = "live",
+    [ENVIRONMENT_STAGING] = "staging",
+    [ENVIRONMENT_DEV] = "dev",
+};
+
 void ctl_put_status(struct router *r, struct buf *b)
 {
     struct writer_figures w;
@@ -241,6 +247,8 @@ void ctl_put_status(struct router *r, struct buf *b)
     report_text(b, "state", slice_str(state));
     report_text(b, "why", buf_slice(&why));
     buf_fini(&why);
+    report_text(b, "environment",
+                slice_str(environments[r->config->process.environment]));
     report_text(b, "server", SLICE(ROUTER_SERVER));
     report_number(b, "pid", (uint64_t)getpid());
     report_text(b, "epoch", slice_str(r->epoch.text));

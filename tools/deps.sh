@@ -28,6 +28,7 @@ ar|binutils
 /usr/include/zlib.h|zlib1g-dev
 gzip|gzip
 /usr/include/seccomp.h|libseccomp-dev
+/usr/include/histedit.h|libedit-dev
 '
 test='
 clang|clang

@@ -626,6 +626,17 @@ def test_there_is_a_manual_for_each_binary():
     check("touchline.conf.5" in have, "no docs/man/touchline.conf.5")
 
 
+def test_manuals_have_the_sections_that_one_looks_for():
+    for path in manuals():
+        with open(path, encoding="utf-8") as f:
+            text = f.read()
+        wanted = ["NAME", "DESCRIPTION", "FILES", "EXAMPLES", "SEE ALSO"]
+        if path.endswith(".1"):
+            wanted += ["SYNOPSIS", "EXIT STATUS", "ENVIRONMENT"]
+        for section in wanted:
+            check(re.search(rf"^\.SH {section}$", text, re.M), f"{path}: no {section}")
+
+
 def test_manuals_are_well_formed():
     """groff without a word of warning; where there is none, the macros are
     looked at by hand: balanced, and known."""
@@ -665,7 +676,7 @@ def example_block(path, text):
         return Block(path, 0, "ini", text.splitlines())
     if first.startswith("touchline"):
         return Block(path, 0, "sh", [text.rstrip() + " --print-config"])
-    if first in ("curl", "router-ctl", "date"):
+    if first in ("curl", "router-ctl", "date", "printf"):
         lines = []
         for line in text.replace("page-somebody", "true").splitlines():
             goes_on = " -N " in line or " tail " in line or "--match 64" in line

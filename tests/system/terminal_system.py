@@ -11,19 +11,22 @@ import termios
 from world import BIN, DEADLINE, ROOT, Lines, World, check, equal
 
 SAMPLE = os.path.join(ROOT, "tools/samples/worldcup-2022-final.json")
-COMPLETION = os.path.join(ROOT, "tools/router-ctl/completion.bash")
+COMPLETIONS = [os.path.join(ROOT, "tools", name, "completion.bash")
+               for name in ("router-ctl", "touchline", "flood")]
 CTL = os.path.join(BIN, "router-ctl")
 
 
 class Terminal(Lines):
-    """A command whose three files, or those that are named, are a terminal."""
+    """A command whose three files, or those that are named, are a terminal; controls:
+    of its session, so that Ctrl-C is a signal."""
 
-    def __init__(self, *args, on=("stdin", "stdout", "stderr"), cwd=None, **env):
+    def __init__(self, *args, on=("stdin", "stdout", "stderr"), cwd=None, controls=False, **env):
         ours, theirs = pty.openpty()
         files = {n: theirs if n in on else subprocess.DEVNULL
                  for n in ("stdin", "stdout", "stderr")}
         clean = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TOUCHLINE_ROUTER")}
-        self.proc = subprocess.Popen(args, start_new_session=True, cwd=cwd,
+        take = (lambda: fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)) if controls else None
+        self.proc = subprocess.Popen(args, start_new_session=True, cwd=cwd, preexec_fn=take,
                                      env={**clean, "TERM": "xterm", **env}, **files)
         os.close(theirs)
         super().__init__(ours, self._recv)
@@ -150,7 +153,8 @@ class Shell(Terminal):
         # One word with the marks apart, so that the echo of the line is none.
         self.type("bind 'set page-completions off'; bind 'set bell-style none'; "
                   "bind 'set show-all-if-ambiguous on'; "
-                  f"source '{COMPLETION}'; PS1='READY'\\>' '\n")
+                  + "".join(f"source '{c}'; " for c in COMPLETIONS)
+                  + "PS1='READY'\\>' '\n")
         self.until(self.PROMPT)
 
     def answered(self, keys):
@@ -192,6 +196,39 @@ def test_tab_completes_verbs_options_and_their_values():
         equal(words(bash.offered("router-ctl match ")),
               ["cancel", "event", "list", "new", "show", "teams"])
         equal(words(bash.offered("router-ctl st")), ["stats", "status"])
+
+
+def said_by(*words):
+    """The help of a program."""
+    return subprocess.run([os.path.join(BIN, words[0]), *words[1:]], capture_output=True,
+                          timeout=DEADLINE).stdout.decode()
+
+
+def options_in(text):
+    return sorted(re.findall(r"^  (--[a-z-]+)", text, re.M))
+
+
+def test_each_verb_and_option_of_each_program_is_completed_and_nothing_else():
+    with World() as w, Shell(w.base) as bash:
+        for name in ("touchline", "touchline-router", "touchline-http", "touchline-tcp",
+                     "touchline-ws", "touchline-repeater", "touchline-flood"):
+            equal(words(bash.offered(f"{name} --")), options_in(said_by(name, "--help")), name)
+        equal(words(bash.offered("touchline ")), ["reload", "upgrade"])
+        equal(bash.completed("touchline --set http.insta"), "touchline --set http.instances=")
+        equal(bash.completed("touchline-ws --set link.thr"), "touchline-ws --set link.through=")
+        help_text = said_by("router-ctl", "help")
+        verbs = re.findall(r"^  ([a-z]+) ", help_text, re.M)
+        aliases = re.findall(r"\(also ([a-z]+)\)", help_text)
+        check(len(verbs) > 20 and len(aliases) == 3, help_text)
+        equal(words(bash.offered("router-ctl ")), sorted(verbs + aliases))
+        equal(words(bash.offered("router-ctl help ")), sorted(verbs + aliases))
+        common = ["--check", "--config", "--dir", "--help", "--json", "--print-config",
+                  "--router", "--set", "--version"]
+        equal(sorted({o for v in verbs for o in options_in(said_by("router-ctl", "help", v))}
+                     | set(common)), options_in(said_by("router-ctl", "--help")))
+        for verb in verbs:
+            equal(words(bash.offered(f"router-ctl {verb} --")),
+                  sorted(common + options_in(said_by("router-ctl", "help", verb))), verb)
 
 
 def test_tab_knows_channels_matches_teams_and_files():

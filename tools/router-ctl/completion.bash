@@ -34,7 +34,7 @@ _router_ctl_parse() {
     while ((i < last)); do
         word=${words[i++]}
         case $word in
-        --json | --help | --version | --check | --print-config | --) ;;
+        --json | --yes | --help | --version | --check | --print-config | --) ;;
         --dir=* | --router=* | --config=* | --set=*) where+=("$word") ;;
         --*=*) ;;
         --dir | --router | --config | --set)
@@ -58,10 +58,11 @@ _router_ctl_options() {
     publish | send) own=(--format --from --key --idempotency) ;;
     subscribe | tail) own=(--since) ;;
     history) own=(--last --since --before) ;;
-    match) own=(--date --team --period) ;;
-    replay) own=(--match --speed --date) ;;
+    kick) own=(--yes) ;;
+    match) own=(--date --team --period --yes) ;;
+    replay) own=(--match --speed --date --yes) ;;
     gen) own=(--rate --for --count --size --ids --shape --skew --burst --file \
-        --match --connections --csv) ;;
+        --match --connections --csv --yes) ;;
     doctor | sample | top) own=(--for --every) ;;
     esac
     _router_ctl_words --json --router --dir --config --set --help --version \
@@ -103,7 +104,7 @@ _router_ctl_arguments() {
     case $verb:$place in
     :0 | help:0) _router_ctl_words publish send subscribe tail history \
         presence who channels conns kick gateways status stats match replay \
-        backup gen top mem trim sample plot doctor help ;;
+        backup gen top mem trim sample plot doctor shell help ;;
     publish:0 | send:0 | gen:0 | history:0 | presence:0 | who:0 | conns:0 | kick:0 | \
         subscribe:* | tail:*) _router_ctl_ask channels ;;
     match:*) _router_ctl_match ;;

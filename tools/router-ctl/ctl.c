@@ -12,22 +12,58 @@ static const char about[] =
 
 /* ---- help -------------------------------------------------------------- */
 
-static void put_verbs(struct buf *b)
-{
-    buf_add_str(b, "verbs:\n");
-    for (size_t i = 0; i < verb_count; i++) {
-        const struct verb *v = &verbs[i];
-        struct buf left = BUF_INIT;
+static const char *const groups[VERB_GROUPS] = {
+    [VERBS_TALK] = "say and hear",
+    [VERBS_MATCH] = "matches",
+    [VERBS_WATCH] = "look after it",
+    [VERBS_MEASURE] = "measure",
+    [VERBS_SELF] = "this program",
+};
 
-        buf_addf(&left, "%s %s", v->name, v->usage);
-        buf_addf(b, "  %-40s %s%s%s%s\n", buf_text(&left), v->help,
-                 v->alias ? " (also " : "", v->alias ? v->alias : "",
-                 v->alias ? ")" : "");
-        buf_fini(&left);
+/* A verb in a line; full: how it is used, too. */
+static void put_verb(struct buf *b, const struct verb *v, bool full)
+{
+    struct buf left = BUF_INIT;
+
+    buf_addf(&left, "%s%s%s", v->name, full && *v->usage ? " " : "",
+             full ? v->usage : "");
+    buf_addf(b, "  %-*s %s%s%s%s\n", full ? 40 : 10, buf_text(&left), v->help,
+             v->alias ? " (also " : "", v->alias ? v->alias : "",
+             v->alias ? ")" : "");
+    buf_fini(&left);
+}
+
+static void put_verbs(struct buf *b, bool full)
+{
+    for (int g = 0; g < VERB_GROUPS; g++) {
+        buf_addf(b, "%s%s:\n", g ? "\n" : "", groups[g]);
+        for (size_t i = 0; i < verb_count; i++)
+            if (verbs[i].group == (enum verb_group)g)
+                put_verb(b, &verbs[i], full);
     }
-    buf_add_str(b, "\nrouter-ctl help VERB shows the options of a verb, and "
-                "examples.\nexit codes: 0 done, 1 failed, 2 usage, 3 no "
-                "router reachable, 4 not found,\n5 refused\n");
+    if (full)
+        buf_add_str(b, "\nrouter-ctl help VERB shows the options of a verb, "
+                    "and examples.\nexit codes: 0 done, 1 failed, 2 usage, 3 "
+                    "no router reachable, 4 not found,\n5 refused\n");
+}
+
+/* Nothing was asked for: what there is, and how to begin. On standard error and
+ * a failure all the same, for a script whose verb was empty. */
+static int say_what_there_is(const struct ctl *c)
+{
+    struct buf b = BUF_INIT;
+
+    buf_addf(&b, "%s\n\n", about);
+    put_verbs(&b, false);
+    buf_addf(&b, "\nfor example:\n"
+             "  %s status\n"
+             "  %s publish user/ana 'the bus is here'\n"
+             "  %s tail 'room/*'\n"
+             "\n%s help VERB says more of each, --help all options.\n",
+             c->cli.binary, c->cli.binary, c->cli.binary, c->cli.binary);
+    fputs(buf_text(&b), stderr);
+    buf_fini(&b);
+    return EXIT_USAGE;
 }
 
 /* ---- options ----------------------------------------------------------- */
@@ -89,14 +125,58 @@ static void point_at(struct ctl *c, struct cli_option to[])
     }
 }
 
+/* Which verbs do: "history, subscribe". */
+static void put_takers(struct buf *b, const struct option *o)
+{
+    size_t before = b->len;
+
+    for (size_t i = 0; i < verb_count; i++)
+        if (takes(&verbs[i], o))
+            buf_addf(b, "%s%s", b->len > before ? ", " : "", verbs[i].name);
+}
+
+const char *ctl_option(size_t i, const struct verb *v, bool *value)
+{
+    if (i >= ARRAY_LEN(options))
+        return NULL;
+    *value = options[i].value != NULL;
+    return !v || of_all(&options[i]) || takes(v, &options[i])
+        ? options[i].name : "";
+}
+
+static int refuse_option(const struct ctl *c, const struct option *o)
+{
+    struct buf takers = BUF_INIT;
+
+    put_takers(&takers, o);
+    (void)ctl_usage(c, "%s takes no --%s, which is for %s", c->verb->name,
+                    o->name, buf_text(&takers));
+    buf_fini(&takers);
+    return EXIT_USAGE;
+}
+
 static int check_options(const struct ctl *c)
 {
     for (size_t i = 0; i < ARRAY_LEN(options); i++)
         if (!of_all(&options[i]) && is_given(c, &options[i])
             && !takes(c->verb, &options[i]))
-            return ctl_usage(c, "%s takes no --%s", c->verb->name,
-                             options[i].name);
+            return refuse_option(c, &options[i]);
     return EXIT_DONE;
+}
+
+static const char *nth_verb(const void *ctx, size_t i)
+{
+    UNUSED(ctx);
+    return i < verb_count ? verbs[i].name : NULL;
+}
+
+static int refuse_verb(const struct ctl *c, const char *word)
+{
+    const char *near = opt_nearest(slice_str(word), nth_verb, NULL);
+
+    return cli_usage_error(&c->cli, "no such verb: %s%s%s%s", word,
+                           near ? "; did you mean " : "", near ? near : "",
+                           near ? "?" : "");
 }
 
 int verb_help(struct ctl *c)
@@ -106,12 +186,11 @@ int verb_help(struct ctl *c)
     int rc;
 
     if (c->arg_count && !v)
-        return ctl_fail(c, EXIT_USAGE, "no such verb: %s; see %s help",
-                        c->args[0], c->cli.binary);
+        return refuse_verb(c, c->args[0]);
     if (!v) {
         buf_addf(&b, "usage: %s [OPTION]... %s\n%s\n\n", c->cli.binary,
                  c->cli.usage, about);
-        put_verbs(&b);
+        put_verbs(&b, true);
     } else {
         buf_addf(&b, "usage: %s %s %s\n%s\n", c->cli.binary, v->name,
                  v->usage, v->help);
@@ -137,32 +216,25 @@ int verb_help(struct ctl *c)
 
 /* ---- running ----------------------------------------------------------- */
 
-static const char *nth_verb(const void *ctx, size_t i)
-{
-    UNUSED(ctx);
-    return i < verb_count ? verbs[i].name : NULL;
-}
 
 static int find_verb(struct ctl *c)
 {
-    const char *word = c->cli.arg_count ? c->cli.args[0] : NULL, *near;
+    const char *word = c->cli.arg_count ? c->cli.args[0] : NULL;
 
     if (!word)
-        return cli_usage_error(&c->cli, "what is to be done? say a verb");
+        return say_what_there_is(c);
     c->verb = verb_find(word);
-    if (!c->verb) {
-        near = opt_nearest(slice_str(word), nth_verb, NULL);
-        return cli_usage_error(&c->cli, "no such verb: %s%s%s%s", word,
-                               near ? "; did you mean " : "",
-                               near ? near : "", near ? "?" : "");
-    }
+    if (!c->verb)
+        return refuse_verb(c, word);
     c->args = c->cli.args + 1;
     c->arg_count = c->cli.arg_count - 1;
     if (c->arg_count < c->verb->least)
         return ctl_usage(c, "%s needs more than that", c->verb->name);
     if (c->verb->most >= 0 && c->arg_count > c->verb->most)
-        return ctl_usage(c, "%s does not take \"%s\"", c->verb->name,
-                         c->args[c->verb->most]);
+        return ctl_usage(c, "%s does not take \"%s\"%s", c->verb->name,
+                         c->args[c->verb->most],
+                         strstr(c->verb->usage, "TEXT")
+                             ? "; several words stand in quotes" : "");
     return check_options(c);
 }
 
@@ -202,7 +274,7 @@ int ctl_run(int argc, char **argv)
 
     log_set_level(LOG_ERROR);
     point_at(&c, rows);
-    put_verbs(&more);
+    put_verbs(&more, true);
     c.cli.more = buf_text(&more);
     code = cli_parse(&c.cli, argc, argv);
     if (code == -1) {

@@ -43,7 +43,8 @@
     TEXT(burst, "N", "messages at once (100)")                               \
     TEXT(file, "FILE", "of openfootball, for --shape match; --match chooses") \
     TEXT(connections, "N", "links that are published over (1)")              \
-    TEXT(csv, "FILE", "a row each second, for plot")
+    TEXT(csv, "FILE", "a row each second, for plot")                         \
+    FLAG(yes, "do not ask, also where the environment is live")
 
 struct ctl_options {
 #define AS_FLAG(name, help) bool name;
@@ -66,7 +67,10 @@ struct ctl {
     struct peer *peer;
 };
 
+enum verb_group { VERBS_TALK, VERBS_MATCH, VERBS_WATCH, VERBS_MEASURE,
+                  VERBS_SELF, VERB_GROUPS };
 struct verb {
+    enum verb_group group;    /* its place in the help */
     const char *name, *alias; /* alias may be NULL */
     int least, most;          /* arguments; most -1: any number */
     bool alone;               /* needs no router */
@@ -74,9 +78,16 @@ struct verb {
     const char *options; /* names of those it takes, one space apart */
     const char *usage, *help, *example;
 };
+/* Verbs, and what "router-ctl" alone prints. */
 extern const struct verb verbs[];
 extern const size_t verb_count;
 const struct verb *verb_find(const char *name); /* NULL: there is none */
+
+/* The i-th option and whether it has a value; "": verb v (NULL: any) does not
+ * take it; NULL: there are no more. */
+const char *ctl_option(size_t i, const struct verb *v, bool *value);
+/* What may follow `match`; NULL behind the last. */
+const char *ctl_match_word(size_t i);
 
 /* Parses, finds the verb and the router, runs; the process' exit code. */
 int ctl_run(int argc, char **argv);
@@ -119,6 +130,11 @@ int ctl_publish(struct ctl *c, const struct frame_publish *f,
                 struct ctl_taken *ret);
 int ctl_act(struct ctl *c, const char *verb, struct slice args,
             struct ctl_taken *ret);
+
+/* Before what cannot be taken back is done to many: where the router's
+ * environment is live and somebody sits at a terminal, who is asked. EXIT_DONE:
+ * go on; EXIT_REFUSED: it was not wanted; else it has been said why not. */
+int ctl_confirm(struct ctl *c);
 
 /* Turns until *done. EXIT_DONE, or EXIT_FAILED when waiting itself fails. */
 int ctl_wait(struct ctl *c, const bool *done);
@@ -164,6 +180,7 @@ int verb_trim(struct ctl *c);
 int verb_doctor(struct ctl *c);
 int verb_sample(struct ctl *c);
 int verb_plot(struct ctl *c);
+int verb_shell(struct ctl *c);
 int verb_help(struct ctl *c);
 
 #endif

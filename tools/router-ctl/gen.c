@@ -448,6 +448,8 @@ static int open_links(struct gen *g, uint64_t wanted)
         code = ctl_reach(g->c);
         if (code == EXIT_DONE)
             g->links[g->link_count++] = g->c->peer;
+        if (code == EXIT_DONE && g->link_count == 1)
+            code = ctl_confirm(g->c);
     }
     if (g->link_count)
         g->c->peer = g->links[0];

@@ -60,9 +60,9 @@ int verb_conns(struct ctl *c)
 
 int verb_kick(struct ctl *c)
 {
-    if (!ctl_is_id(c, c->args[0], true))
-        return EXIT_USAGE;
-    return ask_and_print(c, "kick", first_arg(c));
+    int code = ctl_is_id(c, c->args[0], true) ? ctl_confirm(c) : EXIT_USAGE;
+
+    return code == EXIT_DONE ? ask_and_print(c, "kick", first_arg(c)) : code;
 }
 
 int verb_gateways(struct ctl *c)

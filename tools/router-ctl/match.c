@@ -179,11 +179,12 @@ static int do_new(struct ctl *c)
 static int do_cancel(struct ctl *c)
 {
     struct buf args = BUF_INIT;
-    int code;
+    int code = ctl_confirm(c);
 
     buf_add_byte(&args, '{');
     put_text(&args, "id", arg(c, 1));
-    code = act(c, "match.cancel", &args);
+    if (code == EXIT_DONE)
+        code = act(c, "match.cancel", &args);
     buf_fini(&args);
     return code;
 }
@@ -226,6 +227,11 @@ static int read_data(struct ctl *c, struct buf *data)
     struct slice first = slice_str(arg(c, 3));
 
     if (c->arg_count == 4 && slice_starts(first, SLICE("{"))) {
+        size_t at = 0;
+
+        if (json_check(first, JSON_DEPTH_COMMAND, &at) < 0)
+            return ctl_usage(c, "the JSON is broken at byte %zu; KEY=VALUE ... "
+                             "says the same without braces and quotes", at);
         buf_add(data, first);
         return EXIT_DONE;
     }
@@ -398,9 +404,20 @@ static const struct sub {
     { "cancel", 2, 2, do_cancel, "cancel MATCH" },
 };
 
+const char *ctl_match_word(size_t i)
+{
+    return i < ARRAY_LEN(subs) ? subs[i].name : NULL;
+}
+
+static const char *nth_sub(const void *ctx, size_t i)
+{
+    UNUSED(ctx);
+    return ctl_match_word(i);
+}
+
 int verb_match(struct ctl *c)
 {
-    const char *word = arg(c, 0);
+    const char *word = arg(c, 0), *near;
 
     if (!word)
         return do_list(c);
@@ -413,5 +430,8 @@ int verb_match(struct ctl *c)
             return ctl_usage(c, "it is: match %s", s->usage);
         return s->run(c);
     }
-    return ctl_usage(c, "match does not know %s", word);
+    near = opt_nearest(slice_str(word), nth_sub, NULL);
+    return ctl_usage(c, "match does not know %s%s%s%s", word,
+                     near ? "; did you mean " : "", near ? near : "",
+                     near ? "?" : "");
 }

@@ -253,6 +253,8 @@ static int run(struct player *p)
     int code = ctl_reach(p->ctl);
 
     if (code == EXIT_DONE)
+        code = ctl_confirm(p->ctl);
+    if (code == EXIT_DONE)
         code = fixtures_create(&p->fixtures);
     if (code == EXIT_DONE)
         code = play(p);

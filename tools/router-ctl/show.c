@@ -13,14 +13,18 @@
 #include "proto/msg_json.h"
 #include "proto/report.h"
 
-struct show show_make(bool json)
+bool show_colours(int fd)
 {
     const char *term = getenv("TERM"), *no = getenv("NO_COLOR");
     bool dumb = !term || strcmp(term, "dumb") == 0;
 
+    return !dumb && !(no && *no) && isatty(fd);
+}
+
+struct show show_make(bool json)
+{
     return (struct show){ .json = json,
-                          .colour = !json && !dumb && !(no && *no)
-                                    && isatty(STDOUT_FILENO) };
+                          .colour = !json && show_colours(STDOUT_FILENO) };
 }
 
 /* ---- text -------------------------------------------------------------- */

@@ -18,6 +18,9 @@ struct show {
 enum show_tone { TONE_PLAIN, TONE_DIM, TONE_GOOD, TONE_WARN, TONE_BAD,
                  TONE_BOLD, TONE_TONES };
 
+/* Is fd a terminal that has colours, and are they wanted there? */
+bool show_colours(int fd);
+
 /* json as asked for; colour as standard output is. */
 struct show show_make(bool json);
 
