@@ -175,7 +175,10 @@ static int open_one(struct listen_set *set, struct endpoint *e, bool admin,
 
         snprintf(why, why_size, "cannot listen on %s: %s%s", text,
                  strerror(errno),
-                 low ? "; a port below 1024 needs root" : "");
+                 low ? "; a port below 1024 needs root"
+                 : errno == EADDRNOTAVAIL ? "; this machine has no such "
+                                            "address, `ip addr` lists its own"
+                                          : "");
         return ERR_IO;
     }
     if (describe(a, fd) < 0) {

@@ -60,8 +60,8 @@ static int find(struct user *u, const char *wanted, char why[USER_WHY_MAX])
     }
     if (slice_parse_u64(slice_str(wanted), &number) < 0 ||
         number >= UINT32_MAX)
-        return refuse(why, ERR_NOT_FOUND, "process.user: there is no user %s",
-                      wanted);
+        return refuse(why, ERR_NOT_FOUND, "process.user: there is no user %s; "
+                      "make it with adduser, or name another", wanted);
     fill_number(u, (uid_t)number);
     return 0;
 }
@@ -182,7 +182,7 @@ int user_own_dir(const struct user *u, const char *dir,
         return 0;
     made = mkdir(dir, 0700) == 0;
     if ((!made && errno != EEXIST) || stat(dir, &st) < 0) {
-        snprintf(why, USER_WHY_MAX, "cannot make %.300s: %s", dir,
+        snprintf(why, USER_WHY_MAX, "cannot make %.300s: %s; choose another with --dir DIR", dir,
                  strerror(errno));
         return ERR_IO;
     }

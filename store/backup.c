@@ -188,7 +188,8 @@ static int open_backup(sqlite3 **ret, const char *backup, char why[256])
     if (rc == ERR_VERSION)
         return rc;
     return rc == 0 ? 0 : refuse(why, ERR_DAMAGED,
-                                "the file is damaged or not a backup");
+                                "the file is damaged or not a backup; "
+                                "`router-ctl backup FILE` makes one");
 }
 
 static int copy_all(sqlite3 *from, const char *part)

@@ -303,8 +303,11 @@ static int say_no_guard(struct history_report *report, int rc)
 {
     char text[256];
 
-    snprintf(text, sizeof text, "the store's folder cannot be written to: %s",
-             errno ? strerror(errno) : err_text(rc));
+    snprintf(text, sizeof text, "the store's folder cannot be written to: %s%s",
+             errno ? strerror(errno) : err_text(rc),
+             errno == ENOSPC || errno == EDQUOT
+                 ? "; free some of the disk, and start again"
+                 : "; it has to be there, and belong to who runs the router");
     return say(report, rc, text);
 }
 

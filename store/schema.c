@@ -34,7 +34,8 @@ static int check(sqlite3 *conn, int64_t *version, char text[256])
     }
     if (*version > schema_version()) {
         snprintf(text, 256, "the store has schema %d, this program knows only "
-                 "up to %d: it was written by a later version of touchline",
+                 "up to %d: it was written by a later version of touchline; "
+                 "start that one, or --restore a backup of this one",
                  (int)*version, schema_version());
         return ERR_VERSION;
     }

@@ -23,7 +23,8 @@ int access_may_publish(const struct conn *c, struct slice channel,
     if (ns->publish == PUBLISH_NOBODY)
         return deny(why, "publish.denied",
                     "nobody may publish here: publish = nobody in the "
-                    "namespace's section of touchline.conf");
+                    "namespace's section of touchline.conf leaves "
+                    "router-ctl");
     if (ns->publish == PUBLISH_ANYONE)
         return 0;
     if (t && config_token_opens(t, channel))

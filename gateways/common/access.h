@@ -14,6 +14,9 @@
 /* 0, or ERR_DENIED with *why saying how to open it. */
 MUST_USE int access_may_publish(const struct conn *c, struct slice channel,
                                 struct refusal *why);
+/* Of token.unknown, at every edge. */
+#define ACCESS_UNKNOWN \
+    "no [token NAME] section of touchline.conf has this secret"
 /* Finds a token by its secret in constant time over all; NULL: none. */
 const struct config_token *access_token(const struct config *cfg,
                                         struct slice secret);

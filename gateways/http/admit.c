@@ -133,7 +133,7 @@ static bool refuses_who(struct exchange *x, const struct request *r)
                              slice_trim(slice_from(text, 7)));
         if (!token) {
             reply_error(x, 403, "token.unknown",
-                        SLICE("This token is not known here."));
+                        SLICE(ACCESS_UNKNOWN));
             return true;
         }
     }

@@ -519,7 +519,7 @@ static void run_auth(const struct verb_call *call)
     const struct config_token *t = access_token(conn_config(c), call->arg[0]);
 
     if (!t) {
-        tcp_error(c, "token.unknown", "nobody has this token");
+        tcp_error(c, "token.unknown", ACCESS_UNKNOWN);
         return;
     }
     conn_set_token(c, t);

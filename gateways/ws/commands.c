@@ -281,7 +281,7 @@ static void run_auth(struct call *call)
         return;
     t = secret.ptr ? access_token(conn_config(c), secret) : NULL;
     if (!t) {
-        refuse(call, "token.unknown", "this token is not known here");
+        refuse(call, "token.unknown", ACCESS_UNKNOWN);
         return;
     }
     conn_set_token(c, t);

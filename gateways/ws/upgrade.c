@@ -150,7 +150,7 @@ static bool know_client(struct conn *c, const struct request *r)
     token = access_token(conn_config(c), slice_trim(slice_from(text, 7)));
     if (!token) {
         refuse(c, r, 403, SLICE("token.unknown"),
-               SLICE("this token is not known here"));
+               SLICE(ACCESS_UNKNOWN));
         return false;
     }
     conn_set_token(c, token);

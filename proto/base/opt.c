@@ -194,6 +194,20 @@ static ssize_t read_all(int fd, uint8_t *at, size_t room)
     return (ssize_t)len;
 }
 
+/* What helps against this error when a file is opened. */
+static const char *cure_of(int error)
+{
+    switch (error) {
+    case ENOENT:
+        return "; --print-config prints one to begin with";
+    case EACCES:
+    case EPERM:
+        return "; `chmod +r` it, or start as its owner";
+    default:
+        return "";
+    }
+}
+
 /* What path names, of which fd (-1 with errno) is open; closes it. */
 static int slurp(const char *path, int fd, struct slice *ret,
                  struct opt_error *err)
@@ -203,8 +217,9 @@ static int slurp(const char *path, int fd, struct slice *ret,
     int rc = fd < 0 || text ? ERR_IO : ERR_NOMEM;
 
     if (n < 0)
-        opt_error_set(err, "%s: %s", path,
-                      rc == ERR_IO ? strerror(errno) : err_text(ERR_NOMEM));
+        opt_error_set(err, "%s: %s%s", path,
+                      rc == ERR_IO ? strerror(errno) : err_text(ERR_NOMEM),
+                      rc == ERR_IO ? cure_of(errno) : "");
     else if (n > OPT_FILE_MAX)
         opt_error_set(err, "%s: larger than 1 MiB", path);
     else

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/err.h"
+#include "base/opt.h"
 #include "proto/json.h"
 #include "router/types/team.h"
 
@@ -130,6 +131,29 @@ static int refuse(struct hearing *h, int rc, const char *code)
     return plug_refuse(h->ms->ctx, h->refusal, rc, code);
 }
 
+static const char *nth_kind(const void *ctx, size_t i)
+{
+    UNUSED(ctx);
+    return i < MATCH_KINDS ? match_kind_word((enum match_kind)i) : NULL;
+}
+
+/* With the nearest that there is, or all of them. */
+static void put_no_kind(struct buf *why, struct slice word)
+{
+    const char *near = opt_nearest(word, nth_kind, NULL);
+
+    buf_addf(why, "\"%.*s\" is no kind of event; ",
+             (int)MIN(word.len, (size_t)40),
+             word.ptr ? (const char *)word.ptr : "");
+    if (near) {
+        buf_addf(why, "did you mean %s?", near);
+        return;
+    }
+    buf_add_str(why, "those are");
+    for (size_t i = 0; i < MATCH_KINDS; i++)
+        buf_addf(why, " %s", nth_kind(NULL, i));
+}
+
 /* {"kind","data"?} */
 static int open_envelope(struct hearing *h, enum match_kind *kind,
                          const cJSON **data)
@@ -146,8 +170,7 @@ static int open_envelope(struct hearing *h, enum match_kind *kind,
     else if (*data && !cJSON_IsObject(*data))
         buf_add_str(why, "data must be an object");
     else if (match_kind_find(word, kind) < 0)
-        buf_addf(why, "\"%.40s\" is no kind of event",
-                 word.ptr ? (const char *)word.ptr : "");
+        put_no_kind(why, word);
     else
         return 0;
     return refuse(h, ERR_BAD, "match.kind");
@@ -174,8 +197,8 @@ static int read_publication(struct hearing *h, const struct msg_parts *in)
         if (rc < 0)
             return rc;
     } else if (match_kind_find(in->kind, &kind) < 0) {
-        return plug_refusef(ctx, h->refusal, ERR_BAD, "match.kind",
-                            "no such kind of event");
+        put_no_kind(&ctx->why, in->kind);
+        return refuse(h, ERR_BAD, "match.kind");
     }
     rc = match_event_read(&h->event, kind, data, &ctx->why);
     return rc < 0 ? refuse(h, rc, "match.data") : 0;

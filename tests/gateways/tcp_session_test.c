@@ -685,7 +685,8 @@ TEST(a_token_is_shown_and_never_printed)
     c = fake_connect(f);
     fake_forget_out(c);
     type("AUTH wrong\r\nAUTH 0123456789abcdef\r\n");
-    expect_out("ERROR token.unknown: nobody has this token\r\n"
+    expect_out("ERROR token.unknown: no [token NAME] section of "
+               "touchline.conf has this secret\r\n"
                "OK AUTH reporter\r\n");
     EXPECT(conn_token(c) != NULL);
     end();

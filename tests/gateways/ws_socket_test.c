@@ -336,7 +336,7 @@ TEST(unsubscribe_and_ping_and_auth_are_answered_at_once)
     EXPECT_STR(got(),
                "{\"ref\":1,\"ok\":true}\n{\"ref\":2,\"ok\":true}\n"
                "{\"ref\":3,\"error\":{\"code\":\"token.unknown\",\"text\":"
-               "\"this token is not known here\"}}\n"
+               "\"no [token NAME] section of touchline.conf has this secret\"}}\n"
                "{\"ref\":4,\"ok\":true}");
     EXPECT(conn_token(c) != NULL);
     end();

@@ -50,7 +50,8 @@ TEST(a_user_that_there_is_not_is_named)
 
     EXPECT_INT(rc, am_root() ? ERR_NOT_FOUND : 0);
     if (am_root())
-        EXPECT_STR(why, "process.user: there is no user no-such-user");
+        EXPECT_STR(why, "process.user: there is no user no-such-user; "
+                   "make it with adduser, or name another");
 }
 
 TEST(an_owner_who_cannot_get_there_is_nobody_to_become)

@@ -247,7 +247,7 @@ ERROR match.none: there is no match
 > {WATCH.decode().strip()}
 ERROR match.unknown: there is no such match
 > AUTH wrong
-ERROR token.unknown: nobody has this token
+ERROR token.unknown: no [token NAME] section of touchline.conf has this secret
 """)
         g.t.send(b"PUB secret/x 1\r\n")
         check(g.t.line().startswith(b"ERROR publish.denied: "), "it says how to open it")

@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "proto/id.h"
@@ -28,8 +30,9 @@ int ctl_usage(const struct ctl *c, const char *fmt, ...)
     va_start(args, fmt);
     vfprintf(stderr, fmt, args);
     va_end(args);
-    fprintf(stderr, "\nusage: %s %s %s\ntry:   %s help %s\n", c->cli.binary,
-            c->verb->name, c->verb->usage, c->cli.binary, c->verb->name);
+    fprintf(stderr, "\nusage: %s %s %s%s(%s help %s says more)\n",
+            c->cli.binary, c->verb->name, c->verb->usage,
+            *c->verb->usage ? "  " : " ", c->cli.binary, c->verb->name);
     return EXIT_USAGE;
 }
 
@@ -75,13 +78,28 @@ bool ctl_is_id(const struct ctl *c, const char *text, bool pattern)
     if (!problem)
         return true;
     show_text(&safe, slice_head(id, ID_MAX));
-    (void)ctl_fail(c, EXIT_USAGE, "no channel: \"%s\": %s", buf_text(&safe),
-                   problem);
+    (void)ctl_fail(c, EXIT_USAGE, "no channel: \"%s\": %s; %s", buf_text(&safe),
+                   problem,
+                   pattern ? "one is like room/lobby, many are room/* or match/**"
+                           : "a channel is like room/lobby or user/ana");
     buf_fini(&safe);
     return false;
 }
 
 /* ---- files ------------------------------------------------------------- */
+
+static int say_unopened(const struct ctl *c, const char *path)
+{
+    char here[4096];
+
+    if (errno == ENOENT && path[0] != '/' && getcwd(here, sizeof here))
+        return ctl_fail(c, EXIT_NOT_FOUND, "%s: No such file or directory; "
+                        "names start in %s", path, here);
+    return ctl_fail(c, errno == ENOENT ? EXIT_NOT_FOUND : EXIT_FAILED,
+                    "%s: %s%s", path, strerror(errno),
+                    errno == EACCES ? "; `chmod +r` it, or ask as its owner"
+                                    : "");
+}
 
 int ctl_read_file(const struct ctl *c, const char *path, size_t most,
                   struct buf *ret)
@@ -91,8 +109,7 @@ int ctl_read_file(const struct ctl *c, const char *path, size_t most,
     int code = EXIT_DONE;
 
     if (!f)
-        return ctl_fail(c, errno == ENOENT ? EXIT_NOT_FOUND : EXIT_FAILED,
-                        "%s: %s", path, strerror(errno));
+        return say_unopened(c, path);
     while (code == EXIT_DONE && !feof(f)) {
         uint8_t *to = buf_reserve(ret, STEP);
 
@@ -127,16 +144,43 @@ static void answered(void *ctx, const struct frame_answer *f)
     buf_add(q->body, f->body);
 }
 
+/* What helps against a refusal, in the words of this program; the router's own
+ * are for all edges. */
+static const struct cure {
+    const char *code, *text;
+} cures[] = {
+    { "match.unknown", "`router-ctl match list` names those there are" },
+    { "team.unknown", "`router-ctl match teams` names those there are, "
+      "`router-ctl match teams ID NAME` makes one" },
+    { "match.exists", "`router-ctl match show MATCH` shows it" },
+    { "connection.none", "`router-ctl conns` names those there are" },
+    { "idempotency.conflict", "a message of its own needs a key of its own" },
+    { "store.full", "free some of the router's disk" },
+    { "router.away", "`router-ctl status` says how it is" },
+};
+
+static const char *cure_of(struct slice text)
+{
+    struct slice code = slice_split(&text, ':');
+
+    for (size_t i = 0; i < ARRAY_LEN(cures); i++)
+        if (slice_eq(code, slice_str(cures[i].code)))
+            return cures[i].text;
+    return NULL;
+}
+
 /* body is "code: text for people". */
 static int say_refusal(const struct ctl *c, uint8_t status,
                        struct slice text)
 {
+    const char *cure = cure_of(text);
     struct buf safe = BUF_INIT;
     int code = slice_starts(text, SLICE("router.away"))
         ? EXIT_NO_ROUTER : ctl_exit_code((enum publish_status)status);
 
     show_text(&safe, text);
-    (void)ctl_fail(c, code, "%s", buf_text(&safe));
+    (void)ctl_fail(c, code, "%s%s%s", buf_text(&safe), cure ? "; " : "",
+                   cure ? cure : "");
     buf_fini(&safe);
     return code;
 }

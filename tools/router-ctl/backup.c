@@ -182,8 +182,9 @@ static int ask_unless_there(struct ctl *c, struct buf *file, struct buf *body)
                    ? EXIT_REFUSED : ask(c, buf_slice(file), body);
 
     if (code == EXIT_REFUSED || code == EXIT_FAILED)
-        (void)ctl_fail(c, code, "no copy was made: %s must not exist yet, in "
-                       "a directory that is there", buf_text(file));
+        (void)ctl_fail(c, code, "no copy was made of it at %s; choose another "
+                       "file, that does not exist yet, in a directory that "
+                       "does", buf_text(file));
     return code;
 }
 

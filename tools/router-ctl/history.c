@@ -85,7 +85,8 @@ static int take_cursor(struct history *h, const char *text, uint64_t *seq)
     const char *why;
 
     if (position_parse(slice_str(text), &at) < 0)
-        return ctl_usage(h->c, "\"%s\" is no cursor: EPOCH-SEQ, or 0", text);
+        return ctl_usage(h->c, "\"%s\" is no cursor; one is EPOCH-SEQ, as "
+                         "publish prints it, or 0: all that is kept", text);
     why = place_problem(&at, h->c->peer);
     if (why) {
         place_show_gap(&h->out, &h->c->show, h->id, why);

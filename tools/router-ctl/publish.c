@@ -31,7 +31,8 @@ static int check_data(const struct ctl *c, struct frame_publish *f)
 
     if (f->data.len > c->cli.config->limits.message)
         return ctl_fail(c, EXIT_REFUSED, "the message is longer than "
-                        "limits.message allows: %zu bytes",
+                        "limits.message allows: %zu bytes; raise that (1M at "
+                        "most) here and at the router, or send parts",
                         c->cli.config->limits.message);
     if (f->format == MSG_JSON && json_check(f->data, JSON_DEPTH_MAX, &at) < 0)
         return ctl_fail(c, EXIT_REFUSED, "this is not JSON: byte %zu", at);
@@ -113,8 +114,8 @@ static int read_input(const struct ctl *c, struct buf *ret)
             return ctl_fail(c, EXIT_FAILED, "out of memory");
         ret->len += fread(to, 1, STEP, stdin);
         if (ferror(stdin))
-            return ctl_fail(c, EXIT_FAILED, "standard input: %s",
-                            strerror(errno));
+            return ctl_fail(c, EXIT_FAILED, "standard input: %s; pipe the text "
+                            "in, or say it in place of -", strerror(errno));
     }
     return EXIT_DONE;
 }

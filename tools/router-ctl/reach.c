@@ -160,20 +160,43 @@ int ctl_try_reach(struct ctl *c, struct buf *why)
     return try_usual(c, &env, why);
 }
 
+/* The places of `why`, one behind the other. */
+static void in_a_line(struct buf *line, struct slice why)
+{
+    while (why.len) {
+        struct slice place = slice_trim(slice_split(&why, '\n'));
+
+        if (place.len && line->len)
+            buf_add_str(line, "; ");
+        buf_add(line, place);
+    }
+}
+
+/* Of those whom the router itself turns away. */
+static const char *cure_of(struct buf *why)
+{
+    return strstr(buf_text(why), "link version")
+        ? "use the router-ctl that was installed with it, or bring it up to this "
+          "one: `touchline upgrade`"
+        : "its link.secret is given with --config FILE or --set "
+          "link.secret=SECRET";
+}
+
 int ctl_reach(struct ctl *c)
 {
-    struct buf why = BUF_INIT;
+    struct buf why = BUF_INIT, line = BUF_INIT;
     int code = ctl_try_reach(c, &why);
 
+    in_a_line(&line, buf_slice(&why));
+
     if (code == EXIT_REFUSED)
-        (void)ctl_fail(c, code, "the router does not let router-ctl in:\n%s%s",
-                       buf_text(&why), "its link.secret is given with "
-                       "--config FILE or --set link.secret=SECRET");
+        (void)ctl_fail(c, code, "the router does not let router-ctl in; %s\n%s",
+                       buf_text(&line), cure_of(&line));
     else if (code != EXIT_DONE)
-        (void)ctl_fail(c, code, "no router found; looked at\n%s%s",
-                       buf_text(&why), "start one with `touchline --dir "
-                       "DIR`, or say where it is with --dir DIR or --router "
-                       "URL");
+        (void)ctl_fail(c, code, "no router found; %s\n%s", buf_text(&line),
+                       "start one with `touchline --dir DIR`, or say where it "
+                       "is with --dir DIR or --router URL");
+    buf_fini(&line);
     buf_fini(&why);
     return code;
 }

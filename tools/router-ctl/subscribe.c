@@ -425,7 +425,8 @@ static int take_since(struct tail *t)
     if (!since)
         return EXIT_DONE;
     if (position_parse(slice_str(since), &t->at) < 0)
-        return ctl_usage(t->c, "\"%s\" is no cursor: EPOCH-SEQ, or 0", since);
+        return ctl_usage(t->c, "\"%s\" is no cursor; one is EPOCH-SEQ, as "
+                         "publish prints it, or 0: all that is kept", since);
     t->placed = true;
     t->began_at = t->at.seq;
     return EXIT_DONE;

@@ -364,8 +364,8 @@ int control_ask(const char *dir, const char *verb, bool live)
     char line[64];
 
     if (fd < 0) {
-        fprintf(stderr, "touchline: no touchline answers in %s: %s\n", dir,
-                strerror(errno));
+        fprintf(stderr, "touchline: no touchline answers in %s: %s; say where "
+                "it runs with --dir DIR\n", dir, strerror(errno));
         return EXIT_NO_ROUTER;
     }
     /* Where that fails, an answer may be there all the same. */

@@ -146,7 +146,8 @@ static int refuse(const struct process *p, unsigned count, char *why,
     for (unsigned i = 0; i < count; i++)
         if (strcmp(p[i].name, "touchline") == 0) {
             snprintf(why, why_size, "touchline is running there already "
-                     "(pid %d)", (int)p[i].pid);
+                     "(pid %d); stop it, or give this one another --dir",
+                     (int)p[i].pid);
             return ERR_BUSY;
         }
     return 0;
@@ -226,8 +227,9 @@ static int open_lock(const char *dir, const char *path, char *why,
     char whose[USER_WHOSE_MAX];
 
     if (fd < 0)
-        snprintf(why, why_size, "cannot open touchline.lock in %.200s: %s%s",
-                 dir, strerror(error), user_whose(dir, whose));
+        snprintf(why, why_size, "cannot open touchline.lock in %.200s: %s%s; "
+                 "choose another directory with --dir DIR", dir,
+                 strerror(error), user_whose(dir, whose));
     return fd;
 }
 

@@ -26,6 +26,7 @@
 #include "tools/touchline/watch.h"
 
 enum { KILL_AFTER_MS = 2000 }; /* behind drain_wait */
+enum { FILES_PER_CHILD = 4 }; /* two pipes, while it is started */
 
 struct supervisor {
     struct cli cli;
@@ -629,16 +630,37 @@ static int make_plan(struct supervisor *s, char *why, size_t size)
     return rc;
 }
 
+/* A child takes a few of ours: who cannot start any would try for ever. They
+ * are asked for one by one, as what is open already is nobody's to count. */
+static bool has_files(const struct supervisor *s)
+{
+    size_t wanted = FILES_PER_CHILD * (s->plan.count + 1), got = 0;
+    int fds[FILES_PER_CHILD * 64];
+
+    wanted = MIN(wanted, ARRAY_LEN(fds));
+    while (got < wanted && (fds[got] = dup(STDERR_FILENO)) >= 0)
+        got++;
+    for (size_t i = 0; i < got; i++)
+        close(fds[i]);
+    if (got < wanted)
+        fprintf(stderr, "touchline: a process may have too few files open to "
+                "start %zu others; raise that: `ulimit -n 65536`, or "
+                "LimitNOFILE= of the service\n", s->plan.count);
+    return got == wanted;
+}
+
 /* With the lock held. */
 static int serve(struct supervisor *s)
 {
-    char why[256];
+    char why[512];
     int code = EXIT_DONE;
 
     if (make_plan(s, why, sizeof why) < 0)
         code = complain(why);
     else if (loop_new(&s->loop) < 0 || catch_signals(s) < 0)
         code = complain("the event loop cannot be made");
+    else if (!has_files(s))
+        code = EXIT_FAILED;
     else if (give_up_root(s) < 0)
         code = EXIT_FAILED;
     else if (s->control.fd >= 0 &&
@@ -672,7 +694,8 @@ static int make_dir(struct supervisor *s)
     if (rc < 0) {
         (void)complain(why);
     } else if (mkdir(cfg->dir, 0700) < 0 && errno != EEXIST) {
-        fprintf(stderr, "touchline: cannot make %s: %s\n", cfg->dir,
+        fprintf(stderr, "touchline: cannot make %s: %s; make it as root and "
+                "`chown` it, or choose another with --dir DIR\n", cfg->dir,
                 strerror(errno));
         rc = ERR_IO;
     }
@@ -736,18 +759,31 @@ static const char *directory(const struct supervisor *s)
                ? service : s->cli.config->dir;
 }
 
+static const struct {
+    const char *name;
+    bool live; /* what it says is of interest while it says it */
+} verbs[] = {{"reload", false}, {"upgrade", true}};
+
+static const char *nth_verb(const void *ctx, size_t i)
+{
+    UNUSED(ctx);
+    return i < ARRAY_LEN(verbs) ? verbs[i].name : NULL;
+}
+
 /* Of the one that runs. */
 static int ask(const struct supervisor *s)
 {
-    static const struct {
-        const char *name;
-        bool live; /* what it says is of interest while it says it */
-    } verbs[] = {{"reload", false}, {"upgrade", true}};
+    const char *word = s->cli.args[0], *near;
 
     for (size_t i = 0; s->cli.arg_count == 1 && i < ARRAY_LEN(verbs); i++)
-        if (strcmp(s->cli.args[0], verbs[i].name) == 0)
+        if (strcmp(word, verbs[i].name) == 0)
             return control_ask(directory(s), verbs[i].name, verbs[i].live);
-    return cli_usage_error(&s->cli, "unexpected argument %s", s->cli.args[0]);
+    near = opt_nearest(slice_str(word), nth_verb, NULL);
+    if (near && s->cli.arg_count == 1)
+        return cli_usage_error(&s->cli, "unexpected argument %s; did you mean "
+                               "%s?", word, near);
+    return cli_usage_error(&s->cli, "unexpected argument %s; it takes reload "
+                           "or upgrade alone", word);
 }
 
 int main(int argc, char **argv)
