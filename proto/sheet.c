@@ -56,7 +56,8 @@ static int put_text(const struct sheet *s, uint64_t number, struct slice text)
     if (len > OPT_FILE_MAX)
         return ERR_IO;
     memcpy(at, &len, sizeof len);
-    memcpy(at + sizeof len, text.ptr, text.len);
+    if (text.len) /* without a file there is none to point at */
+        memcpy(at + sizeof len, text.ptr, text.len);
     return 0;
 }
 
