@@ -385,6 +385,7 @@ static int fill_admin(struct config_edge *http)
     if (http->admin.count || !http->listen.count ||
         listens_locally(&http->listen))
         return 0;
+    free(http->admin.items); /* an empty list has room, too */
     http->admin.items = calloc(1, sizeof *http->admin.items);
     if (http->admin.items)
         http->admin.items[0] = slice_dup(SLICE(ADMIN_LISTEN));

@@ -13,7 +13,7 @@
 #include "proto/json.h"
 
 enum { LINE_MOST = 2 * 1024 * 1024, ANSWER_MOST = 1024 * 1024 };
-#define GLANCE (SECOND / 2) /* for the prompt */
+#define GLANCE (3 * SECOND) /* for the prompt; who has no router says so at once */
 
 /* ---- a command ------------------------------------------------------------ */
 
@@ -251,7 +251,7 @@ static int run_script(struct shell *s)
 
 /* ---- on a terminal --------------------------------------------------------- */
 
-static unsigned char cancel(EditLine *edit, int key)
+static unsigned char cancel(EditLine *edit, wint_t key)
 {
     struct shell *s;
 
@@ -269,8 +269,9 @@ static void set_keys(EditLine *edit)
     el_set(edit, EL_EDITOR, "emacs");
     el_set(edit, EL_PROMPT_ESC, prompt, '\1');
     el_set(edit, EL_SETTY, "-d", "-isig", NULL);
-    el_set(edit, EL_ADDFN, "tl-complete", "complete", shell_complete);
-    el_set(edit, EL_ADDFN, "tl-cancel", "give the line up", cancel);
+    /* Wide: of narrow names it makes copies that it forgets. */
+    el_wset(edit, EL_ADDFN, L"tl-complete", L"complete", shell_complete);
+    el_wset(edit, EL_ADDFN, L"tl-cancel", L"give the line up", cancel);
     el_set(edit, EL_BIND, "^I", "tl-complete", NULL);
     el_set(edit, EL_BIND, "^C", "tl-cancel", NULL);
     el_set(edit, EL_BIND, "^R", "em-inc-search-prev", NULL);

@@ -8,6 +8,7 @@
 #define TOUCHLINE_TOOLS_SHELL_H
 
 #include <histedit.h>
+#include <wchar.h>
 
 #include "tools/router-ctl/ctl.h"
 
@@ -41,6 +42,6 @@ void shell_history_add(struct shell *s, const char *line);
 void shell_history_close(struct shell *s);
 
 /* What Tab does. */
-unsigned char shell_complete(EditLine *edit, int key);
+unsigned char shell_complete(EditLine *edit, wint_t key);
 
 #endif

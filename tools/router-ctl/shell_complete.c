@@ -224,7 +224,7 @@ static unsigned char answer(EditLine *edit, const struct offers *o)
     return CC_REDISPLAY;
 }
 
-unsigned char shell_complete(EditLine *edit, int key)
+unsigned char shell_complete(EditLine *edit, wint_t key)
 {
     LineInfo line = *el_line(edit);
     struct offers o = { .count = 0 };

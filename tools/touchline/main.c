@@ -657,10 +657,10 @@ static int serve(struct supervisor *s)
 
     if (make_plan(s, why, sizeof why) < 0)
         code = complain(why);
-    else if (loop_new(&s->loop) < 0 || catch_signals(s) < 0)
-        code = complain("the event loop cannot be made");
     else if (!has_files(s))
         code = EXIT_FAILED;
+    else if (loop_new(&s->loop) < 0 || catch_signals(s) < 0)
+        code = complain("the event loop cannot be made");
     else if (give_up_root(s) < 0)
         code = EXIT_FAILED;
     else if (s->control.fd >= 0 &&
