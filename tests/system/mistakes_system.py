@@ -266,6 +266,10 @@ plain_mistake("An option of another verb", "router-ctl history a --speed 60", US
 plain_mistake("Too little said", "router-ctl publish room/lobby", USAGE, "CHANNEL TEXT|-")
 plain_mistake("Quotes forgotten", "router-ctl publish room/lobby hello there", USAGE, "quotes")
 
+plain_mistake("A crowd, and nobody listens",
+              "touchline-flood --target 127.0.0.1:1 --connections 10 --hold 1", NO_ROUTER,
+              "start the server")
+
 # ---- a router that runs ---------------------------------------------------------------
 
 
@@ -292,6 +296,7 @@ for title, shown, code, cure in (
         ("A kind of event that there is not", "router-ctl match event elp-tig-2011-09-13 gaol",
          REFUSED, "goal"),
         ("A number that is none", "router-ctl history room/lobby --last many", USAGE, "from 1 to 1000"),
+        ("A colour that is none", "router-ctl status --color=red", USAGE, "always"),
         ("A file that is not there", "router-ctl replay worldcup.jsn", NOT_FOUND, "/home/you"),
         ("A speed that is none", f"router-ctl replay {SAMPLE} --speed fast", USAGE, "max"),
         ("A backup to where one may not write", "router-ctl backup /proc/touchline.db", FAILED,

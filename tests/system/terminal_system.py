@@ -64,6 +64,9 @@ def test_colour_is_for_terminals_alone():
             check(b"\033" not in t.all(), "nor on a terminal that has none")
         with Terminal(*args, "--json") as t:
             check(b"\033" not in t.all(), "nor in JSON")
+        check("\033[" in w.ctl("status", "--color=always"), "but where they are asked for")
+        with Terminal(*args, "--color", "never") as t:
+            check(b"\033" not in t.all(), "or not wanted")
 
 
 def test_what_takes_long_shows_how_far_it_is_on_a_terminal_alone():
@@ -222,7 +225,7 @@ def test_each_verb_and_option_of_each_program_is_completed_and_nothing_else():
         check(len(verbs) > 20 and len(aliases) == 3, help_text)
         equal(words(bash.offered("router-ctl ")), sorted(verbs + aliases))
         equal(words(bash.offered("router-ctl help ")), sorted(verbs + aliases))
-        common = ["--check", "--config", "--dir", "--help", "--json", "--print-config",
+        common = ["--check", "--color", "--config", "--dir", "--help", "--json", "--print-config",
                   "--router", "--set", "--version"]
         equal(sorted({o for v in verbs for o in options_in(said_by("router-ctl", "help", v))}
                      | set(common)), options_in(said_by("router-ctl", "--help")))

@@ -65,7 +65,7 @@ _router_ctl_options() {
         --match --connections --csv --yes) ;;
     doctor | sample | top) own=(--for --every) ;;
     esac
-    _router_ctl_words --json --router --dir --config --set --help --version \
+    _router_ctl_words --json --color --router --dir --config --set --help --version \
         --check --print-config "${own[@]}"
 }
 
@@ -76,6 +76,7 @@ _router_ctl_values() {
     --config) compgen -f -- "$cur" ;;
     --format) _router_ctl_words text json bytes ;;
     --match) _router_ctl_words all ;;
+    --color) _router_ctl_words auto always never ;;
     --shape) _router_ctl_words uniform zipf burst match ;;
     --file | --csv) compgen -f -- "$cur" ;;
     --speed) _router_ctl_words 1 60 600 max ;;

@@ -86,7 +86,8 @@ static const struct option {
 /* Every verb takes it. */
 static bool of_all(const struct option *o)
 {
-    return strcmp(o->name, "json") == 0 || strcmp(o->name, "router") == 0;
+    return strcmp(o->name, "json") == 0 || strcmp(o->name, "router") == 0
+           || strcmp(o->name, "color") == 0;
 }
 
 static bool is_given(const struct ctl *c, const struct option *o)
@@ -277,6 +278,9 @@ int ctl_run(int argc, char **argv)
     put_verbs(&more, true);
     c.cli.more = buf_text(&more);
     code = cli_parse(&c.cli, argc, argv);
+    if (code == -1 && !show_want_colours(c.opt.color))
+        code = cli_usage_error(&c.cli, "--color is auto, always or never, not "
+                               "%s", c.opt.color);
     if (code == -1) {
         c.show = show_make(c.opt.json);
         code = c.cli.check ? check(&c) : run_verb(&c);

@@ -16,6 +16,7 @@
  * every binary has. Which verb takes which says the verb's row. */
 #define CTL_OPTIONS(FLAG, TEXT, NAMED)                                       \
     FLAG(json, "print JSON; messages one a line")                            \
+    TEXT(color, "WHEN", "auto (on a terminal), always, or never")            \
     TEXT(router, "URL", "where the router answers: ipc://PATH or "           \
          "tcp://HOST:PORT")                                                  \
     TEXT(format, "FORMAT", "the text is: text, json, or bytes")              \

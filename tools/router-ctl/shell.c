@@ -15,6 +15,14 @@
 enum { LINE_MOST = 2 * 1024 * 1024, ANSWER_MOST = 1024 * 1024 };
 #define GLANCE (3 * SECOND) /* for the prompt; who has no router says so at once */
 
+struct shell *shell_of(EditLine *edit)
+{
+    void *s;
+
+    el_get(edit, EL_CLIENTDATA, &s);
+    return s;
+}
+
 /* ---- a command ------------------------------------------------------------ */
 
 static void add(char **argv, int *n, const char *option, const char *value)
@@ -40,6 +48,7 @@ static void become(const struct shell *s, int count, const char *const words[])
         add(argv, &n, NULL, c->cli.binary);
         add(argv, &n, "--dir", c->cli.dir);
         add(argv, &n, "--router", c->opt.router);
+        add(argv, &n, "--color", c->opt.color);
         add(argv, &n, "--config", c->cli.config_file);
         add(argv, &n, NULL, c->opt.json ? "--json" : NULL);
         for (size_t i = 0; i < c->cli.set_count; i++)
@@ -183,9 +192,8 @@ static void make_prompt(struct shell *s)
 static char *prompt(EditLine *edit)
 {
     static char none[] = "> ";
-    struct shell *s;
+    struct shell *s = shell_of(edit);
 
-    el_get(edit, EL_CLIENTDATA, (void **)&s);
     return s->prompt.failed ? none
                             : (char *)(uintptr_t)buf_text(&s->prompt);
 }
@@ -253,11 +261,8 @@ static int run_script(struct shell *s)
 
 static unsigned char cancel(EditLine *edit, wint_t key)
 {
-    struct shell *s;
-
     UNUSED(key);
-    el_get(edit, EL_CLIENTDATA, (void **)&s);
-    s->cancelled = true;
+    shell_of(edit)->cancelled = true;
     fputs("^C\n", stdout);
     fflush(stdout);
     return CC_EOF;

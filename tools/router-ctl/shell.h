@@ -25,6 +25,9 @@ struct shell {
     struct buf prompt;
 };
 
+/* Whose editor it is. */
+struct shell *shell_of(EditLine *edit);
+
 /* Runs these words as a command line of its own, with the options the shell was
  * given; its exit code, 128 + N when signal N ended it. */
 int shell_run(const struct shell *s, int count, const char *const words[]);

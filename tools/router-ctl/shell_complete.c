@@ -228,14 +228,13 @@ unsigned char shell_complete(EditLine *edit, wint_t key)
 {
     LineInfo line = *el_line(edit);
     struct offers o = { .count = 0 };
-    struct shell *s;
+    struct shell *s = shell_of(edit);
     struct place p;
     const char **words;
     int count, at, offset;
     unsigned char done;
 
     UNUSED(key);
-    el_get(edit, EL_CLIENTDATA, (void **)&s);
     line.lastchar = line.cursor;
     tok_reset(s->words);
     if (tok_line(s->words, &line, &count, &words, &at, &offset) != 0)

@@ -13,11 +13,30 @@
 #include "proto/msg_json.h"
 #include "proto/report.h"
 
+static enum { AUTO, ALWAYS, NEVER } wanted;
+
+bool show_want_colours(const char *when)
+{
+    static const char *const words[] = {
+        [AUTO] = "auto", [ALWAYS] = "always", [NEVER] = "never"
+    };
+
+    wanted = AUTO;
+    for (size_t i = 0; when && i < ARRAY_LEN(words); i++)
+        if (strcmp(when, words[i]) == 0) {
+            wanted = i;
+            return true;
+        }
+    return !when;
+}
+
 bool show_colours(int fd)
 {
     const char *term = getenv("TERM"), *no = getenv("NO_COLOR");
     bool dumb = !term || strcmp(term, "dumb") == 0;
 
+    if (wanted != AUTO)
+        return wanted == ALWAYS;
     return !dumb && !(no && *no) && isatty(fd);
 }
 

@@ -3,7 +3,7 @@
  *
  * Text of strangers reaches a terminal with its control characters escaped,
  * whether or not the output is one. Colour is used on a terminal only, and
- * not when NO_COLOR is set or TERM is "dumb".
+ * not when NO_COLOR is set or TERM is "dumb", unless it is asked for.
  * Threads: any. */
 #ifndef TOUCHLINE_TOOLS_SHOW_H
 #define TOUCHLINE_TOOLS_SHOW_H
@@ -18,7 +18,9 @@ struct show {
 enum show_tone { TONE_PLAIN, TONE_DIM, TONE_GOOD, TONE_WARN, TONE_BAD,
                  TONE_BOLD, TONE_TONES };
 
-/* Is fd a terminal that has colours, and are they wanted there? */
+/* From now on: auto (or NULL), always, never. False: when is none of these. */
+bool show_want_colours(const char *when);
+/* Auto: is fd a terminal that has colours, and NO_COLOR not set? */
 bool show_colours(int fd);
 
 /* json as asked for; colour as standard output is. */
