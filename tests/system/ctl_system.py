@@ -67,6 +67,25 @@ class Tail:
         return line.rstrip("\n")
 
 
+def test_without_a_verb_it_says_what_there_is():
+    """On standard error, with exit code 2: people read it, scripts have failed."""
+    code, out, err = ctl()
+    equal((code, out), (USAGE, ""))
+    code, out, _ = ctl("help")
+    equal(code, DONE)
+    verbs = re.findall(r"^  ([a-z]+) ", out, re.M)
+    check(len(verbs) > 20, out)
+    lines = err.split("\n")
+    for verb in verbs:
+        equal(len([x for x in lines if x.startswith(f"  {verb} ")]), 1, f"{verb}: {err}")
+    groups = re.findall(r"^([a-z ]+):$", err, re.M)
+    equal(groups[-1], "for example")
+    check(len(groups) > 4 and all(len(x) <= 80 for x in lines), err)
+    equal(len(re.findall(r"^  router-ctl ", err, re.M)), 3, "examples")
+    check(groups[:-1] == re.findall(r"^([a-z ]+):$", out, re.M), "help has the same groups")
+    equal(ctl("--json")[0], USAGE, "an option is no verb")
+
+
 # ---- saying and hearing ----------------------------------------------------
 
 def test_publish_takes_its_text_from_the_line_or_from_standard_input():
