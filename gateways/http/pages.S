@@ -23,6 +23,11 @@ page_\name\()_gz_end:
     page report, report.html
     page report_style, report.css
     page report_app, report.js
+    page report_worker, report-worker.js
+    page lineup, lineup.js
+    page outbox, outbox.js
+    page play, play.js
+    page sheets, sheets.js
     page touchline, touchline.js
     page admin, admin.html
     page admin_style, admin.css

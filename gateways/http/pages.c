@@ -11,6 +11,12 @@
     X(report, "/report", "text/html; charset=utf-8")                      \
     X(report_style, "/report.css", "text/css; charset=utf-8")             \
     X(report_app, "/report.js", "text/javascript; charset=utf-8")         \
+    X(report_worker, "/report-worker.js",                                 \
+      "text/javascript; charset=utf-8")                                   \
+    X(lineup, "/lineup.js", "text/javascript; charset=utf-8")             \
+    X(outbox, "/outbox.js", "text/javascript; charset=utf-8")             \
+    X(play, "/play.js", "text/javascript; charset=utf-8")                 \
+    X(sheets, "/sheets.js", "text/javascript; charset=utf-8")             \
     X(touchline, "/touchline.js", "text/javascript; charset=utf-8")       \
     X(admin, "/admin", "text/html; charset=utf-8")                        \
     X(admin_style, "/admin.css", "text/css; charset=utf-8")               \

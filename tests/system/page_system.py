@@ -1,4 +1,4 @@
-"""The pages of fans and reporters in a real browser, against the real system."""
+"""The fans' page in a real browser, against the real system."""
 import contextlib
 import json
 import os
@@ -21,7 +21,7 @@ SHOWN = """['board', 'timeline', 'home-players', 'visit-players'].map(
     (id) => document.getElementById(id).textContent)"""
 
 
-# ---- what fans and reporters do
+# ---- what fans and their reporters do
 
 def post(w, target, body, method="POST"):
     a = w.http(method, target, json.dumps(body), {"Content-Type": "application/json"})
@@ -384,195 +384,6 @@ def test_the_same_words_in_another_window_hide_no_message():
         is_clean(w, b)
 
 
-# ---- the reporter's page
-
-def report(w, b, match):
-    b.open(w.urls["http"] + "/report#match=" + match)
-    b.shows("#conn-text", "Live")
-    b.until("document.getElementById('home-name').textContent", "the match")
-
-
-def press(b, what, **fields):
-    """A button of the page, and the sheet that it opens."""
-    b.click(what)
-    b.until("document.getElementById('sheet').open", "a sheet")
-    for name, value in fields.items():
-        box = f"#sheet [name={name}]"
-        if b.js("arguments[0].startsWith('textarea')"
-                " || document.querySelector(arguments[0]).type === 'radio'", box):
-            b.click(f"{box}[value='{value}']")
-        elif b.js("document.querySelector(arguments[0]).type === 'checkbox'", box):
-            b.click(box)
-        else:
-            b.fill(box, str(value))
-    b.click("#sheet-go")
-    b.until("!document.getElementById('sheet').open", "the sheet is done")
-
-
-def happened(w, match):
-    return [(m["kind"], {k: v for k, v in m["data"].items() if k != "minute"})
-            for m in w.json(f"/v1/matches/{match}/events?last=1000")["messages"]]
-
-
-def all_sent(w, b, match, wanted):
-    eventually(lambda: len(happened(w, match)) >= len(wanted) + 1, "events are there")
-    equal(happened(w, match)[1:], wanted)
-    b.until("document.getElementById('conn-text').textContent === 'Live'", "all sent")
-    equal(b.texts("#log .waiting"), [])
-
-
-def test_a_reporter_makes_a_match_and_reports_it():
-    with World() as w, Browser(360, 640) as b:
-        make_match(w)
-        b.open(w.urls["http"] + "/report")
-        b.shows("#match-list", "El Porvenir")
-        press(b, "#new", home="Río Negro", visit="tigre", stadium="Norte")
-        b.shows("#home-name", "Río Negro")
-        b.shows("#next", "Kick-off")
-        match = next(m for m in w.json("/v1/matches")["matches"] if m["home"] == "rionegro")
-        equal((match["visit"], match["stadium"]), ("tig", "Norte"))
-        match = match["id"]
-        press(b, "#next", home="1 Armani\n7 Luna\n9. Paz")
-        b.shows("#period", "First half")
-        press(b, "#home-pad [data-act=goal]", player=7, minute="45+1")
-        press(b, "#home-pad [data-act=goal]", own="yes", player=4)
-        press(b, "#visit-pad [data-act=card]", card="red", player=6)
-        press(b, "#home-pad [data-act=third]", out=9, number=19, name="Silva")
-        press(b, "#visit-pad [data-act=goal]")
-        b.shows("#visit-score", "1")
-        press(b, "#undo")
-        b.shows("#visit-score", "0")
-        b.shows("#home-score", "2")
-        press(b, "#next")
-        b.shows("#next", "Second half")
-        all_sent(w, b, match, [
-            ("start", {"home_players": {"1": "Armani", "7": "Luna", "9": "Paz"}}),
-            ("goal", {"player": {"7": "Luna"}, "team": "rionegro"}),
-            ("goal", {"player": {"4": ""}, "team": "rionegro", "player_team": "tig"}),
-            ("card", {"player": {"6": ""}, "card": "red", "team": "tig"}),
-            ("substitution", {"player_out": {"9": "Paz"}, "team": "rionegro",
-                              "player_in": {"19": "Silva"}}),
-            ("goal", {"team": "tig"}), ("retract", {"offset": 7}), ("halftime_start", {})])
-        minutes = [m["data"].get("minute") for m in
-                   w.json(f"/v1/matches/{match}/events")["messages"]]
-        equal(minutes[2], "45+1")
-        happen(w, match, "halftime_stop")       # by somebody else
-        b.shows("#period", "Second half")
-        press(b, "#next")
-        b.shows("#period", "Full time")
-        is_clean(w, b)
-        b.open(w.urls["http"] + "/report#match=unknown")
-        b.until("document.body.dataset.view === 'choose'", "the matches there are")
-
-
-def test_what_is_reported_without_a_network_is_sent_once():
-    with World() as w, Browser(360, 640) as b:
-        match = make_match(w)
-        happen(w, match, "start")
-        # The first answer to each event is lost on the way.
-        b.before_each_page("""{
-            const real = window.fetch, seen = new Set();
-            window.fetch = async (url, options) => {
-                const key = options && options.headers && options.headers['Idempotency-Key'];
-                if (key && localStorage.getItem('blocked')) throw new TypeError('blocked');
-                const answer = await real(url, options);
-                if (!key || seen.has(key)) return answer;
-                seen.add(key);
-                throw new TypeError('lost');
-            };
-        }""")
-        report(w, b, match)
-        press(b, "#home-pad [data-act=goal]")
-        b.shows("#home-score", "1")
-        wanted = [("start", {}), ("goal", {"team": "elp"})]
-        all_sent(w, b, match, wanted)
-        b.js("void localStorage.setItem('blocked', '1')")
-        press(b, "#visit-pad [data-act=goal]")
-        press(b, "#visit-pad [data-act=card]", player=3)
-        press(b, "#undo")                       # the card, of which nobody heard
-        b.shows("#visit-score", "1")
-        b.shows("#conn-text", "waiting")
-        equal(happened(w, match)[1:], wanted)
-        b.reload()                              # it is all still there
-        b.shows("#visit-score", "1")
-        b.shows("#log .waiting", "Goal")
-        w.kill("http")
-        b.js("void localStorage.removeItem('blocked')")
-        eventually(lambda: ready(w), "ready again")
-        all_sent(w, b, match, wanted + [("goal", {"team": "tig"})])
-        is_clean(w, b, outages=True)
-
-
-def test_what_is_refused_is_told_to_the_reporter():
-    with World() as w, Browser(360, 640) as b:
-        match = make_match(w)
-        happen(w, match, "start")
-        report(w, b, match)
-        b.network(False)
-        press(b, "#home-pad [data-act=goal]")
-        press(b, "#undo")
-        press(b, "#visit-pad [data-act=goal]")
-        happen(w, match, "stop")
-        b.network(True)
-        b.shows("#log .refused", "Refused: ")
-        b.shows("#period", "Full time")
-        b.shows("#home-score", "0")
-        b.shows("#visit-score", "0")
-        b.js("void document.querySelectorAll('#log .refused button')"
-             ".forEach((button) => button.click())")
-        b.until("!document.querySelector('#log .refused')", "dismissed")
-        equal([kind for kind, _ in happened(w, match)], ["status", "start", "stop"])
-
-
-def test_a_reporter_away_from_the_server_shows_a_token():
-    config = "[token desk]\nsecret = a-secret-of-enough-bytes\npublish = match/, team/\n"
-    with World(config=config) as w, Browser(360, 640) as b:
-        match = make_match(w)
-        happen(w, match, "start")
-        report(w, b, match)
-        b.cdp("Network.enable")
-        b.cdp("Network.setExtraHTTPHeaders", headers={"X-Forwarded-For": "192.0.2.1"})
-        b.click("#home-pad [data-act=goal]")
-        b.click("#sheet-go")
-        b.shows("#sheet-fields", "publish with a token")
-        b.fill("#sheet [name=token]", "wrong")
-        b.click("#sheet-go")
-        b.shows("#sheet-fields", "not known")
-        b.fill("#sheet [name=token]", "a-secret-of-enough-bytes")
-        b.click("#sheet-go")
-        all_sent(w, b, match, [("start", {}), ("goal", {"team": "elp"})])
-
-
-def test_the_reporters_page_fits_a_phone():
-    word = "Llanfairpwllgwyngyllgogerychwyrndrobwllllantysiliogogogoch"
-    with World() as w, Browser(320, 568) as b:
-        match = make_match(w, home=("elp", word))
-        b.open(w.urls["http"] + "/report")
-        b.shows("#match-list", word)
-        fits(b)
-        report(w, b, match)
-        fits(b)
-        happen(w, match, "start", home_players=[[n, word] for n in range(1, 12)])
-        b.shows("#period", "First half")
-        b.click("#home-pad [data-act=goal]")
-        b.until("document.getElementById('sheet').open", "a sheet")
-        equal(b.js("document.getElementById('sheet').scrollWidth <= 320"), True)
-        is_clean(w, b)
-
-
-def fits(b):
-    wide = ("[document.documentElement, document.body, ...document.querySelectorAll("
-            "'main, #log, .board, ul')].filter((e) => e.scrollWidth > e.clientWidth + 2)"
-            ".map((e) => e.id + ' ' + e.scrollWidth)")
-    equal(b.js(wide), [], "wider than the phone")
-    reach = ("Array.from(document.querySelectorAll('button'))"
-             ".filter((e) => e.offsetParent !== null && !e.closest('ul'))"
-             ".map((e) => [e.id || e.textContent, e.getBoundingClientRect()])"
-             ".filter(([, r]) => r.left < 0 || r.right > innerWidth || r.bottom > innerHeight"
-             " || r.height < 32)")
-    equal(b.js(reach), [], "out of reach")
-
-
 # ---- the pages themselves
 
 def test_it_fits_a_phone():
@@ -605,9 +416,6 @@ def test_its_files_are_typed_tagged_and_small():
     types = {"/": "text/html; charset=utf-8", "/style.css": "text/css; charset=utf-8",
              "/app.js": "text/javascript; charset=utf-8",
              "/shared.js": "text/javascript; charset=utf-8",
-             "/report": "text/html; charset=utf-8",
-             "/report.css": "text/css; charset=utf-8",
-             "/report.js": "text/javascript; charset=utf-8",
              "/touchline.js": "text/javascript; charset=utf-8",
              "/icon.svg": "image/svg+xml", "/favicon.ico": "image/svg+xml"}
     size = {}
@@ -620,9 +428,8 @@ def test_its_files_are_typed_tagged_and_small():
             again = w.http("GET", path, headers={"Accept": "text/html",
                                                  "If-None-Match": a.headers["ETag"]})
             equal((again.status, again.body), (304, b""), path)
-        for page, script in (("/", "/app.js"), ("/report", "/report.js")):
-            whole = size[page] + size[script] + size["/style.css"] + size["/shared.js"]
-            check(whole < 70000, f"{size}")
+        whole = size["/"] + size["/app.js"] + size["/style.css"] + size["/shared.js"]
+        check(whole < 70000, f"{size}")
 
 
 def test_a_list_of_matches_and_its_cursor_agree():

@@ -1,162 +1,133 @@
 /* report.js - the reporter's page: a match, reported with one thumb.
  *
- * What is entered goes into a queue in localStorage first, and from there to
- * the server in order, each under an Idempotency-Key that all its tries carry:
- * it is stored once, however often it had to be sent, and by whichever page
- * found it there. What waits counts on the screen as if it had been sent. */
+ * What is entered goes to the outbox (outbox.js), waits there until the server
+ * has answered for it, and counts on the screen as if it had been sent. What
+ * the server said of the match is kept, too, so that the page goes on where it
+ * was when it is opened again without a network. */
 (function () {
 'use strict';
 
-const {$, PERIODS, clock, day, el, events_of, fixture, get, hue, is_live,
-       load_match, load_teams, mark, new_match, order, player, put, refold,
-       retracted, set_base, shootout, sides, stored, story, team_name,
+const {$, PERIODS, clock: hours, day, el, events_of, get, hue, is_live,
+       load_match, load_teams, mark, new_match, order, phase, place, put,
+       refold, set_base, shootout, sides, stored, story, team_name,
        teams} = Shared;
 
-const RETRY_MS = 3000;
 const DRAW_MS = 30;
-const QUEUE = 'touchline report';
-const TOKEN = 'touchline token';
-const NEXT = {      /* period -> what usually comes then, and what else may */
-    not_started: ['start'], postponed: ['start'], first: ['halftime_start'],
-    halftime: ['halftime_stop'], last: ['stop', 'extratime', 'penalties'],
-    first_extra: ['halftime_start'], halftime_extra: ['halftime_stop'],
-    last_extra: ['stop', 'penalties'], penalties: ['stop'],
+const KEEP_MS = 800;
+const COPIES = 4;               /* matches that are kept in the browser */
+const TOKEN = Outbox.TOKEN;
+const ACTS = {      /* place on the pad and act -> its words */
+    goal: ['Goal', 'Goal'], card: ['Card', 'Card'],
+    substitution: ['Sub', 'Substitution'],
+    shot: ['Missed', 'Missed'],
 };
-const WORDS = {start: 'Kick-off', halftime_start: 'Half time',
-               stop: 'Full time', extratime: 'Extra time',
-               penalties: 'Penalty shoot-out', abandoned: 'Abandon the match',
-               postponed: 'Postpone the match'};
-/* kind and period -> the minutes before it and at its regular end */
-const MINUTES = {start: [0, 45], halftime_stop: [45, 90],
-                 extratime: [90, 105], halftime_stop_extra: [105, 120]};
+/* Whistles from which the clock counts, by when they were entered. */
+const CLOCKED = ['start', 'halftime_start', 'halftime_stop', 'extratime'];
+const HEADINGS = {live: 'In play', next: 'Next', over: 'Before'};
 
 let match = null;
+let notes = null;               /* of the match: began, lineup texts */
 let sub = null;
 let sub_state = 'connecting';
-let trouble = '';               /* why nothing is sent just now */
-let wake = () => {};            /* ends the pause between two tries */
-let token_wanted = '';          /* the server's words; asked when nothing else is */
-let memory = '[]';              /* the queue, where storage is blocked */
+let skew = 0;                   /* the server's clock less ours, milliseconds */
+let token_words = '';           /* the server's; asked when no sheet is open */
+let denied = false;
 const places = new Map();       /* key -> offset, of what this page has sent */
 
-/* ---- The queue ---- */
+const now = () => Date.now() + skew;
 
-/* {key, match, kind, data, at, tried, undoes, refused}: undoes is the key of an
- * event whose offset is not known yet; refused, the server's reason. */
-function queue() {
+/* ---- What the browser keeps ---- */
+
+function read_kept(name) {
     try {
-        return JSON.parse(stored(QUEUE) || memory);
+        return JSON.parse(stored('touchline ' + name));
     } catch (e) {
-        return [];
+        return null;
     }
 }
 
-/* Other tabs change it, too: it is read anew each time. */
-function edit(change) {
-    memory = JSON.stringify(change(queue()));
-    stored(QUEUE, memory);
+const write_kept = (name, value) =>
+    stored('touchline ' + name, JSON.stringify(value));
+
+function forget(key) {
+    try {
+        localStorage.removeItem(key);
+    } catch (e) {
+        /* It was not kept. */
+    }
+}
+
+let keeping = 0;
+
+function keep_match() {
+    clearTimeout(keeping);
+    keeping = setTimeout(() => {
+        if (!match || !match.state.home)
+            return;
+        const copies = (read_kept('copies') || []).filter((i) =>
+            i !== match.id);
+
+        copies.unshift(match.id);
+        copies.splice(COPIES).forEach((id) => ['match ', 'notes '].forEach(
+            (what) => forget('touchline ' + what + id)));
+        write_kept('copies', copies);
+        write_kept('match ' + match.id, {
+            epoch: match.epoch, base: match.base, at: match.at,
+            events: Array.from(match.events.values()),
+            teams: sides.map((s) => [match.state[s],
+                                     team_name(match.state[s])])});
+    }, KEEP_MS);
+}
+
+function kept_match(id) {
+    const m = new_match(id);
+    const copy = read_kept('match ' + id);
+
+    if (copy) {
+        Object.assign(m, {epoch: copy.epoch, base: copy.base, at: copy.at,
+                          events: new Map(copy.events.map(
+                              (e) => [e.offset, e]))});
+        copy.teams.filter(([t]) => !teams.has(t))
+            .forEach(([t, name]) => teams.set(t, name));
+        refold(m);
+    }
+    return m;
+}
+
+function note(change) {
+    change(notes);
+    write_kept('notes ' + match.id, notes);
     draw_soon();
 }
 
-function random_key() {
-    return Array.from(crypto.getRandomValues(new Uint32Array(4)),
-                      (n) => n.toString(36)).join('');
-}
-
-function enter(kind, data, undoes) {
-    edit((q) => q.concat({key: random_key(), match: match.id, kind: kind,
-                          data: data, at: Date.now(), undoes: undoes}));
-    send_all();
-}
-
-const waiting = () => queue().filter((i) => !i.refused);
-
-let sending = false;
-
-async function send_all() {
-    if (sending) {
-        wake();
-        return;
-    }
-    sending = true;
-    for (let item = waiting()[0]; item; item = waiting()[0]) {
-        trouble = await send(item);
-        draw_soon();
-        if (trouble)
-            await pause();
-    }
-    sending = false;
-}
-
-/* For a token we wait until there is one, or more is entered. */
-function pause() {
-    return new Promise((done) => {
-        const timer = trouble === 'Token needed' ? 0
-            : setTimeout(done, RETRY_MS);
-
-        wake = () => {
-            clearTimeout(timer);
-            done();
-        };
-    });
-}
-
-/* Empty, or why it stays in the queue. Only the server's own words take an
- * event out of it: a proxy may answer anything for a while. */
-async function send(item) {
-    edit((q) => q.map((i) => i.key === item.key
-        ? Object.assign(i, {tried: true}) : i));
-    try {
-        took(item, await Touchline.publish(
-            '', 'match/' + item.match, {kind: item.kind, data: item.data},
-            {idempotency: item.key, token: stored(TOKEN) || '', give_up: 0}));
-        return '';
-    } catch (e) {
-        if (e.status === 403) {
-            token_wanted = e.message;
-            if (!$('sheet').open)
-                ask_for_token();
-            return 'Token needed';
-        }
-        if (e.status < 400 || e.status >= 500 || /^http\./.test(e.code) ||
-                e.status === 408 || e.status === 429)
-            return 'Offline';
-        refuse(item, e.message);
-        return '';
-    }
-}
-
-function took(item, answer) {
-    places.set(item.key, answer.offset);
-    edit((q) => q.filter((i) => i.key !== item.key).map((i) =>
-        i.undoes === item.key
-            ? Object.assign(i, {undoes: null, data: {offset: answer.offset}})
-            : i));
-    if (match && match.id === item.match && !match.events.has(answer.offset))
-        on_message({offset: answer.offset, seq: answer.seq, ts: item.at,
-                    kind: item.kind, data: item.data});
-}
-
-function refuse(item, text) {
-    edit((q) => q.filter((i) => i.undoes !== item.key).map((i) =>
-        i.key === item.key ? Object.assign(i, {refused: text}) : i));
-    announce('Refused: ' + text);
-}
-
-function forget(item) {
-    edit((q) => q.filter((i) => i.key !== item.key));
-}
-
 /* ---- The match as it will be, with what waits ---- */
+
+/* Players by number only: the server adds the names that it knows. */
+function gist(data) {
+    return JSON.stringify(Object.entries(data || {}).map(([k, v]) =>
+        [k, /^player(_in|_out)?$/.test(k) && typeof v === 'object'
+            ? Object.keys(v) : v]).sort());
+}
+
+/* Has what waits arrived already, though its answer has not? */
+function has_come(item) {
+    const mine = new Set(places.values());
+
+    return item.tried && events_of(match).some((m) =>
+        !mine.has(m.offset) && m.ts > item.tried + skew - 5000 &&
+        m.kind === item.kind && gist(m.data) === gist(item.data));
+}
 
 function shown() {
     const view = Object.assign(new_match(match.id), {
         epoch: match.epoch, base: match.base, at: match.at,
         events: new Map(match.events)});
     const at = new Map();       /* key -> the place it is given here */
+    const mine = Outbox.list().filter((i) => i.match === match.id &&
+                                             !i.refused);
     let last = Math.max(0, ...view.events.keys());
 
-    waiting().filter((i) => i.match === match.id).forEach((i) => {
+    mine.filter((i, n) => n > 0 || !has_come(i)).forEach((i) => {
         const data = i.undoes ? {offset: at.get(i.undoes)} : i.data;
 
         at.set(i.key, last += 1);
@@ -167,49 +138,49 @@ function shown() {
     return view;
 }
 
-/* The newest event that can be taken back. */
-function last_event(view) {
-    const list = events_of(view);
-    const undone = retracted(list);
-
-    return list.reverse().find((m) => m.kind !== 'retract' && m.offset > 1 &&
-                                      !undone.has(m.offset));
+function enter(kind, data, undoes) {
+    Outbox.add(match.id, kind, data, now(), undoes);
+    say(described(kind, data) + ' entered.');
 }
 
 /* It may be on its way, or have arrived since it was drawn. */
 function take_back(m) {
     const key = m.item && m.item.key;
-    const item = queue().find((i) => i.key === key);
+    const item = key && Outbox.find(key);
 
     if (!key || places.has(key))
         enter('retract', {offset: key ? places.get(key) : m.offset});
     else if (item && item.tried && !item.refused)
         enter('retract', {}, key);
     else if (item)
-        forget(item);
+        Outbox.drop(key);
 }
 
-/* By the clock since the last whistle that began a period. */
-function minute_now(view) {
-    const began = events_of(view).reverse().find((m) =>
-        ['start', 'halftime_stop', 'extratime'].includes(m.kind));
-    const span = began && MINUTES[began.kind === 'halftime_stop' &&
-        view.state.period === 'last_extra' ? 'halftime_stop_extra'
-                                           : began.kind];
+/* An event in words, as it would stand in the list. */
+function told(kind, data) {
+    const view = Object.assign(new_match(match.id), {state: match.state});
 
-    if (!span || view.state.period === 'penalties')
-        return '';
-    const n = span[0] + 1 +
-        Math.max(0, Math.floor((Date.now() - began.ts) / 60000));
+    view.events.set(1, {offset: 2, ts: now(), kind: kind, data: data});
+    const e = story(view)[0];
 
-    return n <= span[1] ? String(n) : span[1] + '+' + (n - span[1]);
+    if (Play.word(kind, view) && e.whistle && kind !== 'status')
+        e.text = Play.word(kind, view);
+    return e;
 }
+
+const described = (kind, data) => kind === 'retract' ? 'Undo'
+    : told(kind, data).text;
 
 /* ---- Following the match ---- */
 
 function on_message(m) {
+    const mine = Array.from(places.values()).includes(m.offset);
+
     match.events.set(m.offset, m);
     refold(match);
+    if (!mine && !Outbox.list().some((i) => i.match === match.id))
+        say(described(m.kind, m.data) + ', from elsewhere.');
+    keep_match();
     draw_soon();
 }
 
@@ -218,6 +189,7 @@ function on_notice(n) {
         set_base(match, n.state, n.cursor);
     if (n.notice === 'gap')
         load_match(match).then(draw_soon);
+    keep_match();
     draw_soon();
 }
 
@@ -225,16 +197,25 @@ async function open_match(id) {
     const mine = new_match(id);
 
     close_match();
-    match = mine;
+    match = kept_match(id);
+    notes = Object.assign({began: {}, home: '', visit: ''},
+                          read_kept('notes ' + id));
     document.body.dataset.view = 'report';
+    document.body.dataset.pad = 'none';
+    rows.clear();
+    $('log').replaceChildren();
+    draw_soon();
+    ask_leave('/v1/matches/' + encodeURIComponent(id) + '/events');
     await load_teams();
     await load_match(mine);
-    if (match !== mine)
+    if (!match || match.id !== id || sub)
         return;
     if (!mine.state.home) {
         go_to('');      /* there is no such match */
         return;
     }
+    match = mine;
+    keep_match();
     sub = Touchline.subscribe('', 'match/' + id, {
         since: mine.at >= 0 ? mine.epoch + '-' + mine.at : undefined,
         onmessage: on_message, onnotice: on_notice,
@@ -252,22 +233,6 @@ function close_match() {
     sub_state = 'connecting';
 }
 
-async function list_matches() {
-    close_match();
-    document.body.dataset.view = 'choose';
-    draw_soon();
-    await load_teams();
-    const list = await get('/v1/matches');
-    const all = (list ? list.matches : []).map((s) =>
-        Object.assign(new_match(s.id), {state: s}));
-
-    sub_state = 'live';
-    $('match-list').replaceChildren(...order(all).map((m) =>
-        el('li', '', fixture(m, () => go_to(m.id)))));
-    put($('no-matches'), all.length > 0 ? '' : 'No matches yet.');
-    draw_soon();
-}
-
 function go_to(id) {
     location.hash = id ? 'match=' + encodeURIComponent(id) : '';
 }
@@ -275,416 +240,158 @@ function go_to(id) {
 function read_hash() {
     const id = new URLSearchParams(location.hash.slice(1)).get('match');
 
+    Sheets.close();
     if (id)
         open_match(id);
     else
         list_matches();
 }
 
-/* ---- Drawing ---- */
+/* ---- Which match ---- */
 
-let drawing = false;
+async function list_matches() {
+    const old = read_kept('matches');
 
-function draw_soon() {
-    if (!drawing)
-        setTimeout(draw, DRAW_MS);
-    drawing = true;
-}
-
-function draw() {
-    drawing = false;
-    draw_state();
-    if (!match || !match.state.home)
-        return;
-    const view = shown();
-
-    draw_board(view);
-    draw_log(view);
-    draw_pad(view);
-}
-
-function draw_state() {
-    const n = waiting().length;
-    const unsent = n > 0 ? n + ' waiting' : '';
-    const live = sub_state === 'live' || sub_state === 'catching-up';
-
-    $('conn').dataset.state = n > 0 && trouble === 'Token needed' ? 'failed'
-        : trouble || !live ? 'waiting' : 'live';
-    put($('conn-text'), [n > 0 ? trouble : live ? 'Live' : 'Connecting', unsent]
-        .filter(Boolean).join(' · '));
-}
-
-function draw_board(view) {
-    const s = view.state;
-    const next = s.period === 'not_started' || s.period === 'postponed';
-
-    put($('period'), PERIODS[s.period] + (next ? ' · ' + day(s, true) : ''));
-    put($('shootout'), shootout(s) && shootout(s) + ' on penalties');
-    sides.forEach((side) => {
-        const n = s[side + '_score'];
-
-        put($(side + '-name'), team_name(s[side]));
-        put($(side + '-score'), next || n === undefined ? '–' : n);
-        $(side + '-pad').style.setProperty('--hue', hue(s[side]));
-        $(side + '-pad').setAttribute('aria-label', team_name(s[side]));
-    });
-}
-
-function log_row(e) {
-    const d = e.m.data || {};
-    const li = el('li', '', el('span', 'minute', d.minute ? d.minute + '′'
-                      : clock(e.m.ts)), mark(e.mark),
-                  el('div', 'what', el('b', '', e.text),
-                     el('small', '', e.detail.filter(Boolean).join(' · '))),
-                  el('span', 'fate', e.m.item ? 'waiting' : e.tally || ''));
-
-    li.classList.toggle('waiting', Boolean(e.m.item));
-    li.classList.toggle('undone', e.undone);
-    li.classList.toggle('goal', e.m.kind === 'goal' && !e.undone);
-    li.classList.toggle('of-team', Boolean(d.team));
-    li.style.setProperty('--hue', hue(d.team || ''));
-    return li;
-}
-
-function refused_row(item) {
-    const view = Object.assign(new_match(match.id), {state: match.state});
-    const gone = el('button', '', 'Dismiss');
-
-    view.events.set(1, {offset: 1, ts: item.at, kind: item.kind,
-                        data: item.data});
-    const e = story(view)[0];
-
-    e.detail = ['Refused: ' + item.refused];
-    const li = log_row(e);
-
-    gone.addEventListener('click', () => forget(item));
-    li.classList.remove('goal', 'undone');
-    li.classList.add('refused');
-    li.lastChild.replaceChildren(gone);
-    return li;
-}
-
-function draw_log(view) {
-    const bad = queue().filter((i) => i.refused && i.match === match.id);
-
-    $('log').replaceChildren(...bad.map(refused_row).reverse(),
-                             ...story(view).map(log_row).reverse());
-}
-
-function draw_pad(view) {
-    const live = is_live(view);
-    const kicks = view.state.period === 'penalties';
-    const next = NEXT[view.state.period];
-
-    sides.forEach((side) => {
-        const [goal, card, third] = $(side + '-pad').children;
-
-        put(goal, kicks ? 'Scored' : 'Goal');
-        put(third, kicks ? 'Missed' : 'Substitution');
-        [goal, card, third].forEach((b) => { b.disabled = !live; });
-    });
-    put($('next'), next ? word_of(next[0], view.state) +
-        (next.length > 1 ? ' …' : '') : PERIODS[view.state.period]);
-    $('next').disabled = !next;
-    $('undo').disabled = !last_event(view);
-}
-
-const word_of = (kind, s) => kind !== 'halftime_stop' ? WORDS[kind]
-    : s.period === 'halftime' ? 'Second half' : 'Second half of extra time';
-
-function announce(text) {
-    $('announce').textContent = text;
-}
-
-/* ---- The sheet, on which details are entered ---- */
-
-let submit = null;
-
-/* submit gets the form's values and gives a problem, or nothing. */
-function open_sheet(title, fields, action, then) {
-    put($('sheet-title'), title);
-    $('sheet-fields').replaceChildren(...fields);
-    put($('sheet-go'), action);
-    $('sheet-go').hidden = !action;
-    put($('sheet-error'), '');
-    submit = then;
-    if (!$('sheet').open)
-        $('sheet').showModal();
-}
-
-async function on_submit(event) {
-    const form = new FormData($('sheet-form'));
-
-    event.preventDefault();
-    $('sheet-go').disabled = true;
-    const problem = await submit(Object.fromEntries(form));
-
-    $('sheet-go').disabled = false;
-    if (problem)
-        put($('sheet-error'), problem);
-    else
-        $('sheet').close();
-}
-
-function input(label, name, more) {
-    const i = Object.assign(document.createElement('input'),
-                            {name: name, autocomplete: 'off'}, more);
-
-    return el('label', '', label, i);
-}
-
-function choice(name, value, kids, checked) {
-    const i = Object.assign(document.createElement('input'), {
-        type: 'radio', name: name, value: value, required: true,
-        checked: checked || false});
-
-    return el('label', 'pick', i, el('span', '', ...kids));
-}
-
-function choices(title, list) {
-    return el('fieldset', '', el('legend', '', title), ...list);
-}
-
-/* Who is on the pitch; of a side without line-up any number. */
-function players(title, name, view, side, optional) {
-    const men = Object.entries(view.state[side + '_players'] || {})
-        .sort((a, b) => a[0] - b[0]);
-    const list = men.map(([number, who]) =>
-        choice(name, number, [el('b', '', number), who]));
-
-    if (men.length === 0)
-        return input(title + ' (number)', name, {
-            inputMode: 'numeric', pattern: '[0-9]{1,3}', required: !optional});
-    if (optional)
-        list.unshift(choice(name, '', [el('b', '', '?'), 'Not known'], true));
-    return choices(title, list);
-}
-
-function minute_field(view) {
-    const field = input('Minute', 'minute', {
-        value: minute_now(view), inputMode: 'numeric',
-        pattern: '[0-9]{1,3}([+][0-9]{1,2})?'});
-    const step = (n, text) => {
-        const b = Object.assign(el('button', '', text), {
-            type: 'button', ariaLabel: n < 0 ? 'One less' : 'One more'});
-
-        b.addEventListener('click', () => {
-            const i = field.lastChild;
-
-            i.value = i.value.replace(/\d+$/, (d) => Math.max(1, +d + n));
-        });
-        return b;
-    };
-
-    return el('div', 'minute-field', step(-1, '−'), field, step(1, '+'));
-}
-
-/* The data of an event: what was entered, and nothing that was left out. */
-function data_of(view, side, form) {
-    const d = {team: view.state[side]};
-
-    if (form.player)
-        d.player = Number(form.player);
-    if (form.minute)
-        d.minute = /^\d+$/.test(form.minute) ? Number(form.minute)
-                                             : form.minute;
-    return d;
-}
-
-function ask_goal(view, side) {
-    const team = team_name(view.state[side]);
-    const other = side === 'home' ? 'visit' : 'home';
-    const own = choice('own', 'yes', ['', 'Own goal'], false);
-    const box = own.firstChild;
-    let who = players('Scorer', 'player', view, side, true);
-
-    box.type = 'checkbox';
-    box.required = false;
-    box.addEventListener('change', () => {
-        const now = players('Scorer', 'player', view,
-                            box.checked ? other : side, true);
-
-        who.replaceWith(now);
-        who = now;
-    });
-    open_sheet('Goal for ' + team, [who, own, minute_field(view)], 'Goal',
-               (form) => {
-        const d = data_of(view, side, form);
-
-        if (form.own)
-            d.player_team = view.state[other];
-        enter('goal', d);
-    });
-}
-
-function ask_card(view, side) {
-    const colours = choices('Card', [
-        choice('card', 'yellow', [mark('yellow'), 'Yellow'], true),
-        choice('card', 'red', [mark('red'), 'Red'])]);
-
-    open_sheet('Card for ' + team_name(view.state[side]),
-               [colours, players('Player', 'player', view, side),
-                minute_field(view)], 'Card', (form) => {
-        enter('card', Object.assign(data_of(view, side, form),
-                                    {card: form.card}));
-    });
-}
-
-function ask_substitution(view, side) {
-    const comes = el('div', 'pair',
-        input('In: number', 'number', {inputMode: 'numeric', required: true,
-                                       pattern: '[0-9]{1,3}'}),
-        input('Name', 'name', {maxLength: 64, autocapitalize: 'words'}));
-
-    open_sheet('Substitution of ' + team_name(view.state[side]),
-               [players('Out', 'out', view, side), comes, minute_field(view)],
-               'Substitution', (form) => {
-        const n = Number(form.number);
-
-        enter('substitution', Object.assign(data_of(view, side, form), {
-            player_out: Number(form.out),
-            player_in: form.name.trim() ? [n, form.name.trim()] : n}));
-    });
-}
-
-function ask_kick(view, side, kind) {
-    open_sheet((kind === 'goal' ? 'Scored by ' : 'Missed by ') +
-                   team_name(view.state[side]),
-               [players('Player', 'player', view, side, true)],
-               kind === 'goal' ? 'Scored' : 'Missed',
-               (form) => enter(kind, data_of(view, side, form)));
-}
-
-function on_act(side, act) {
-    const view = shown();
-
-    if (act === 'card')
-        ask_card(view, side);
-    else if (view.state.period === 'penalties')
-        ask_kick(view, side, act === 'goal' ? 'goal' : 'shot');
-    else if (act === 'goal')
-        ask_goal(view, side);
-    else
-        ask_substitution(view, side);
-}
-
-/* "7 Luna" a line -> {"7": "Luna"}; null when a line is something else. */
-function read_lineup(text) {
-    const men = {};
-
-    for (const line of text.split('\n').filter((l) => l.trim())) {
-        const m = /^\s*(\d{1,3})[\s.,:]+(\S.*?)\s*$/.exec(line);
-
-        if (!m)
-            return null;
-        men[m[1]] = m[2];
+    close_match();
+    document.body.dataset.view = 'choose';
+    if (old) {
+        old.teams.forEach(([id, name]) => teams.set(id, name));
+        draw_list(old.matches);
     }
-    return men;
+    draw_soon();
+    ask_leave('/v1/matches');
+    await load_teams();
+    const list = await get('/v1/matches');
+
+    if (match || !list)
+        return;
+    write_kept('matches', {matches: list.matches, teams: Array.from(teams)});
+    sub_state = 'live';
+    draw_list(list.matches);
+    draw_soon();
 }
 
-function ask_start(view) {
-    const fields = sides.map((side) => {
-        const area = Object.assign(el('textarea'), {
-            name: side, rows: 5, placeholder: '1 Armani\n7 Luna\n…'});
+function fixture(m) {
+    const s = m.state;
+    const begun = phase(m) !== 'next';
+    const n = Outbox.list().filter((i) => i.match === m.id).length;
+    const when = phase(m) === 'next' ? day(s, true)
+        : phase(m) === 'live' ? PERIODS[s.period]
+            : PERIODS[s.period] + ' · ' + day(s);
+    const b = Sheets.button('fixture', [
+        el('span', '', team_name(s.home)),
+        el('b', '', begun ? String(s.home_score) : ''),
+        el('span', '', team_name(s.visit)),
+        el('b', '', begun ? String(s.visit_score) : ''),
+        el('small', '', when, n > 0 ? el('em', '', n + ' not sent') : '')],
+        () => go_to(m.id));
 
-        return el('label', '', 'Line-up of ' + team_name(view.state[side]) +
-                  ', a number and a name a line; or nothing', area);
-    });
-
-    return [fields, 'Kick-off', (form) => {
-        const data = {};
-
-        for (const side of sides) {
-            const men = read_lineup(form[side]);
-
-            if (!men)
-                return 'A line is not a number and a name.';
-            if (Object.keys(men).length > 0)
-                data[side + '_players'] = men;
-        }
-        enter('start', data);
-        return '';
-    }];
+    b.dataset.phase = phase(m);
+    return b;
 }
 
-function on_next() {
-    const view = shown();
-    const s = view.state;
-    const others = (NEXT[s.period] || []).slice(1).map((kind) => [kind, {}]);
+function draw_list(matches) {
+    const all = order(matches.map((s) => Object.assign(new_match(s.id),
+                                                       {state: s})));
+    const parts = Object.keys(HEADINGS).map((p) => [p, all.filter((m) =>
+        phase(m) === p)]).filter(([, list]) => list.length > 0);
 
-    others.push(is_live(view) ? ['abandoned', {period: 'abandoned'}]
-                              : ['postponed', {period: 'postponed'}]);
-    const more = others.filter(([word]) => word !== s.period)
-        .map(([word, data]) => {
-            const b = Object.assign(el('button', '', word_of(word, s)),
-                                    {type: 'button'});
-
-            b.addEventListener('click', () => {
-                $('sheet').close();
-                enter(data.period ? 'status' : word, data);
-            });
-            return b;
-        });
-    const first = NEXT[s.period][0];
-    const [fields, action, then] = first === 'start' ? ask_start(view)
-        : [[], word_of(first, s), () => enter(first, {})];
-
-    open_sheet('What happens now?', fields.concat(more), action, then);
+    $('match-list').replaceChildren(...parts.flatMap(([p, list]) =>
+        [el('h3', '', HEADINGS[p]), ...list.map(fixture)]));
+    if (all.length === 0)
+        $('match-list').append(el('p', 'empty', 'There are no matches yet.'));
 }
 
-function on_undo() {
-    const view = shown();
-    const m = last_event(view);
-    const e = story(view).find((x) => x.m === m);
+/* ---- Asking the server ---- */
 
-    open_sheet('Take this back?', [el('p', '', [
-        e.text, ...e.detail, e.m.data && e.m.data.minute &&
-        e.m.data.minute + '′'].filter(Boolean).join(' · '))],
-        'Take it back', () => take_back(m));
-}
-
-function ask_for_token() {
-    open_sheet('A token, please', [el('p', '', token_wanted),
-        input('Token', 'token', {type: 'password', required: true})],
-        'Go on', (form) => {
-        stored(TOKEN, form.token);
-        wake();
-    });
-    token_wanted = '';
-}
-
-/* ---- A new match ---- */
-
-/* A local time as written, with its distance from UTC. */
-function with_zone(local) {
-    const off = -new Date(local).getTimezoneOffset();
-    const two = (n) => String(Math.floor(n)).padStart(2, '0');
-
-    return local + ':00' + (off < 0 ? '-' : '+') +
-        two(Math.abs(off) / 60) + ':' + two(Math.abs(off) % 60);
-}
-
-function local_now() {
-    const d = new Date(Date.now() - new Date().getTimezoneOffset() * 60000);
-
-    return d.toISOString().slice(0, 16);
-}
-
-/* Throws an Error that can be shown. */
-async function ask_server(method, path, body) {
+/* Throws an Error that can be shown; it has status and code. */
+async function ask_server(method, path, body, token) {
     const headers = {'Content-Type': 'application/json'};
+    const secret = token === undefined ? stored(TOKEN) : token;
 
-    if (stored(TOKEN))
-        headers.Authorization = 'Bearer ' + stored(TOKEN);
+    if (secret)
+        headers.Authorization = 'Bearer ' + secret;
+    const began = Date.now();
     const r = await fetch(path, {method: method, headers: headers,
                                  body: JSON.stringify(body)})
-        .catch(() => { throw new Error('There is no connection.'); });
+        .catch(() => { throw new Error('There is no connection just now.'); });
+    const date = Date.parse(r.headers.get('Date'));
     const answer = await r.json().catch(() => ({}));
 
+    /* The header has whole seconds. */
+    if (date && Date.now() - began < 2000)
+        skew = Math.abs(date + 500 - began) > 2500 ? date + 500 - began : 0;
     if (!r.ok)
         throw Object.assign(new Error((answer.error || {}).text || 'HTTP ' +
-                                      r.status), {answer: answer});
+                                      r.status),
+                            {status: r.status, code: (answer.error || {}).code,
+                             answer: answer});
     return answer;
+}
+
+/* May we report? An empty object is refused for what it is where we may, and
+ * for who we are where we may not. Gives the server's words, or nothing;
+ * throws when there is no answer. */
+async function refusal(path, token) {
+    try {
+        await ask_server('POST', path, {}, token);
+    } catch (e) {
+        if (e.status === 403)
+            return e.message;
+        if (e.status !== 400 && e.status !== 404 && e.status !== 409)
+            throw e;
+    }
+    return '';
+}
+
+/* Asked when the page opens, so that it is not at the first goal that a token
+ * turns out to be missing. */
+async function ask_leave(path) {
+    try {
+        const words = await refusal(path);
+
+        denied = Boolean(words);
+        if (denied)
+            want_token(words);
+    } catch (e) {
+        /* Later: the outbox asks with each event. */
+    }
+    draw_soon();
+}
+
+function want_token(words) {
+    token_words = words;
+    if (!$('sheet').open)
+        show_token();
+}
+
+function show_token() {
+    const kept = Boolean(stored(TOKEN));
+    const words = token_words ? 'The server says: ' + token_words
+        : kept ? 'A token is kept on this device.'
+            : 'None is kept here, and the server has not asked for one.';
+    const path = match ? '/v1/matches/' + encodeURIComponent(match.id) +
+        '/events' : '/v1/matches';
+
+    token_words = '';
+    Sheets.token(words, kept, async (text) => {
+        try {
+            const wrong = await refusal(path, text);
+
+            if (wrong)
+                return wrong;
+        } catch (e) {
+            return e.message + ' The token is not kept: it could not be tried.';
+        }
+        denied = false;
+        stored(TOKEN, text);
+        Outbox.kick();
+        draw_soon();
+        return '';
+    }, () => {
+        forget(TOKEN);
+        ask_leave(path);
+    });
 }
 
 /* The id of the team of this name, which is made when there is none. */
@@ -705,64 +412,474 @@ async function team_of(name) {
 }
 
 async function create(form) {
-    const m = {start_time: with_zone(form.start)};
+    const m = {start_time: form.start};
 
     try {
-        m.home = await team_of(form.home.trim());
-        m.visit = await team_of(form.visit.trim());
-        if (form.stadium.trim())
-            m.stadium = form.stadium.trim();
+        m.home = await team_of(form.home);
+        m.visit = await team_of(form.visit);
+        if (m.home === m.visit)
+            return 'A team does not play against itself.';
+        if (form.stadium)
+            m.stadium = form.stadium;
         go_to((await ask_server('POST', '/v1/matches', m)).id);
         return '';
     } catch (e) {
-        if ((e.answer && e.answer.error || {}).code !== 'match.exists')
+        if (e.status === 403) {
+            denied = true;
+            token_words = e.message;
+            return 'The server wants a token: ' + e.message;
+        }
+        if (e.code !== 'match.exists')
             return e.message;
-        go_to([m.home, m.visit, form.start.slice(0, 10)].join('-'));
+        go_to([m.home, m.visit, form.date].join('-'));
         return '';      /* also when an answer was lost on the way */
     }
 }
 
-function ask_new() {
-    const known = el('datalist', '', ...Array.from(teams.values(), (name) =>
-        Object.assign(el('option'), {value: name})));
-    const team = (label, name) => {
-        const field = input(label, name, {required: true, maxLength: 60});
+/* ---- Drawing ---- */
 
-        field.lastChild.setAttribute('list', 'known-teams');
-        return field;
-    };
+let drawing = false;
 
-    known.id = 'known-teams';
-    open_sheet('New match', [known, team('Home', 'home'),
-        team('Visitors', 'visit'),
-        input('Kick-off', 'start', {type: 'datetime-local', required: true,
-                                    value: local_now()}),
-        input('Stadium', 'stadium', {maxLength: 100}),
-        input('Token, if the server wants one', 'token', {
-            type: 'password', value: stored(TOKEN) || ''})],
-        'Create', (form) => {
-        stored(TOKEN, form.token);
-        return create(form);
+function draw_soon() {
+    if (!drawing)
+        setTimeout(draw, DRAW_MS);
+    drawing = true;
+}
+
+function draw() {
+    drawing = false;
+    draw_state();
+    if (!match || !match.state.home)
+        return;
+    const view = shown();
+
+    draw_board(view);
+    draw_clock(view);
+    draw_log(view);
+    draw_pad(view);
+}
+
+function draw_state() {
+    const all = Outbox.list();
+    const n = all.filter((i) => !i.refused).length;
+    const bad = all.length - n;
+    const live = sub_state === 'live' || sub_state === 'catching-up';
+    const token = Outbox.trouble === 'token' && n > 0 || denied;
+    const offline = n > 0 && Outbox.trouble === 'offline' ||
+        sub_state === 'waiting' || !navigator.onLine;
+
+    $('conn').dataset.state = token || bad ? 'failed'
+        : offline || !live ? 'waiting' : 'live';
+    $('token').classList.toggle('wanted', token);
+    put($('conn-text'), [token ? 'Token needed' : offline ? 'Offline'
+        : live ? 'Live' : 'Connecting', n > 0 && n + ' waiting',
+        bad > 0 && bad + ' refused', !Outbox.keeps && 'keep this page open']
+        .filter(Boolean).join(' · '));
+}
+
+function draw_board(view) {
+    const s = view.state;
+    const next = phase(view) === 'next' || s.period === 'postponed';
+
+    put($('title'), [team_name(s.home), team_name(s.visit)].join(' – '));
+    put($('period'), PERIODS[s.period] + (next ? ' · ' + day(s, true) : ''));
+    put($('shootout'), shootout(s) && shootout(s) + ' pens');
+    sides.forEach((side) => {
+        const n = s[side + '_score'];
+
+        put($(side + '-name'), team_name(s[side]));
+        put($(side + '-score'), next || n === undefined ? '–' : n);
+        put($(side + '-pad-name'), team_name(s[side]));
+        $(side + '-pad').style.setProperty('--hue', hue(s[side]));
+    });
+}
+
+function draw_clock(view) {
+    const c = Play.clock(view, notes.began, now());
+
+    put($('clock-main'), c.main);
+    put($('clock-added'), c.added);
+    $('clock').hidden = !c.main;
+    $('clock').disabled = !c.since;
+}
+
+/* ---- The list ---- */
+
+const rows = new Map();         /* name -> {li, as: what it shows} */
+
+/* An event that is sent keeps the row that it had while it waited. */
+function row_name(e) {
+    const sent = Array.from(places).find(([, o]) => o === e.m.offset);
+
+    return e.m.item ? e.m.item.key : sent ? sent[0] : 'o' + e.m.offset;
+}
+
+/* What has become of it: waiting, refused or sent, and the words for that. */
+function fate(e) {
+    const item = e.m.item;
+
+    return !item ? ['sent', '✓'] : item.refused ? ['refused', 'refused']
+        : ['waiting', 'waiting'];
+}
+
+function make_row(e, name) {
+    const d = e.m.data || {};
+    const [state, words] = fate(e);
+    const b = Sheets.button('event', [
+        el('span', 'minute', d.minute ? d.minute + '′' : hours(e.m.ts)),
+        mark(e.mark),
+        el('span', 'what', el('b', '', e.text),
+           el('small', '', e.detail.filter(Boolean).join(' · '))),
+        el('span', 'fate', el('b', '', e.tally || ''),
+           el('small', '', e.undone ? 'taken back' : words))],
+        () => show_event(name));
+
+    const li = el('li', state, b);
+
+    if (state === 'sent' && !e.undone)
+        b.lastChild.lastChild.replaceChildren(
+            Object.assign(el('span', '', words), {ariaHidden: 'true'}),
+            el('span', 'sr', 'sent'));
+    li.classList.toggle('undone', e.undone);
+    li.classList.toggle('goal', e.m.kind === 'goal' && !e.undone);
+    li.classList.toggle('of-team', Boolean(d.team));
+    li.style.setProperty('--hue', hue(d.team || ''));
+    return li;
+}
+
+function refused(item) {
+    const e = told(item.kind, item.data);
+
+    e.m = {offset: 0, ts: item.at, kind: item.kind, data: item.data,
+           item: item};
+    e.undone = false;
+    e.tally = '';
+    e.detail = [item.refused];
+    return e;
+}
+
+/* Newest first; on top what was refused. */
+function entries(view) {
+    const bad = Outbox.list().filter((i) => i.refused && i.match === match.id);
+
+    return story(view).concat(bad.map(refused)).reverse();
+}
+
+function draw_log(view) {
+    const seen = new Set();
+    const top = $('log').scrollTop < 8;
+
+    place($('log'), entries(view).map((e) => {
+        const name = row_name(e);
+        const as = [e.text, e.detail, e.tally, e.undone, fate(e),
+                    e.m.data && e.m.data.minute].join('|');
+        const old = rows.get(name);
+
+        seen.add(name);
+        if (old && old.as === as)
+            return old.li;
+        const li = make_row(e, name);
+
+        if (old)
+            old.li.replaceWith(li);
+        else if (rows.size > 0)
+            li.classList.add('fresh');
+        rows.set(name, {li: li, as: as});
+        return li;
+    }));
+    rows.forEach((_, name) => seen.has(name) || rows.delete(name));
+    if (top)
+        $('log').scrollTop = 0;
+}
+
+/* ---- The pad: only what is allowed now ---- */
+
+function draw_pad(view) {
+    const {acts, next} = Play.may(view);
+    const before = next.includes('start');
+    const kicks = view.state.period === 'penalties';
+    const slots = {goal: 'goal', card: 'card',
+                   third: kicks ? 'shot' : 'substitution'};
+
+    document.body.dataset.pad = before ? 'before' : is_live(view) ? 'live'
+        : 'over';
+    sides.forEach((side) => {
+        for (const b of $(side + '-pad').querySelectorAll('button')) {
+            const act = slots[b.dataset.act];
+
+            if (!act) {
+                draw_lineup_button(b, side);
+                continue;
+            }
+            put(b, kicks && act === 'goal' ? 'Scored' : ACTS[act][0]);
+            b.setAttribute('aria-label', act === 'substitution'
+                ? ACTS[act][1] : b.textContent);
+            b.classList.toggle('gone', !acts.includes(act));
+        }
+        $(side + '-pad').classList.toggle('stopped', is_live(view) &&
+                                          !acts.includes('goal'));
+    });
+    put($('next'), next.length === 0 ? '' : Play.word(next[0], view) +
+        (next.length > 2 ? ' …' : ''));
+    $('next').hidden = next.length === 0;
+    $('undo').hidden = !last_event(view);
+}
+
+function draw_lineup_button(b, side) {
+    const read = Lineup.read(notes[side]);
+    const n = read.on.length;
+
+    put(b, read.faults.length > 0 ? 'Line-up: line ' + read.faults[0].line + ' ?'
+        : n === 0 ? 'Line-up'
+            : n + (read.bench.length > 0 ? ' + ' + read.bench.length : '') +
+              ' players');
+    b.classList.toggle('faulty', read.faults.length > 0);
+}
+
+/* The newest event that can be taken back. */
+const last_event = (view) => Play.counting(view).reverse()
+    .find((m) => m.offset > 1);
+
+function say(text) {
+    $('announce').textContent = text;
+}
+
+/* ---- What is asked ---- */
+
+function given_now(view) {
+    return {minute: Play.clock(view, notes.began, now()).minute};
+}
+
+function bench_of(view, side) {
+    return Play.fresh(view, side, Lineup.read(notes[side]).bench);
+}
+
+/* The sheet of an act; done(kind, data). */
+function ask(view, side, kind, given, done) {
+    if (kind === 'card')
+        Sheets.card(view, side, given, done);
+    else if (kind === 'substitution')
+        Sheets.substitution(view, side, given, bench_of(view, side), done);
+    else if (kind === 'shot' || view.state.period === 'penalties')
+        Sheets.kick(view, side, kind, given, done);
+    else
+        Sheets.goal(view, side, given, done);
+}
+
+function on_act(side, act) {
+    const view = shown();
+    const kicks = view.state.period === 'penalties';
+
+    if (act === 'lineup')
+        Sheets.lineup(team_name(view.state[side]), notes[side], (text) =>
+            note((n) => { n[side] = text; }));
+    else
+        ask(view, side, act !== 'third' ? act : kicks ? 'shot'
+            : 'substitution', given_now(view), enter);
+}
+
+function other_moves(view) {
+    return Play.may(view).next.slice(1).map((kind) =>
+        Sheets.button('', [Play.word(kind, view)], () => {
+            Sheets.close();
+            if (kind === 'abandoned' || kind === 'postponed')
+                enter('status', {period: kind});
+            else
+                enter(kind, {});
+        }));
+}
+
+/* The line-ups as they stand, in a line each; faults keep us from going on. */
+function lineup_lines(view) {
+    return sides.map((side) => {
+        const read = Lineup.read(notes[side]);
+        const fault = read.faults[0];
+
+        return el('p', fault ? 'note error' : 'note', el('b', '',
+            team_name(view.state[side])), ': ', fault
+                ? 'line ' + fault.line + ': ' + fault.text
+                : read.on.length === 0
+                    ? 'no line-up; players are told by number.'
+                    : read.on.length + ' on the pitch, ' + read.bench.length +
+                      ' on the bench.');
+    });
+}
+
+function kick_off() {
+    const data = {};
+
+    for (const side of sides) {
+        const read = Lineup.read(notes[side]);
+
+        if (read.faults.length > 0)
+            return 'First mend the line-up of ' +
+                team_name(match.state[side]) + ', or empty it.';
+        if (read.on.length > 0)
+            data[side + '_players'] = Object.fromEntries(read.on);
+    }
+    enter('start', data);
+    return '';
+}
+
+function on_next() {
+    const view = shown();
+    const first = Play.may(view).next[0];
+    const start = first === 'start';
+
+    Sheets.open(start ? 'Kick-off now?' : 'What happens now?',
+                (start ? lineup_lines(view) : []).concat(other_moves(view)),
+                Play.word(first, view), () => {
+        if (start)
+            return kick_off();
+        enter(first, {});
+        return '';
+    });
+}
+
+const in_words = (e) => [e.text, ...e.detail, e.m.data && e.m.data.minute &&
+    e.m.data.minute + '′'].filter(Boolean).join(' · ');
+
+function ask_undo(e) {
+    Sheets.open('Take this back?', [Sheets.note(in_words(e))], 'Take it back',
+                () => take_back(e.m));
+}
+
+function on_undo() {
+    const view = shown();
+    const m = last_event(view);
+
+    if (m)
+        ask_undo(story(view).find((x) => x.m === m));
+}
+
+/* What a row is and what can be done with it. */
+function show_event(name) {
+    const view = shown();
+    const e = entries(view).find((x) => row_name(x) === name);
+
+    if (!e)
+        return;
+    const item = e.m.item;
+    const final = e.undone || e.m.kind === 'retract' || e.m.offset === 1;
+
+    if (item && item.refused)
+        show_refused(e, view);
+    else if (item && !item.tried)
+        Sheets.open('Not sent yet', [Sheets.note(in_words(e)), ...edits(e, view),
+            discard(item)]);
+    else if (final)
+        Sheets.open(item ? 'Waiting' : 'Sent', [Sheets.note(in_words(e)),
+            Sheets.note(e.undone ? 'It was taken back, and stays in the list.'
+                : e.m.kind === 'retract' ? 'An event was taken back.'
+                    : 'The match begins with it: it stays.')]);
+    else
+        ask_undo(e);
+}
+
+function discard(item) {
+    return Sheets.button('danger', ['Throw it away'], () => {
+        Sheets.close();
+        Outbox.drop(item.key);
+    });
+}
+
+/* A way to another event in its place; none for a whistle. */
+function edits(e, view) {
+    const item = e.m.item;
+    const side = item.data.team === view.state.home ? 'home' : 'visit';
+    const kinds = ['goal', 'card', 'substitution', 'shot'];
+
+    return !kinds.includes(item.kind) ? [] : [Sheets.button('', ['Edit it'],
+        () => ask(view, side, item.kind,
+                  {minute: String(item.data.minute || ''), data: item.data},
+                  (kind, data) => Outbox.replace(item.key, {data: data})))];
+}
+
+function show_refused(e, view) {
+    const item = e.m.item;
+
+    Sheets.open('The server refused this', [
+        Sheets.note(described(item.kind, item.data) + (item.data.minute
+            ? ' · ' + item.data.minute + '′' : '')),
+        el('p', 'note error', item.refused), ...edits(e, view),
+        Sheets.button('', ['Send it again as it is'], () => {
+            Sheets.close();
+            Outbox.replace(item.key, {});
+        }), discard(item)]);
+}
+
+/* The whistle was blown earlier or later than it was entered here. */
+function on_clock() {
+    const view = shown();
+    const c = Play.clock(view, notes.began, now());
+
+    if (!c.since)
+        return;
+    Sheets.open('The clock', [
+        Sheets.note('What the referee’s clock shows. It fills in the minutes ' +
+                    'on this device.'),
+        Sheets.input('Minute, or minute:second', 'clock', {
+            value: c.added ? c.minute : c.main,
+            inputMode: 'text'})], 'Set it', (form) => {
+        const began = Play.began_at(view, form.clock, now());
+
+        if (began === null)
+            return 'Write it as 23, 23:40 or 45+2, within this half.';
+        if (c.since.item)
+            Outbox.change(c.since.item.key, {at: began});
+        else
+            note((n) => { n.began[c.since.offset] = began; });
+        draw_soon();
+        return '';
     });
 }
 
 /* ---- The page itself ---- */
 
-sides.forEach((side) => Array.from($(side + '-pad').children).forEach((b) =>
-    b.addEventListener('click', () => on_act(side, b.dataset.act))));
+Outbox.on.change = draw_soon;
+Outbox.on.refused = (item) => say('Refused: ' + item.refused);
+Outbox.on.denied = (words) => {
+    denied = true;
+    want_token(words);
+};
+Outbox.on.took = (item, answer) => {
+    denied = false;
+    places.set(item.key, answer.offset);
+    if (!match || match.id !== item.match)
+        return;
+    if (CLOCKED.includes(item.kind) && Math.abs(now() - item.at) > 3000)
+        note((n) => { n.began[answer.offset] = item.at; });
+    if (!match.events.has(answer.offset))
+        on_message({offset: answer.offset, seq: answer.seq, ts: item.at,
+                    kind: item.kind, data: item.data});
+    draw_soon();
+};
+
+sides.forEach((side) =>
+    $(side + '-pad').querySelectorAll('button').forEach((b) =>
+        b.addEventListener('click', () => on_act(side, b.dataset.act))));
 $('next').addEventListener('click', on_next);
 $('undo').addEventListener('click', on_undo);
-$('new').addEventListener('click', ask_new);
+$('clock').addEventListener('click', on_clock);
+$('token').addEventListener('click', show_token);
+$('new').addEventListener('click', () => Sheets.new_match(create));
 $('back').addEventListener('click', () => go_to(''));
-$('sheet-form').addEventListener('submit', on_submit);
-$('sheet-close').addEventListener('click', () => $('sheet').close());
 $('sheet').addEventListener('close', () => {
-    if (token_wanted)
-        ask_for_token();
+    if (token_words)
+        show_token();
 });
-window.addEventListener('hashchange', read_hash);
-window.addEventListener('online', () => wake());
-window.addEventListener('storage', draw_soon);
+addEventListener('hashchange', read_hash);
+addEventListener('online', draw_soon);
+addEventListener('offline', draw_soon);
+setInterval(() => {
+    if (match && match.state.home)
+        draw_clock(shown());
+}, 1000);
+if (navigator.serviceWorker)
+    addEventListener('load', () => navigator.serviceWorker
+        .register('/report-worker.js', {scope: '/report'})
+        .then((r) => r.active && r.active.postMessage('refresh'))
+        .catch(() => { /* It opens with a network only. */ }));
 read_hash();
-send_all();
+Outbox.kick();
 }());

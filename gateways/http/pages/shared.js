@@ -109,6 +109,20 @@ function stored(key, value) {
     }
 }
 
+/* Ends early when the network comes back. */
+function pause(ms) {
+    return new Promise((done) => {
+        const go = () => {
+            clearTimeout(timer);
+            removeEventListener('online', go);
+            done();
+        };
+        const timer = setTimeout(go, ms);
+
+        addEventListener('online', go);
+    });
+}
+
 /* Asks until there is an answer; null when the answer is a refusal. */
 async function get(path) {
     for (let n = 0; ; n += 1) {
@@ -123,7 +137,7 @@ async function get(path) {
             /* The network is away: the pause below is the cure. */
         }
         const ms = Math.random() * Math.min(30000, 1000 * Math.pow(2, n));
-        await new Promise((done) => setTimeout(done, ms));
+        await pause(ms);
     }
 }
 

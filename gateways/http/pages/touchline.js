@@ -955,6 +955,7 @@ function publish_error(failure) {
 
     e.code = failure.error.code;
     e.status = failure.status || 0;
+    e.retry_after = failure.slot || failure.retry_after || 0;
     return e;
 }
 
@@ -962,7 +963,8 @@ function publish_error(failure) {
  * as JSON. options: key (conflation), from, token, idempotency, give_up
  * (milliseconds, default 30,000). Every try carries the same Idempotency-Key,
  * so one whose answer was lost is stored once. Rejects with an Error that has
- * `code` and `status` (0: no answer). */
+ * `code`, `status` (0: no answer) and `retry_after` (milliseconds; 0: the
+ * server did not say). */
 async function publish(url, channel, data, options) {
     const opts = options || {};
     const env = Object.assign(default_env(), opts.env);
