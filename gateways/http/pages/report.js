@@ -31,6 +31,7 @@ let sub = null;
 let sub_state = 'connecting';
 let skew = 0;                   /* the server's clock less ours, milliseconds */
 let token_words = '';           /* the server's; asked when no sheet is open */
+let told_words = '';            /* those that were shown: once is enough */
 let denied = false;
 const places = new Map();       /* key -> offset, of what this page has sent */
 
@@ -360,6 +361,8 @@ async function ask_leave(path) {
 }
 
 function want_token(words) {
+    if (words === told_words)
+        return;
     token_words = words;
     if (!$('sheet').open)
         show_token();
@@ -373,6 +376,7 @@ function show_token() {
     const path = match ? '/v1/matches/' + encodeURIComponent(match.id) +
         '/events' : '/v1/matches';
 
+    told_words = token_words || told_words;
     token_words = '';
     Sheets.token(words, kept, async (text) => {
         try {
@@ -384,6 +388,7 @@ function show_token() {
             return e.message + ' The token is not kept: it could not be tried.';
         }
         denied = false;
+        told_words = '';
         stored(TOKEN, text);
         Outbox.kick();
         draw_soon();
@@ -865,7 +870,7 @@ $('token').addEventListener('click', show_token);
 $('new').addEventListener('click', () => Sheets.new_match(create));
 $('back').addEventListener('click', () => go_to(''));
 $('sheet').addEventListener('close', () => {
-    if (token_words)
+    if (token_words && !$('sheet').open)
         show_token();
 });
 addEventListener('hashchange', read_hash);

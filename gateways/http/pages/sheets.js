@@ -439,7 +439,10 @@ $('sheet').addEventListener('click', (event) => {
     if (event.target === $('sheet'))
         close();        /* beside the sheet */
 });
+/* It may have been opened anew before this is heard. */
 $('sheet').addEventListener('close', () => {
+    if ($('sheet').open)
+        return;
     submit = null;
     if (back_to && back_to.isConnected)
         back_to.focus();
