@@ -174,6 +174,21 @@ test('an undo of what has no place yet gets its place with the answer',
                            '[{"team":"elp"},{"offset":7}]');
 });
 
+test('a whistle whose time is mended while it is on its way keeps that',
+     async () => {
+    const answers = [];
+    const t = tab(new Kept(), () => new Promise((done) => answers.push(done)));
+    const at = [];
+
+    t.Outbox.on.took = (item) => at.push(item.at);
+    t.Outbox.add('m', 'start', {}, 1000);
+    await settle();
+    t.Outbox.change(t.Outbox.list()[0].key, {at: 400});
+    answers.shift()({offset: 2});
+    await settle();
+    assert.deepStrictEqual(at, [400]);
+});
+
 test('two tabs add to one queue and neither loses the other’s', async () => {
     const kept = new Kept();
     const never = () => new Promise(() => {});

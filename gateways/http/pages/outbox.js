@@ -210,8 +210,11 @@ function failed(item, e, tries) {
         : Math.max(e.retry_after || 0, ceiling * (0.5 + Math.random() / 2));
 }
 
-/* What was to undo it knows its place now. */
-function took(item, answer) {
+/* What was to undo it knows its place now. It may have been changed since it
+ * was sent: when it happened, say. */
+function took(sent, answer) {
+    const item = find(sent.key) || sent;
+
     list().filter((i) => i.undoes === item.key).forEach((i) =>
         change(i.key, {undoes: '', data: {offset: answer.offset}}));
     tell('took', item, answer);
