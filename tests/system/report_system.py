@@ -379,6 +379,7 @@ def test_of_two_tabs_only_one_sends():
         tap(b, "#sheet-go")
         eventually(lambda: happened(w, match)[-1] ==
                    ("goal", {"player": {"6": ""}, "team": "tig"}), "the last one")
+        b.until("!document.querySelector('#match-list em')", "nothing is left to send")
 
 
 def make_match_with_token(w):

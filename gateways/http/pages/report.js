@@ -110,11 +110,11 @@ function gist(data) {
             ? Object.keys(v) : v]).sort());
 }
 
-/* Has what waits arrived already, though its answer has not? */
+/* The event that waits for its answer and has come by the stream already. */
 function has_come(item) {
     const mine = new Set(places.values());
 
-    return item.tried && events_of(match).some((m) =>
+    return item.tried && events_of(match).find((m) =>
         !mine.has(m.offset) && m.ts > item.tried + skew - 5000 &&
         m.kind === item.kind && gist(m.data) === gist(item.data));
 }
@@ -128,9 +128,14 @@ function shown() {
                                              !i.refused);
     let last = Math.max(0, ...view.events.keys());
 
-    mine.filter((i, n) => n > 0 || !has_come(i)).forEach((i) => {
+    mine.forEach((i, n) => {
         const data = i.undoes ? {offset: at.get(i.undoes)} : i.data;
+        const come = n === 0 && has_come(i);
 
+        if (come) {
+            at.set(i.key, come.offset);
+            return;
+        }
         at.set(i.key, last += 1);
         view.events.set(last, {offset: last, seq: Number.MAX_SAFE_INTEGER,
                                ts: i.at, kind: i.kind, data: data, item: i});
@@ -291,7 +296,13 @@ function fixture(m) {
     return b;
 }
 
+/* How many events of which match wait: the list says so. */
+const waits = () => Outbox.list().map((i) => i.match).join(' ');
+
+let listed = null;              /* {matches, waits}: what the list shows */
+
 function draw_list(matches) {
+    listed = {matches: matches, waits: waits()};
     const all = order(matches.map((s) => Object.assign(new_match(s.id),
                                                        {state: s})));
     const parts = Object.keys(HEADINGS).map((p) => [p, all.filter((m) =>
@@ -454,6 +465,8 @@ function draw_soon() {
 function draw() {
     drawing = false;
     draw_state();
+    if (!match && listed && listed.waits !== waits())
+        draw_list(listed.matches);
     if (!match || !match.state.home)
         return;
     const view = shown();
