@@ -207,6 +207,13 @@ def test_a_whole_match_with_the_network_away_in_the_middle():
         all_sent(w, b, match, wanted + [("halftime_start", {})])
 
         works_offline(b)
+        # The driver takes the network from the page, not from its worker: what is kept
+        # has a mark, by which it is known again.
+        b.js("""caches.open('touchline report').then(async (kept) => {
+            const css = await (await kept.match('/report.css')).text();
+            await kept.put('/report.css', new Response(css + ':root { --kept: yes }',
+                {headers: {'Content-Type': 'text/css'}}));
+        })""")
         b.network(False)
         whistle(b, "Second half")
         tap(b, "#home-pad [data-act=goal]", man(1))
@@ -214,6 +221,8 @@ def test_a_whole_match_with_the_network_away_in_the_middle():
         b.reload()                              # it is all still there, and goes on
         b.shows("#period", "Second half")
         b.shows("#home-score", "2")
+        equal(b.js("getComputedStyle(document.documentElement).getPropertyValue('--kept')"),
+              "yes", "the files that were kept")
         equal((b.text("#home-name"), b.text("#visit-score")), ("Río Negro", "2"))
         equal(len(b.texts("#log .waiting")), 2)
         tap(b, "#visit-pad [data-act=card]", "#sheet [value=red]", man(3))
