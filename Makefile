@@ -199,7 +199,15 @@ $B/gateways/http/pages/%.gz: gateways/http/pages/%
 	@mkdir -p $(@D)
 	$(Q)gzip -9 -n -c $< >$@
 
-$B/%.S.o: %.S Makefile $(PAGES) $(PAGES:%=$B/%.gz) | deps-build
+# Pages of others load one file: the client, and behind it the element.
+EMBED := $B/gateways/http/pages/touchline-match.js
+$(EMBED): $(addprefix gateways/http/pages/,touchline.js match.js)
+	@mkdir -p $(@D)
+	$(Q)cat $^ >$@
+$(EMBED).gz: $(EMBED)
+	$(Q)gzip -9 -n -c $< >$@
+
+$B/%.S.o: %.S Makefile $(PAGES) $(PAGES:%=$B/%.gz) $(EMBED) $(EMBED).gz | deps-build
 	@mkdir -p $(@D) && echo '  as   $<'
 	$(Q)$(CC) -I. -Wa,-I$B -c -o $@ $<
 
@@ -212,7 +220,7 @@ $B/%.S.o: %.S Makefile $(PAGES) $(PAGES:%=$B/%.gz) | deps-build
 .PHONY: all help deps deps-build deps-test run test unit asan tsan fuzz \
         fuzz-long js layers system hostile differential power chaos soak \
         chaos-peers bench bench-stages bench-comet bench-peers bench-repeater \
-        bench-quick bench-count docs install install-only deb deb-test \
+        bench-quick bench-count docs install install-only npm deb deb-test \
         deps-package clean
 
 all: deps-build $(BINARIES) $B/print-options ## build everything into build/bin
@@ -383,6 +391,10 @@ install-only: $B/print-options
 	    $(ROOT)/lib/tmpfiles.d/touchline.conf
 	$B/print-options --sample > $(ROOT)/share/touchline/touchline.conf
 	chmod 644 $(ROOT)/share/touchline/touchline.conf
+
+npm: ## tools/js as an npm package, into build/
+	@mkdir -p build
+	@cd tools/js && npm pack --silent --pack-destination ../../build
 
 deb: all deps-package ## a Debian package, into build/
 	@tools/packaging/make-deb.sh $(VERSION)

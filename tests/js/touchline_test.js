@@ -910,3 +910,55 @@ test('a publication keeps channel, name, key and kind of data', async () => {
 
     assert.strictEqual(keyed.init.headers['Idempotency-Key'], 'mine');
 });
+
+/* ---- Questions ---- */
+
+test('history and presence ask for what they were told', async () => {
+    const world = new World();
+    const page = {cursor: 'e-1', messages: [], more: false};
+
+    world.routes['/v1/history/'] = () => json(page);
+    world.routes['/v1/presence/'] = () => json({count: 0, names: []});
+    assert.deepStrictEqual(await Touchline.history(
+        'http://h/', 'room/a b', {since: 'e-0', limit: 7, env: world.env}), page);
+    assert.strictEqual(world.requests[0].url.pathname, '/v1/history/room/a%20b');
+    assert.strictEqual(world.requests[0].url.search, '?since=e-0&limit=7');
+    await Touchline.history('http://h', 'a', {env: world.env});
+    assert.strictEqual(world.requests[1].url.search, '');
+    assert.deepStrictEqual(await Touchline.presence(
+        'http://h', 'a', {env: world.env}), {count: 0, names: []});
+});
+
+test('a question is asked again when the server says', async () => {
+    const world = new World();
+    const at = [];
+    const answers = [
+        () => { throw new TypeError('reset'); },
+        () => json({error: {code: 'busy', text: 'x', retry_ms: 4321}}, 503),
+        () => json({error: {code: 'page.bad', text: 'no'}}, 400),
+    ];
+
+    world.routes['/v1/history/'] = () => {
+        at.push(world.time);
+        return answers.shift()();
+    };
+    const done = assert.rejects(
+        Touchline.history('http://h', 'a', {env: world.env}),
+        {code: 'page.bad', status: 400});
+
+    await world.pass(10000);
+    await done;
+    assert.deepStrictEqual(at.map((t) => t - at[0]), [0, 125, 125 + 4321]);
+});
+
+test('a fetch and a WebSocket that are brought along are used', async () => {
+    const world = new World();
+    const {fetch, WebSocket, ...rest} = world.env;
+
+    Touchline.subscribe('http://h', 'a', {fetch, WebSocket, env: rest});
+    await world.pass(0);
+    assert.strictEqual(world.sockets.length, 1);
+    world.routes['/v1/publish/'] = () => json({seq: 1}, 201);
+    assert.strictEqual((await Touchline.publish('http://h', 'a', 'x',
+                                                {fetch, env: rest})).seq, 1);
+});

@@ -1,4 +1,5 @@
-/* touchline.js - the browser client of a Touchline router. No dependencies.
+/* touchline.js - the client of a Touchline router, for browsers and node. No
+ * dependencies.
  *
  *   const sub = Touchline.subscribe('', ['match/*', 'room/lobby'], {
  *       onmessage: (m) => ...,   // {channel, epoch, seq, offset, ts, data...}
@@ -7,12 +8,17 @@
  *       since: '0',              // a cursor; else a snapshot comes first
  *       name: 'ana',             // who we are to a room
  *       transport: 'sse',        // only this one: 'ws', 'sse' or 'poll'
+ *       WebSocket: ws,           // where there is none of the platform's own
  *   });
  *   sub.cursor;                  // where a later subscription may go on
  *   sub.close();
  *
  *   Touchline.publish('', 'room/lobby', 'hello', {from: 'ana'})
  *       .then((answer) => ...);  // {channel, epoch, seq, offset, reached}
+ *   Touchline.history('', 'room/lobby', {last: 50})
+ *       .then((page) => ...);    // {cursor, messages, more}
+ *   Touchline.presence('', 'room/lobby')
+ *       .then((here) => ...);    // {count, names}
  *
  * url is the base of the HTTP gateway; '' is the page's own origin.
  *
@@ -22,7 +28,8 @@
  * `catching-up`, `live`, `waiting` (retryIn milliseconds), `failed` (refused
  * for good, error says why) and `closed`.
  *
- * Works as a classic script (global Touchline) and as module.exports. */
+ * Works as a classic script (global Touchline) and as module.exports; the npm
+ * package is made of this file (tools/js). */
 (function (root, make) {
     'use strict';
     const api = make(root);
@@ -49,8 +56,8 @@ const POLL_WAIT_S = 25;
 const POLL_PAUSE_MS = 1000;     /* after an empty answer that came too soon */
 const QUERY_MAX = 6000;         /* the gateways read 8 KiB of request line */
 const REMEMBER_MS = 600000;
-const PUBLISH_TRY_MS = 10000;
-const PUBLISH_GIVE_UP_MS = 30000;
+const TRY_MS = 10000;           /* one request that is no stream */
+const GIVE_UP_MS = 30000;       /* all its tries together */
 
 /* ---- Small tools ---- */
 
@@ -65,6 +72,21 @@ function default_env() {
         storage: storage_or_null(),
         events: typeof root.addEventListener === 'function' ? root : null,
     };
+}
+
+/* env is for tests; what else somebody may bring along has a name of its own. */
+function env_of(options) {
+    const own = {};
+
+    if (options.WebSocket)
+        own.WebSocket = options.WebSocket;
+    if (options.fetch)
+        own.fetch = options.fetch;
+    return Object.assign(default_env(), own, options.env);
+}
+
+function base_of(url) {
+    return (url || '').replace(/\/+$/, '');
 }
 
 /* Merely touching sessionStorage throws where cookies are blocked. */
@@ -419,6 +441,7 @@ function ws_socket(run, address) {
         heard();
         run.guard(() => ws_frame(run, event.data));
     };
+    socket.onerror = () => {};  /* a close follows; npm ws throws without it */
     socket.onclose = (event) => {
         const slot = slot_of_reason(event.reason);
 
@@ -684,8 +707,8 @@ class Run {
 /* ---- A subscription: run after run until it is closed ---- */
 class Subscription {
     constructor(url, channels, options) {
-        this.env = Object.assign(default_env(), options.env);
-        this.url = url.replace(/\/+$/, '');
+        this.env = env_of(options);
+        this.url = base_of(url);
         this.channels = channels.slice();
         this.name = options.name || '';
         this.on = options;
@@ -878,7 +901,7 @@ class Subscription {
 
 function subscribe(url, channels, options) {
     const list = Array.isArray(channels) ? channels : [channels];
-    const sub = new Subscription(url || '', list, options || {});
+    const sub = new Subscription(url, list, options || {});
 
     sub.start();
     return {
@@ -886,6 +909,83 @@ function subscribe(url, channels, options) {
         get cursor() { return sub.ledger.resume; },
         get state() { return sub.state; },
     };
+}
+
+/* ---- Requests that are answered at once ---- */
+
+/* Resolves to {answer} or to {failure, again}. */
+async function ask_once(target, request, env) {
+    const abort = new AbortController();
+    const timer = env.setTimeout(() => abort.abort(), TRY_MS);
+
+    try {
+        const r = await env.fetch(target, Object.assign(
+            {signal: abort.signal}, request));
+
+        if (r.ok)
+            return {answer: await r.json()};
+        const why = await failure_of(r, env);
+
+        return {failure: why, again: why.busy || why.status === 502 ||
+                                     why.status === 504};
+    } catch (e) {
+        return {failure: {error: {code: 'net', text: String(e)}}, again: true};
+    } finally {
+        env.clearTimeout(timer);
+    }
+}
+
+function error_of(failure) {
+    const e = new Error(failure.error.text || failure.error.code);
+
+    e.code = failure.error.code;
+    e.status = failure.status || 0;
+    e.retry_after = failure.slot || failure.retry_after || 0;
+    return e;
+}
+
+/* Asks until there is an answer, a refusal, or no time left. */
+async function ask(url, path, request, options) {
+    const env = env_of(options);
+    const until = env.now() + (options.give_up === undefined ? GIVE_UP_MS
+                                                             : options.give_up);
+
+    for (let attempt = 0; ; attempt += 1) {
+        const r = await ask_once(base_of(url) + path, request, env);
+
+        if (r.answer)
+            return r.answer;
+        const ms = r.failure.slot || backoff_ms(attempt, BACKOFF_BASE_MS / 4,
+                                                r.failure.retry_after,
+                                                env.random);
+
+        if (!r.again || env.now() + ms > until)
+            throw error_of(r.failure);
+        await new Promise((done) => env.setTimeout(done, ms));
+    }
+}
+
+function channel_path(channel) {
+    return channel.split('/').map(encodeURIComponent).join('/');
+}
+
+/* One page of what is kept, oldest first: {cursor, messages, more}. options:
+ * last, or since or before (cursors), with limit; give_up. A hole is a `gap`
+ * among the messages. */
+function history(url, channel, options) {
+    const opts = options || {};
+    const query = ['last', 'since', 'before', 'limit']
+        .filter((k) => opts[k] !== undefined)
+        .map((k) => k + '=' + encodeURIComponent(opts[k])).join('&');
+
+    return ask(url, '/v1/history/' + channel_path(channel) +
+                    (query && '?' + query), {}, opts);
+}
+
+/* Who is there now: {count: connections, names: [{name, connections}]}. */
+function presence(url, channel, options) {
+    return ask(url, '/v1/presence/' + channel_path(channel),
+               {cache: 'no-store'}, options || {});
 }
 
 /* ---- Publishing ---- */
@@ -912,11 +1012,11 @@ function publish_body(data) {
     return {type: 'application/json', body: JSON.stringify(data)};
 }
 
-function publish_request(data, options, env) {
+function publish_request(data, options) {
     const what = publish_body(data);
     const headers = {
         'Content-Type': what.type,
-        'Idempotency-Key': options.idempotency || random_key(env),
+        'Idempotency-Key': options.idempotency || random_key(env_of(options)),
     };
 
     if (options.key)
@@ -928,37 +1028,6 @@ function publish_request(data, options, env) {
     return {method: 'POST', headers: headers, body: what.body};
 }
 
-/* Resolves to {answer} or to {failure, again}. */
-async function publish_try(target, request, env) {
-    const abort = new AbortController();
-    const timer = env.setTimeout(() => abort.abort(), PUBLISH_TRY_MS);
-
-    try {
-        const r = await env.fetch(target, Object.assign(
-            {signal: abort.signal}, request));
-
-        if (r.ok)
-            return {answer: await r.json()};
-        const why = await failure_of(r, env);
-
-        return {failure: why, again: why.busy || why.status === 502 ||
-                                     why.status === 504};
-    } catch (e) {
-        return {failure: {error: {code: 'net', text: String(e)}}, again: true};
-    } finally {
-        env.clearTimeout(timer);
-    }
-}
-
-function publish_error(failure) {
-    const e = new Error(failure.error.text || failure.error.code);
-
-    e.code = failure.error.code;
-    e.status = failure.status || 0;
-    e.retry_after = failure.slot || failure.retry_after || 0;
-    return e;
-}
-
 /* Strings are sent as text, ArrayBuffers, views and Blobs as bytes, the rest
  * as JSON. options: key (conflation), from, token, idempotency, give_up
  * (milliseconds, default 30,000). Every try carries the same Idempotency-Key,
@@ -967,30 +1036,16 @@ function publish_error(failure) {
  * server did not say). */
 async function publish(url, channel, data, options) {
     const opts = options || {};
-    const env = Object.assign(default_env(), opts.env);
-    const target = (url || '').replace(/\/+$/, '') + '/v1/publish/' +
-        channel.split('/').map(encodeURIComponent).join('/');
-    const request = publish_request(data, opts, env);
-    const until = env.now() + (opts.give_up === undefined ? PUBLISH_GIVE_UP_MS
-                                                          : opts.give_up);
 
-    for (let attempt = 0; ; attempt += 1) {
-        const r = await publish_try(target, request, env);
-
-        if (r.answer)
-            return r.answer;
-        const ms = backoff_ms(attempt, BACKOFF_BASE_MS / 4,
-                              r.failure.retry_after, env.random);
-
-        if (!r.again || env.now() + ms > until)
-            throw publish_error(r.failure);
-        await new Promise((done) => env.setTimeout(done, ms));
-    }
+    return ask(url, '/v1/publish/' + channel_path(channel),
+               publish_request(data, opts), opts);
 }
 
 return {
     subscribe: subscribe,
     publish: publish,
+    history: history,
+    presence: presence,
     parts: {Ledger: Ledger, SseParser: SseParser, parse_cursor: parse_cursor,
             pattern_matches: pattern_matches, backoff_ms: backoff_ms,
             retry_after_ms: retry_after_ms},
