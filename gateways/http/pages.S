@@ -1,4 +1,5 @@
-/* The files of pages/, as they are and gzipped. */
+/* The files of pages/, as they are and gzipped; touchline-match.js is two of
+ * them, which the Makefile has put together. */
     .section .rodata
 
     .macro page name, file
@@ -32,6 +33,7 @@ page_\name\()_gz_end:
     page admin, admin.html
     page admin_style, admin.css
     page admin_app, admin.js
+    page match, touchline-match.js
     page icon, icon.svg
 
     .section .note.GNU-stack, "", %progbits

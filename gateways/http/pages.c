@@ -21,6 +21,7 @@
     X(admin, "/admin", "text/html; charset=utf-8")                        \
     X(admin_style, "/admin.css", "text/css; charset=utf-8")               \
     X(admin_app, "/admin.js", "text/javascript; charset=utf-8")           \
+    X(match, "/touchline-match.js", "text/javascript; charset=utf-8")     \
     X(icon, "/icon.svg", "image/svg+xml")                                 \
     /* What browsers ask for beside a text or JSON. */                        \
     X(icon, "/favicon.ico", "image/svg+xml")

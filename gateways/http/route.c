@@ -22,6 +22,7 @@ static const struct route routes[] = {
     {METHOD_GET, "/play.js", pages_file, BODY_NONE, 0},
     {METHOD_GET, "/sheets.js", pages_file, BODY_NONE, 0},
     {METHOD_GET, "/touchline.js", pages_file, BODY_NONE, 0},
+    {METHOD_GET, "/touchline-match.js", pages_file, BODY_NONE, 0},
     {METHOD_GET, "/icon.svg", pages_file, BODY_NONE, 0},
     {METHOD_GET, "/favicon.ico", pages_file, BODY_NONE, 0},
     {METHOD_GET, "/test/**", comet_test, BODY_NONE, 0},

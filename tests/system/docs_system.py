@@ -16,7 +16,7 @@ import time
 from browser import Browser
 from world import BIN, DATA, DEADLINE, ROOT, Failed, World, check, equal
 
-LANGUAGES = {"sh", "console", "ini", "json", "js", "text", "unit", "c"}
+LANGUAGES = {"sh", "console", "ini", "json", "js", "html", "python", "go", "text", "unit", "c"}
 # What a command that goes on has to say is over when nothing comes for so
 # long: it only decides how long one more line, a wrong one, has to turn up.
 QUIET = 0.2

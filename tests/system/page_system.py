@@ -417,6 +417,7 @@ def test_its_files_are_typed_tagged_and_small():
              "/app.js": "text/javascript; charset=utf-8",
              "/shared.js": "text/javascript; charset=utf-8",
              "/touchline.js": "text/javascript; charset=utf-8",
+             "/touchline-match.js": "text/javascript; charset=utf-8",
              "/icon.svg": "image/svg+xml", "/favicon.ico": "image/svg+xml"}
     size = {}
     with World() as w:
