@@ -35,6 +35,7 @@ clang|clang
 /usr/lib/llvm-14/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a|libclang-rt-14-dev
 python3|python3
 curl|curl
+jq|jq
 telnet|telnet
 ip|iproute2
 strace|strace

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 
-from npm_package import PEERS, Node, install, pack
+from npm_package import PEERS, Node, install, pack, place
 from world import BIN, DEADLINE, ROOT, World, check, equal, eventually
 
 WAYS = ("ws", "sse", "poll")
@@ -98,10 +98,10 @@ e.addEventListener("touchline-event", (event) => { void event.detail.index; });
 
 
 @contextlib.contextmanager
-def project():
+def project(make=place):
     """A World, and a project with the package and SCRIPTS in it."""
     with World() as w:
-        folder = install(w.base)
+        folder = make(w.base)
         for name, text in SCRIPTS.items():
             with open(os.path.join(folder, name), "w") as f:
                 f.write(text)
@@ -165,9 +165,9 @@ def test_its_types_say_what_it_takes_and_gives():
 
 # ---- what it does
 
-def nothing_is_lost(way):
+def nothing_is_lost(way, make=place):
     total, cuts = 90, {20: "http", 45: "ws", 70: "http"}
-    with project() as (w, folder):
+    with project(make) as (w, folder):
         want = ask(w, channels=["news/a", "news/b"], transport=way)
         with Node(folder, "reader.mjs", want) as reader:
             begins(reader)
@@ -189,7 +189,7 @@ def published(w, channel, text):
 
 
 def test_nothing_is_lost_over_a_websocket_of_npm():
-    nothing_is_lost("ws")
+    nothing_is_lost("ws", install)
 
 
 def test_nothing_is_lost_over_server_sent_events():
@@ -259,7 +259,7 @@ const server = http.createServer((ask, answer) => {
 });
 """
     with World(start=False) as w:
-        p = subprocess.run(["node", "--input-type=module", "-e", script], cwd=install(w.base),
+        p = subprocess.run(["node", "--input-type=module", "-e", script], cwd=place(w.base),
                            capture_output=True, timeout=DEADLINE)
         equal((p.returncode, p.stdout), (0, b"alive\n"), p.stderr.decode())
 
@@ -283,5 +283,5 @@ def test_the_element_can_be_imported_where_there_is_no_page():
     with World(start=False) as w:
         out = subprocess.run(["node", "--input-type=module", "-e",
                               "import 'touchline/match'; console.log('fine')"],
-                             cwd=install(w.base), capture_output=True, timeout=DEADLINE)
+                             cwd=place(w.base), capture_output=True, timeout=DEADLINE)
         equal((out.stdout, out.stderr), (b"fine\n", b""))

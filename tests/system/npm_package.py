@@ -22,26 +22,45 @@ def npm(folder, *args):
     return p.stdout.decode()
 
 
-def pack(folder):
-    """Packs it below the folder: (path of the tarball, what is in it)."""
+def copied(folder):
+    """A copy of what it is made of: the folder with its package.json."""
     tree = os.path.join(folder, "tree")
     for name in MADE_OF:
         there = os.path.join(tree, name)
         os.makedirs(os.path.dirname(there), exist_ok=True)
         copy = shutil.copytree if os.path.isdir(os.path.join(ROOT, name)) else shutil.copy
         copy(os.path.join(ROOT, name), there)
-    made = json.loads(npm(os.path.join(tree, "tools", "js"), "pack", "--json",
-                          "--pack-destination", folder))[0]
+    return os.path.join(tree, "tools", "js")
+
+
+def pack(folder):
+    """Packs it below the folder: (path of the tarball, what is in it)."""
+    made = json.loads(npm(copied(folder), "pack", "--json", "--pack-destination", folder))[0]
     return os.path.join(folder, made["filename"]), sorted(f["path"] for f in made["files"])
 
 
-def install(folder):
-    """A project with the package and ws of npm in it; its path."""
+def empty(folder):
     project = os.path.join(folder, "project")
     os.makedirs(project)
     with open(os.path.join(project, "package.json"), "w") as f:
         json.dump({"name": "empty", "private": True, "type": "module"}, f)
+    return project
+
+
+def install(folder):
+    """A project with the package and ws of npm in it; its path."""
+    project = empty(folder)
     npm(project, "install", pack(folder)[0], os.path.join(PEERS, "ws"))
+    return project
+
+
+def place(folder):
+    """The same without npm, whose two runs take longer than most tests."""
+    package, project = copied(folder), empty(folder)
+    subprocess.run(["node", "build.mjs"], cwd=package, check=True, timeout=DEADLINE)
+    os.makedirs(os.path.join(project, "node_modules"))
+    for name, there in (("touchline", package), ("ws", os.path.join(PEERS, "ws"))):
+        os.symlink(there, os.path.join(project, "node_modules", name))
     return project
 
 
