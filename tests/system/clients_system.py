@@ -97,9 +97,22 @@ class Program(Lines):
                     equal(found, [text], line)
                     break
 
+    def signal(self, signo):
+        """To all of its session: a shell's jobs are groups of their own."""
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                if os.getsid(int(pid)) == self.proc.pid:
+                    os.kill(int(pid), signo)
+
+    def misses(self, world, kind, channel, *texts):
+        """This is said while its gateway dies and it cannot come back."""
+        self.signal(signal.SIGSTOP)
+        world.kill(kind)
+        publish(world, channel, *texts)
+        self.signal(signal.SIGCONT)
+
     def close(self):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.proc.pid, signal.SIGKILL)
+        self.signal(signal.SIGKILL)
         self.proc.wait()
         self.proc.stdin.close()
         self.proc.stdout.close()
@@ -228,8 +241,8 @@ def a_subscription(language):
             listened_to(w, "news/a")
             publish(w, "news/a", *numbered(1, 5))
             program.said(numbered(1, 5))
-            w.kill("tcp" if language == "shell" else "http")
-            publish(w, "news/a", *numbered(6, 9))
+            program.misses(w, "tcp" if language == "shell" else "http", "news/a",
+                           *numbered(6, 9))
             if language in ("curl", "shell"):
                 check(program.proc.wait(DEADLINE) != 0, "it says that it ended")
             else:
@@ -254,8 +267,7 @@ def a_break(language):
         publish(w, "news/a", *numbered(1, 4))
         with clients.start("resume", "news/a", file) as program:
             program.said(numbered(1, 4))
-            w.kill(edge)
-            publish(w, "news/a", *numbered(5, 70))
+            program.misses(w, edge, "news/a", *numbered(5, 70))
             program.said(numbered(5, 70))
             reached()
         publish(w, "news/a", *numbered(71, 75))     # while nobody runs
@@ -319,8 +331,7 @@ def a_chat(language):
             program.type("hello all")
             program.said(["ana: hello all"])
             edge = "tcp" if language == "shell" else "http"
-            w.kill(edge)
-            publish(w, "room/lobby", "m2")
+            program.misses(w, edge, "room/lobby", "m2")
             program.said(["bo: m2"])
             program.type("still here")
             program.said(["ana: still here"])
