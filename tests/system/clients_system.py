@@ -87,15 +87,15 @@ class Program(Lines):
         self.proc.stdin.flush()
 
     def said(self, texts):
-        """Waits for lines with these texts; among the lines with any of them
-        each must come once, in this order."""
+        """Waits for lines with these texts, in this order, and no other message
+        among them, nor one of before."""
+        some = re.compile("|".join([*map(re.escape, sorted(texts, key=len, reverse=True)),
+                                    r"\bm\d+\b"]))
         for text in texts:
-            while True:
-                line = self.line().decode()
-                found = [t for t in texts if re.search(rf"\b{re.escape(t)}\b", line)]
-                if found:
-                    equal(found, [text], line)
-                    break
+            found = []
+            while not found:
+                found = some.findall(line := self.line().decode())
+            equal(found, [text], line)
 
     def signal(self, signo):
         """To all of its session: a shell's jobs are groups of their own."""
