@@ -12,6 +12,7 @@ import threading
 
 from browser import Browser
 from docs_system import blocks
+from npm_package import place
 from page_system import FINAL, FINAL_ID, happen, make_match, ready
 from world import BIN, World, check, equal, eventually
 
@@ -207,6 +208,8 @@ def test_it_agrees_with_the_server_over_a_whole_final():
             play.wait()
         score(b, 3, 3)
         shows(b, "[part=shootout]", "4–2 on penalties")
+        shows(b, "ol li:nth-child(2)", "Penalty scored – Gonzalo Montiel (Argentina)")
+        shows(b, "[role=status]", "Full time. Argentina 3, France 3; 4–2 on penalties")
         was = b.js("was.filter((s, i) => s !== was[i - 1])")
         equal(was, ["–-–", "0-0", "1-0", "2-0", "2-1", "2-2", "3-2", "3-3"], "scores in between")
         whole = "document.querySelector('touchline-match').shadowRoot.querySelector('section')" \
@@ -242,6 +245,31 @@ def test_elements_of_one_server_share_a_connection():
         b.js("void document.querySelector('touchline-match').setAttribute('match',"
              " 'arg-fra-2011-09-13')")
         shows(b, "dl", "Argentina1France0")
+        clean(b)
+
+
+def test_the_modules_of_the_package_work_in_a_page():
+    """As a bundler would find them; the element is told where the router is."""
+    def body(w):
+        package = os.path.join(place(w.base), "node_modules", "touchline", "dist")
+        pages = {"/": b"""<!DOCTYPE html><link rel=icon href=data:,><p id=said></p>
+            <script type=module>
+            import {publish, subscribe} from "./touchline.js";
+            import "./match.js";
+            subscribe("%s", "news/a", {onmessage: (m) => { said.textContent += m.data; },
+                onnotice: () => publish("%s", "news/a", "hello")});
+            </script>
+            <touchline-match match=%s server=%s></touchline-match>""" % tuple(
+                x.encode() for x in (w.urls["http"], w.urls["http"], new_match(w), w.urls["http"]))}
+        for name in ("touchline", "match"):
+            with open(os.path.join(package, name + ".mjs"), "rb") as f:
+                pages[f"/{name}.js"] = f.read().replace(b"./touchline.mjs", b"./touchline.js")
+        return pages
+    with page(body) as (w, b):
+        score(b, 0, 0)
+        b.shows("#said", "hello")
+        happen(w, "elp-tig-2011-09-13", "goal", team="elp")
+        score(b, 1, 0)
         clean(b)
 
 

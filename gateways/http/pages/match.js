@@ -107,6 +107,16 @@ class Match {
             this.list().filter((m) => m.kind === 'retract')
                 .map((m) => m.data.offset)));
     }
+
+    /* Of one that is heard before the history has come, the state tells. */
+    in_shootout(m) {
+        const undone = this.undone();
+        const began = this.list().find(
+            (x) => x.kind === 'penalties' && !undone.has(x.offset));
+
+        return began ? m.offset > began.offset
+            : this.state().period === 'penalties';
+    }
 }
 
 function fold(s, m) {
@@ -142,10 +152,14 @@ function player_name(p) {
 }
 
 /* An event in words; '': none that this page tells. */
-function words(m) {
+function words(m, shootout) {
     const d = m.data || {};
     const of_whom = d.player === undefined ? '' : ' – ' + player_name(d.player);
+    const kick = shootout &&
+        {goal: 'scored', shot: 'missed', save: 'saved'}[m.kind];
 
+    if (kick)
+        return 'Penalty ' + kick + of_whom;
     if (m.kind === 'goal')
         return (d.player_team && d.player_team !== d.team ? 'Own goal'
                                                           : 'Goal') + of_whom;
@@ -511,7 +525,7 @@ class TouchlineMatch extends HTMLElement {
     draw_events() {
         const undone = this.match.undone();
         const rows = this.most === 0 ? [] : this.match.list()
-            .filter((m) => words(m) !== '').reverse().slice(0, this.most)
+            .filter((m) => this.sentence(m) !== '').reverse().slice(0, this.most)
             .map((m) => this.row(m, undone.has(m.offset)));
         const list = this.parts.events;
 
@@ -534,8 +548,9 @@ class TouchlineMatch extends HTMLElement {
 
     sentence(m) {
         const team = m.data && m.data.team;
+        const text = words(m, this.match.in_shootout(m));
 
-        return words(m) + (team ? ' (' + this.team_text(team) + ')' : '');
+        return text && team ? text + ' (' + this.team_text(team) + ')' : text;
     }
 
     team_text(id) {
@@ -549,11 +564,12 @@ class TouchlineMatch extends HTMLElement {
         const text = m.kind === 'retract' ? 'A decision was reversed'
             : this.sentence(m);
 
-        if (!TOLD.includes(m.kind) || !text)
+        if (!TOLD.includes(m.kind) && !this.match.in_shootout(m) || !text)
             return;
         put(p.told, `${text}. ${p.home.textContent} ` +
             `${p.home_score.textContent}, ${p.visit.textContent} ` +
-            p.visit_score.textContent);
+            p.visit_score.textContent + (p.shootout.textContent &&
+                                         '; ' + p.shootout.textContent));
     }
 }
 
