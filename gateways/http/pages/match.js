@@ -108,14 +108,15 @@ class Match {
                 .map((m) => m.data.offset)));
     }
 
-    /* Of one that is heard before the history has come, the state tells. */
-    in_shootout(m) {
+    /* The offset behind which all is of the shoot-out. Before the history has
+     * come, the state tells. */
+    shootout_from() {
         const undone = this.undone();
         const began = this.list().find(
-            (x) => x.kind === 'penalties' && !undone.has(x.offset));
+            (m) => m.kind === 'penalties' && !undone.has(m.offset));
 
-        return began ? m.offset > began.offset
-            : this.state().period === 'penalties';
+        return began ? began.offset
+            : this.state().period === 'penalties' ? 0 : Infinity;
     }
 }
 
@@ -256,7 +257,8 @@ function team_name(server, id) {
 
 /* ---- How it looks ---- */
 
-const DARK = `--bg:#15191e;--fg:#eef1f4;--dim:#a3adb8;--line:#323a43;--hot:#ff8a80`;
+const DARK = '--bg:#15191e;--fg:#eef1f4;--dim:#a3adb8;--line:#323a43;' +
+    '--hot:#ff8a80';
 const CSS = `
 :host{--bg:#fff;--fg:#171b20;--dim:#59636e;--line:#d8dde3;--hot:#b3261e;
   display:block;max-width:36em;
@@ -339,7 +341,8 @@ class TouchlineMatch extends HTMLElement {
         };
         SIDES.forEach((side) => {
             this.parts[side] = el('dt', {part: 'team ' + side}, '\u00a0');
-            this.parts[side + '_score'] = el('dd', {part: 'score ' + side}, '–');
+            this.parts[side + '_score'] = el('dd', {part: 'score ' + side},
+                                             '–');
         });
         const p = this.parts;
 
@@ -357,6 +360,7 @@ class TouchlineMatch extends HTMLElement {
         this.match = new Match();
         this.names = {};
         this.warned = this.was_live = false;
+        this.kicks_from = Infinity;
         this.untold = null;     /* a retract whose score is not known yet */
         this.loading = null;    /* the history that is on its way */
     }
@@ -440,7 +444,8 @@ class TouchlineMatch extends HTMLElement {
 
             if (this.loading !== mine)
                 return;
-            page.messages.filter((m) => !m.notice && m.epoch === this.match.epoch)
+            page.messages
+                .filter((m) => !m.notice && m.epoch === this.match.epoch)
                 .forEach((m) => this.match.event(m));
             this.draw();
         } catch (e) {
@@ -524,6 +529,8 @@ class TouchlineMatch extends HTMLElement {
 
     draw_events() {
         const undone = this.match.undone();
+
+        this.kicks_from = this.match.shootout_from();
         const rows = this.most === 0 ? [] : this.match.list()
             .filter((m) => this.sentence(m) !== '').reverse().slice(0, this.most)
             .map((m) => this.row(m, undone.has(m.offset)));
@@ -548,9 +555,13 @@ class TouchlineMatch extends HTMLElement {
 
     sentence(m) {
         const team = m.data && m.data.team;
-        const text = words(m, this.match.in_shootout(m));
+        const text = words(m, this.is_kick(m));
 
         return text && team ? text + ' (' + this.team_text(team) + ')' : text;
+    }
+
+    is_kick(m) {
+        return m.offset > this.kicks_from;
     }
 
     team_text(id) {
@@ -564,7 +575,7 @@ class TouchlineMatch extends HTMLElement {
         const text = m.kind === 'retract' ? 'A decision was reversed'
             : this.sentence(m);
 
-        if (!TOLD.includes(m.kind) && !this.match.in_shootout(m) || !text)
+        if (!TOLD.includes(m.kind) && !this.is_kick(m) || !text)
             return;
         put(p.told, `${text}. ${p.home.textContent} ` +
             `${p.home_score.textContent}, ${p.visit.textContent} ` +
