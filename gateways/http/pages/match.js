@@ -532,7 +532,8 @@ class TouchlineMatch extends HTMLElement {
 
         this.kicks_from = this.match.shootout_from();
         const rows = this.most === 0 ? [] : this.match.list()
-            .filter((m) => this.sentence(m) !== '').reverse().slice(0, this.most)
+            .filter((m) => this.sentence(m) !== '')
+            .reverse().slice(0, this.most)
             .map((m) => this.row(m, undone.has(m.offset)));
         const list = this.parts.events;
 

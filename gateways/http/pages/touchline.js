@@ -74,7 +74,7 @@ function default_env() {
     };
 }
 
-/* env is for tests; what else somebody may bring along has a name of its own. */
+/* env is for tests; what else somebody may bring along has its own name. */
 function env_of(options) {
     const own = {};
 
