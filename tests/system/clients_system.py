@@ -89,8 +89,8 @@ class Program(Lines):
     def said(self, texts):
         """Waits for lines with these texts, in this order, and no other message
         among them, nor one of before."""
-        some = re.compile("|".join([*map(re.escape, sorted(texts, key=len, reverse=True)),
-                                    r"\bm\d+\b"]))
+        known = map(re.escape, sorted(texts, key=len, reverse=True))
+        some = re.compile(rf"\b(?:{'|'.join(known)}|m\d+)\b")
         for text in texts:
             found = []
             while not found:
