@@ -207,7 +207,13 @@ $(EMBED): $(addprefix gateways/http/pages/,touchline.js match.js)
 $(EMBED).gz: $(EMBED)
 	$(Q)gzip -9 -n -c $< >$@
 
-$B/%.S.o: %.S Makefile $(PAGES) $(PAGES:%=$B/%.gz) $(EMBED) $(EMBED).gz | deps-build
+FRONT := $B/gateways/http/pages/front
+$(FRONT).head: tools/front-page.sh $(PAGES)
+	@mkdir -p $(@D)
+	$(Q)$< gateways/http/pages $(FRONT)
+
+$B/%.S.o: %.S Makefile $(PAGES) $(PAGES:%=$B/%.gz) \
+    $(EMBED) $(EMBED).gz $(FRONT).head | deps-build
 	@mkdir -p $(@D) && echo '  as   $<'
 	$(Q)$(CC) -I. -Wa,-I$B -c -o $@ $<
 

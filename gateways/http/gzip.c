@@ -116,6 +116,26 @@ void gzip_pack(struct gzip *g, struct slice text, struct slice before,
         gzip_store(text, out);
 }
 
+void gzip_pack_well(struct slice text, struct buf *out)
+{
+    enum { LEVEL = 9, WINDOW = 15, MEMORY = 9 };
+    size_t room = stored_len(text.len), made = 0;
+    uint8_t *to = text.len ? buf_reserve(out, room) : NULL;
+    z_stream z = {0};
+
+    if (!to)
+        return;
+    if (deflateInit2(&z, LEVEL, Z_DEFLATED, RAW * WINDOW, MEMORY,
+                     Z_DEFAULT_STRATEGY) == Z_OK) {
+        made = pack(&z, text, slice_make(NULL, 0), to, room);
+        deflateEnd(&z);
+    }
+    if (made)
+        out->len += made;
+    else
+        gzip_store(text, out);
+}
+
 /* ---- sums --------------------------------------------------------------- */
 
 void gzip_sum_text(struct gzip_sum *s, struct slice text)

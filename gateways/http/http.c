@@ -9,6 +9,7 @@
 #include "gateways/http/api.h"
 #include "gateways/http/comet.h"
 #include "gateways/http/form.h"
+#include "gateways/http/front.h"
 #include "gateways/http/packer.h"
 #include "gateways/http/route.h"
 #include "gateways/common/target.h"
@@ -589,6 +590,7 @@ static void http_deadline(struct conn *c)
 static void http_stop(struct gateway *g)
 {
     packer_free(gateway_edge_state(g));
+    front_stop();
 }
 
 static void http_opened(struct conn *c)

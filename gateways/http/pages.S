@@ -1,5 +1,5 @@
-/* The files of pages/, as they are and gzipped; touchline-match.js is two of
- * them, which the Makefile has put together. */
+/* The files of pages/, as they are and gzipped, and the front page in parts;
+ * touchline-match.js is two of them, which the Makefile has put together. */
     .section .rodata
 
     .macro page name, file
@@ -17,9 +17,23 @@ page_\name\()_gz_end:
     .byte 0
     .endm
 
-    page index, index.html
+    .macro part name, file
+    .global front_\name
+    .global front_\name\()_end
+front_\name:
+    .incbin "gateways/http/pages/front.\file"
+front_\name\()_end:
+    .byte 0
+    .endm
+
+    part head, head
+    part tail, tail
+    part csp, csp
+
     page style, style.css
+    page late, late.css
     page app, app.js
+    page chat, chat.js
     page shared, shared.js
     page report, report.html
     page report_style, report.css

@@ -1,12 +1,14 @@
 #include "gateways/http/pages.h"
 
 #include "gateways/common/gateway.h"
+#include "gateways/http/front.h"
 
 /* What pages.S has made of them. */
 #define PAGES(X) \
-    X(index, "/", "text/html; charset=utf-8")                             \
     X(style, "/style.css", "text/css; charset=utf-8")                     \
     X(app, "/app.js", "text/javascript; charset=utf-8")                   \
+    X(late, "/late.css", "text/css; charset=utf-8")                       \
+    X(chat, "/chat.js", "text/javascript; charset=utf-8")                 \
     X(shared, "/shared.js", "text/javascript; charset=utf-8")             \
     X(report, "/report", "text/html; charset=utf-8")                      \
     X(report_style, "/report.css", "text/css; charset=utf-8")             \
@@ -56,13 +58,19 @@ static const char try_this[] =
     "With a browser, this address shows matches and a chat room, and\n"
     "http://HOST/report is for who reports a match.\n";
 
-static void send_page(struct exchange *x, const struct page *p)
+void pages_policy(struct exchange *x, struct slice sources)
 {
+    buf_add_str(&x->fields, "Content-Security-Policy: default-src 'self'; ");
+    buf_add(&x->fields, sources);
     buf_add_str(&x->fields,
-                "Content-Security-Policy: default-src 'self'; "
                 "connect-src 'self' ws: wss:; frame-ancestors 'none'; "
                 "base-uri 'none'; form-action 'self'\r\n"
                 "Referrer-Policy: no-referrer\r\n");
+}
+
+static void send_page(struct exchange *x, const struct page *p)
+{
+    pages_policy(x, SLICE(""));
     x->flags |= EXCHANGE_TAGGED;
     if (exchange_may_pack(x))
         reply_either(x, p->type,
@@ -110,7 +118,7 @@ void pages_root(struct exchange *x, const struct call *call)
         buf_add_str(&x->fields, "Location: /admin\r\n");
         reply_text(x, 302, SLICE("/admin is the operators' page."));
     } else if (call->request->flags & REQUEST_HTML) {
-        send_page(x, &pages[0]);
+        front_page(x, call);
     } else {
         send_text(x, call);
     }

@@ -10,5 +10,8 @@
 void pages_root(struct exchange *x, const struct call *call);
 /* The file that the path names. */
 void pages_file(struct exchange *x, const struct call *call);
+/* Adds what a page may load. sources: directives of its own, each with "; "
+ * behind it. */
+void pages_policy(struct exchange *x, struct slice sources);
 
 #endif

@@ -1,63 +1,55 @@
-/* app.js - the fan's page: matches, one match live, a chat room.
+/* app.js - the fan's page, behind its first look (front.js): everything as it
+ * happens.
  *
- * Two subscriptions feed it: match/* and team/* from the cursor of the list
- * that was read first, and the room. */
+ * One subscription feeds it: match/*, team/* and the room (chat.js), from the
+ * cursor of what came with the page. */
 (function () {
 'use strict';
 
-const {$, PERIODS, clock, day, el, events_of, fixture, fold, get, hue, is_live,
-       load_match, load_teams, mark, new_match, order, phase, place, player,
-       put, refold, seq_of, set_base, shootout, sides, stored, story,
-       team_name, teams} = Shared;
+const {$, PERIODS, clock, el, events_of, fold, get, hue, is_live, load_teams,
+       mark, order, phase, place, player, put, refold, seq_of, set_base, sides,
+       stored, team_name, teams} = Shared;
+const {changed, match_of, matches} = Front;
 
-const KEEP_LINES = 300;         /* of talk, in the page */
-const PEOPLE_NOTES = 50;        /* in a larger room nobody's coming is news */
-const DRAW_MS = 30;
-const FRESH_MS = 600;           /* a new row is shown as new */
+const FRESH_MS = 900;           /* a new row is shown as new */
+const TOLD_MS = 8000;           /* how long a word about the connection stays */
 const SNAPSHOT_WAIT_MS = 3000;  /* behind a retract */
-const SEVERITY = ['failed', 'waiting', 'connecting', 'catching-up', 'live'];
+const ANNOUNCE_MS = 400;        /* what comes together is read as one */
 
-const matches = new Map();      /* id -> match */
-const dirty = new Set();
+let sub = null;
 let epoch = null;
-let chosen = null;              /* match id */
-let pinned = false;             /* by the reader, not by us */
 let refreshing = false;
-let last_ts = 0;
 
-/* A burst is drawn once. Not by animation frames: there are none in a hidden
- * tab, whose title shows the score. */
-function changed(...what) {
-    if (dirty.size === 0)
-        setTimeout(draw, DRAW_MS);
-    what.forEach((w) => dirty.add(w));
+/* ---- Following ---- */
+
+async function follow() {
+    let since = Front.known && Front.known.cursor;
+
+    if (!since) {       /* the page came while nothing was known */
+        const of_teams = await load_teams();
+        const of_matches = await refresh();
+
+        since = of_teams || of_matches;
+    }
+    subscribe(since);
 }
 
-function draw() {
-    const now = new Set(dirty);
-
-    dirty.clear();
-    choose_current();
-    if (now.has('list'))
-        draw_list();
-    if (now.has('match'))
-        draw_match();
+function subscribe(since) {
+    if (sub)
+        sub.close();
+    sub = Touchline.subscribe('', ['match/*', 'team/*', 'room/' + Chat.name()], {
+        since: since,
+        name: Chat.me,
+        onmessage: on_message,
+        onnotice: on_notice,
+        onstate: on_state,
+    });
 }
 
-/* ---- Following the matches ---- */
-
-function match_of(id) {
-    if (!matches.has(id))
-        matches.set(id, Object.assign(new_match(id),
-                                      {rows: new Map(), asked: false,
-                                       news: 0}));
-    return matches.get(id);
-}
-
-/* What a list leaves out. */
-function lineups_of(s) {
-    return s.home_players || s.visit_players
-        ? {home_players: s.home_players, visit_players: s.visit_players} : {};
+/* Another room, or another network: from where we are. */
+function resubscribe() {
+    if (sub)
+        subscribe(sub.cursor);
 }
 
 /* Everything anew, after a gap or where something does not add up. */
@@ -73,19 +65,15 @@ async function refresh() {
     const there = new Set(list.matches.map((s) => s.id));
     const at = seq_of(list.cursor);
 
-    list.matches.forEach((s) => set_base(
-        match_of(s.id), Object.assign(lineups_of(match_of(s.id).state), s),
-        list.cursor));
+    Front.take_list(list.matches, list.cursor);
+    Front.more = 0;
     matches.forEach((match, id) => {
         const newer = events_of(match).some((m) => m.seq > at);
 
-        if (!there.has(id) && !newer && match.at <= at && id !== chosen)
+        if (!there.has(id) && !newer && match.at <= at && id !== Front.chosen)
             matches.delete(id);
     });
-    $('no-matches').replaceChildren(
-        'No matches yet. They appear here as soon as somebody ', reporting,
-        ' one.');
-    changed('list', 'match');
+    changed();
     return list.cursor;
 }
 
@@ -93,24 +81,23 @@ async function refresh() {
 function refresh_soon(ms) {
     setTimeout(() => {
         matches.forEach((match) => { match.asked = false; });
-        refresh().then(load_chosen);
+        refresh().then(Front.load_chosen);
     }, (ms || 0) + Math.random() * 1500);
 }
 
-async function load_chosen() {
-    const match = matches.get(chosen);
+function on_message(m) {
+    const type = m.channel.split('/')[0];
 
-    if (!match || match.asked)
-        return;
-    match.asked = true;
-    await load_match(match);
-    changed('match');
+    if (net.state !== 'live')
+        net.came += 1;
+    net.last_ts = Math.max(net.last_ts, m.ts);
+    if (type === 'room')
+        Chat.hear(m, true);
+    else
+        on_match_message(m, type, m.channel.split('/')[1]);
 }
 
-function on_match_message(m) {
-    const [type, id] = m.channel.split('/');
-
-    last_ts = m.ts;
+function on_match_message(m, type, id) {
     if (epoch !== null && epoch !== m.epoch) {
         matches.forEach((match) => {
             match.events.clear();
@@ -121,14 +108,15 @@ function on_match_message(m) {
     epoch = m.epoch;
     if (type === 'team') {
         teams.set(id, m.data.name);
-        changed('list', 'match');
+        changed();
         return;
     }
     const match = match_of(id);
-    /* load_chosen may have been faster: then it is in the state. */
+    /* What was asked for may have been faster: then it is in the state. */
     const fresh = m.seq > match.at && !match.events.has(m.offset);
 
     match.events.set(m.offset, m);
+    match.missing = false;
     if (fresh)
         fold(match.state, m);
     if (!match.state.home)
@@ -141,158 +129,70 @@ function on_match_message(m) {
         }, SNAPSHOT_WAIT_MS);
     }
     if (fresh)
-        match.news = m.offset;
-    changed('list', 'match');
+        match.news.add(m.offset);
+    changed();
 }
 
-function on_match_notice(n) {
-    if (n.notice === 'gap') {
+function on_notice(n) {
+    if ((n.channel || '').startsWith('room/')) {
+        Chat.on_notice(n);
+    } else if (n.notice === 'gap') {
+        net.holes = true;
         refresh_soon();
     } else if (n.notice === 'snapshot' && n.state && n.channel) {
         set_base(match_of(n.channel.split('/')[1]), n.state, n.cursor);
-        changed('list', 'match');
+        changed();
     }
 }
 
-/* What the reader looks at is left only for a match in play, and never when the
- * reader has chosen it. */
-function choose_current() {
-    const have = matches.get(chosen);
-    const best = order(matches.values())[0];
+/* ---- Told aloud, and in passing ---- */
 
-    if (have && (pinned || is_live(have)))
-        return;
-    if (best && best.id !== chosen && (!have || is_live(best)))
-        choose(best.id);
-}
-
-function choose(id) {
-    chosen = id;
-    changed('list', 'match');
-    load_chosen();
-}
-
-/* ---- Drawing the matches ---- */
-
-const reporting = Object.assign(el('a', '', 'reports'), {href: '/report'});
-const headings = {live: el('li', 'heading', 'In play'),
-                  next: el('li', 'heading', 'To come'),
-                  over: el('li', 'heading', 'Played')};
-
-function pick(match) {
-    pinned = true;
-    choose(match.id);
-    write_hash();
-}
-
-function draw_list() {
-    const nodes = [];
-    const was = document.querySelector('.fixture[aria-current=true]');
-    let group = null;
-
-    order(matches.values()).forEach((match) => {
-        const button = fixture(match, pick);
-
-        if (phase(match) !== group)
-            nodes.push(headings[group = phase(match)]);
-        if (!match.item)
-            match.item = el('li', '', button);
-        button.setAttribute('aria-current', String(match.id === chosen));
-        nodes.push(match.item);
-    });
-    $('no-matches').hidden = nodes.length > 0;
-    place($('match-list'), nodes);
-    const is = document.querySelector('.fixture[aria-current=true]');
-
-    if (is && is !== was)
-        is.scrollIntoView({block: 'nearest', inline: 'nearest'});
-}
+let told = [];
+let toast_timer = 0;
 
 function announce(text) {
-    $('announce').textContent = text;
+    if (told.length === 0)
+        setTimeout(() => {
+            put($('announce'), told.join('. '));
+            told = [];
+        }, ANNOUNCE_MS);
+    told.push(text);
 }
 
-function draw_match() {
-    const match = matches.get(chosen);
-
-    if (!match || !match.state.home)
-        return;
-    const events = story(match);
-
-    draw_board(match, events);
-    draw_timeline(match, events);
-    draw_lineups(match, events);
-    events.filter((e) => e.m.offset === match.news && !e.minor).forEach((e) =>
-        announce([e.text].concat(e.detail, e.tally).filter(Boolean)
-            .join(', ')));
-    match.news = 0;
+function toast(text) {
+    put($('toast'), text);
+    $('toast').classList.add('on');
+    clearTimeout(toast_timer);
+    toast_timer = setTimeout(() => $('toast').classList.remove('on'), TOLD_MS);
 }
 
-/* Of the newest event of this period. */
-function minute_of(events) {
-    for (const e of events.slice().reverse()) {
-        if (e.whistle && e.m.kind !== 'status')
-            break;
-        if (e.m.data && e.m.data.minute && !e.undone)
-            return e.m.data.minute;
-    }
-    return '';
-}
-
-function draw_board(match, events) {
+function in_words(match, e) {
     const s = match.state;
-    const minute = is_live(match) ? minute_of(events) : '';
-    const moved = $('board').dataset.match !== match.id;
 
-    $('board').dataset.match = match.id;
-    put($('period'), (PERIODS[s.period] || s.period) +
-        (minute && ' · ' + minute + '′'));
-    put($('where'), [s.stadium, day(s, phase(match) === 'next')]
-        .filter(Boolean).join(' · '));
-    sides.forEach((side) => {
-        const n = phase(match) === 'next' ? '–' : s[side + '_score'];
-
-        put($(side + '-name'), team_name(s[side]));
-        put($(side + '-crest'), s[side].slice(0, 3).toUpperCase());
-        $(side + '-crest').style.setProperty('--hue', hue(s[side]));
-        draw_score($(side + '-score'), n === undefined ? '–' : n, !moved);
-        draw_scorers($(side + '-scorers'), events, s[side]);
-    });
-    put($('shootout'), shootout(s) && shootout(s) + ' on penalties');
-    document.title = s.home.toUpperCase() + ' ' + $('home-score').textContent +
-        ':' + $('visit-score').textContent + ' ' + s.visit.toUpperCase() +
-        ' · Touchline';
+    if (e.takes_back)
+        return ['Correction: ' + e.takes_back.text + ' is taken back',
+                e.m.data.comment || '', 'now ' + s.home_score + '–' +
+                s.visit_score].filter(Boolean).join(', ');
+    return [e.text].concat(e.detail, e.tally).filter(Boolean).join(', ');
 }
 
-function draw_score(node, n, flash) {
-    const more = flash && Number(n) > Number(node.textContent);
+function tell_news(match, events) {
+    const news = events.filter((e) => match.news.has(e.m.offset) && !e.minor);
 
-    put(node, n);
-    if (!more)
-        return;
-    node.classList.add('scored');
-    setTimeout(() => node.classList.remove('scored'), 2500);
+    match.news.clear();
+    if (net.state !== 'live')
+        return;         /* there is a word about all of it when it is over */
+    news.forEach((e) => announce(in_words(match, e)));
+    news.filter((e) => e.takes_back).forEach((e) =>
+        toast(in_words(match, e) + '.'));
 }
 
-function draw_scorers(node, events, team) {
-    const names = new Map();
+/* ---- The timeline ---- */
 
-    events.filter((e) => e.m.kind === 'goal' && !e.undone && !e.shootout &&
-                         e.m.data.team === team && e.who).forEach((e) => {
-        const name = e.who[1] + (e.own ? ' (own goal)' : '');
-        const minute = e.m.data.minute ? ' ' + e.m.data.minute + '′' : '';
+let slid = 0;           /* pixels by which rows have moved down */
 
-        names.set(name, names.has(name) ? names.get(name) + ',' + minute
-                                        : minute);
-    });
-    const lines = Array.from(names, ([name, minutes]) => name + minutes);
-
-    if (Array.from(node.children, (c) => c.textContent).join() !== lines.join())
-        node.replaceChildren(...lines.map((l) => el('li', '', l)));
-}
-
-function row(e, is_news) {
-    const li = el('li', '', el('span', 'minute'), mark(e.mark),
+function row(is_news) {
+    const li = el('li', '', el('span', 'minute'), el('span', 'mark'),
                   el('div', 'what', el('b'), el('small')),
                   el('span', 'tally'));
 
@@ -303,35 +203,97 @@ function row(e, is_news) {
     return li;
 }
 
-function draw_timeline(match, events) {
-    const first = match.rows.size === 0;
+function detail_of(e) {
+    const back = e.takes_back;
 
-    place($('timeline'), events.map((e) => {
-        const known = match.rows.has(e.m.offset);
-        const li = known ? match.rows.get(e.m.offset) : row(e, !first);
-        const d = e.m.data || {};
-
-        match.rows.set(e.m.offset, li);
-        li.className = [e.minor ? 'minor' : '', e.undone ? 'undone' : '',
-                        e.m.kind === 'goal' && !e.undone ? 'goal' : '',
-                        e.whistle ? 'whistle' : '', d.team ? 'of-team' : '',
-                        li.classList.contains('fresh') ? 'fresh' : '',
-                       ].join(' ');
-        li.title = clock(e.m.ts);
-        li.style.setProperty('--hue', hue(d.team || ''));
-        put(li.children[0], d.minute ? d.minute + '′'
-            : e.whistle || e.shootout ? '' : clock(e.m.ts));
-        put(li.querySelector('b'), e.text);
-        put(li.querySelector('small'), e.detail.filter(Boolean).join(' · '));
-        put(li.children[3], e.tally);
-        return li;
-    }).reverse());
-    $('no-events').hidden = events.length > 0;
+    if (back)
+        return [back.text + (back.m.data && back.m.data.minute
+                    ? ' ' + back.m.data.minute + '′' : ''),
+                e.m.data.comment];
+    return e.detail.concat(e.taken_back
+        ? 'taken back at ' + clock(e.taken_back.m.ts) : '');
 }
 
-function draw_lineups(match, events) {
-    const s = match.state;
-    const notes = new Map();    /* team/number -> marks, and whether off */
+function draw_row(li, e) {
+    const d = e.m.data || {};
+
+    li.className = [e.minor ? 'minor' : '', e.undone ? 'undone' : '',
+                    e.m.kind === 'goal' && !e.undone && !e.shootout ? 'goal'
+                                                                    : '',
+                    e.m.kind === 'retract' ? 'retract' : '',
+                    e.whistle ? 'whistle' : '', d.team ? 'of-team' : '',
+                    li.classList.contains('fresh') ? 'fresh' : '',
+                   ].filter(Boolean).join(' ');
+    li.title = clock(e.m.ts);
+    li.style.setProperty('--hue', hue(d.team || ''));
+    put(li.children[0], d.minute ? d.minute + '′'
+        : e.whistle || e.shootout ? '' : clock(e.m.ts));
+    if (li.dataset.mark !== e.mark) {
+        li.dataset.mark = e.mark;
+        li.children[1].replaceWith(mark(e.mark));
+    }
+    put(li.querySelector('b'), e.text);
+    put(li.querySelector('small'), detail_of(e).filter(Boolean).join(' · '));
+    put(li.children[3], e.tally);
+}
+
+function draw_timeline(match, events) {
+    const list = $('timeline');
+    const top = list.firstElementChild;
+
+    if (!events || list.dataset.match !== match.id) {
+        list.dataset.match = events ? match.id : '';
+        slide(list, 0, false);
+    }
+    draw_empty(match, events);
+    if (!events) {
+        list.replaceChildren();
+        return;
+    }
+    const known = match.rows.size > 0;
+    const was = top ? top.offsetTop : 0;
+
+    place(list, events.map((e) => {
+        const li = match.rows.get(e.m.offset) || row(known);
+
+        match.rows.set(e.m.offset, li);
+        draw_row(li, e);
+        return li;
+    }).reverse());
+    if (known && top && top.isConnected && top.offsetTop > was &&
+            $('panel-timeline').scrollTop < 1)
+        slide(list, slid + top.offsetTop - was, true);
+}
+
+/* Why there is nothing to see, and what to do about it. */
+function draw_empty(match, events) {
+    const gone = !events && match && match.missing;
+
+    $('no-events').hidden = Boolean(events && events.length > 0);
+    $('no-events').dataset.why = gone ? 'missing'
+        : !events ? (match ? '' : 'none')
+        : match.whole ? 'soon' : '';
+    if (gone)
+        put($('missing-id'), match.id);
+}
+
+/* New rows come in above the others and push them down: by a transform, which
+ * is smooth and, unlike a jump of the layout, no surprise under a finger. For
+ * who has scrolled away the browser keeps everything in its place. */
+function slide(list, by, softly) {
+    slid = by;
+    list.classList.toggle('soft', softly);
+    list.style.marginTop = by ? -by + 'px' : '';
+    list.style.transform = by ? 'translateY(' + by + 'px)' : '';
+}
+
+/* ---- The line-ups ---- */
+
+const HALF = {1: .055, 2: .185, 3: .315, 4: .435};  /* line -> along the pitch */
+
+/* Of each who did something: marks, and whether he is off. */
+function notes_of(match, events) {
+    const notes = new Map();
     const note = (team, p, what, off) => {
         const who = player(p, match, team);
         const key = who && team + '/' + who[0];
@@ -359,325 +321,201 @@ function draw_lineups(match, events) {
             note(d.team, d.player_out, 'out', true);
         }
     });
-    sides.forEach((side) => draw_lineup(side, s, notes));
+    return notes;
 }
 
-function draw_lineup(side, s, notes) {
-    const team = s[side];
-    const given = s[side + '_players'];
-    const men = new Map(Object.entries(given || {}));
+/* Who began, in the order of the announcement, or else by number with the first
+ * goalkeeper one finds; and since then each in the place of whom he replaced. */
+function places_of(match, events, side) {
+    const began = (events.find((e) => e.m.kind === 'start' && !e.undone) ||
+                   {m: {}}).m.data || {};
+    const men = began[side + '_players'] || match.state[side + '_players'] || {};
+    const said = began[side + '_order'] || match.state[side + '_order'];
+    const first = Object.keys(men).sort((a, b) => a - b);
+    const slots = said ? said.map(String).filter((n) => men[n]) : first;
+
+    first.filter((n) => !slots.includes(n)).forEach((n) => slots.push(n));
+    events.filter((e) => e.m.kind === 'substitution' && !e.undone &&
+                         e.m.data.team === match.state[side]).forEach((e) => {
+        const [out] = player(e.m.data.player_out, match, e.m.data.team) || [];
+        const [comes] = player(e.m.data.player_in, match, e.m.data.team) || [];
+
+        if (slots.includes(out))
+            slots[slots.indexOf(out)] = comes;
+    });
+    return {slots: slots, in_order: Boolean(said)};
+}
+
+/* Where the nth of so many stands: along the pitch from his own goal, and
+ * across it from his right. */
+function spot(n, count) {
+    const out = Math.max(0, count - 1);
+    const back = Math.min(4, out);
+    const front = Math.min(3, Math.ceil((out - back) / 2));
+    const lines = [1, back, out - back - front, front];
+    let line = 0;
+    let i = n;
+
+    while (line < 3 && i >= lines[line]) {
+        i -= lines[line];
+        line += 1;
+    }
+    return {x: HALF[line + 1], y: (i + .5) / Math.max(1, lines[line])};
+}
+
+function draw_man(number, name, note) {
+    const family = name.indexOf(' ') + 1;
+
+    return el('li', '', el('span', 'shirt', number),
+              el('span', 'name', el('span', 'given', name.slice(0, family)),
+                 name.slice(family)),
+              el('span', 'badges', ...note.marks.map(mark)));
+}
+
+function draw_side(match, events, side, notes) {
+    const team = match.state[side];
+    const on = match.state[side + '_players'] || {};
+    const {slots, in_order} = places_of(match, events, side);
+    const note_of = (n) => notes.get(team + '/' + n) || {marks: []};
+    const men = slots.map((n, i) => [n, spot(i, slots.length)])
+        .filter(([n]) => on[n] !== undefined)
+        .map(([n, at]) => {
+            const li = draw_man(n, on[n] || 'No. ' + n, note_of(n));
+
+            li.style.setProperty('--x', side === 'home' ? at.x : 1 - at.x);
+            li.style.setProperty('--y', side === 'home' ? 1 - at.y : at.y);
+            return li;
+        });
+    const others = Array.from(notes.values()).filter((n) =>
+        n.team === team && on[n.who[0]] === undefined);
 
     put($(side + '-line'), team_name(team));
     $(side + '-players').style.setProperty('--hue', hue(team));
-    notes.forEach((n) => {
-        if (n.team === team && given && Object.keys(given).length > 0)
-            men.set(n.who[0], n.who[1]);
-    });
-    const lines = Array.from(men, ([number, name]) => {
-        const n = notes.get(team + '/' + number) || {marks: [], off: false};
-        const badges = el('span', 'badges', ...n.marks.map(mark));
+    $(side + '-off').style.setProperty('--hue', hue(team));
+    $(side + '-players').replaceChildren(...men.length > 0 ? men
+        : [el('li', 'none', 'Not announced')]);
+    $(side + '-off').replaceChildren(...others.map((n) => {
+        const li = draw_man(n.who[0], n.who[1], n);
 
-        return {off: n.off, number: Number(number),
-                li: el('li', n.off ? 'off' : '', el('span', '', number),
-                       el('span', '', name), badges)};
-    }).sort((a, b) => a.off - b.off || a.number - b.number);
-
-    $(side + '-players').replaceChildren(...(lines.length > 0
-        ? lines.map((l) => l.li) : [el('li', 'none', 'Not announced')]));
+        li.classList.toggle('off', n.off);
+        return li;
+    }));
+    return {some: men.length > 0, in_order: in_order, others: others.length};
 }
 
-/* ---- The room ---- */
-
-/* sent: lines whose answer is still to come; faster: message -> words, of those
- * that are one of these, as it seems; expected: offset -> a line that was
- * answered and is still to be heard. */
-const room = {name: '', sub: null, lines: new Map(), people: new Map(),
-              count: 0, expected: new Map(), sent: new Set(),
-              faster: new Map()};
-let me = '';
-
-function enter(name) {
-    if (room.sub)
-        room.sub.close();
-    room.name = name;
-    room.lines.clear();
-    room.people.clear();
-    room.expected.clear();
-    room.sent.clear();
-    room.faster.clear();
-    room.count = 0;
-    $('talk').replaceChildren();
-    $('room-name').textContent = name;
-    $('room-input').value = name;
-    $('name-input').value = me;
-    draw_people();
-    room.sub = Touchline.subscribe('', 'room/' + name, {
-        name: me,
-        onmessage: (m) => hear(m, true),
-        onnotice: on_room_notice,
-        onstate: (s) => on_state('room', s),
-    });
-}
-
-function on_room_notice(n) {
-    const s = n.state || n;
-
-    if (n.notice === 'snapshot' && n.state) {
-        set_people(s);
-        (s.messages || []).forEach((m) => hear(m, false));
-    } else if (n.notice === 'resumed') {
-        const asked = room.name;    /* who came and went meanwhile is unknown */
-
-        get('/v1/presence/room/' + asked.split('/').map(encodeURIComponent)
-            .join('/')).then((p) => {
-            if (p && asked === room.name)
-                set_people(p);
-        });
-    } else if (n.notice === 'gap') {
-        add_note('Messages missed: ' + (n.count || 'some'));
-    } else if (n.notice === 'join' || n.notice === 'leave') {
-        come_and_go(n.notice, s);
-    }
-}
-
-function set_people(s) {
-    room.people = new Map((s.names || []).map((p) => [p.name, p.connections]));
-    if (!room.people.has(me) && room.people.size < 100)
-        room.people.set(me, 1);     /* our own coming may be told later */
-    room.count = s.count || 0;
-    draw_people();
-}
-
-function come_and_go(what, s) {
-    const names = (s.names || []).map((p) => p.name || p);
-    const others = (s.count || names.length) - names.length;
-
-    names.forEach((name) => {
-        if (what === 'leave')
-            room.people.delete(name);
-        else if (!room.people.has(name))
-            room.people.set(name, 1);
-    });
-    draw_people();
-    const told = names.filter((name) => name !== me);
-
-    if (others > 0)
-        told.push(others + (others > 1 ? ' others' : ' other'));
-    if (told.length > 0 && room.people.size <= PEOPLE_NOTES)
-        add_note(told.join(', ') + (what === 'join' ? ' joined' : ' left'));
-}
-
-function draw_people() {
-    const many = room.people.size >= 100;
-
-    put($('people'), (many ? room.count : room.people.size) + ' here');
-    $('names').replaceChildren(...Array.from(room.people, ([name, n]) =>
-        el('li', '', name + (n > 1 ? ' ×' + n : ''))));
-}
-
-function text_of(data) {
-    if (typeof data === 'string')
-        return data;
-    return data && typeof data.text === 'string' ? data.text
-                                                 : JSON.stringify(data);
-}
-
-function hear(m, live) {
-    const key = name_of(m);
-
-    last_ts = m.ts;
-    if (room.lines.has(key))
+function draw_lineups(match, events) {
+    if (!events)
         return;
-    take_pending(m, key);
-    const li = line(m.from || 'anon', text_of(m.data), m.ts);
+    const notes = notes_of(match, events);
+    const drawn = sides.map((side) => draw_side(match, events, side, notes));
+    const some = drawn.filter((d) => d.some);
 
-    room.lines.set(key, li);
-    add_line(li, m.from === me);
-    if (live && $('panel-chat').offsetParent === null)
-        unread(Number($('unread').textContent) + 1);
-}
-
-const name_of = (m) => m.epoch + '/' + m.offset;
-
-const words_of = (li) => li.children[1].textContent;
-
-/* Shown once: what is heard takes the place of the line that was sent. The
- * stream may be faster than the answer; then it goes by name and words. */
-function take_pending(m, key) {
-    const mine = room.expected.get(m.offset);
-
-    room.expected.delete(m.offset);
-    if (mine) {
-        mine.remove();
-    } else if (m.from === me) {
-        room.faster.set(key, text_of(m.data));
-        place_sent();
+    $('off').hidden = drawn.every((d) => d.others === 0);
+    put($('off-title'), some.length > 0 ? 'No longer on the pitch'
+                                        : 'Seen in this match');
+    put($('placed'), some.length === 0 ? ''
+        : some.every((d) => d.in_order)
+        ? 'Placed in the order of the announcement: goalkeeper first, then ' +
+          'from the back to the front.'
+        : 'Placed by shirt number: who plays where has not been said.');
+    /* The order does not come with a message: it is asked for when it counts. */
+    if (document.body.dataset.view === 'lineups' && !match.order_asked &&
+            some.some((d) => !d.in_order)) {
+        match.order_asked = true;
+        match.asked = false;
+        Front.load_chosen();
     }
 }
 
-/* As many lines of the same words as were heard are not shown again. */
-function place_sent() {
-    const left = new Map(room.faster);
+/* ---- The connection ---- */
 
-    room.sent.forEach((li) => {
-        const it = Array.from(left).find(([, words]) => words === words_of(li));
+const net = {state: 'connecting', ever: false, retry_at: 0, lost_at: 0,
+             last_ts: 0, came: 0, holes: false, error: '', way: ''};
 
-        if (it)
-            left.delete(it[0]);
-        if (it)
-            li.remove();
-        else if (!li.isConnected)
-            add_line(li, false);
-    });
-    left.forEach((words, key) => room.faster.delete(key));
-}
-
-function answered(li, answer) {
-    const key = name_of(answer);
-
-    room.sent.delete(li);
-    room.faster.delete(key);
-    if (room.lines.has(key)) {
-        li.remove();
-    } else {
-        room.expected.set(answer.offset, li);
-        if (!li.isConnected)
-            add_line(li, false);
-    }
-    place_sent();
-}
-
-function line(from, text, ts) {
-    const who = el('b', '', from);
-    const li = el('li', from === me ? 'line mine' : 'line',
-                  el('header', '', who, el('span', '', clock(ts))),
-                  el('div', '', text));
-
-    who.style.setProperty('--hue', hue(from));
-    li.dataset.from = from;
-    return li;
-}
-
-function add_note(text) {
-    add_line(el('li', 'note', text), false);
-}
-
-/* What is still being sent stays below what has been said. */
-function add_line(li, follow) {
-    const talk = $('talk');
-    const at_end = talk.scrollHeight - talk.scrollTop - talk.clientHeight < 40;
-    const pending = li.classList.contains('pending') ? null
-        : talk.querySelector('.pending');
-    const before = pending ? pending.previousElementSibling
-                           : talk.lastElementChild;
-
-    li.classList.toggle('follows', Boolean(
-        before && li.dataset.from && before.dataset.from === li.dataset.from));
-    talk.insertBefore(li, pending);
-    while (talk.children.length > KEEP_LINES)
-        talk.firstChild.remove();
-    if (room.lines.size > 2 * KEEP_LINES)
-        room.lines.delete(room.lines.keys().next().value);
-    if (at_end || follow)
-        to_end();
-    else
-        $('newer').hidden = false;
-}
-
-function to_end() {
-    $('talk').scrollTop = $('talk').scrollHeight;
-    $('newer').hidden = true;
-}
-
-function unread(n) {
-    $('unread').textContent = n;
-    $('unread').hidden = n === 0;
-}
-
-function say(text) {
-    const li = line(me, text, Date.now());
-    const key = Date.now().toString(36) + Math.random().toString(36).slice(2);
-    const options = {from: me, idempotency: key};
-
-    li.classList.add('pending');
-    room.sent.add(li);
-    add_line(li, true);
-    send(li, room.name, text, options);
-}
-
-/* The key stays the same however often the reader presses Try again. */
-function send(li, name, text, options) {
-    Touchline.publish('', 'room/' + name, text, options).then((answer) => {
-        if (name === room.name)
-            answered(li, answer);
-    }, (e) => {
-        const again = el('button', '', 'Not sent: ' + e.message +
-                                       ' – try again');
-
-        again.addEventListener('click', () => {
-            again.remove();
-            send(li, name, text, options);
-        });
-        li.append(again);
-        to_end();
-    });
-}
-
-/* The server's rule: 1 to 64 bytes without control characters, space, colon. */
-function name_is_good(name) {
-    const bytes = new TextEncoder().encode(name).length;
-
-    return bytes > 0 && bytes <= 64 &&
-        !/[\s:\u0000-\u001f\u007f-\u009f]/.test(name);
-}
-
-function room_is_good(name) {
-    return name.length <= 100 && name.split('/').every((s) =>
-        s !== '' && s !== '.' && s !== '..' &&
-        !/[\s*\u0000-\u001f\u007f-\u009f]/.test(s));
-}
-
-/* ---- Connection ---- */
-
-const states = {};
-let retry_at = 0;
-let ever_live = false;
-
-function on_state(who, s) {
-    states[who] = s;
+function on_state(s) {
+    if (s.state === 'closed')
+        return;
     if (s.state === 'waiting')
-        retry_at = Date.now() + s.retryIn;
-    if (s.state === 'failed' && who === 'room') {
-        $('identity-error').textContent = s.error.text;
-        $('who').open = true;
+        net.retry_at = Date.now() + s.retryIn;
+    if (s.state === 'failed')
+        net.error = s.error.text;
+    net.way = s.transport === 'poll' ? 'long poll' : s.transport;
+    turn(navigator.onLine === false ? 'waiting' : s.state);
+}
+
+function turn(state) {
+    const was = net.state;
+
+    net.state = state;
+    if (was === 'live' && state !== 'live') {
+        net.lost_at = Date.now();
+        net.came = 0;
     }
+    if (state === 'waiting' && was === 'live')
+        announce('Connection lost. The score is as of ' + clock(net.lost_at));
+    if (state === 'live' && was !== 'live')
+        back();
     draw_state();
 }
 
+/* Live: for the first time, or again. */
+function back() {
+    const many = net.came + (net.came === 1 ? ' thing' : ' things');
+
+    Chat.load_people();
+    if (net.ever) {
+        const text = 'Live again. ' + (net.holes
+            ? 'Not everything since ' + clock(net.lost_at) +
+              ' was kept; the match has been read anew.'
+            : net.came > 0 ? many + ' happened since ' + clock(net.lost_at) +
+              ', and nothing is missing.'
+            : 'Nothing happened since ' + clock(net.lost_at) + '.');
+
+        if (net.lost_at && !net.quiet) {
+            toast(text);
+            announce(text);
+        }
+    }
+    net.quiet = false;
+    net.ever = true;
+    net.holes = false;
+    net.came = 0;
+}
+
 function draw_state() {
-    const s = Object.values(states).sort((a, b) =>
-        SEVERITY.indexOf(a.state) - SEVERITY.indexOf(b.state))[0];
-    const was = $('conn').dataset.state;
-    const seconds = Math.max(1, Math.ceil((retry_at - Date.now()) / 1000));
+    const seconds = Math.max(1, Math.ceil((net.retry_at - Date.now()) / 1000));
+    const since = net.lost_at ? ' since ' + clock(net.lost_at) : '';
     const text = {
         live: 'Live',
-        connecting: ever_live ? 'Reconnecting' : 'Connecting',
-        'catching-up': 'Catching up' + (last_ts
-            ? ' from ' + clock(last_ts) : ''),
-        waiting: 'Reconnecting in ' + seconds + ' s',
-        failed: 'Refused: ' + (s && s.error ? s.error.text : ''),
+        connecting: net.ever ? 'Reconnecting' : 'Connecting',
+        'catching-up': net.ever ? 'Catching up from ' + clock(net.lost_at)
+                                : 'Connecting',
+        waiting: net.ever ? 'Offline' + since : 'No answer yet',
+        failed: 'Refused: ' + net.error,
     };
+    const stale = net.ever && net.state !== 'live';
 
-    if (!s || !text[s.state])
-        return;
-    put($('conn-text'), text[s.state]);
-    $('conn').dataset.state = s.state;
-    $('conn').title = s.transport === 'poll' ? 'long poll' : s.transport;
-    if (s.state === 'waiting' && was !== 'waiting' && was !== 'connecting')
-        announce('Connection lost, reconnecting.');
-    if (s.state === 'live' && ever_live && was !== 'live')
-        announce('Live again.');
-    ever_live = ever_live || s.state === 'live';
+    /* Another pill, not a pill that grows: nothing moves. */
+    if ($('conn').dataset.state !== net.state) {
+        const words = el('span');
+
+        words.id = 'conn-text';
+        $('conn').replaceChildren(el('span', 'pill', el('span', 'lamp'), words));
+    }
+    put($('conn-text'), text[net.state]);
+    $('conn').dataset.state = net.state;
+    $('conn').title = net.state !== 'waiting' ? net.way
+        : navigator.onLine === false ? 'There is no network'
+        : 'The next try is in ' + seconds + ' s';
+    document.body.classList.toggle('stale', stale && net.state !== 'connecting');
+    put($('as-of'), stale ? 'as of ' + clock(net.lost_at) : '');
+}
+
+function on_network() {
+    if (navigator.onLine === false)
+        turn('waiting');
+    else
+        resubscribe();
 }
 
 /* ---- The page itself ---- */
@@ -690,74 +528,74 @@ function show(view) {
         t.setAttribute('aria-selected', String(on));
         t.tabIndex = on ? 0 : -1;
     });
-    if (view === 'chat') {
-        unread(0);
-        to_end();
-    }
+    if (view === 'chat')
+        Chat.to_end();
+    if (view === 'lineups')
+        changed();
 }
 
 function on_tab_key(event) {
-    const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
     const tabs = Array.from(document.querySelectorAll('[role=tab]'))
         .filter((t) => t.offsetParent !== null);
     const at = tabs.indexOf(document.activeElement);
+    const to = {ArrowRight: at + 1, ArrowLeft: at - 1 + tabs.length, Home: 0,
+                End: tabs.length - 1}[event.key];
 
-    if (!step || at < 0)
+    if (to === undefined || at < 0)
         return;
-    const next = tabs[(at + step + tabs.length) % tabs.length];
-
-    show(next.id.slice(4));
-    next.focus();
+    event.preventDefault();
+    show(tabs[to % tabs.length].id.slice(4));
+    tabs[to % tabs.length].focus();
 }
 
 function read_hash() {
     const want = new URLSearchParams(location.hash.slice(1));
     const name = want.get('room') || 'lobby';
 
-    pinned = want.has('match');
-    if (pinned && want.get('match') !== chosen)
+    Front.pinned = want.has('match');
+    if (Front.pinned && want.get('match') !== Front.chosen)
         choose(want.get('match'));
-    if (name !== room.name)
-        enter(room_is_good(name) ? name : 'lobby');
+    else
+        changed();
+    if (name !== Chat.name())
+        Chat.enter(Chat.room_is_good(name) ? name : 'lobby');
+}
+
+function choose(id) {
+    const s = (matches.get(id) || {state: {}}).state;
+
+    Front.choose(id);
+    if (!teams.has(s.home) || !teams.has(s.visit))
+        load_teams().then(changed);
 }
 
 function write_hash() {
     const want = new URLSearchParams();
 
-    if (pinned)
-        want.set('match', chosen);
-    want.set('room', room.name);
+    if (Front.pinned)
+        want.set('match', Front.chosen);
+    want.set('room', Chat.name());
     history.pushState(null, '', '#' + want);
 }
 
-function on_identity(event) {
-    const name = $('name-input').value.trim();
-    const where = $('room-input').value.trim();
-
-    event.preventDefault();
-    if (!name_is_good(name) || !room_is_good(where)) {
-        $('identity-error').textContent = name_is_good(name)
-            ? 'A room is a word without spaces or asterisks.'
-            : 'A name has up to 64 bytes, no spaces and no colon.';
-        return;
-    }
-    $('identity-error').textContent = '';
-    me = name;
-    stored('touchline name', name);
-    enter(where);
+Front.pick = (match) => {
+    Front.pinned = true;
+    choose(match.id);
     write_hash();
-    $('who').open = false;
-    $('text').focus();
-}
+    if (document.body.dataset.view === 'chat')
+        show('timeline');
+};
 
-function on_say(event) {
-    const text = $('text').value.trim();
+async function show_all() {
+    Front.all = true;
+    changed();
+    if (Front.more > 0)
+        await Promise.all([refresh(), load_teams()]);
+    changed();
+    const left = document.querySelector('.fixture[aria-current=true]');
 
-    event.preventDefault();
-    $('text').value = '';
-    if (text)
-        say(text);
-    $('text').focus();
+    if (left)
+        left.focus();
 }
 
 function wire_up() {
@@ -767,49 +605,41 @@ function wire_up() {
         .addEventListener('keydown', on_tab_key);
     document.querySelector('.skip').addEventListener('click', (event) => {
         event.preventDefault();
+        show('timeline');
         $('panel-timeline').focus();
     });
     $('key-only').addEventListener('click', (event) => {
         const on = $('timeline').classList.toggle('key-only');
 
         event.currentTarget.setAttribute('aria-pressed', String(on));
+        slide($('timeline'), 0, false);
     });
-    $('identity').addEventListener('submit', on_identity);
-    $('say').addEventListener('submit', on_say);
-    $('text').addEventListener('keydown', (event) => {
-        if (event.key === 'Enter' && !event.shiftKey && !event.isComposing)
-            on_say(event);
+    $('theme').addEventListener('click', Front.next_theme);
+    Front.show_all.firstChild.addEventListener('click', show_all);
+    $('identity').addEventListener('submit', (event) => {
+        event.preventDefault();
+        if (Chat.on_identity())
+            write_hash();
     });
-    $('newer').addEventListener('click', to_end);
-    $('talk').addEventListener('scroll', () => {
-        const t = $('talk');
-
-        if (t.scrollHeight - t.scrollTop - t.clientHeight < 40)
-            $('newer').hidden = true;
-    });
+    $('toast').addEventListener('click', () =>
+        $('toast').classList.remove('on'));
     window.addEventListener('popstate', read_hash);
     window.addEventListener('hashchange', read_hash);
+    window.addEventListener('offline', on_network);
+    window.addEventListener('online', on_network);
+    window.addEventListener('resize', () => slide($('timeline'), 0, false));
     setInterval(draw_state, 1000);
 }
 
-async function follow_matches() {
-    const since = await load_teams();
-    const cursor = await refresh();     /* draws with the names, too */
-
-    load_chosen();
-    Touchline.subscribe('', ['match/*', 'team/*'], {
-        since: since || cursor,
-        onmessage: on_match_message,
-        onnotice: on_match_notice,
-        onstate: (s) => on_state('matches', s),
-    });
-}
-
-me = stored('touchline name') || '';
-if (!name_is_good(me))
-    me = stored('touchline name', 'fan-' +
-        String(Math.random()).slice(2, 6)) || 'fan';
+Front.painters.push(draw_timeline, draw_lineups, (match, events) => {
+    if (events)
+        tell_news(match, events);
+});
+Chat.on_enter = () => {
+    net.quiet = true;       /* we left by ourselves */
+    resubscribe();
+};
 wire_up();
 read_hash();
-follow_matches();
+follow();
 }());

@@ -123,6 +123,17 @@ function pause(ms) {
     });
 }
 
+/* JSON.parse puts keys that are numbers into an order of its own. That of a
+ * line-up says who plays where, so it is kept beside it. */
+const LINE_UP =
+    /"(home|visit)_players":(\{(?:"\d+":"(?:[^"\\]|\\.)*",?)*\})/g;
+
+function parse(text) {
+    return JSON.parse(text.replace(LINE_UP, (all, side, men) =>
+        all + ',"' + side + '_order":[' +
+        (men.match(/"\d+":/g) || []).map((n) => n.slice(0, -1)) + ']'));
+}
+
 /* Asks until there is an answer; null when the answer is a refusal. */
 async function get(path) {
     for (let n = 0; ; n += 1) {
@@ -130,7 +141,7 @@ async function get(path) {
             const r = await fetch(path);
 
             if (r.ok)
-                return await r.json();
+                return parse(await r.text());
             if (r.status < 500 && r.status !== 429)
                 return null;
         } catch (e) {
@@ -252,7 +263,26 @@ function story(match) {
         e.shootout = s.period === 'penalties';
         tell(e, match, s);
         return e;
+    }).map((e, i, all) => {
+        if (e.m.kind === 'retract')
+            e.takes_back = all.find((o) => o.m.offset === e.m.data.offset);
+        if (e.takes_back)
+            e.takes_back.taken_back = e;
+        return e;
     });
+}
+
+/* Who kicked, and did it go in? A save is the goalkeeper's: the other side's. */
+function kicks(match, events) {
+    const s = match.state;
+
+    return events.filter((e) => e.shootout && !e.undone && e.m.data &&
+                                ['goal', 'shot', 'save'].includes(e.m.kind))
+        .map((e) => ({
+            side: (e.m.data.team === s.home) === (e.m.kind !== 'save')
+                ? 'home' : 'visit',
+            scored: e.m.kind === 'goal',
+        }));
 }
 
 function tell(e, match, s) {
@@ -387,28 +417,34 @@ async function load_teams() {
     return t ? t.cursor : null;
 }
 
-/* The whole state and all events, newest page first. */
+/* The whole state and all events, newest page first. Both are asked for at
+ * once: what one lacks of the other is folded in, or comes as a message. */
 async function load_match(match) {
     const path = '/v1/matches/' + encodeURIComponent(match.id);
-    const state = await get(path);
-    let query = '?last=1000';
+    const asked = get(path);
+    let coming = get(path + '/events?last=1000');
+    const state = await asked;
+    let query = true;
 
+    match.missing = !state;
     if (state)
         set_base(match, state, state.cursor);
     while (query) {
-        const page = await get(path + '/events' + query);
+        const page = await coming;
         const news = (page ? page.messages : [])
             .filter((m) => !m.notice && !match.events.has(m.offset));
 
         query = page && page.more && news.length > 0 &&
             '?limit=1000&before=' + news[0].epoch + '-' + news[0].seq;
+        if (query)
+            coming = get(path + '/events' + query);
         news.forEach((m) => match.events.set(m.offset, m));
     }
     refold(match);
 }
 
-return {$, PERIODS, clock, day, el, events_of, fixture, fold, get, hue, is_live,
-        load_match, load_teams, mark, new_match, order, phase, place, player,
+return {$, ICONS, PERIODS, clock, day, el, events_of, fixture, fold, get, hue,
+        is_live, kicks, load_match, load_teams, mark, new_match, order, phase, place, player,
         put, refold, retracted, seq_of, set_base, shootout, sides, stored,
         story, team_name, teams};
 }());
