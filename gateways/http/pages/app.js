@@ -160,7 +160,7 @@ function announce(text) {
 }
 
 function toast(text) {
-    put($('toast'), text);
+    $('toast').replaceChildren(el('span', '', text));
     $('toast').classList.add('on');
     clearTimeout(toast_timer);
     toast_timer = setTimeout(() => $('toast').classList.remove('on'), TOLD_MS);
@@ -189,7 +189,8 @@ function tell_news(match, events) {
 
 /* ---- The timeline ---- */
 
-let slid = 0;           /* pixels by which rows have moved down */
+const above = new Map();        /* rows that hang above the list -> height */
+let slid = 0;                   /* pixels by which the list has moved down */
 
 function row(is_news) {
     const li = el('li', '', el('span', 'minute'), el('span', 'mark'),
@@ -210,8 +211,8 @@ function detail_of(e) {
         return [back.text + (back.m.data && back.m.data.minute
                     ? ' ' + back.m.data.minute + '′' : ''),
                 e.m.data.comment];
-    return e.detail.concat(e.taken_back
-        ? 'taken back at ' + clock(e.taken_back.m.ts) : '');
+    return [e.taken_back ? 'Taken back at ' + clock(e.taken_back.m.ts) : '']
+        .concat(e.detail);
 }
 
 function draw_row(li, e) {
@@ -239,11 +240,10 @@ function draw_row(li, e) {
 
 function draw_timeline(match, events) {
     const list = $('timeline');
-    const top = list.firstElementChild;
 
     if (!events || list.dataset.match !== match.id) {
         list.dataset.match = events ? match.id : '';
-        slide(list, 0, false);
+        settle();
     }
     draw_empty(match, events);
     if (!events) {
@@ -251,18 +251,61 @@ function draw_timeline(match, events) {
         return;
     }
     const known = match.rows.size > 0;
-    const was = top ? top.offsetTop : 0;
+    const news = [];
 
     place(list, events.map((e) => {
         const li = match.rows.get(e.m.offset) || row(known);
 
+        if (known && !match.rows.has(e.m.offset))
+            news.push(li);
         match.rows.set(e.m.offset, li);
         draw_row(li, e);
         return li;
     }).reverse());
-    if (known && top && top.isConnected && top.offsetTop > was &&
-            $('panel-timeline').scrollTop < 1)
-        slide(list, slid + top.offsetTop - was, true);
+    let hanging = 0;
+
+    above.forEach((tall, li) => {
+        if (li.offsetHeight !== tall)
+            settle();           /* it says more now than when it came */
+        hanging += 1;
+    });
+    /* Only what came behind all others can hang above them. */
+    if (news.length > 0 && list.children[news.length - 1] === news[0] &&
+            news.length < events.length && $('panel-timeline').scrollTop < 1 &&
+            list.offsetParent)
+        hang(list, news);
+    else if (news.length > 0 && hanging > 0)
+        settle();
+}
+
+/* New rows push the others down, and the layout is not to jump: so they hang
+ * above the list, each in its place for good, and the list as a whole moves
+ * down, softly. Who has scrolled away keeps what he sees in its place: there
+ * the browser takes care of it. */
+function hang(list, news) {
+    news.forEach((li) => {
+        li.classList.add('above');
+        li.style.bottom = 'calc(100% + ' + slid + 'px)';
+        above.set(li, li.offsetHeight);
+        slid += li.offsetHeight;
+    });
+    list.style.transform = 'translateY(' + slid + 'px)';
+}
+
+/* All rows are in the list as rows are in lists. */
+function settle() {
+    const list = $('timeline');
+
+    above.forEach((tall, li) => {
+        li.classList.remove('above');
+        li.style.bottom = '';
+    });
+    above.clear();
+    slid = 0;
+    list.style.transition = 'none';
+    list.style.transform = 'translateY(0)';
+    void list.offsetTop;
+    list.style.transition = '';
 }
 
 /* Why there is nothing to see, and what to do about it. */
@@ -275,16 +318,6 @@ function draw_empty(match, events) {
         : match.whole ? 'soon' : '';
     if (gone)
         put($('missing-id'), match.id);
-}
-
-/* New rows come in above the others and push them down: by a transform, which
- * is smooth and, unlike a jump of the layout, no surprise under a finger. For
- * who has scrolled away the browser keeps everything in its place. */
-function slide(list, by, softly) {
-    slid = by;
-    list.classList.toggle('soft', softly);
-    list.style.marginTop = by ? -by + 'px' : '';
-    list.style.transform = by ? 'translateY(' + by + 'px)' : '';
 }
 
 /* ---- The line-ups ---- */
@@ -377,8 +410,9 @@ function draw_side(match, events, side, notes) {
     const on = match.state[side + '_players'] || {};
     const {slots, in_order} = places_of(match, events, side);
     const note_of = (n) => notes.get(team + '/' + n) || {marks: []};
+    const plays = (n) => on[n] !== undefined && !note_of(n).off;
     const men = slots.map((n, i) => [n, spot(i, slots.length)])
-        .filter(([n]) => on[n] !== undefined)
+        .filter(([n]) => plays(n))
         .map(([n, at]) => {
             const li = draw_man(n, on[n] || 'No. ' + n, note_of(n));
 
@@ -387,7 +421,7 @@ function draw_side(match, events, side, notes) {
             return li;
         });
     const others = Array.from(notes.values()).filter((n) =>
-        n.team === team && on[n.who[0]] === undefined);
+        n.team === team && !plays(n.who[0]));
 
     put($(side + '-line'), team_name(team));
     $(side + '-players').style.setProperty('--hue', hue(team));
@@ -612,7 +646,7 @@ function wire_up() {
         const on = $('timeline').classList.toggle('key-only');
 
         event.currentTarget.setAttribute('aria-pressed', String(on));
-        slide($('timeline'), 0, false);
+        settle();
     });
     $('theme').addEventListener('click', Front.next_theme);
     Front.show_all.firstChild.addEventListener('click', show_all);
@@ -627,7 +661,7 @@ function wire_up() {
     window.addEventListener('hashchange', read_hash);
     window.addEventListener('offline', on_network);
     window.addEventListener('online', on_network);
-    window.addEventListener('resize', () => slide($('timeline'), 0, false));
+    window.addEventListener('resize', settle);
     setInterval(draw_state, 1000);
 }
 
