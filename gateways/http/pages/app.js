@@ -223,7 +223,8 @@ function draw_row(li, e) {
                                                                     : '',
                     e.m.kind === 'retract' ? 'retract' : '',
                     e.whistle ? 'whistle' : '', d.team ? 'of-team' : '',
-                    li.classList.contains('fresh') ? 'fresh' : '',
+                    ...['fresh', 'above'].filter((c) =>
+                        li.classList.contains(c)),
                    ].filter(Boolean).join(' ');
     li.title = clock(e.m.ts);
     li.style.setProperty('--hue', hue(d.team || ''));
@@ -265,7 +266,7 @@ function draw_timeline(match, events) {
     let hanging = 0;
 
     above.forEach((tall, li) => {
-        if (li.offsetHeight !== tall)
+        if (Math.abs(height_of(li) - tall) > .5)
             settle();           /* it says more now than when it came */
         hanging += 1;
     });
@@ -278,6 +279,9 @@ function draw_timeline(match, events) {
         settle();
 }
 
+/* Not rounded as offsetHeight is. */
+const height_of = (node) => node.getBoundingClientRect().height;
+
 /* New rows push the others down, and the layout is not to jump: so they hang
  * above the list, each in its place for good, and the list as a whole moves
  * down, softly. Who has scrolled away keeps what he sees in its place: there
@@ -286,8 +290,8 @@ function hang(list, news) {
     news.forEach((li) => {
         li.classList.add('above');
         li.style.bottom = 'calc(100% + ' + slid + 'px)';
-        above.set(li, li.offsetHeight);
-        slid += li.offsetHeight;
+        above.set(li, height_of(li));
+        slid += height_of(li);
     });
     list.style.transform = 'translateY(' + slid + 'px)';
 }
