@@ -1,6 +1,7 @@
 """The fan's page as people meet it: slow links, networks that go away, phones,
 keyboards, dark rooms; in Chromium, with the real system."""
 import datetime
+import gzip
 import json
 import os
 import subprocess
@@ -139,6 +140,8 @@ def test_all_of_the_page_is_small():
             text += unpack.decompress(a.body[n:n + 16])
             n += 16
         n += sum(len(k) + len(v) + 4 for k, v in a.headers.items()) + 40
+        plain = w.http("GET", "/", headers={"Accept": "text/html"}).body
+        equal(gzip.decompress(a.body) == plain, True, "packed and plain are one page")
         shown = text.count(b'"home":')
         print(f"a score and {shown} matches need {n} bytes of {len(a.body)}")
         check(n < FIRST_FLIGHT, f"{n} bytes")
