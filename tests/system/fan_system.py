@@ -177,7 +177,7 @@ def stays_put(width, height):
         look(w, b)
         b.shows("#home-scorers", "Man7")
         b.until("document.querySelectorAll('#talk .line').length === 4", "the talk")
-        for n in range(12):
+        for n in range(6):
             last = happen(w, match, ("goal", "card", "corner")[n % 3], team="elp", minute=10 + n,
                           **({"player": 1 + n % 11, "card": "yellow"} if n % 3 == 1 else {}))
             say(w, "lobby", f"line {n}")
