@@ -92,6 +92,12 @@ void *block_take(struct blocks *b)
     return (uint8_t *)c + (size_t)i * BLOCK_BYTES;
 }
 
+void block_cut(void *block, size_t bytes)
+{
+    CHECK(bytes <= BLOCK_BYTES);
+    clear((uint8_t *)block + bytes, BLOCK_BYTES - bytes);
+}
+
 void block_give(struct blocks *b, void *block)
 {
     uintptr_t at = (uintptr_t)block;

@@ -28,6 +28,9 @@ void blocks_fini(struct blocks *b); /* all have been given back */
 
 /* Zeros, at a multiple of BLOCK_BYTES. NULL: no memory. */
 void *block_take(struct blocks *b);
+/* What lies behind its first bytes, a multiple of a page, goes back to the
+ * kernel, and is zeros again. */
+void block_cut(void *block, size_t bytes);
 /* Into the blocks that it came from; NULL is fine. */
 void block_give(struct blocks *b, void *block);
 

@@ -1,7 +1,5 @@
 #include "proto/position.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -37,12 +35,17 @@ int position_parse(struct slice text, struct position *ret)
 size_t position_format(char out[CURSOR_TEXT_MAX], const struct epoch *epoch,
                        uint64_t seq)
 {
-    char text[CURSOR_TEXT_MAX + 8];
-    int n = snprintf(text, sizeof text, "%s-%" PRIu64, epoch->text, seq);
-    size_t len = n < 0 ? 0 : MIN((size_t)n, (size_t)CURSOR_TEXT_MAX);
+    char digits[20], *at = digits + sizeof digits;
+    size_t len = strnlen(epoch->text, EPOCH_MAX), n;
 
-    memcpy(out, text, len);
-    return len;
+    do
+        *--at = (char)('0' + seq % 10);
+    while (seq /= 10);
+    n = MIN((size_t)(digits + sizeof digits - at), CURSOR_TEXT_MAX - len - 1);
+    memcpy(out, epoch->text, len);
+    out[len++] = '-';
+    memcpy(out + len, at, n);
+    return len + n;
 }
 
 bool epoch_equal(const struct epoch *a, const struct epoch *b)

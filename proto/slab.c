@@ -5,7 +5,7 @@
 
 #include "base/check.h"
 
-enum { PAGE_TAG = 0x51ab51ab };
+enum { PAGE_TAG = 0x51ab51ab, SPARE_BYTES = 4096 };
 
 /* A block; it is found by the address of what lies in it. */
 
@@ -16,7 +16,7 @@ struct page {
     uint16_t fresh; /* places never taken begin with this one */
     uint16_t places;
     struct place *given; /* places given back */
-    struct list_node node; /* slabs.room, while there is any */
+    struct list_node node; /* slabs.room, while there is any; slabs.spare */
     struct slabs *slabs;
     uint64_t objects[];
 };
@@ -30,12 +30,18 @@ void slabs_init(struct slabs *s)
 {
     blocks_init(&s->blocks);
     s->objects = 0;
+    s->spares = 0;
+    list_init(&s->spare);
     for (size_t i = 0; i < ARRAY_LEN(s->room); i++)
         list_init(&s->room[i]);
 }
 
 void slabs_fini(struct slabs *s)
 {
+    struct list_node *n;
+
+    while ((n = list_pop(&s->spare)))
+        block_give(&s->blocks, CONTAINER_OF(n, struct page, node));
     blocks_fini(&s->blocks);
 }
 
@@ -44,9 +50,20 @@ static struct list_node *room_of(struct slabs *s, size_t size)
     return &s->room[size / SLAB_STEP - 1];
 }
 
+/* NULL: no memory. */
+static struct page *take_block(struct slabs *s)
+{
+    struct list_node *n = list_pop(&s->spare);
+
+    if (!n)
+        return block_take(&s->blocks);
+    s->spares--;
+    return CONTAINER_OF(n, struct page, node);
+}
+
 static struct page *page_new(struct slabs *s, size_t size)
 {
-    struct page *p = block_take(&s->blocks);
+    struct page *p = take_block(s);
 
     if (!p)
         return NULL;
@@ -63,9 +80,18 @@ static struct page *page_new(struct slabs *s, size_t size)
 
 static void page_free(struct page *p)
 {
+    struct slabs *s = p->slabs;
+
     list_remove(&p->node);
     ASAN_UNPOISON_MEMORY_REGION(p->objects, BLOCK_BYTES - sizeof *p);
-    block_give(&p->slabs->blocks, p);
+    if (s->spares == SLAB_SPARES) {
+        block_give(&s->blocks, p);
+        return;
+    }
+    if (sizeof *p + (size_t)p->fresh * p->size > SPARE_BYTES)
+        block_cut(p, SPARE_BYTES);
+    list_add_head(&s->spare, &p->node);
+    s->spares++;
 }
 
 void *slab_take(struct slabs *s, size_t bytes)

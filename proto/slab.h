@@ -3,7 +3,8 @@
  * what a system at rest consists of.
  *
  * Objects of one size share a block (block.h), which is given back when it
- * holds none any more. Under AddressSanitizer what was given back may not be
+ * holds none any more; but for the last few, of which a page of memory stays: who
+ * is alone in a block comes and goes without a system call. Under AddressSanitizer what was given back may not be
  * touched, as with free().
  * Threads: those of whoever owns the slabs. Cost: O(1). */
 #ifndef TOUCHLINE_PROTO_SLAB_H
@@ -11,11 +12,13 @@
 
 #include "proto/block.h"
 
-enum { SLAB_BYTES_MAX = 512, SLAB_STEP = 8 };
+enum { SLAB_BYTES_MAX = 512, SLAB_STEP = 8, SLAB_SPARES = 8 };
 
 struct slabs {
     struct blocks blocks;
     size_t objects; /* that somebody has */
+    struct list_node spare; /* blocks without any, of no size */
+    size_t spares;          /* so many, SLAB_SPARES at most */
     /* Pages with room, by size. */
     struct list_node room[SLAB_BYTES_MAX / SLAB_STEP];
 };

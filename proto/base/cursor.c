@@ -20,41 +20,49 @@ static const uint8_t *take(struct cursor *c, size_t n)
     return c->pos - n;
 }
 
-static uint64_t number(struct cursor *c, size_t bytes)
+/* Written out, each is one load to the compiler; a loop is not. */
+static uint16_t u16_at(const uint8_t *p)
 {
-    const uint8_t *at = take(c, bytes);
-    uint64_t v = 0;
+    return (uint16_t)(p[0] | p[1] << 8);
+}
 
-    if (!at)
-        return 0;
-    for (size_t i = bytes; i-- > 0;)
-        v = v << 8 | at[i];
-    return v;
+static uint32_t u32_at(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
+           (uint32_t)p[3] << 24;
 }
 
 uint8_t cursor_u8(struct cursor *c)
 {
-    return (uint8_t)number(c, 1);
+    const uint8_t *at = take(c, 1);
+
+    return at ? *at : 0;
 }
 
 uint16_t cursor_u16(struct cursor *c)
 {
-    return (uint16_t)number(c, 2);
+    const uint8_t *at = take(c, 2);
+
+    return at ? u16_at(at) : 0;
 }
 
 uint32_t cursor_u32(struct cursor *c)
 {
-    return (uint32_t)number(c, 4);
+    const uint8_t *at = take(c, 4);
+
+    return at ? u32_at(at) : 0;
 }
 
 uint64_t cursor_u64(struct cursor *c)
 {
-    return number(c, 8);
+    const uint8_t *at = take(c, 8);
+
+    return at ? u32_at(at) | (uint64_t)u32_at(at + 4) << 32 : 0;
 }
 
 int64_t cursor_i64(struct cursor *c)
 {
-    return (int64_t)number(c, 8);
+    return (int64_t)cursor_u64(c);
 }
 
 struct slice cursor_take(struct cursor *c, size_t n)

@@ -9,11 +9,31 @@ static uint8_t lower(uint8_t c)
     return c >= 'A' && c <= 'Z' ? (uint8_t)(c + ('a' - 'A')) : c;
 }
 
+#define EACH_BYTE UINT64_C(0x0101010101010101)
+
+/* Eight bytes at once. What is set in the top bit of a byte: without that bit it
+ * is at least 'A', it is above 'Z', it had that bit. */
+static uint64_t lower_8(const uint8_t *p)
+{
+    uint64_t w, low, at_least, above;
+
+    memcpy(&w, p, sizeof w);
+    low = w & EACH_BYTE * 0x7f;
+    at_least = low + EACH_BYTE * (0x80 - 'A');
+    above = low + EACH_BYTE * (0x80 - 'Z' - 1);
+    return w + ((at_least & ~above & ~w & EACH_BYTE * 0x80) >> 2);
+}
+
 bool slice_eq_nocase(struct slice a, struct slice b)
 {
+    size_t i = 0;
+
     if (a.len != b.len)
         return false;
-    for (size_t i = 0; i < a.len; i++)
+    for (; a.len - i >= 8; i += 8)
+        if (lower_8(a.ptr + i) != lower_8(b.ptr + i))
+            return false;
+    for (; i < a.len; i++)
         if (lower(a.ptr[i]) != lower(b.ptr[i]))
             return false;
     return true;

@@ -77,6 +77,36 @@ TEST(pages_go_when_nothing_is_left_in_them)
     slabs_fini(&s);
 }
 
+/* Of any size, and of many that become empty only so many stay. */
+TEST(who_is_alone_finds_a_block_that_was_kept)
+{
+    enum { COUNT = 4000 };
+    static uint8_t *object[COUNT];
+    struct slabs s;
+    uint8_t *a, *b;
+
+    slabs_init(&s);
+    a = slab_take(&s, 64);
+    memset(a, 0xff, 64);
+    slab_give(a);
+    EXPECT_INT(s.blocks.taken, 1);
+    b = slab_take(&s, 200);
+    EXPECT((uintptr_t)a / BLOCK_BYTES == (uintptr_t)b / BLOCK_BYTES);
+    EXPECT_INT(s.blocks.taken, 1);
+    for (size_t i = 0; i < 200; i++)
+        EXPECT_INT(b[i], 0);
+    slab_give(b);
+    for (size_t i = 0; i < COUNT; i++)
+        object[i] = slab_take(&s, 400);
+    EXPECT(s.blocks.taken > 2 * SLAB_SPARES);
+    for (size_t i = 0; i < COUNT; i++)
+        slab_give(object[i]);
+    EXPECT_INT(s.blocks.taken, SLAB_SPARES);
+    EXPECT_INT(s.objects, 0);
+    slabs_fini(&s);
+    EXPECT_INT(s.blocks.chunks, 0);
+}
+
 TEST(without_memory_there_is_none)
 {
     struct slabs s;
@@ -91,7 +121,7 @@ TEST(without_memory_there_is_none)
     object = slab_take(&s, 40);
     EXPECT(object != NULL);
     slab_give(object);
-    EXPECT_INT(s.blocks.taken, 0);
+    EXPECT_INT(s.blocks.taken, s.spares);
     slabs_fini(&s);
     EXPECT_INT(s.blocks.chunks, 0);
 }

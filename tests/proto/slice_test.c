@@ -47,6 +47,27 @@ TEST(case_is_ignored_for_ascii_letters_only)
     EXPECT(!slice_eq_nocase(SLICE("\xc4"), SLICE("\xe4")));
 }
 
+/* Whatever stands beside it, and wherever: eight bytes are looked at at once. */
+TEST(case_is_ignored_of_each_byte_by_itself)
+{
+    uint8_t a[19], b[19];
+
+    for (size_t at = 0; at < sizeof a; at++)
+        for (unsigned x = 0; x < 256; x++)
+            for (unsigned y = 0; y < 256; y++) {
+                bool letters = (x ^ y) == 0x20 && ((x | 0x20) >= 'a') &&
+                               ((x | 0x20) <= 'z');
+
+                memset(a, x & 1 ? 0xff : 'Z', sizeof a);
+                memcpy(b, a, sizeof a);
+                a[at] = (uint8_t)x;
+                b[at] = (uint8_t)y;
+                EXPECT(slice_eq_nocase(slice_make(a, sizeof a),
+                                       slice_make(b, sizeof b)) ==
+                       (x == y || letters));
+            }
+}
+
 TEST(splitting_visits_every_part_and_ends)
 {
     static const char *const want[] = { "a", "", "b", "" };
