@@ -96,13 +96,35 @@ static bool is_token(struct slice s)
     return s.len && all(s, T);
 }
 
+/* Is there no control byte but the tab? */
+static bool no_control(const uint8_t *p, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if ((p[i] < 0x20 && p[i] != '\t') || p[i] == 0x7f)
+            return false;
+    return true;
+}
+
+/* A byte of these eight is below 0x20, or 0x7f. */
+static bool any_control(const uint8_t *p)
+{
+    const uint64_t each = UINT64_C(0x0101010101010101);
+    uint64_t w, del;
+
+    memcpy(&w, p, sizeof w);
+    del = w ^ each * 0x7f;
+    return (((w - each * 0x20) & ~w) | ((del - each) & ~del)) & each * 0x80;
+}
+
 /* In a field's value: no control byte but the tab. */
 static bool is_value(struct slice s)
 {
-    for (size_t i = 0; i < s.len; i++)
-        if ((s.ptr[i] < 0x20 && s.ptr[i] != '\t') || s.ptr[i] == 0x7f)
+    size_t i = 0;
+
+    for (; s.len - i >= 8; i += 8)
+        if (any_control(s.ptr + i) && !no_control(s.ptr + i, 8))
             return false;
-    return true;
+    return no_control(s.ptr + i, s.len - i);
 }
 
 static unsigned hex_value(uint8_t c)
@@ -122,11 +144,11 @@ static bool escape_at(struct slice s, size_t i, uint8_t *ret)
 
 static bool escapes_ok(struct slice s, bool controls)
 {
+    size_t i = 0;
     uint8_t c;
 
-    for (size_t i = 0; i < s.len; i++)
-        if (s.ptr[i] == '%' && (!escape_at(s, i, &c) ||
-                                (!controls && (c < 0x20 || c == 0x7f))))
+    for (; (i += slice_find_byte(slice_from(s, i), '%')) < s.len; i++)
+        if (!escape_at(s, i, &c) || (!controls && (c < 0x20 || c == 0x7f)))
             return false;
     return true;
 }
@@ -264,7 +286,6 @@ static int scan_line(struct head_scan *s, struct slice in, size_t end,
                      const struct head_limits *limits,
                      const struct fault **why)
 {
-    size_t start = line_start(in);
     bool empty = end == 2 || in.ptr[end - 3] == '\n';
     int rc;
 
@@ -273,6 +294,8 @@ static int scan_line(struct head_scan *s, struct slice in, size_t end,
     if (empty)
         return end == 2 ? ERR_AGAIN : fail(why, FAULT_LINE);
     if (s->lines == 0) {
+        size_t start = line_start(in);
+
         rc = scan_first_line(slice_make(in.ptr + start, end - 2 - start),
                              limits, why);
         if (rc < 0)
@@ -356,14 +379,23 @@ static const struct {
     {FIELD_UPGRADE, SLICE_INIT("websocket"), REQUEST_WEBSOCKET},
 };
 
+/* Rows are in the order of these. */
+static const uint8_t name_lengths[FIELDS] = {
+#define AS_LENGTH(id, name, rule) sizeof(name) - 1,
+    REQUEST_FIELDS(AS_LENGTH)
+#undef AS_LENGTH
+};
+
 static enum field field_find(struct slice name)
 {
     unsigned f = 0;
 
-    while (f < FIELDS && !(fields[f].name.len == name.len &&
-                           slice_eq_nocase(fields[f].name, name)))
+    while (f < FIELDS && name_lengths[f] < name.len)
         f++;
-    return (enum field)f;
+    for (; f < FIELDS && name_lengths[f] == name.len; f++)
+        if (slice_eq_nocase(fields[f].name, name))
+            return (enum field)f;
+    return FIELDS;
 }
 
 /* Do these parameters say q=0, which is "not this one"? */
@@ -403,13 +435,17 @@ static void read_tokens(struct request *r, enum field f, struct slice value)
 static int split_field(struct slice line, struct slice *name,
                        struct slice *value)
 {
-    struct slice rest = line;
-    struct slice n = slice_split(&rest, ':');
-    struct slice v = slice_trim(rest);
+    struct slice v;
+    size_t n = 0;
 
-    if (!rest.ptr || !is_token(n) || !is_value(v))
+    while (n < line.len && (classes[line.ptr[n]] & T))
+        n++;
+    if (n == 0 || n == line.len || line.ptr[n] != ':')
         return ERR_BAD;
-    *name = n;
+    v = slice_trim(slice_make(line.ptr + n + 1, line.len - n - 1));
+    if (!is_value(v))
+        return ERR_BAD;
+    *name = slice_make(line.ptr, n);
     *value = v;
     return 0;
 }
@@ -421,7 +457,9 @@ static bool poses_as_framing(struct slice name)
     char text[sizeof "transfer-encoding"];
     struct slice folded = slice_make(text, name.len);
 
-    if (name.len >= sizeof text || !memchr(name.ptr, '_', name.len))
+    if ((name.len != fields[FIELD_CONTENT_LENGTH].name.len &&
+         name.len != fields[FIELD_TRANSFER_ENCODING].name.len) ||
+        !memchr(name.ptr, '_', name.len))
         return false;
     for (size_t i = 0; i < name.len; i++)
         text[i] = name.ptr[i] == '_' ? '-' : (char)name.ptr[i];
@@ -477,6 +515,8 @@ static int parse_field(struct request *r, struct slice line,
         return fail_twice(f, why);
     if (fields[f].rule == TOKENS)
         read_tokens(r, f, value);
+    if (r->field[f].ptr)
+        r->repeated |= 1u << f;
     r->field[f] = value;
     return 0;
 }

@@ -50,35 +50,35 @@ enum method { METHOD_GET, METHOD_HEAD, METHOD_POST, METHOD_PUT, METHOD_DELETE,
               METHOD_OPTIONS, METHODS };
 const char *method_text(enum method m);
 
-/* Fields that somebody here reads. ONCE: a second one is a fault. LAST: of
- * several the last counts (the nearest proxy's). TOKENS: several lines are one
- * list, read into flags; the slice is the last line. */
+/* Fields that somebody here reads, by the length of their names. ONCE: a second
+ * one is a fault. LAST: of several the last counts (the nearest proxy's). TOKENS:
+ * several lines are one list, read into flags; the slice is the last line. */
 #define REQUEST_FIELDS(X)                                    \
-    X(ACCEPT, "accept", TOKENS)                              \
-    X(ACCEPT_ENCODING, "accept-encoding", LAST)              \
-    X(AUTHORIZATION, "authorization", ONCE)                  \
-    X(CONNECTION, "connection", TOKENS)                      \
-    X(CONTENT_ENCODING, "content-encoding", LAST)            \
-    X(CONTENT_LENGTH, "content-length", ONCE)                \
-    X(CONTENT_TYPE, "content-type", ONCE)                    \
-    X(EXPECT, "expect", ONCE)                                \
-    X(FORWARDED, "forwarded", LAST)                          \
+    X(TE, "te", TOKENS)                                      \
+    X(VIA, "via", LAST)                                      \
     X(HOST, "host", ONCE)                                    \
-    X(IDEMPOTENCY_KEY, "idempotency-key", ONCE)              \
+    X(ACCEPT, "accept", TOKENS)                              \
+    X(EXPECT, "expect", ONCE)                                \
+    X(ORIGIN, "origin", ONCE)                                \
+    X(UPGRADE, "upgrade", TOKENS)                            \
+    X(FORWARDED, "forwarded", LAST)                          \
+    X(X_REAL_IP, "x-real-ip", LAST)                          \
+    X(CONNECTION, "connection", TOKENS)                      \
+    X(CONTENT_TYPE, "content-type", ONCE)                    \
+    X(AUTHORIZATION, "authorization", ONCE)                  \
     X(IF_NONE_MATCH, "if-none-match", LAST)                  \
     X(LAST_EVENT_ID, "last-event-id", ONCE)                  \
-    X(ORIGIN, "origin", ONCE)                                \
-    X(TE, "te", TOKENS)                                      \
-    X(TOUCHLINE_FROM, "touchline-from", ONCE)                \
     X(TOUCHLINE_KEY, "touchline-key", ONCE)                  \
-    X(TRANSFER_ENCODING, "transfer-encoding", ONCE)          \
-    X(UPGRADE, "upgrade", TOKENS)                            \
-    X(SEC_WEBSOCKET_EXTENSIONS, "sec-websocket-extensions", LAST) \
-    X(SEC_WEBSOCKET_KEY, "sec-websocket-key", ONCE)          \
-    X(SEC_WEBSOCKET_VERSION, "sec-websocket-version", ONCE)  \
-    X(VIA, "via", LAST)                                      \
+    X(CONTENT_LENGTH, "content-length", ONCE)                \
+    X(TOUCHLINE_FROM, "touchline-from", ONCE)                \
+    X(ACCEPT_ENCODING, "accept-encoding", LAST)              \
+    X(IDEMPOTENCY_KEY, "idempotency-key", ONCE)              \
     X(X_FORWARDED_FOR, "x-forwarded-for", LAST)              \
-    X(X_REAL_IP, "x-real-ip", LAST)
+    X(CONTENT_ENCODING, "content-encoding", LAST)            \
+    X(SEC_WEBSOCKET_KEY, "sec-websocket-key", ONCE)          \
+    X(TRANSFER_ENCODING, "transfer-encoding", ONCE)          \
+    X(SEC_WEBSOCKET_VERSION, "sec-websocket-version", ONCE)  \
+    X(SEC_WEBSOCKET_EXTENSIONS, "sec-websocket-extensions", LAST)
 
 enum field {
 #define AS_ENUM(id, name, rule) FIELD_##id,
@@ -110,6 +110,7 @@ struct request {
     struct slice path, query; /* still encoded; path is "*" for OPTIONS * */
     struct slice lines;       /* of all fields, as they came */
     struct slice field[FIELDS];
+    uint32_t repeated; /* bits of those that have more than one line */
 };
 
 /* head: as head_scan() measured it. On ERR_BAD *why says it, and *ret holds
@@ -126,6 +127,10 @@ bool request_keeps_alive(const struct request *r);
 /* Has a proxy passed it on? Then the peer is not who asks. Via and X-Real-IP
  * say so, too, though they name nobody here. Who does: forwarded.h. */
 bool request_is_forwarded(const struct request *r);
+static inline bool request_repeats(const struct request *r, enum field f)
+{
+    return r->repeated >> f & 1;
+}
 /* The lines of this field in order: *rest begins as r->lines. False: that was
  * the last one. Cost: each line is looked at once. */
 bool request_line_next(struct slice *rest, enum field f, struct slice *value);

@@ -64,12 +64,14 @@ static void read_line(struct slice line, struct weights *w)
 struct encoding encoding_read(const struct request *r)
 {
     struct weights w = {UNNAMED, UNNAMED, UNNAMED};
-    struct slice rest = r->lines, line;
+    struct slice rest = r->lines, line = r->field[FIELD_ACCEPT_ENCODING];
     struct encoding e;
 
-    while (r->field[FIELD_ACCEPT_ENCODING].ptr &&
-           request_line_next(&rest, FIELD_ACCEPT_ENCODING, &line))
+    if (!request_repeats(r, FIELD_ACCEPT_ENCODING))
         read_line(line, &w);
+    else
+        while (request_line_next(&rest, FIELD_ACCEPT_ENCODING, &line))
+            read_line(line, &w);
     if (w.gzip == UNNAMED)
         w.gzip = w.star;
     e.plain = w.identity > 0 || (w.identity == UNNAMED && w.star != 0);

@@ -742,7 +742,7 @@ FROZEN_SIZE(struct http_conn, 16);
 FROZEN_SIZE(struct http_talk, 32);
 FROZEN_SIZE(struct exchange, 184);
 FROZEN_SIZE(struct chunked, 24);
-FROZEN_SIZE(struct upload, 664);
+FROZEN_SIZE(struct upload, 672);
 
 /* Who asks the router waits for its answer; who only waits for something to be
  * said, or for the rest of a request, can be written down. */

@@ -8,64 +8,75 @@
 #include "gateways/http/publish.h"
 
 static const struct route routes[] = {
-    {METHOD_GET, "/", pages_root, BODY_NONE, 0},
-    {METHOD_POST, "/", api_echo, BODY_ECHO, 0},
-    {METHOD_GET, "/style.css", pages_file, BODY_NONE, 0},
-    {METHOD_GET, "/late.css", pages_file, BODY_NONE, 0},
-    {METHOD_GET, "/app.js", pages_file, BODY_NONE, 0},
-    {METHOD_GET, "/chat.js", pages_file, BODY_NONE, 0},
-    {METHOD_GET, "/shared.js", pages_file, BODY_NONE, 0},
-    {METHOD_GET, "/report", pages_file, BODY_NONE, 0},
-    {METHOD_GET, "/report.css", pages_file, BODY_NONE, 0},
-    {METHOD_GET, "/report.js", pages_file, BODY_NONE, 0},
-    {METHOD_GET, "/report-worker.js", pages_file, BODY_NONE, 0},
-    {METHOD_GET, "/lineup.js", pages_file, BODY_NONE, 0},
-    {METHOD_GET, "/outbox.js", pages_file, BODY_NONE, 0},
-    {METHOD_GET, "/play.js", pages_file, BODY_NONE, 0},
-    {METHOD_GET, "/sheets.js", pages_file, BODY_NONE, 0},
-    {METHOD_GET, "/touchline.js", pages_file, BODY_NONE, 0},
-    {METHOD_GET, "/touchline-match.js", pages_file, BODY_NONE, 0},
-    {METHOD_GET, "/icon.svg", pages_file, BODY_NONE, 0},
-    {METHOD_GET, "/favicon.ico", pages_file, BODY_NONE, 0},
-    {METHOD_GET, "/test/**", comet_test, BODY_NONE, 0},
-    {METHOD_GET, "/v1/stream", comet_stream, BODY_NONE, 0},
-    {METHOD_GET, "/v1/poll", comet_poll, BODY_NONE, 0},
-    {METHOD_POST, "/v1/publish/**", publish_channel, BODY_MESSAGE,
-     ROUTE_PIPELINED},
-    {METHOD_POST, "/v1/publish", publish_list, BODY_BATCH, 0},
-    {METHOD_GET, "/v1/history/**", history_channel, BODY_NONE, 0},
-    {METHOD_GET, "/v1/presence/**", api_presence, BODY_NONE, 0},
-    {METHOD_GET, "/v1/channels", api_channels, BODY_NONE, 0},
-    {METHOD_GET, "/v1/teams", match_teams, BODY_NONE, ROUTE_MATCHES},
-    {METHOD_GET, "/v1/teams/*", match_team, BODY_NONE, ROUTE_MATCHES},
-    {METHOD_PUT, "/v1/teams/*", match_put_team, BODY_MESSAGE, 0},
-    {METHOD_GET, "/v1/matches", match_list, BODY_NONE, ROUTE_MATCHES},
-    {METHOD_POST, "/v1/matches", match_create, BODY_MESSAGE, 0},
-    {METHOD_GET, "/v1/matches/*", match_show, BODY_NONE, ROUTE_MATCHES},
-    {METHOD_DELETE, "/v1/matches/*", match_cancel, BODY_NONE, 0},
-    {METHOD_GET, "/v1/matches/*/events", match_events, BODY_NONE, 0},
-    {METHOD_POST, "/v1/matches/*/events", match_event, BODY_MESSAGE,
-     ROUTE_PIPELINED},
-    {METHOD_GET, "/1/matches", match_old_list, BODY_NONE, ROUTE_MATCHES},
-    {METHOD_GET, "/1/match/*", match_old_show, BODY_NONE, ROUTE_MATCHES},
-    {METHOD_GET, "/1/match/*/history", match_old_history, BODY_NONE,
+    {METHOD_GET, SLICE_INIT("/"), pages_root, BODY_NONE, 0},
+    {METHOD_POST, SLICE_INIT("/"), api_echo, BODY_ECHO, 0},
+    {METHOD_GET, SLICE_INIT("/style.css"), pages_file, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/late.css"), pages_file, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/app.js"), pages_file, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/chat.js"), pages_file, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/shared.js"), pages_file, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/report"), pages_file, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/report.css"), pages_file, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/report.js"), pages_file, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/report-worker.js"), pages_file, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/lineup.js"), pages_file, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/outbox.js"), pages_file, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/play.js"), pages_file, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/sheets.js"), pages_file, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/touchline.js"), pages_file, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/touchline-match.js"), pages_file, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/icon.svg"), pages_file, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/favicon.ico"), pages_file, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/test/**"), comet_test, BODY_NONE, ROUTE_STAR},
+    {METHOD_GET, SLICE_INIT("/v1/stream"), comet_stream, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/v1/poll"), comet_poll, BODY_NONE, 0},
+    {METHOD_POST, SLICE_INIT("/v1/publish/**"), publish_channel, BODY_MESSAGE,
+     ROUTE_STAR | ROUTE_PIPELINED},
+    {METHOD_POST, SLICE_INIT("/v1/publish"), publish_list, BODY_BATCH, 0},
+    {METHOD_GET, SLICE_INIT("/v1/history/**"), history_channel, BODY_NONE,
+     ROUTE_STAR},
+    {METHOD_GET, SLICE_INIT("/v1/presence/**"), api_presence, BODY_NONE,
+     ROUTE_STAR},
+    {METHOD_GET, SLICE_INIT("/v1/channels"), api_channels, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/v1/teams"), match_teams, BODY_NONE,
      ROUTE_MATCHES},
-    {METHOD_GET, "/1/checkin", match_checkin, BODY_NONE, 0},
-    {METHOD_GET, "/v1/ws", api_websocket, BODY_NONE, 0},
-    {METHOD_GET, "/v1/raw", api_websocket, BODY_NONE, 0},
-    {METHOD_GET, "/healthz", api_healthz, BODY_NONE, 0},
-    {METHOD_GET, "/readyz", api_readyz, BODY_NONE, 0},
-    {METHOD_GET, "/admin", pages_file, BODY_NONE, ROUTE_ADMIN},
-    {METHOD_GET, "/admin.css", pages_file, BODY_NONE, ROUTE_ADMIN},
-    {METHOD_GET, "/admin.js", pages_file, BODY_NONE, ROUTE_ADMIN},
-    {METHOD_GET, "/metrics", api_metrics, BODY_NONE, ROUTE_ADMIN},
-    {METHOD_GET, "/v1/stats", api_stats, BODY_NONE, ROUTE_ADMIN},
+    {METHOD_GET, SLICE_INIT("/v1/teams/*"), match_team, BODY_NONE,
+     ROUTE_STAR | ROUTE_MATCHES},
+    {METHOD_PUT, SLICE_INIT("/v1/teams/*"), match_put_team, BODY_MESSAGE,
+     ROUTE_STAR},
+    {METHOD_GET, SLICE_INIT("/v1/matches"), match_list, BODY_NONE,
+     ROUTE_MATCHES},
+    {METHOD_POST, SLICE_INIT("/v1/matches"), match_create, BODY_MESSAGE, 0},
+    {METHOD_GET, SLICE_INIT("/v1/matches/*"), match_show, BODY_NONE,
+     ROUTE_STAR | ROUTE_MATCHES},
+    {METHOD_DELETE, SLICE_INIT("/v1/matches/*"), match_cancel, BODY_NONE,
+     ROUTE_STAR},
+    {METHOD_GET, SLICE_INIT("/v1/matches/*/events"), match_events, BODY_NONE,
+     ROUTE_STAR},
+    {METHOD_POST, SLICE_INIT("/v1/matches/*/events"), match_event,
+     BODY_MESSAGE, ROUTE_STAR | ROUTE_PIPELINED},
+    {METHOD_GET, SLICE_INIT("/1/matches"), match_old_list, BODY_NONE,
+     ROUTE_MATCHES},
+    {METHOD_GET, SLICE_INIT("/1/match/*"), match_old_show, BODY_NONE,
+     ROUTE_STAR | ROUTE_MATCHES},
+    {METHOD_GET, SLICE_INIT("/1/match/*/history"), match_old_history,
+     BODY_NONE, ROUTE_STAR | ROUTE_MATCHES},
+    {METHOD_GET, SLICE_INIT("/1/checkin"), match_checkin, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/v1/ws"), api_websocket, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/v1/raw"), api_websocket, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/healthz"), api_healthz, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/readyz"), api_readyz, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/admin"), pages_file, BODY_NONE, ROUTE_ADMIN},
+    {METHOD_GET, SLICE_INIT("/admin.css"), pages_file, BODY_NONE, ROUTE_ADMIN},
+    {METHOD_GET, SLICE_INIT("/admin.js"), pages_file, BODY_NONE, ROUTE_ADMIN},
+    {METHOD_GET, SLICE_INIT("/metrics"), api_metrics, BODY_NONE, ROUTE_ADMIN},
+    {METHOD_GET, SLICE_INIT("/v1/stats"), api_stats, BODY_NONE, ROUTE_ADMIN},
 };
 
 /* Segment by segment; the pattern's star takes one, two stars all the rest. */
-static bool matches(const char *text, struct slice path, struct slice *tail)
+static bool matches(struct slice pattern, struct slice path,
+                    struct slice *tail)
 {
-    struct slice pattern = slice_str(text);
     struct slice found = slice_make(NULL, 0);
 
     while (pattern.ptr && path.ptr) {
@@ -88,14 +99,23 @@ static bool matches(const char *text, struct slice path, struct slice *tail)
     return true;
 }
 
-/* What stands in front of a pattern's first star begins all that it matches. */
-static bool may_match(const char *pattern, struct slice path)
+/* What stands in front of its first star begins all that a pattern matches. */
+static bool may_match(struct slice pattern, struct slice path)
 {
-    size_t i = 0;
+    size_t i = 0, n = MIN(pattern.len, path.len);
 
-    while (i < path.len && pattern[i] && pattern[i] == (char)path.ptr[i])
+    while (i < n && pattern.ptr[i] == path.ptr[i])
         i++;
-    return pattern[i] == '*' || (!pattern[i] && i == path.len);
+    return i < pattern.len && pattern.ptr[i] == '*';
+}
+
+static bool serves(const struct route *r, struct slice path,
+                   struct slice *tail)
+{
+    if (r->flags & ROUTE_STAR)
+        return may_match(r->pattern, path) && matches(r->pattern, path, tail);
+    *tail = slice_make(NULL, 0);
+    return slice_eq(r->pattern, path);
 }
 
 static void add_allowed(struct buf *allow, const struct route *r)
@@ -115,9 +135,7 @@ const struct route *route_find(enum method method, struct slice path,
     for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
         const struct route *r = &routes[i];
 
-        if (((r->flags & ROUTE_ADMIN) && !admin) ||
-            !may_match(r->pattern, path) ||
-            !matches(r->pattern, path, &found))
+        if (!serves(r, path, &found) || ((r->flags & ROUTE_ADMIN) && !admin))
             continue;
         if (r->method == wanted) {
             *tail = found;

@@ -26,13 +26,14 @@ enum route_flag {
     ROUTE_PIPELINED = 1u << 0, /* need not wait for the answers before it */
     ROUTE_ADMIN = 1u << 1,     /* there only where http.admin says */
     ROUTE_MATCHES = 1u << 2,   /* says what is known of teams and matches */
+    ROUTE_STAR = 1u << 3,      /* there is a * in its pattern */
 };
 
 struct route {
     enum method method;
     /* A path in which the last part may be ** (at least one byte), and any
      * segment *; at most one of them. */
-    const char *pattern;
+    struct slice pattern;
     void (*handle)(struct exchange *x, const struct call *call);
     enum route_body body;
     unsigned flags; /* enum route_flag */

@@ -162,6 +162,49 @@ TEST(field_lines_are_read_strictly)
     EXPECT_INT(status("GET / HTTP/1.1\r\nHost: a\r\nX: \xc3\xab\r\n\r\n"), 0);
 }
 
+/* Wherever it stands, and whatever is beside it. */
+TEST(no_control_byte_but_the_tab_gets_into_a_value)
+{
+    enum { LEN = 21 };
+    char text[] = "GET / HTTP/1.1\r\nHost: a\r\n"
+                  "X: aaaaaaaaaaaaaaaaaaaaa\r\n\r\n";
+    char *value = strstr(text, "aaa");
+
+    for (size_t at = 0; at < LEN; at++)
+        for (unsigned x = 0; x < 256; x++) {
+            bool fine = x == '\t' || (x >= 0x20 && x != 0x7f);
+            struct request r;
+
+            memset(value, x & 1 ? 0x80 : '~', LEN);
+            value[at] = (char)x;
+            EXPECT_INT(verdict(slice_make(text, sizeof text - 1), &r),
+                       fine ? 0 : 400);
+        }
+}
+
+TEST(a_field_is_found_whatever_its_case_and_no_other_is)
+{
+    static const struct slice names[] = {
+#define AS_NAME(id, name, rule) [FIELD_##id] = SLICE_INIT(name),
+        REQUEST_FIELDS(AS_NAME)
+#undef AS_NAME
+    };
+
+    for (unsigned f = 0; f < FIELDS; f++) {
+        struct slice rest, value;
+        char text[80];
+        int n = snprintf(text, sizeof text, SLICE_FMT ": 1\r\n" SLICE_FMT
+                         "x: 2\r\n\r\n", SLICE_ARG(names[f]),
+                         SLICE_ARG(names[f]));
+
+        text[0] ^= 0x20;
+        rest = slice_make(text, (size_t)n);
+        EXPECT(request_line_next(&rest, (enum field)f, &value));
+        EXPECT_SLICE(value, SLICE("1"));
+        EXPECT(!request_line_next(&rest, (enum field)f, &value));
+    }
+}
+
 TEST(a_zero_byte_is_refused_wherever_it_stands)
 {
     struct slice target = SLICE("GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n");
