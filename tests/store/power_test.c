@@ -903,9 +903,7 @@ static void make_older_store(struct shelf *s, struct life *l)
 {
     talk(s, 10);
     end_life(s, l);
-    shelf_sql(s, "DROP TABLE present");
-    shelf_sql(s, "ALTER TABLE keys DROP COLUMN reached");
-    shelf_sql(s, "PRAGMA user_version = 1");
+    shelf_make_older(s);
 }
 
 /* All that was said before was said long ago. */

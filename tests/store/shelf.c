@@ -378,6 +378,14 @@ int64_t shelf_sql_int(const struct shelf *s, const char *sql)
     return ret;
 }
 
+void shelf_make_older(const struct shelf *s)
+{
+    shelf_sql(s, "DROP TABLE present");
+    shelf_sql(s, "ALTER TABLE keys DROP COLUMN reached");
+    shelf_sql(s, "ALTER TABLE store DROP COLUMN forgotten_seq");
+    shelf_sql(s, "PRAGMA user_version = 1");
+}
+
 sqlite3 *shelf_pin(const struct shelf *s)
 {
     sqlite3 *conn = raw_open(s);

@@ -83,6 +83,8 @@ bool shelf_match(struct slice pattern, struct slice id);
 /* Runs SQL on the closed store, as nobody else would. */
 void shelf_sql(const struct shelf *s, const char *sql);
 int64_t shelf_sql_int(const struct shelf *s, const char *sql);
+/* The closed store as the first version of the schema had it. */
+void shelf_make_older(const struct shelf *s);
 
 /* A foreign connection that has begun to read and stays where it is. */
 struct sqlite3 *shelf_pin(const struct shelf *s);
