@@ -13,7 +13,8 @@
 #include "proto/msg_json.h"
 #include "proto/report.h"
 
-static enum { AUTO, ALWAYS, NEVER } wanted;
+enum { AUTO, ALWAYS, NEVER };
+static size_t wanted;
 
 bool show_want_colours(const char *when)
 {
