@@ -4,13 +4,15 @@
  * that two tabs cannot overwrite what the other one adds. It is sent in the
  * order in which it was entered, one at a time, each under an Idempotency-Key
  * that all its tries carry: it is stored once, however often and by whichever
- * tab it had to be sent. Where the browser has Web Locks, only one tab sends.
+ * tab it had to be sent. Where the browser has Web Locks, one tab sends at a time
+ * (which may hear late what another one has sent).
  *
  *   Outbox.add(match, kind, data, at, undoes)
  *   Outbox.list()    // oldest first: {key, match, kind, data, at, n, tried,
  *                    //   undoes, refused}
  *   Outbox.change(key, {data: ...}); Outbox.drop(key)
  *   Outbox.kick()    // there is reason to try now
+ *   Outbox.words(code, text) // of an error, for who reports
  *   Outbox.trouble   // '', 'offline' or 'token'; why nothing is sent
  *   Outbox.on        // {change(), took(item, answer), refused(item),
  *                    //   denied(text)}, set by the page
@@ -192,6 +194,11 @@ async function send_first(tries) {
     }
 }
 
+/* The server's words, but for what it says to who runs it. */
+function words(code, text) {
+    return code === 'token.unknown' ? 'This token is not known here.' : text;
+}
+
 function failed(item, e, tries) {
     const ours = e.code && !/^(http\.|net$)/.test(e.code);
     const refused = ours && e.status >= 400 && e.status < 500 &&
@@ -205,7 +212,7 @@ function failed(item, e, tries) {
         return 0;
     }
     if (me.trouble === 'token')
-        tell('denied', e.message);
+        tell('denied', words(e.code, e.message));
     return me.trouble === 'token' ? LAST_PAUSE_MS
         : Math.max(e.retry_after || 0, ceiling * (0.5 + Math.random() / 2));
 }
@@ -244,5 +251,6 @@ addEventListener('beforeunload', (event) => {
         event.preventDefault();
 });
 
-return Object.assign(me, {list, find, add, change, replace, drop, kick, TOKEN});
+return Object.assign(me, {list, find, add, change, replace, drop, kick, words,
+                          TOKEN});
 }());

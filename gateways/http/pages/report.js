@@ -333,11 +333,14 @@ async function ask_server(method, path, body, token) {
     /* The header has whole seconds. */
     if (date && Date.now() - began < 2000)
         skew = Math.abs(date + 500 - began) > 2500 ? date + 500 - began : 0;
-    if (!r.ok)
-        throw Object.assign(new Error((answer.error || {}).text || 'HTTP ' +
-                                      r.status),
-                            {status: r.status, code: (answer.error || {}).code,
+    if (!r.ok) {
+        const why = answer.error || {};
+
+        throw Object.assign(new Error(Outbox.words(why.code, why.text) ||
+                                      'HTTP ' + r.status),
+                            {status: r.status, code: why.code,
                              answer: answer});
+    }
     return answer;
 }
 
