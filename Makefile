@@ -224,7 +224,7 @@ $B/%.S.o: %.S Makefile $(PAGES) $(PAGES:%=$B/%.gz) \
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .PHONY: all help deps deps-build deps-test run test unit asan tsan fuzz \
-        fuzz-long js layers system hostile differential power chaos soak \
+        fuzz-long js layers system pages hostile differential power chaos soak \
         chaos-peers bench bench-stages bench-comet bench-peers bench-repeater \
         bench-quick bench-count docs install install-only npm deb deb-test \
         deps-package clean
@@ -281,6 +281,10 @@ system: deps-build ## whole processes over real sockets
 	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES) $B/print-options \
 	    $(INJECT) $(NEXT_BIN) $(CHAOS) $(COUNT)
 	@python3 tests/system/run.py
+
+pages: deps-test ## every page, and those of others, in Chromium at a phone's width and a desk's; minutes
+	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES)
+	@python3 tests/system/run.py --pages
 
 differential: all ## what we and node's HTTP server make of the same bytes
 	@python3 tests/system/http_differential.py

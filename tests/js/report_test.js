@@ -146,14 +146,20 @@ test('a proxy refuses nothing, the server does, and that holds up nobody',
 });
 
 test('who is not let in waits, and is told why', async () => {
-    const t = tab(new Kept(), () => { throw failure(403, 'token.unknown'); });
-    const words = [];
+    for (const [code, told] of [
+        ['publish.denied', 'publish.denied'],
+        ['token.unknown', 'This token is not known here.'],
+    ]) {
+        const t = tab(new Kept(), () => { throw failure(403, code); });
+        const words = [];
 
-    t.Outbox.on.denied = (text) => words.push(text);
-    t.Outbox.add('m', 'goal', {}, 1);
-    await settle();
-    assert.deepStrictEqual([t.Outbox.trouble, words, t.Outbox.list().length],
-                           ['token', ['token.unknown'], 1]);
+        t.Outbox.on.denied = (text) => words.push(text);
+        t.Outbox.add('m', 'goal', {}, 1);
+        await settle();
+        assert.deepStrictEqual(
+            [t.Outbox.trouble, words, t.Outbox.list().length],
+            ['token', [told], 1]);
+    }
 });
 
 test('an undo of what has no place yet gets its place with the answer',

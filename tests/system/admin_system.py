@@ -9,7 +9,7 @@ import signal
 from browser import Browser
 from world import ROOT, Http, World, check, equal, eventually, figure
 
-SLOW = True
+SLOW = PAGES = True
 HTML = {"Accept": "text/html"}
 PARTS = ("/admin", "/admin.css", "/admin.js")
 PAGE_MOST = 30 * 1000     # bytes of the page in all, as they are sent

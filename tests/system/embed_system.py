@@ -16,7 +16,7 @@ from npm_package import place
 from page_system import FINAL, FINAL_ID, happen, make_match, ready
 from world import BIN, World, check, equal, eventually
 
-SLOW = True
+SLOW = PAGES = True
 SITE = "www.example.org"
 LISTED = [f"http.origins={SITE}", f"ws.origins={SITE}"]
 STATES = """document.querySelector('touchline-match').getAttribute('state')"""

@@ -11,7 +11,7 @@ from browser import Browser
 from page_system import FINAL, FINAL_ID, happen, is_clean, lines, look, make_match, post, ready, say
 from world import BIN, World, check, equal, eventually
 
-SLOW = True
+SLOW = PAGES = True
 RTT_MS, BYTES_A_SECOND = 400, 50_000
 FILES = ("/touchline.js", "/chat.js", "/app.js", "/late.css")
 # What all of the page may cost who opens it for the first time.

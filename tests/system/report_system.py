@@ -7,7 +7,7 @@ from browser import Browser
 from page_system import happen, make_match, ready
 from world import World, check, equal, eventually
 
-SLOW = True
+SLOW = PAGES = True
 SECRET = "a-secret-of-enough-bytes"
 TOKENS = f"[token desk]\nsecret = {SECRET}\npublish = match/, team/\n" \
     "[token other]\nsecret = another-secret-of-enough\npublish = room/\n"

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Runs the whole-system tests: run.py [NAME...], each in a process of its own,
+"""Runs the whole-system tests: run.py [--pages | NAME...], each in a process of its own,
 TOUCHLINE_TEST_JOBS at a time: a processor each, and two more, for most of them
 wait for most of their time.
 
 A test is a function test_... in a file of this folder named *_system.py; its
 name is the claim. Those of a file that says ONE_AT_A_TIME = True share
 something and never run beside each other. They begin, and those of a file that
-says SLOW = True, so that no long test is left when all others are through.
+says SLOW = True, so that no long test is left when all others are through. Those of
+a file that says PAGES = True look at pages in a browser, which takes long in all: they
+are run by --pages and by name.
 
 Beside each verdict stands how long it took and how long processors worked for
 it, which depends less on what else goes on; behind all of them the sums of each
@@ -83,14 +85,18 @@ def run_one(function, pipe):
     pipe.send((trouble, worked()))
 
 
-def tests():
+def tests(wanted, pages):
     for path in sorted(glob.glob(os.path.join(HERE, "*_system.py"))):
         module = importlib.import_module(os.path.basename(path)[:-3])
         group = module.__name__ if getattr(module, "ONE_AT_A_TIME", False) else None
         first = bool(group or getattr(module, "SLOW", False))
+        if not wanted and getattr(module, "PAGES", False) != pages:
+            continue
         for name, value in vars(module).items():
-            if name.startswith("test_") and callable(value):
-                yield Test(module.__name__[:-7] + "." + name[5:], value, group, first)
+            test = module.__name__[:-7] + "." + name[5:]
+            if name.startswith("test_") and callable(value) and (
+                    not wanted or any(w in test for w in wanted)):
+                yield Test(test, value, group, first)
 
 
 def next_of(waiting, running):
@@ -127,8 +133,9 @@ def sums(ran):
 
 
 def main():
-    wanted = sys.argv[1:]
-    chosen = [t for t in tests() if not wanted or any(w in t.name for w in wanted)]
+    pages = sys.argv[1:] == ["--pages"]
+    wanted = [] if pages else sys.argv[1:]
+    chosen = list(tests(wanted, pages))
     count = len(chosen)
     passed = run_all(sorted(chosen, key=lambda t: not t.first))
     if not wanted:
