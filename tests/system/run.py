@@ -31,10 +31,12 @@ JOBS = int(os.environ.get("TOUCHLINE_TEST_JOBS", (os.cpu_count() or 1) + 2))
 
 class Test:
     """group: of those that never run beside each other, or None. first: it
-    begins. took, worked: seconds, of the clock and of processors."""
+    begins. pages: looks at pages in a browser. took, worked: seconds, of the clock
+    and of processors."""
 
-    def __init__(self, name, function, group, first):
-        self.name, self.function, self.group, self.first = name, function, group, first
+    def __init__(self, name, function, group, first, pages):
+        self.name, self.function, self.group = name, function, group
+        self.first, self.pages = first, pages
         self.took = self.worked = 0
 
     def start(self):
@@ -85,18 +87,15 @@ def run_one(function, pipe):
     pipe.send((trouble, worked()))
 
 
-def tests(wanted, pages):
+def tests():
     for path in sorted(glob.glob(os.path.join(HERE, "*_system.py"))):
         module = importlib.import_module(os.path.basename(path)[:-3])
         group = module.__name__ if getattr(module, "ONE_AT_A_TIME", False) else None
         first = bool(group or getattr(module, "SLOW", False))
-        if not wanted and getattr(module, "PAGES", False) != pages:
-            continue
+        pages = getattr(module, "PAGES", False)
         for name, value in vars(module).items():
-            test = module.__name__[:-7] + "." + name[5:]
-            if name.startswith("test_") and callable(value) and (
-                    not wanted or any(w in test for w in wanted)):
-                yield Test(test, value, group, first)
+            if name.startswith("test_") and callable(value):
+                yield Test(module.__name__[:-7] + "." + name[5:], value, group, first, pages)
 
 
 def next_of(waiting, running):
@@ -135,7 +134,8 @@ def sums(ran):
 def main():
     pages = sys.argv[1:] == ["--pages"]
     wanted = [] if pages else sys.argv[1:]
-    chosen = list(tests(wanted, pages))
+    chosen = [t for t in tests() if any(w in t.name for w in wanted)
+              or (not wanted and t.pages == pages)]
     count = len(chosen)
     passed = run_all(sorted(chosen, key=lambda t: not t.first))
     if not wanted:
