@@ -79,11 +79,10 @@ void wheel_fini(struct wheel *w)
     loop_timer_stop(&w->timer);
 }
 
-void wheel_timer_init(struct wheel_timer *t, uint32_t owner)
+void wheel_timer_init(struct wheel_timer *t)
 {
     list_init(&t->node);
     t->due = 0;
-    t->owner = owner;
 }
 
 uint32_t wheel_in(const struct wheel *w, uint32_t ms)

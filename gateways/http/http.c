@@ -74,8 +74,6 @@ static void finish(struct conn *c, const char *why)
     struct http_conn *h = conn_edge(c);
 
     CHECK(h->state != HTTP_STREAM); /* it has no exchanges; see the union */
-    if (h->state == HTTP_WAITING)
-        comet_forget(c);
     h->state = HTTP_CLOSING;
     conn_close(c, why);
 }
@@ -86,7 +84,7 @@ static void go_on(struct conn *c)
     struct http_conn *h = conn_edge(c);
     unsigned waits = h->flags & (HTTP_WAIT_ROOM | HTTP_WAIT_ALL);
 
-    if (h->unanswered == 0 && h->state == HTTP_IDLE) {
+    if (h->talk->unanswered == 0 && h->state == HTTP_IDLE) {
         if (h->flags & HTTP_ENDED) {
             finish(c, "client");
             return;
@@ -99,8 +97,8 @@ static void go_on(struct conn *c)
         conn_want_drained(c);
         return;
     }
-    if (h->unanswered == 0 ||
-        (waits == HTTP_WAIT_ROOM && h->unanswered <= PIPELINE_MAX / 2)) {
+    if (h->talk->unanswered == 0 ||
+        (waits == HTTP_WAIT_ROOM && h->talk->unanswered <= PIPELINE_MAX / 2)) {
         h->flags &= (uint8_t)~(HTTP_WAIT_ROOM | HTTP_WAIT_ALL);
         conn_pause_input(c, false);
     }
@@ -113,7 +111,7 @@ static bool pop(struct http_conn *h)
     bool keep = x->flags & EXCHANGE_KEEP;
 
     h->talk->first = x->next;
-    h->unanswered--;
+    h->talk->unanswered--;
     exchange_free(x);
     return keep;
 }
@@ -139,50 +137,19 @@ void http_answered(struct exchange *x)
     go_on(c);
 }
 
-static void end_talk(struct exchange *x)
-{
-    struct http_conn *h = conn_edge(x->conn);
-
-    CHECK(h->talk->first == x && !x->next && !h->talk->upload);
-    (void)pop(h);
-    gateway_give(h->talk);
-    h->talk = NULL;
-}
-
 void http_release(struct exchange *x)
 {
     struct conn *c = x->conn;
     struct http_conn *h = conn_edge(c);
 
-    end_talk(x);
+    CHECK(h->talk->first == x && !x->next);
+    (void)pop(h);
+    gateway_give(h->talk);
     h->state = HTTP_STREAM;
     h->page = NULL;
     /* What was held behind it is thrown away, and its end will be seen. */
     h->flags &= (uint8_t)~(HTTP_WAIT_ROOM | HTTP_WAIT_ALL);
     conn_pause_input(c, false);
-}
-
-void http_suspend(struct exchange *x)
-{
-    struct http_conn *h = conn_edge(x->conn);
-
-    end_talk(x);
-    h->state = HTTP_WAITING;
-    h->unanswered = 1;
-}
-
-bool http_resume(struct conn *c, uint16_t serial)
-{
-    struct http_conn *h = conn_edge(c);
-    struct http_talk *talk = gateway_take(conn_gateway(c), sizeof *talk);
-
-    if (!talk)
-        return false;
-    talk->serial = serial;
-    h->talk = talk;
-    h->state = HTTP_IDLE;
-    h->unanswered = 0;
-    return true;
 }
 
 /* The exchange that asked under this ref, NULL when nobody waits for it. */
@@ -191,7 +158,7 @@ static struct exchange *asked_by(struct conn *c, uint32_t ref)
     struct http_conn *h = conn_edge(c);
     struct exchange *x;
 
-    if (h->state == HTTP_STREAM || h->state == HTTP_WAITING || conn_closing(c))
+    if (h->state == HTTP_STREAM || conn_closing(c))
         return NULL;
     for (x = h->talk->first; x; x = x->next)
         if (x->serial == ref >> REF_INDEX_BITS && x->ops &&
@@ -337,9 +304,9 @@ static void begin(struct conn *c, struct arrival *a, struct slice head,
     }
     *used += head.len;
     h->state = HTTP_IDLE;
-    if (limit && ++h->served == limit)
+    if (limit && ++h->talk->served == limit)
         gateway_limit(gateway_of(c), LIMIT_REQUESTS_PER_CONNECTION);
-    if (limit && h->served >= limit)
+    if (limit && h->talk->served >= limit)
         x->flags &= (uint16_t)~EXCHANGE_KEEP;
     if (admit_refuses(x, r, a->route, buf_slice(&a->allow)))
         return;
@@ -409,7 +376,7 @@ static enum step arrive(struct conn *c, struct slice head, struct slice rest,
         conn_abort(c, "memory");
     else if (rc < 0)
         reject(c, &a.request, why);
-    else if (h->unanswered && !may_overlap(&a))
+    else if (h->talk->unanswered && !may_overlap(&a))
         step = hold(c, HTTP_WAIT_ALL);
     else if (is_for_websocket(c, &a.request))
         step = pass(c, &a, head, rest, used);
@@ -444,7 +411,7 @@ static enum step take_head(struct conn *c, struct slice in, size_t *used)
 
     if (in.len == 0)
         return STEP_WAIT;
-    if (h->unanswered >= PIPELINE_MAX || conn_out_pending(c) > HTTP_OUT_MAX)
+    if (h->talk->unanswered >= PIPELINE_MAX || conn_out_pending(c) > HTTP_OUT_MAX)
         return hold(c, HTTP_WAIT_ROOM);
     rc = head_scan(&scan, in, &limits, &len, &why);
     h->talk->scanned = scan.at;
@@ -535,7 +502,6 @@ static enum step take(struct conn *c, struct slice in, size_t *used)
         return take_body(c, in, used);
     case HTTP_SUBSCRIBING:
     case HTTP_POLL:
-    case HTTP_WAITING:
         return in.len ? hold(c, HTTP_WAIT_ALL) : STEP_WAIT;
     case HTTP_STREAM:
     case HTTP_CLOSING:
@@ -577,8 +543,7 @@ static void http_end_behind(struct conn *c)
 {
     const struct http_conn *h = conn_edge(c);
 
-    if (h->state == HTTP_POLL || h->state == HTTP_WAITING ||
-        h->state == HTTP_SUBSCRIBING)
+    if (h->state == HTTP_POLL || h->state == HTTP_SUBSCRIBING)
         finish(c, "client");
 }
 
@@ -602,7 +567,7 @@ static void http_deadline(struct conn *c)
 
     switch ((enum http_state)h->state) {
     case HTTP_IDLE:
-        if (h->unanswered == 0)
+        if (h->talk->unanswered == 0)
             finish(c, "idle");
         break;
     case HTTP_HEAD:
@@ -612,7 +577,6 @@ static void http_deadline(struct conn *c)
         look_at_rate(c, h->talk->upload);
         break;
     case HTTP_POLL:
-    case HTTP_WAITING:
     case HTTP_STREAM:
         comet_deadline(c);
         break;
@@ -670,11 +634,11 @@ static void http_closed(struct conn *c)
 {
     struct http_conn *h = conn_edge(c);
 
-    if (h->state == HTTP_STREAM)
+    if (h->state == HTTP_STREAM) {
         comet_closed(c);
-    else if (h->state == HTTP_WAITING)
-        comet_forget(c);
-    if (h->state == HTTP_STREAM || !h->talk)
+        return;
+    }
+    if (!h->talk)
         return;
     upload_free(h->talk->upload);
     while (h->talk->first)
@@ -689,7 +653,7 @@ static void end_in_order(struct conn *c, const struct comet_end *why)
     struct exchange *last;
 
     if (h->state == HTTP_STREAM || h->state == HTTP_POLL ||
-        h->state == HTTP_WAITING || h->state == HTTP_SUBSCRIBING) {
+        h->state == HTTP_SUBSCRIBING) {
         comet_end(c, why);
         return;
     }
@@ -775,7 +739,7 @@ static void http_answer(struct conn *c, uint32_t ref,
 /* ---- a successor takes over ---------------------------------------------- */
 
 FROZEN_SIZE(struct http_conn, 16);
-FROZEN_SIZE(struct http_talk, 24);
+FROZEN_SIZE(struct http_talk, 32);
 FROZEN_SIZE(struct exchange, 184);
 FROZEN_SIZE(struct chunked, 24);
 FROZEN_SIZE(struct upload, 672);
@@ -789,12 +753,11 @@ static bool http_at_rest(struct conn *c)
     switch ((enum http_state)h->state) {
     case HTTP_IDLE:
     case HTTP_HEAD:
-        return h->unanswered == 0;
+        return h->talk->unanswered == 0;
     case HTTP_BODY:
     case HTTP_SUBSCRIBING:
     case HTTP_POLL:
-        return h->unanswered == 1;
-    case HTTP_WAITING:
+        return h->talk->unanswered == 1;
     case HTTP_STREAM:
         return true;
     case HTTP_CLOSING:
@@ -886,11 +849,11 @@ static void http_freeze(struct conn *c, struct buf *b)
     put_u8(b, h->state);
     put_u8(b, h->form);
     put_u8(b, h->flags);
-    put_u32(b, h->served);
-    if (h->state == HTTP_STREAM || h->state == HTTP_WAITING) {
+    if (h->state == HTTP_STREAM) {
         comet_freeze(c, b);
         return;
     }
+    put_u32(b, h->talk->served);
     put_u16(b, h->talk->serial);
     if (h->state == HTTP_BODY)
         upload_freeze(h->talk->upload, b);
@@ -907,6 +870,7 @@ static int talk_thaw(struct conn *c, uint8_t state, struct cursor *in)
     h->talk = gateway_take(conn_gateway(c), sizeof *h->talk);
     if (!h->talk)
         return ERR_NOMEM;
+    h->talk->served = cursor_u32(in);
     h->talk->serial = cursor_u16(in);
     if (state == HTTP_BODY)
         rc = upload_thaw(c, in);
@@ -926,12 +890,11 @@ static int http_thaw(struct conn *c, struct cursor *in)
 
     h->form = cursor_u8(in);
     h->flags = cursor_u8(in);
-    h->served = cursor_u32(in);
     if (in->failed || state >= HTTP_CLOSING || h->form >= FORMS ||
         (h->flags & ~(unsigned)FLAGS) ||
         (state != HTTP_STREAM && (h->flags & HTTP_GZIP)))
         return ERR_FRAME;
-    if (state != HTTP_STREAM && state != HTTP_WAITING)
+    if (state != HTTP_STREAM)
         return talk_thaw(c, state, in);
     h->state = state;
     return comet_thaw(c, in, state);
