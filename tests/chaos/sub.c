@@ -385,7 +385,7 @@ static void say_state(struct crowd *c, const struct sub *s,
     char word[STATE_WORD_MAX + 1];
 
     if (!t->has_at || !slice_eq(t->what, SLICE("snapshot")) ||
-        (!event_is_match(t->channel) && !event_is_team(t->channel)))
+        !event_is_match(t->channel)) /* a team's channel has no snapshots */
         return;
     event_state(t->channel, t->state, word);
     crowd_say(c, 'P', "%u %u " SLICE_FMT " %s %lu %s", s->number, s->conn,

@@ -7,7 +7,7 @@ import subprocess
 from browser import Browser
 from world import BIN, ROOT, World, check, equal, eventually
 
-SLOW = True
+SLOW = PAGES = True
 FINAL = os.path.join(ROOT, "tools", "samples", "worldcup-2022-final.json")
 FINAL_ID = "arg-fra-2022-12-18"
 NO_SOCKET = "delete window.WebSocket;"

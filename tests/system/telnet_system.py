@@ -152,7 +152,7 @@ x/y EPOCH-2 -: z
 
 
 def test_verbs_typed_while_a_long_history_comes_are_answered_each():
-    with World(["tcp.workers=1"]) as w, Golden(w) as g:
+    with World(["tcp.workers=1", "namespace.history=all"]) as w, Golden(w) as g:
         for _ in range(20):
             post(w, "/v1/publish", json.dumps([{"channel": "b", "data": 1}] * 200))
         g.t.send(b"SUB b 0\r\n" + b"WHO b\r\n" * 300 + b"QUIT\r\n")
