@@ -187,15 +187,22 @@ static int transaction(struct history *h, struct counters *c,
         rc = history_mark_move(h, b->count);
     if (rc == 0)
         rc = append_all(h, c, b);
-    if (rc == 0)
-        rc = history_commit(h);
-    else
+    if (rc < 0)
         history_rollback(h);
+    else if ((rc = history_commit(h)) < 0)
+        h->last_unsure = h->last_seq;
     if (rc < 0)
         h->meta.mark = mark;
     else
         note_stored(h, b);
     return rc;
+}
+
+/* The attempt has failed: its numbers are nobody's. But those of a commit may
+ * turn out to be on the disk, when somebody opens the file again. */
+static void give_back_numbers(struct history *h, uint64_t last_seq)
+{
+    h->last_seq = MAX(last_seq, h->last_unsure);
 }
 
 static size_t marked(const struct batch *b)
@@ -239,7 +246,7 @@ static int attempts(struct history *h, struct counters *c, struct batch *b)
         if (rc != ERR_DAMAGED || (blind && marked(b) == before))
             return rc;
         blind = marked(b) == before;
-        h->last_seq = last_seq;
+        give_back_numbers(h, last_seq);
         take_back(b);
     }
 }
@@ -304,7 +311,7 @@ static void fail_batch(struct history *h, struct counters *c,
         }
     }
     if (!used)
-        h->last_seq = last_seq;
+        give_back_numbers(h, last_seq);
 }
 
 static bool has_stored(const struct batch *b)

@@ -78,6 +78,8 @@ struct history {
     uint64_t first_seq;         /* of this life */
     uint64_t last_seq;          /* last one given to anything; see append.h */
     uint64_t last_stored;       /* last one committed */
+    uint64_t last_unsure;       /* last one of a commit that failed, and may be
+                                   on the disk all the same */
     bool full_sync;             /* the connection's setting now */
     bool had_wal;               /* when it was opened */
     bool impatient;             /* somebody held the lock the last time */

@@ -496,6 +496,26 @@ TEST(after_a_failed_sync_power_still_means_on_the_disk)
     expect_goal_survives_a_power_cut(&s);
 }
 
+/* What is not stored goes on meanwhile, and takes the next numbers. */
+TEST(a_number_of_a_commit_that_failed_is_given_to_nobody_else)
+{
+    struct shelf s = shelf_init("db");
+    struct entry e = shelf_entry("volatile/x", "x");
+    char sql[80];
+
+    e.stored = false;
+    shelf_open(&s);
+    fail_a_sync(&s);
+    EXPECT_OK(shelf_submit(&s, &e, 1));
+    shelf_kill(&s);
+    shelf_open(&s);
+    shelf_close(&s);
+    EXPECT_INT(shelf_sql_int(&s, "SELECT count(*) FROM log"), 1);
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM log WHERE seq = %llu",
+             (unsigned long long)e.rec.seq);
+    EXPECT_INT(shelf_sql_int(&s, sql), 0);
+}
+
 TEST(after_a_failed_checkpoint_power_still_means_on_the_disk)
 {
     static char big[50000];
