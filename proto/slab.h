@@ -3,9 +3,9 @@
  * what a system at rest consists of.
  *
  * Objects of one size share a block (block.h), which is given back when it
- * holds none any more; but for the last few, of which a page of memory stays: who
- * is alone in a block comes and goes without a system call. Under AddressSanitizer what was given back may not be
- * touched, as with free().
+ * holds none any more; but for the last few, of which a page of memory stays:
+ * who is alone in a block comes and goes without a system call. Under
+ * AddressSanitizer what was given back may not be touched, as with free().
  * Threads: those of whoever owns the slabs. Cost: O(1). */
 #ifndef TOUCHLINE_PROTO_SLAB_H
 #define TOUCHLINE_PROTO_SLAB_H
