@@ -9,10 +9,10 @@ static void keep_tokens(struct gateway *g, const struct config *next)
 
     for (uint32_t i = 0; i < g->conns.used; i++) {
         c = conns_at(&g->conns, i);
-        if (!c || !c->extra || !c->extra->token)
+        if (!c || !conn_token(c))
             continue;
-        c->extra->token = config_same_token(next, c->extra->token);
-        if (!c->extra->token)
+        conn_busy(c)->token = config_same_token(next, conn_busy(c)->token);
+        if (!conn_busy(c)->token)
             stat_add(&g->stats, STAT_TOKENS_LOST, 1);
     }
 }

@@ -47,40 +47,63 @@ const char *conn_text(const struct conn *c)
 
 /* ---- made and freed ---------------------------------------------------- */
 
-struct conn_extra *conn_extra(struct conn *c)
+/* NULL: no memory. */
+static struct conn_extra *conn_extra(struct conn *c)
 {
     if (c->extra)
         return c->extra;
     c->extra = slab_take(&c->gw->moment, sizeof *c->extra);
     if (c->extra) {
         c->gw->conns.extras++;
-        c->extra->conn = c;
-        list_init(&c->extra->lagging);
-        list_init(&c->extra->drained);
-        list_init(&c->extra->missing);
-        wheel_timer_init(&c->extra->deadline);
+        wheel_timer_init(&c->extra->deadline, c->number);
     }
     return c->extra;
 }
 
+struct conn_busy *conn_make_busy(struct conn *c)
+{
+    struct conn_busy *b = conn_busy(c);
+
+    if (b || !conn_extra(c))
+        return b;
+    b = slab_take(&c->gw->moment, sizeof *b);
+    if (b) {
+        b->conn = c;
+        list_init(&b->lagging);
+        list_init(&b->drained);
+        list_init(&b->missing);
+    }
+    return c->extra->busy = b;
+}
+
 static void extra_free(struct conn *c)
 {
-    if (c->extra)
-        c->gw->conns.extras--;
+    if (!c->extra)
+        return;
+    c->gw->conns.extras--;
+    slab_give(c->extra->busy);
     slab_give(c->extra);
     c->extra = NULL;
 }
 
-void conn_extra_done(struct conn *c)
+static bool is_needed(const struct conn_busy *b)
 {
-    const struct conn_extra *x = c->extra;
+    return b->out || b->in || b->starts || b->token || b->patterns ||
+           address_known(&b->share) || address_known(&b->proxied) ||
+           address_known(&b->forwarded) || list_linked(&b->lagging) ||
+           list_linked(&b->drained);
+}
 
-    if (!x || x->out || x->in || x->starts || x->token || x->patterns ||
-        address_known(&x->share) || address_known(&x->proxied) ||
-        address_known(&x->forwarded) || list_linked(&x->deadline.node) ||
-        list_linked(&x->lagging) || list_linked(&x->drained))
+void conn_busy_done(struct conn *c)
+{
+    struct conn_extra *x = c->extra;
+
+    if (!x || (x->busy && is_needed(x->busy)))
         return;
-    extra_free(c);
+    slab_give(x->busy);
+    x->busy = NULL;
+    if (!list_linked(&x->deadline.node))
+        extra_free(c);
 }
 
 /* What the pollset says of its socket: a name that can be told stale. */
@@ -167,9 +190,9 @@ static void conn_free(struct conn *c)
 
     g->edge->closed(c);
     CHECK(c->seats.count == 0);
-    if (c->extra) {
-        free_buf(&c->extra->out);
-        free_buf(&c->extra->in);
+    if (conn_busy(c)) {
+        free_buf(&conn_busy(c)->out);
+        free_buf(&conn_busy(c)->in);
     }
     extra_free(c);
     conns_give(&g->conns, c);
@@ -380,43 +403,43 @@ const char *conn_local_text(const struct conn *c)
 
 void conn_set_token(struct conn *c, const struct config_token *t)
 {
-    if (!c->extra && !t)
+    if (!conn_busy(c) && !t)
         return;
-    if (conn_extra(c))
-        c->extra->token = t;
+    if (conn_make_busy(c))
+        conn_busy(c)->token = t;
 }
 
 const struct config_token *conn_token(const struct conn *c)
 {
-    return c->extra ? c->extra->token : NULL;
+    return conn_busy(c) ? conn_busy(c)->token : NULL;
 }
 
 /* ---- output ------------------------------------------------------------ */
 
 static struct buf *out_of(const struct conn *c)
 {
-    return c->extra ? c->extra->out : NULL;
+    return conn_busy(c) ? conn_busy(c)->out : NULL;
 }
 
 static void drop_out(struct conn *c)
 {
-    if (c->extra)
-        free_buf(&c->extra->out);
+    if (conn_busy(c))
+        free_buf(&conn_busy(c)->out);
 }
 
 struct buf *conn_out(struct conn *c)
 {
     static _Thread_local struct buf nowhere;
 
-    if (conn_extra(c) && !c->extra->out)
-        c->extra->out = calloc(1, sizeof *c->extra->out);
+    if (conn_make_busy(c) && !conn_busy(c)->out)
+        conn_busy(c)->out = calloc(1, sizeof *conn_busy(c)->out);
     if (!out_of(c)) {
         conn_abort(c, "memory");
         buf_reset(&nowhere);
         return &nowhere;
     }
     conn_dirty(c);
-    return c->extra->out;
+    return conn_busy(c)->out;
 }
 
 size_t conn_out_pending(const struct conn *c)
@@ -457,7 +480,7 @@ static void come_again(struct conn *c)
 
 bool conn_lags(const struct conn *c)
 {
-    return c->extra && list_linked(&c->extra->lagging);
+    return conn_busy(c) && list_linked(&conn_busy(c)->lagging);
 }
 
 void conn_set_lagging(struct conn *c, bool lags)
@@ -465,18 +488,18 @@ void conn_set_lagging(struct conn *c, bool lags)
     if (lags == conn_lags(c))
         return;
     if (!lags) {
-        list_remove(&c->extra->lagging);
+        list_remove(&conn_busy(c)->lagging);
         c->gw->lag_count--;
         thin_forget(c);
-        conn_extra_done(c);
+        conn_busy_done(c);
         return;
     }
-    if (!conn_extra(c)) {
+    if (!conn_make_busy(c)) {
         conn_abort(c, "memory");
         return;
     }
-    c->extra->lagging_ns = c->extra->progress_ns = loop_now(c->gw->loop);
-    list_add_tail(&c->gw->lagging, &c->extra->lagging);
+    conn_busy(c)->lagging_ns = conn_busy(c)->progress_ns = loop_now(c->gw->loop);
+    list_add_tail(&c->gw->lagging, &conn_busy(c)->lagging);
     c->gw->lag_count++;
 }
 
@@ -544,14 +567,14 @@ static void keep_rest(struct conn *c, const struct outvec *v, size_t head,
         buf_drop_front(out_of(c), sent);
         return;
     }
-    rest = conn_extra(c) ? calloc(1, sizeof *rest) : NULL;
+    rest = conn_make_busy(c) ? calloc(1, sizeof *rest) : NULL;
     if (!rest) {
         conn_abort(c, "memory");
         return;
     }
     outvec_copy(v, sent, end, rest);
     drop_out(c);
-    c->extra->out = rest;
+    conn_busy(c)->out = rest;
     if (rest->failed)
         conn_abort(c, "memory");
     return;
@@ -634,8 +657,8 @@ static enum step send_some(struct conn *c)
     begun = marks_begun(v, head, (size_t)sent);
     keep_rest(c, v, head, (size_t)sent, begun);
     count_sent(c, v, begun, pages);
-    if (sent > 0 && c->extra)
-        c->extra->progress_ns = loop_now(c->gw->loop);
+    if (sent > 0 && conn_busy(c))
+        conn_busy(c)->progress_ns = loop_now(c->gw->loop);
     if (begun && c->state == CONN_OPEN && c->gw->edge->pulled)
         c->gw->edge->pulled(c);
     if (c->state == CONN_DEAD)
@@ -717,7 +740,7 @@ static void flush(struct conn *c)
 void conn_flush(struct conn *c)
 {
     flush(c);
-    conn_extra_done(c);
+    conn_busy_done(c);
 }
 
 bool conn_may_settle(struct conn *c)
@@ -742,22 +765,22 @@ void conn_settle(struct conn *c, uint64_t tick)
 
 static struct buf *in_of(const struct conn *c)
 {
-    return c->extra ? c->extra->in : NULL;
+    return conn_busy(c) ? conn_busy(c)->in : NULL;
 }
 
 static void drop_in(struct conn *c)
 {
-    if (c->extra)
-        free_buf(&c->extra->in);
+    if (conn_busy(c))
+        free_buf(&conn_busy(c)->in);
 }
 
 /* Puts bytes behind the input that waits. False: no memory, and it is gone. */
 static bool keep_in(struct conn *c, struct slice bytes)
 {
-    if (conn_extra(c) && !c->extra->in)
-        c->extra->in = calloc(1, sizeof *c->extra->in);
+    if (conn_make_busy(c) && !conn_busy(c)->in)
+        conn_busy(c)->in = calloc(1, sizeof *conn_busy(c)->in);
     if (in_of(c))
-        buf_add(c->extra->in, bytes);
+        buf_add(conn_busy(c)->in, bytes);
     if (in_of(c) && !in_of(c)->failed)
         return true;
     conn_abort(c, "memory");
@@ -864,11 +887,11 @@ int conn_open_guest(struct gateway *g, int fd, const struct guest *guest,
     if (rc < 0)
         return rc;
     if (address_known(&guest->proxied)) {
-        if (!conn_extra(c)) {
+        if (!conn_make_busy(c)) {
             conn_abort(c, "memory");
             return 0;
         }
-        c->extra->proxied = guest->proxied;
+        conn_busy(c)->proxied = guest->proxied;
     }
     if (conn_peer_is_proxy(c)) /* by our rules, not by those of where it came */
         conn_set_remote(c);
@@ -1065,7 +1088,7 @@ void conn_deadline(struct conn *c, uint32_t ms)
         set_deadline(c, ms * (int64_t)MILLISECOND);
     } else {
         stop_deadline(c);
-        conn_extra_done(c);
+        conn_busy_done(c);
     }
 }
 
@@ -1083,9 +1106,9 @@ static bool is_unread(struct conn *c)
 
 void conn_wheel_due(void *ctx, struct wheel_timer *t)
 {
-    struct conn *c = CONTAINER_OF(t, struct conn_extra, deadline)->conn;
+    struct gateway *g = ctx;
+    struct conn *c = conns_at(&g->conns, t->owner);
 
-    (void)ctx;
     if (is_unread(c)) {
         wheel_set(&c->gw->wheel, t, wheel_in(&c->gw->wheel, CONN_UNREAD_MS));
         return;
@@ -1096,5 +1119,5 @@ void conn_wheel_due(void *ctx, struct wheel_timer *t)
         c->gw->edge->deadline(c);
     else
         header_late(c);
-    conn_extra_done(c);
+    conn_busy_done(c);
 }

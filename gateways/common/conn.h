@@ -122,6 +122,8 @@ MUST_USE int conn_subscribe(struct conn *c, const struct subscribe *s,
  * this connection at once. */
 int conn_unsubscribe(struct conn *c, struct slice channel);
 unsigned conn_channels(const struct conn *c);
+/* All of these, in the order in which it asked for them; borrowed. */
+void conn_list_channels(struct conn *c, struct slice *ret);
 bool conn_holds(struct conn *c, struct slice channel);
 /* A subscription of it begins, or begins anew: notices are still to come. */
 bool conn_begins(const struct conn *c);

@@ -10,8 +10,8 @@
  * given back, but for one; of its generations the highest is kept for all.
  *
  * An idle connection is nothing but its slot: 64 bytes, in which it also has
- * its seat when it holds a single id (seat.h), and the edge's state. What only
- * a busy one needs hangs on `extra`.
+ * its seat when it holds a single id (seat.h), and the edge's state. One with a
+ * deadline has 32 more, `extra`; on that hangs what only a busy one needs.
  *
  * Threads: the gateway's loop. Only the common half includes this. */
 #ifndef TOUCHLINE_GATEWAYS_CONNS_H
@@ -55,18 +55,15 @@ enum conn_flag {
     CONN_CUT = 1u << 15,       /* as a slow reader */
 };
 
-/* What an idle connection does without; made when needed. */
-struct conn_extra {
+/* What only a connection that is being served has; made when needed. */
+struct conn_busy {
     struct conn *conn;
     struct buf *out, *in; /* NULL while empty */
     struct start *starts; /* subscriptions that have not begun yet, in order */
-    struct wheel_timer deadline;
     const struct config_token *token;
     struct list_node lagging; /* on gateway.lagging */
-    struct list_node drained; /* on gateway.drained: its socket takes something
-                                 again, and what is due waits to be thinned */
-    struct list_node missing; /* on the list of those who may not have got what
-                                 leaves the ring (thin.c) */
+    struct list_node drained; /* on gateway.drained, to be thinned */
+    struct list_node missing; /* may not have got what leaves (thin.c) */
     int64_t lagging_ns;  /* since when */
     int64_t progress_ns; /* when the socket took something last */
     int64_t pass_ns; /* since when it waits to be passed on (pass.h) */
@@ -80,10 +77,15 @@ struct conn_extra {
     } whole;
     uint32_t round; /* of slow.c that has looked at it */
     uint16_t patterns;
-    struct address share;     /* whose it takes (door.h); a reset socket
-                                 does not know any more */
+    struct address share;     /* whose it takes (door.h) */
     struct address proxied;   /* whom a PROXY header names */
     struct address forwarded; /* whom the proxy of a request names */
+};
+
+/* What an idle one does without; made when needed. */
+struct conn_extra {
+    struct wheel_timer deadline; /* its owner: the connection's number */
+    struct conn_busy *busy;      /* NULL: nothing of that */
 };
 
 struct conn {
@@ -108,20 +110,23 @@ static inline struct conn *conn_of_seat(const struct seat *s)
 {
     return CONTAINER_OF(seat_conn(s), struct conn, seats);
 }
+/* NULL: there is nothing in it. */
+static inline struct conn_busy *conn_busy(const struct conn *c)
+{
+    return c->extra ? c->extra->busy : NULL;
+}
 static inline struct start *conn_starts(const struct conn *c)
 {
-    return c->extra ? c->extra->starts : NULL;
+    return conn_busy(c) ? conn_busy(c)->starts : NULL;
 }
-
 /* Some of what is due to it is left out (slow.h). */
 static inline bool conn_thinned(const struct conn *c)
 {
-    return c->extra && c->extra->thinned;
+    return conn_busy(c) && conn_busy(c)->thinned;
 }
-
 static inline bool conn_has_out(const struct conn *c)
 {
-    return c->extra && c->extra->out;
+    return conn_busy(c) && conn_busy(c)->out;
 }
 
 /* Numbers chained by conn.turn, first in, first out. */
@@ -150,8 +155,7 @@ struct conns {
     struct loop_timer ping; /* set while somebody does */
 };
 
-/* The gateway has its loop and its edge. */
-void conns_init(struct conns *cs, struct gateway *g);
+void conns_init(struct conns *cs, struct gateway *g); /* has loop and edge */
 void conns_fini(struct conns *cs); /* all must have been given back */
 size_t conns_bytes(const struct conns *cs); /* of the slots */
 /* CONN_OPEN, all zero but for its name. NULL: no memory. */
@@ -178,8 +182,7 @@ void conn_queue_put(struct conn_queue *q, struct conn *c);
 /* NULL: empty. */
 struct conn *conn_queue_take(struct conns *cs, struct conn_queue *q);
 bool conn_queue_empty(const struct conn_queue *q);
-/* Leaves it empty. */
-struct conn_queue conn_queue_all(struct conn_queue *q);
+struct conn_queue conn_queue_all(struct conn_queue *q); /* leaves it empty */
 /* All of `first` in front of those in q. */
 void conn_queue_join(struct conns *cs, struct conn_queue *q,
                      struct conn_queue first);

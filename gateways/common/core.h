@@ -50,6 +50,7 @@ struct gateway {
     void *edge_state;
     char name[PEER_NAME_MAX + 1];
     struct epoch epoch;
+    uint32_t epoch_number;
 
     /* sockets */
     struct pollset *sockets;
@@ -129,8 +130,9 @@ MUST_USE int conn_open_guest(struct gateway *g, int fd,
                              const struct address *share);
 struct conn *conn_by_name(const struct gateway *g, uint32_t number,
                           uint32_t gen); /* NULL: gone */
-struct conn_extra *conn_extra(struct conn *c); /* NULL: no memory */
-void conn_extra_done(struct conn *c); /* frees it when nothing is in it */
+struct conn_busy *conn_make_busy(struct conn *c); /* NULL: no memory */
+/* Frees that, and its extra, when nothing is in it. */
+void conn_busy_done(struct conn *c);
 void conn_dirty(struct conn *c); /* flush it at the end of this turn */
 /* Something that it was to be told is missing; its flush ends it. */
 bool conn_out_failed(const struct conn *c);

@@ -191,9 +191,9 @@ static void forget_seat(struct conn *c, struct seat *s)
 
     start_drop_topic(c, t);
     thin_leave(c, t);
-    if ((t->seats.flags & TOPIC_PATTERN) && c->extra) {
-        c->extra->patterns--;
-        conn_extra_done(c);
+    if ((t->seats.flags & TOPIC_PATTERN) && conn_busy(c)) {
+        conn_busy(c)->patterns--;
+        conn_busy_done(c);
     }
     seat_drop_name(s);
     seat_free(s);

@@ -14,7 +14,8 @@
 #include "gateways/common/uplink.h"
 #include "proto/frame_io.h"
 
-FROZEN_SIZE(struct conn_extra, 256);
+FROZEN_SIZE(struct conn_extra, 32);
+FROZEN_SIZE(struct conn_busy, 232);
 FROZEN_SIZE(struct ring_entry, 40);
 FROZEN_SIZE(struct start, 232);
 FROZEN_SIZE(struct start_topic, 48);
@@ -317,7 +318,7 @@ static void write_seats(struct buf *b, struct conn *c)
 /* Who waits to be passed on (pass.h) asks the successor anew. */
 static bool is_paused(const struct conn *c)
 {
-    return (c->flags & CONN_PAUSED) && !(c->extra && c->extra->pass_ns);
+    return (c->flags & CONN_PAUSED) && !(conn_busy(c) && conn_busy(c)->pass_ns);
 }
 
 static unsigned frozen_flags(const struct conn *c)
@@ -335,7 +336,7 @@ static unsigned frozen_flags(const struct conn *c)
 
 static void write_guest(struct buf *b, const struct conn *c)
 {
-    const struct conn_extra *x = c->extra;
+    const struct conn_busy *x = conn_busy(c);
     struct guest g = {.listener = c->listener};
 
     g.flags |= c->flags & CONN_LOOPBACK ? GUEST_LOOPBACK : 0;
@@ -374,7 +375,7 @@ static uint64_t tick_of(const struct freezer *f, const struct conn *c)
 static void write_conn(struct freezer *f, struct conn *c)
 {
     struct buf *b = &f->body;
-    const struct conn_extra *x = c->extra;
+    const struct conn_busy *x = conn_busy(c);
     size_t at;
 
     put_u32(b, c->number);

@@ -29,7 +29,7 @@
 
 struct gateway;
 
-enum { FREEZE_FORMAT = 5 };
+enum { FREEZE_FORMAT = 6 };
 
 enum freeze_kind { /* of messages; in this order, each as often as needed */
     FREEZE_WORKER = 32,

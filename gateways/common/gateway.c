@@ -93,6 +93,11 @@ const struct epoch *gateway_epoch(const struct gateway *g)
     return &g->epoch;
 }
 
+uint32_t gateway_epoch_number(const struct gateway *g)
+{
+    return g->epoch_number;
+}
+
 const char *gateway_name(const struct gateway *g)
 {
     return g->name;

@@ -21,6 +21,8 @@ int gateway_main(int argc, char **argv, const struct edge *edge);
 const struct config *gateway_config(const struct gateway *g);
 const struct config_edge *gateway_edge_config(const struct gateway *g);
 const struct epoch *gateway_epoch(const struct gateway *g);
+/* Another one for each epoch that this process has seen. */
+uint32_t gateway_epoch_number(const struct gateway *g);
 const char *gateway_name(const struct gateway *g); /* "http1" */
 /* The router can be reached just now. */
 bool gateway_linked(const struct gateway *g);

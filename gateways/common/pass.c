@@ -32,10 +32,10 @@ static struct guest guest_of(const struct conn *c, struct slice bytes)
     };
 
     /* Who asked before on a connection of a proxy's is not who asks now. */
-    if (c->extra) {
-        guest.proxied = c->extra->proxied;
-        guest.share = address_known(&c->extra->forwarded) ? c->extra->proxied
-                                                          : c->extra->share;
+    if (conn_busy(c)) {
+        guest.proxied = conn_busy(c)->proxied;
+        guest.share = address_known(&conn_busy(c)->forwarded) ? conn_busy(c)->proxied
+                                                          : conn_busy(c)->share;
     }
     return guest;
 }
@@ -87,12 +87,12 @@ static int wait_for_room(struct conn *c)
     int64_t now_ns = loop_now(c->gw->loop);
     bool first = p->waiting.len == 0;
 
-    if (!conn_extra(c))
+    if (!conn_make_busy(c))
         return ERR_FULL;
-    if (!c->extra->pass_ns)
-        c->extra->pass_ns = now_ns;
-    if (now_ns - c->extra->pass_ns >= PASS_WAIT) {
-        c->extra->pass_ns = 0;
+    if (!conn_busy(c)->pass_ns)
+        conn_busy(c)->pass_ns = now_ns;
+    if (now_ns - conn_busy(c)->pass_ns >= PASS_WAIT) {
+        conn_busy(c)->pass_ns = 0;
         return ERR_FULL;
     }
     buf_add(&p->waiting, slice_make(&name, sizeof name));

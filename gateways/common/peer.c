@@ -19,24 +19,24 @@ int conn_peer_opened(struct conn *c, const struct address *share)
 {
     if (!address_known(share))
         return 0;
-    if (!conn_extra(c))
+    if (!conn_make_busy(c))
         return ERR_NOMEM;
-    c->extra->share = address_network(share);
+    conn_busy(c)->share = address_network(share);
     return 0;
 }
 
 void conn_peer_closed(struct conn *c)
 {
-    if (!c->extra)
+    if (!conn_busy(c))
         return;
-    door_give_share(c->gw->door, &c->extra->share);
-    c->extra->share = (struct address){0};
+    door_give_share(c->gw->door, &conn_busy(c)->share);
+    conn_busy(c)->share = (struct address){0};
 }
 
 /* False: that address has its share already. */
 static bool move_share(struct conn *c, const struct address *to)
 {
-    struct address *share = &c->extra->share, network = address_network(to);
+    struct address *share = &conn_busy(c)->share, network = address_network(to);
 
     if (c->state == CONN_DEAD || address_equal(share, &network))
         return true;
@@ -62,8 +62,8 @@ bool conn_peer_is_proxy(const struct conn *c)
 
     if (!edge->trusted_proxies.count)
         return false;
-    if (c->extra && address_known(&c->extra->proxied))
-        e = address_endpoint(&c->extra->proxied);
+    if (conn_busy(c) && address_known(&conn_busy(c)->proxied))
+        e = address_endpoint(&conn_busy(c)->proxied);
     else if (!socket_peer(c, &e))
         return false;
     return access_is_proxy(edge, &e.addr.any);
@@ -76,11 +76,11 @@ void conn_set_remote(struct conn *c)
 
 bool conn_set_forwarded(struct conn *c, const struct address *client)
 {
-    struct conn_extra *x = c->extra;
+    struct conn_busy *x = conn_busy(c);
 
     if (!address_known(client) && !(x && address_known(&x->forwarded)))
         return true;
-    x = conn_extra(c);
+    x = conn_make_busy(c);
     if (!x) {
         conn_abort(c, "memory");
         return true;
@@ -91,7 +91,7 @@ bool conn_set_forwarded(struct conn *c, const struct address *client)
 
 struct address conn_peer_address(const struct conn *c)
 {
-    const struct conn_extra *x = c->extra;
+    const struct conn_busy *x = conn_busy(c);
     struct endpoint e;
 
     if (x && address_known(&x->forwarded))
@@ -106,7 +106,7 @@ struct address conn_peer_address(const struct conn *c)
 const char *conn_peer_text(const struct conn *c)
 {
     static _Thread_local char text[ADDRESS_TEXT_MAX];
-    const struct conn_extra *x = c->extra;
+    const struct conn_busy *x = conn_busy(c);
     struct address a = {0};
     struct endpoint e;
 
@@ -156,11 +156,11 @@ static void name_client(struct conn *c, const struct address *client)
         c->flags &= (uint16_t)~CONN_ADMIN;
     if (!address_known(client))
         return;
-    if (!conn_extra(c)) {
+    if (!conn_make_busy(c)) {
         conn_abort(c, "memory");
         return;
     }
-    c->extra->proxied = *client;
+    conn_busy(c)->proxied = *client;
     if (move_share(c, client))
         return;
     buf_add(conn_out(c), c->gw->edge->busy(c->gw));

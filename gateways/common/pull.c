@@ -83,7 +83,7 @@ bool pull_due(struct conn *c, const struct ring_entry *e)
         return true;
     if (t->seats.flags & TOPIC_PATTERN) /* a gap, for its own holders */
         return false;
-    return c->extra && c->extra->patterns && holds_by_pattern(c, e->msg->id);
+    return conn_busy(c) && conn_busy(c)->patterns && holds_by_pattern(c, e->msg->id);
 }
 
 static bool read_gap(struct notice *n, const struct msg *m)
@@ -307,7 +307,7 @@ static bool walk_is_shorter(const struct conn *c, uint64_t behind)
 {
     const struct ring *r = &c->gw->ring;
 
-    return (c->extra && c->extra->patterns) ||
+    return (conn_busy(c) && conn_busy(c)->patterns) ||
            c->seats.count > r->next - MIN(MAX(behind + 1, r->first), r->next);
 }
 

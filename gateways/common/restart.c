@@ -8,13 +8,13 @@
  * for what s has still to tell. */
 static void put_first(struct conn *c, struct start *s)
 {
-    struct start **at = &c->extra->starts;
+    struct start **at = &conn_busy(c)->starts;
 
     while (*at != s)
         at = &(*at)->next;
     *at = s->next;
-    s->next = c->extra->starts;
-    c->extra->starts = s;
+    s->next = conn_busy(c)->starts;
+    conn_busy(c)->starts = s;
 }
 
 void restart_conn(struct conn *c, enum gap_why why, const struct position *at)

@@ -107,8 +107,8 @@ static bool add_whole(void *ctx, struct ring_entry *e, uint64_t tick)
     UNUSED(tick);
     if (thin_share(c->gw, e) != SHARE_WHOLE)
         return true;
-    c->extra->whole.bytes += msg_size(e->msg);
-    c->extra->whole.oldest_ns = MIN(c->extra->whole.oldest_ns, e->came_ns);
+    conn_busy(c)->whole.bytes += msg_size(e->msg);
+    conn_busy(c)->whole.oldest_ns = MIN(conn_busy(c)->whole.oldest_ns, e->came_ns);
     return true;
 }
 
@@ -116,7 +116,7 @@ static bool add_whole(void *ctx, struct ring_entry *e, uint64_t tick)
  * all of it once the connection has read on. */
 static void measure(struct conn *c, int64_t now)
 {
-    struct conn_extra *x = c->extra;
+    struct conn_busy *x = conn_busy(c);
 
     if (x->whole.from != c->tick || !x->whole.upto) {
         x->whole.from = x->whole.upto = c->tick;
@@ -132,7 +132,7 @@ static void measure(struct conn *c, int64_t now)
 /* Of that: no more bytes than these wait, and none for longer. */
 static void estimate(const struct conn *c, size_t *bytes, int64_t *oldest_ns)
 {
-    const struct conn_extra *x = c->extra;
+    const struct conn_busy *x = conn_busy(c);
     uint64_t came = c->gw->came - x->whole.came;
 
     *bytes = x->whole.bytes + came;
@@ -145,7 +145,7 @@ static void look_into(struct conn *c, int64_t now, size_t *waits,
                       int64_t *oldest)
 {
     const struct config_limits *limits = &c->gw->config->limits;
-    bool known = c->extra->whole.upto != 0;
+    bool known = conn_busy(c)->whole.upto != 0;
     size_t bytes = 0;
     int64_t since = INT64_MAX;
 
@@ -154,8 +154,8 @@ static void look_into(struct conn *c, int64_t now, size_t *waits,
     if (!known || conn_out_pending(c) + bytes > limits->queue ||
         (limits->queue_age && now - MIN(since, now) > limits->queue_age)) {
         measure(c, now);
-        bytes = c->extra->whole.bytes;
-        since = c->extra->whole.oldest_ns;
+        bytes = conn_busy(c)->whole.bytes;
+        since = conn_busy(c)->whole.oldest_ns;
     }
     *waits = conn_out_pending(c) + bytes;
     *oldest = MIN(*oldest, since);
@@ -168,7 +168,7 @@ static void check(struct conn *c, int64_t now)
     size_t waits = 0;
 
     /* A deadline, or its turn to be thinned, comes for these. */
-    if (conn_closing(c) || list_linked(&c->extra->drained))
+    if (conn_closing(c) || list_linked(&conn_busy(c)->drained))
         return;
     /* Who catches up from the ring owes what came since it began; replies in
      * out are bounded by not reading requests meanwhile. */
@@ -181,9 +181,9 @@ static void check(struct conn *c, int64_t now)
     }
     if (!age || !(c->flags & CONN_STALLED))
         return;
-    oldest = MAX(oldest, c->extra->lagging_ns);
+    oldest = MAX(oldest, conn_busy(c)->lagging_ns);
     if (now - oldest > age ||
-        (now - c->extra->progress_ns > age &&
+        (now - conn_busy(c)->progress_ns > age &&
          !(c->flow == FLOW_LIVE && thin_may_help(c)))) {
         gateway_limit(c->gw, LIMIT_QUEUE_AGE);
         conn_cut(c, STAT_CUT_AGE);
@@ -295,11 +295,11 @@ void slow_check(struct gateway *g)
 static struct conn *next_of_round(struct gateway *g)
 {
     struct list_node *n = list_first(&g->lagging);
-    struct conn_extra *x;
+    struct conn_busy *x;
 
     if (!n)
         return NULL;
-    x = CONTAINER_OF(n, struct conn_extra, lagging);
+    x = CONTAINER_OF(n, struct conn_busy, lagging);
     if (x->round == g->slow.number)
         return NULL;
     x->round = g->slow.number;

@@ -32,7 +32,7 @@ static void drop_snapshots(struct start *s)
 
 static void unchain(struct start *s)
 {
-    struct conn_extra *x = s->conn->extra;
+    struct conn_busy *x = conn_busy(s->conn);
 
     for (struct start **p = x ? &x->starts : NULL; p && *p; p = &(*p)->next)
         if (*p == s) {
@@ -48,7 +48,7 @@ void start_free(struct start *s)
     catchup_leave(s);
     drop_snapshots(s);
     marks_fini(&s->known);
-    conn_extra_done(s->conn);
+    conn_busy_done(s->conn);
     if (s->apart)
         free(s);
     else
@@ -92,7 +92,7 @@ bool start_told(struct start *s)
 struct start *start_alloc(struct conn *c, unsigned count, struct slice name)
 {
     size_t topics = count * sizeof(struct start_topic);
-    struct conn_extra *x = conn_extra(c);
+    struct conn_busy *x = conn_make_busy(c);
     size_t bytes = sizeof(struct start) + topics + name.len;
     bool apart = bytes > SLAB_BYTES_MAX;
     struct start *s = !x      ? NULL
@@ -182,7 +182,7 @@ static int take_seat(struct start *s, struct slice id)
     struct seat *seat;
     int rc;
 
-    if (id_is_pattern(id) && !conn_extra(c))
+    if (id_is_pattern(id) && !conn_make_busy(c))
         return ERR_NOMEM;
     rc = topics_get(&c->gw->topics, id, &t);
     if (rc < 0)
@@ -193,7 +193,7 @@ static int take_seat(struct start *s, struct slice id)
         return rc;
     }
     if (rc == 0 && (t->seats.flags & TOPIC_PATTERN))
-        c->extra->patterns++;
+        conn_busy(c)->patterns++;
     if (s->name.len && seat_set_name(&seat, s->name) < 0) {
         if (rc == 0)
             conn_leave(c, seat, false);
@@ -243,7 +243,7 @@ int start_new(struct conn *c, const struct subscribe *req,
     for (unsigned i = 0; i < req->count; i++)
         if (take_seat(s, req->channels[i]) < 0)
             goto fail;
-    if (c->seats.count > MANY_TOPICS || (c->extra && c->extra->patterns))
+    if (c->seats.count > MANY_TOPICS || (conn_busy(c) && conn_busy(c)->patterns))
         c->flags |= CONN_MANY;
     if (c->flow == FLOW_NONE)
         c->flow = FLOW_STARTING;

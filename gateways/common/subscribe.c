@@ -37,7 +37,7 @@ static int check_limits(struct conn *c, unsigned channels, unsigned patterns,
                         struct refusal *why)
 {
     const struct config_limits *limits = &c->gw->config->limits;
-    unsigned held = c->extra ? c->extra->patterns : 0;
+    unsigned held = conn_busy(c) ? conn_busy(c)->patterns : 0;
 
     if (c->seats.count + channels > limits->channels_per_connection) {
         gateway_limit(c->gw, LIMIT_CHANNELS_PER_CONNECTION);
@@ -112,6 +112,15 @@ int conn_unsubscribe(struct conn *c, struct slice channel)
 unsigned conn_channels(const struct conn *c)
 {
     return c->seats.count;
+}
+
+void conn_list_channels(struct conn *c, struct slice *ret)
+{
+    struct seat_iter it = seats_of_conn(&c->seats);
+    struct seat *s;
+
+    while ((s = seat_next(&it)))
+        ret[it.left] = topic_id(topic_of_seat(s));
 }
 
 bool conn_begins(const struct conn *c)

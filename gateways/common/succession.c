@@ -109,7 +109,7 @@ static void stand_still(struct gateway *g, bool still)
     pass_attend(g);
     pass_retry(g); /* who waits for room asks the successor for it */
     while (!still && (c = conns_next_open(&g->conns, &i)))
-        if ((c->flags & CONN_READABLE) || (c->extra && c->extra->in))
+        if ((c->flags & CONN_READABLE) || (conn_busy(c) && conn_busy(c)->in))
             conn_dirty(c);
 }
 

@@ -339,13 +339,13 @@ static int take_seat(struct conn *c, struct slice id, struct slice name)
     struct seat *seat;
     int rc;
 
-    if (!t || (t->seats.flags & TOPIC_PATTERN && !conn_extra(c)))
+    if (!t || (t->seats.flags & TOPIC_PATTERN && !conn_make_busy(c)))
         return t ? ERR_NOMEM : ERR_FRAME;
     rc = seat_add(&seat, &t->seats, &c->seats);
     if (rc < 0)
         return rc == ERR_EXISTS ? ERR_FRAME : rc;
     if (t->seats.flags & TOPIC_PATTERN)
-        c->extra->patterns++;
+        conn_busy(c)->patterns++;
     return name.len ? seat_set_name(&seat, name) : 0;
 }
 
@@ -408,13 +408,13 @@ static const struct config_token *token_named(const struct config *cfg,
 static void take_share(struct conn *c, struct address share)
 {
     if (address_known(&share) && door_take_share(c->gw->door, &share))
-        c->extra->share = share;
+        conn_busy(c)->share = share;
 }
 
 static int take_guest(struct conn *c, struct cursor *in, unsigned *flags)
 {
     struct guest g;
-    struct conn_extra *x = conn_extra(c);
+    struct conn_busy *x = conn_make_busy(c);
     int rc;
 
     guest_read(in, &g);
@@ -438,9 +438,9 @@ static void take_lag(struct conn *c, unsigned frozen, int64_t lagging_ns)
     conn_set_lagging(c, true);
     if (!conn_lags(c))
         return;
-    c->extra->progress_ns = clock_ns();
-    c->extra->lagging_ns = frozen & FROZEN_LAGS ? lagging_ns
-                                                : c->extra->progress_ns;
+    conn_busy(c)->progress_ns = clock_ns();
+    conn_busy(c)->lagging_ns = frozen & FROZEN_LAGS ? lagging_ns
+                                                : conn_busy(c)->progress_ns;
 }
 
 static int take_edge(struct conn *c, struct cursor *in)
@@ -490,8 +490,8 @@ static int fill(struct conn *c, struct cursor *in)
         wheel_set(&c->gw->wheel, &c->extra->deadline,
                   wheel_in(&c->gw->wheel,
                            MAX(deadline - 1, (uint32_t)CONN_UNREAD_MS)));
-    c->extra->token = token.len ? token_named(c->gw->config, token) : NULL;
-    rc = take_bytes(out, &c->extra->out);
+    conn_busy(c)->token = token.len ? token_named(c->gw->config, token) : NULL;
+    rc = take_bytes(out, &conn_busy(c)->out);
     if (rc == 0)
         rc = take_seats(c, in);
     if (rc == 0)
@@ -543,7 +543,7 @@ static int take_conn(struct thaw *t, struct cursor *in, int *file)
         return rc;
     t->conns++;
     rc = fill(c, in);
-    conn_extra_done(c);
+    conn_busy_done(c);
     return rc;
 }
 
@@ -664,7 +664,7 @@ static void release_idle(struct gateway *g)
 /* Everything that may have been due when it was written down. */
 static void visit(struct conn *c)
 {
-    if (c->extra && c->extra->in && !(c->flags & CONN_PAUSED))
+    if (conn_busy(c) && conn_busy(c)->in && !(c->flags & CONN_PAUSED))
         c->flags |= CONN_READABLE;
     conn_dirty(c);
     if (catchup_under_way(c))

@@ -85,8 +85,8 @@ static void cancel(struct gateway *g, struct conn *c)
     free_job(g->thin_job);
     free(g->thin_job);
     g->thin_job = NULL;
-    list_remove(&c->extra->drained);
-    list_add_tail(&g->drained, &c->extra->drained);
+    list_remove(&conn_busy(c)->drained);
+    list_add_tail(&g->drained, &conn_busy(c)->drained);
 }
 
 /* ---- shares -------------------------------------------------------------- */
@@ -130,9 +130,9 @@ enum share thin_share(const struct gateway *g, struct ring_entry *e)
 bool thin_leaves_out(const struct conn *c, const struct ring_entry *e,
                      uint64_t tick)
 {
-    const struct thinned *s = c->extra->thinned;
+    const struct thinned *s = conn_busy(c)->thinned;
 
-    if (e->came_ns < c->extra->lagging_ns)
+    if (e->came_ns < conn_busy(c)->lagging_ns)
         return false;
     switch ((enum share)e->share) {
     case SHARE_LATEST: return tick <= s->latest;
@@ -176,7 +176,7 @@ static struct loss *loss_find(const struct thinned *s, const struct topic *t)
 const struct thin_loss *thin_loss_of(const struct conn *c,
                                      const struct topic *t)
 {
-    const struct loss *l = conn_thinned(c) ? loss_find(c->extra->thinned, t)
+    const struct loss *l = conn_thinned(c) ? loss_find(conn_busy(c)->thinned, t)
                                            : NULL;
 
     return l ? &l->is : NULL;
@@ -184,7 +184,7 @@ const struct thin_loss *thin_loss_of(const struct conn *c,
 
 size_t thin_bytes(const struct conn *c)
 {
-    const struct thinned *s = conn_thinned(c) ? c->extra->thinned : NULL;
+    const struct thinned *s = conn_thinned(c) ? conn_busy(c)->thinned : NULL;
 
     return s ? sizeof *s + map_count(&s->losses) * sizeof(struct loss) : 0;
 }
@@ -197,7 +197,7 @@ static void loss_free(struct thinned *s, struct loss *l)
 
 void thin_forget(struct conn *c)
 {
-    struct thinned *s = conn_thinned(c) ? c->extra->thinned : NULL;
+    struct thinned *s = conn_thinned(c) ? conn_busy(c)->thinned : NULL;
     struct map_iter it;
     struct map_node *n;
 
@@ -211,23 +211,23 @@ void thin_forget(struct conn *c)
     }
     map_fini(&s->losses);
     free(s);
-    c->extra->thinned = NULL;
+    conn_busy(c)->thinned = NULL;
 }
 
 /* Made for a connection that lags. NULL: no memory, and it is gone. */
 static struct thinned *thinned_of(struct conn *c)
 {
-    if (c->extra->thinned)
-        return c->extra->thinned;
-    c->extra->thinned = calloc(1, sizeof *c->extra->thinned);
-    if (!c->extra->thinned) {
+    if (conn_busy(c)->thinned)
+        return conn_busy(c)->thinned;
+    conn_busy(c)->thinned = calloc(1, sizeof *conn_busy(c)->thinned);
+    if (!conn_busy(c)->thinned) {
         conn_abort(c, "memory");
         return NULL;
     }
-    map_init(&c->extra->thinned->losses);
+    map_init(&conn_busy(c)->thinned->losses);
     log_info("conn.slow", "conn=%s peer=%s queued=%zu action=leave_out",
              conn_text(c), conn_peer_text(c), conn_out_pending(c));
-    return c->extra->thinned;
+    return conn_busy(c)->thinned;
 }
 
 /* NULL: no memory. */
@@ -319,18 +319,18 @@ static void inherit(void *ctx, void *value)
 
 void thin_leave(struct conn *c, const struct topic *t)
 {
-    struct loss *l = conn_thinned(c) ? loss_find(c->extra->thinned, t) : NULL;
+    struct loss *l = conn_thinned(c) ? loss_find(conn_busy(c)->thinned, t) : NULL;
     struct heirs h = {c, l};
 
     cancel(c->gw, c); /* what waited in t does no more */
-    if (c->extra)
-        c->extra->whole.from = UINT64_MAX;
+    if (conn_busy(c))
+        conn_busy(c)->whole.from = UINT64_MAX;
     if (!l)
         return;
     if (!(t->seats.flags & TOPIC_PATTERN))
         trie_match(c->gw->topics.patterns, topic_id(t), inherit, &h);
     if (conn_thinned(c)) /* else memory ran out, and c is gone */
-        loss_free(c->extra->thinned, l);
+        loss_free(conn_busy(c)->thinned, l);
 }
 
 struct by_pattern {
@@ -370,18 +370,18 @@ static void leave_out(struct conn *c, const struct ring_entry *e,
 
 static bool has_losses(const struct conn *c)
 {
-    return conn_thinned(c) && map_count(&c->extra->thinned->losses);
+    return conn_thinned(c) && map_count(&conn_busy(c)->thinned->losses);
 }
 
 uint64_t thin_limit(const struct conn *c)
 {
-    return has_losses(c) ? c->extra->thinned->first - 1 : UINT64_MAX;
+    return has_losses(c) ? conn_busy(c)->thinned->first - 1 : UINT64_MAX;
 }
 
 bool thin_owes(const struct conn *c)
 {
     return has_losses(c) && c->flow == FLOW_LIVE && c->state == CONN_OPEN &&
-           MAX(c->tick + 1, c->gw->ring.first) >= c->extra->thinned->first;
+           MAX(c->tick + 1, c->gw->ring.first) >= conn_busy(c)->thinned->first;
 }
 
 static void tell(struct conn *c, const struct loss *l)
@@ -422,13 +422,13 @@ void thin_tell(struct conn *c)
     /* An edge that leaves channels while it is told hears the rest later. */
     while (thin_owes(c) && c->seats.count == held && (s = seat_next(&it))) {
         struct topic *t = topic_of_seat(s);
-        struct loss *l = loss_find(c->extra->thinned, t);
+        struct loss *l = loss_find(conn_busy(c)->thinned, t);
         struct loss said;
 
         if (!l)
             continue;
         said = *l;
-        loss_free(c->extra->thinned, l);
+        loss_free(conn_busy(c)->thinned, l);
         leave_to_state(&said);
         if (said.is.count || said.is.more)
             tell(c, &said);
@@ -486,7 +486,7 @@ static bool add_due(void *ctx, struct ring_entry *e, uint64_t tick)
     struct conn *c = j->conn;
 
     if (tick > j->limit || (conn_starts(c) && !pull_due(c, e)) ||
-        (c->extra->thinned && thin_leaves_out(c, e, tick)))
+        (conn_busy(c)->thinned && thin_leaves_out(c, e, tick)))
         return true;
     if (!make_room(j))
         return false;
@@ -544,7 +544,7 @@ static void walk(struct thin_job *j)
         return;
     }
     e = ring_at(&c->gw->ring, j->at);
-    if (e && e->came_ns >= c->extra->lagging_ns && pull_waits(c, e) &&
+    if (e && e->came_ns >= conn_busy(c)->lagging_ns && pull_waits(c, e) &&
         !add_due(j, e, j->at))
         j->state = JOB_DONE;
     j->at++;
@@ -668,7 +668,7 @@ static void end_job(struct thin_job *j)
 
 static void step(struct thin_job *j)
 {
-    struct thinned *s = j->conn->extra->thinned;
+    struct thinned *s = conn_busy(j->conn)->thinned;
 
     switch (j->state) {
     case JOB_WALK: walk(j); break;
@@ -716,7 +716,7 @@ static bool gather_few(struct thin_job *j)
 {
     size_t most = j->conn->gw->looks / FEW;
 
-    if (!pull_some(j->conn, j->conn->extra->lagging_ns, &most, add_due, j)) {
+    if (!pull_some(j->conn, conn_busy(j->conn)->lagging_ns, &most, add_due, j)) {
         j->count = j->bytes = j->left = 0;
         j->oldest_ns = INT64_MAX;
         return false;
@@ -758,16 +758,16 @@ bool thin_drained(struct conn *c)
 {
     if (c->flow != FLOW_LIVE || c->state != CONN_OPEN || !conn_lags(c))
         return false;
-    if (!list_linked(&c->extra->drained))
-        list_add_tail(&c->gw->drained, &c->extra->drained);
+    if (!list_linked(&conn_busy(c)->drained))
+        list_add_tail(&c->gw->drained, &conn_busy(c)->drained);
     return true;
 }
 
 void thin_not_drained(struct conn *c)
 {
     cancel(c->gw, c);
-    if (c->extra)
-        list_remove(&c->extra->drained);
+    if (conn_busy(c))
+        list_remove(&conn_busy(c)->drained);
 }
 
 /* For the next turn. False: there is no memory for that. */
@@ -813,7 +813,7 @@ void thin_turn(struct gateway *g)
 
     while (g->looked_at - before < g->looks &&
            (n = list_first(&g->drained))) {
-        struct conn *c = CONTAINER_OF(n, struct conn_extra, drained)->conn;
+        struct conn *c = CONTAINER_OF(n, struct conn_busy, drained)->conn;
 
         g->looked_at++;
         if (thin_first(g, c, g->looks - MIN(g->looked_at - before, g->looks)))
@@ -891,9 +891,9 @@ static void note_place(struct conn *c, const struct ring_entry *e)
 
 bool thin_place(const struct conn *c, uint64_t *seq)
 {
-    if (!conn_thinned(c) || c->extra->thinned->at != c->tick)
+    if (!conn_thinned(c) || conn_busy(c)->thinned->at != c->tick)
         return false;
-    *seq = c->extra->thinned->seq;
+    *seq = conn_busy(c)->thinned->seq;
     return true;
 }
 
@@ -960,14 +960,14 @@ static void add_holders(void *ctx, void *value)
         struct conn *c = conn_of_seat(s);
 
         c->gw->looked_at++;
-        if (conn_lags(c) && !list_linked(&c->extra->missing))
-            list_add_tail(&go->missing, &c->extra->missing);
+        if (conn_lags(c) && !list_linked(&conn_busy(c)->missing))
+            list_add_tail(&go->missing, &conn_busy(c)->missing);
     }
 }
 
 static void add_lagging(struct going *go)
 {
-    LIST_FOREACH(x, &go->gw->lagging, struct conn_extra, lagging)
+    LIST_FOREACH(x, &go->gw->lagging, struct conn_busy, lagging)
         list_add_tail(&go->missing, &x->missing);
 }
 
@@ -1000,7 +1000,7 @@ void thin_let_go(struct gateway *g, struct ring_entry *e, uint64_t tick)
     }
     while ((n = list_pop(&go.missing))) {
         g->looked_at++;
-        let_go(CONTAINER_OF(n, struct conn_extra, missing)->conn, &go);
+        let_go(CONTAINER_OF(n, struct conn_busy, missing)->conn, &go);
     }
 }
 
@@ -1024,7 +1024,7 @@ static void write_loss(struct buf *b, const struct loss *l)
 
 void thin_freeze(const struct conn *c, struct buf *b)
 {
-    const struct thinned *s = conn_thinned(c) ? c->extra->thinned : NULL;
+    const struct thinned *s = conn_thinned(c) ? conn_busy(c)->thinned : NULL;
     struct map_iter it;
     struct map_node *n;
 
@@ -1061,7 +1061,7 @@ static int read_loss(struct conn *c, struct cursor *in)
     if (in->failed || !t || !seat_find(&t->seats, &c->seats) ||
         thin_loss_of(c, t) || (flags & ~(unsigned)LOSS_FLAGS))
         return ERR_FRAME;
-    l = loss_add(c->extra->thinned, t);
+    l = loss_add(conn_busy(c)->thinned, t);
     if (!l)
         return ERR_NOMEM;
     l->is = is;
@@ -1083,7 +1083,7 @@ int thin_thaw(struct conn *c, struct cursor *in)
     if (!s)
         return ERR_NOMEM;
     map_init(&s->losses);
-    c->extra->thinned = s;
+    conn_busy(c)->thinned = s;
     s->latest = cursor_u64(in);
     s->lesser = cursor_u64(in);
     s->newest = cursor_u64(in);

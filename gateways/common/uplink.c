@@ -692,6 +692,7 @@ static void set_epoch(struct gateway *g, struct slice epoch, uint64_t seq)
     if (epoch_equal(&now, &g->epoch))
         return;
     g->epoch = now;
+    g->epoch_number++;
     g->seq = seq;
     g->served = 0;
     if (first)

@@ -79,10 +79,11 @@ void wheel_fini(struct wheel *w)
     loop_timer_stop(&w->timer);
 }
 
-void wheel_timer_init(struct wheel_timer *t)
+void wheel_timer_init(struct wheel_timer *t, uint32_t owner)
 {
     list_init(&t->node);
     t->due = 0;
+    t->owner = owner;
 }
 
 uint32_t wheel_in(const struct wheel *w, uint32_t ms)

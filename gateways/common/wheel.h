@@ -5,7 +5,8 @@
  * has one timer for all, at the next slot that is not empty, and none while
  * the wheel is.
  * Threads: the loop's. Cost: O(1) to set and stop; a wake-up, with a look at
- * all slots at most, per slot with somebody in it; 24 bytes in the owner. */
+ * all slots at most, per slot with somebody in it; 24 bytes in the owner, its
+ * number included. */
 #ifndef TOUCHLINE_GATEWAYS_WHEEL_H
 #define TOUCHLINE_GATEWAYS_WHEEL_H
 
@@ -19,7 +20,8 @@ enum { WHEEL_SLOTS = 256, WHEEL_STEP_MS = 100 };
 
 struct wheel_timer {
     struct list_node node;
-    uint32_t due; /* in steps since the wheel began */
+    uint32_t due;   /* in steps since the wheel began */
+    uint32_t owner; /* the caller's */
 };
 
 struct wheel {
@@ -38,7 +40,7 @@ void wheel_init(struct wheel *w, struct loop *loop,
                 void (*due)(void *ctx, struct wheel_timer *t), void *ctx);
 void wheel_fini(struct wheel *w);
 
-void wheel_timer_init(struct wheel_timer *t);
+void wheel_timer_init(struct wheel_timer *t, uint32_t owner);
 /* The step that lies ms from now; never early, up to 100 ms late. */
 uint32_t wheel_in(const struct wheel *w, uint32_t ms);
 void wheel_set(struct wheel *w, struct wheel_timer *t, uint32_t due);

@@ -1,6 +1,7 @@
 #include "gateways/http/comet.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -18,9 +19,10 @@ enum {
     CHANNEL_PAIR_MIN = 8,  /* bytes of "channel&" */
     EVERY_MAX = 3600,      /* seconds */
     TICK_NOW_MS = 1,       /* as soon as what is due has been put */
+    ANSWER_ROOM = 64,      /* of a poll's answer, around what is in it */
 };
 
-/* A request that waits for its login, and a poll while it is open. */
+/* A request that waits for its login, and a poll that has something to say. */
 struct comet {
     uint8_t form; /* enum form */
     bool poll;
@@ -28,6 +30,9 @@ struct comet {
     bool has_since;
     bool urgent;   /* a notice that the client must hear now */
     bool gzip;     /* the stream will be */
+    bool resumed;  /* what is in x->body stands behind that notice, with */
+    uint32_t epoch; /* this epoch's number, and */
+    uint64_t since; /* this seq */
     unsigned count; /* messages in x->body */
     uint64_t last_seq; /* of the message put last */
     uint32_t wait_ms;
@@ -35,6 +40,18 @@ struct comet {
     bool pattern;
     struct buf channel; /* of a /test/ page, as HTML */
 };
+
+/* A poll that waits: all of it has been resumed, which it will say with the
+ * first message; what else it was, poll_wake() knows. */
+struct poll {
+    uint64_t since;
+    uint32_t epoch; /* as above */
+    uint16_t serial;
+    uint8_t flags;  /* of its exchange, EXCHANGE_OF_POLL */
+    uint8_t fields_len;
+    uint8_t fields[]; /* the same */
+};
+_Static_assert(EXCHANGE_OF_POLL <= UINT8_MAX, "they fit into struct poll");
 
 /* A /test/ page that says something of its own, with ?every=. */
 struct ticker {
@@ -56,7 +73,7 @@ static void comet_free(void *state)
     struct comet *p = state;
 
     buf_fini(&p->channel);
-    free(p);
+    gateway_give(p);
 }
 
 static const struct exchange_ops comet_ops = {.free = comet_free};
@@ -68,6 +85,45 @@ static struct comet *waiting(struct http_conn *h, struct exchange **x)
         return NULL;
     *x = h->talk->first;
     return (*x)->state;
+}
+
+/* Its request again, as it stood before it waited. NULL: no memory, and it is
+ * gone. */
+static struct comet *poll_wake(struct conn *c, struct exchange **ret)
+{
+    struct http_conn *h = conn_edge(c);
+    struct poll *k = h->poll;
+    struct comet *p = gateway_take(conn_gateway(c), sizeof *p);
+    struct exchange *x = NULL;
+
+    if (p && http_resume(c, k->serial)) {
+        x = exchange_again(c, k->flags, slice_make(k->fields, k->fields_len));
+        if (!x)
+            gateway_give(k); /* the connection has a talk instead */
+    }
+    if (!x) {
+        gateway_give(p);
+        conn_abort(c, "memory");
+        return NULL;
+    }
+    *p = (struct comet){
+        .form = FORM_LINES, .poll = true, .started = true, .has_since = true,
+        .resumed = true, .epoch = k->epoch, .since = k->since,
+    };
+    x->ops = &comet_ops;
+    x->state = p;
+    h->state = HTTP_POLL;
+    gateway_give(k);
+    *ret = x;
+    return p;
+}
+
+/* The same, of who has something to say now, or to be told. */
+static struct comet *awake(struct conn *c, struct exchange **x)
+{
+    struct http_conn *h = conn_edge(c);
+
+    return h->state == HTTP_WAITING ? poll_wake(c, x) : waiting(h, x);
 }
 
 /* ---- what is asked for -------------------------------------------------- */
@@ -216,7 +272,7 @@ static void reply_head_only(struct exchange *x, unsigned form)
 
 static struct comet *comet_new(struct exchange *x, unsigned form)
 {
-    struct comet *p = calloc(1, sizeof *p);
+    struct comet *p = gateway_take(conn_gateway(x->conn), sizeof *p);
 
     if (p)
         p->form = (uint8_t)(form | !(x->flags & EXCHANGE_OLD));
@@ -427,12 +483,11 @@ static const struct {
 void comet_subscribe_failed(struct conn *c, uint32_t ref, const char *code,
                             struct slice text)
 {
-    struct http_conn *h = conn_edge(c);
     unsigned status = 503;
     struct exchange *x;
 
     UNUSED(ref);
-    if (!waiting(h, &x))
+    if (!awake(c, &x))
         return;
     for (size_t i = 0; i < ARRAY_LEN(refusals); i++)
         if (slice_eq(slice_str(code), slice_str(refusals[i].code)))
@@ -443,14 +498,41 @@ void comet_subscribe_failed(struct conn *c, uint32_t ref, const char *code,
 
 /* ---- polls -------------------------------------------------------------- */
 
+/* Whatever comes now stands behind the notice that all has been resumed. Of
+ * another epoch that is not said any more: a gap follows, which says so. */
+static void say_resumed(struct conn *c, struct exchange *x, struct comet *p)
+{
+    unsigned count = conn_channels(c);
+    struct slice one, *ids = count <= 1 ? &one : calloc(count, sizeof *ids);
+    struct gateway *g = conn_gateway(c);
+    char cursor[CURSOR_TEXT_MAX];
+    struct notice n = {.kind = NOTICE_RESUMED, .channels = ids, .count = count};
+
+    if (!p->resumed || p->epoch != gateway_epoch_number(g))
+        n.count = 0;
+    p->resumed = false;
+    if (!ids)
+        x->body.failed = true;
+    if (ids && n.count) {
+        conn_list_channels(c, ids);
+        n.cursor = slice_make(cursor, position_format(cursor, gateway_epoch(g),
+                                                      p->since));
+        envelope_notice(&x->body, &n);
+    }
+    if (ids != &one)
+        free(ids);
+}
+
 /* What a poll has gathered, or nothing, as its answer. The seat goes. */
 static void poll_answer(struct conn *c, struct exchange *x, bool empty)
 {
     struct slice cursor = conn_cursor(c);
     struct buf b = BUF_INIT;
 
-    buf_addf(&b, "{\"cursor\":\"" SLICE_FMT "\",\"messages\":[",
-             SLICE_ARG(cursor));
+    (void)buf_reserve(&b, x->body.len + ANSWER_ROOM);
+    buf_add_str(&b, "{\"cursor\":\"");
+    buf_add(&b, cursor);
+    buf_add_str(&b, "\",\"messages\":[");
     if (!empty)
         buf_add(&b, buf_slice(&x->body));
     buf_add_str(&b, "]}\n");
@@ -461,6 +543,32 @@ static void poll_answer(struct conn *c, struct exchange *x, bool empty)
     else
         reply(x, 200, "application/json", buf_slice(&b));
     buf_fini(&b);
+}
+
+/* A poll that has been told nothing but that it goes on where it was keeps
+ * that, and no request. Without memory all stays as it is. */
+static void poll_wait(struct conn *c, struct exchange *x, const struct comet *p)
+{
+    struct http_conn *h = conn_edge(c);
+    struct slice fields = buf_slice(&x->fields);
+    struct poll *k;
+
+    if (!p->resumed || x->body.len || x->fields.failed ||
+        fields.len > UINT8_MAX)
+        return;
+    k = gateway_take(conn_gateway(c),
+                     offsetof(struct poll, fields) + fields.len);
+    if (!k)
+        return;
+    k->since = p->since;
+    k->epoch = p->epoch;
+    k->serial = x->serial;
+    k->flags = (uint8_t)(x->flags & EXCHANGE_OF_POLL);
+    k->fields_len = (uint8_t)fields.len;
+    if (fields.len)
+        memcpy(k->fields, fields.ptr, fields.len);
+    http_suspend(x);
+    h->poll = k;
 }
 
 void comet_started(struct conn *c, uint32_t ref)
@@ -476,10 +584,12 @@ void comet_started(struct conn *c, uint32_t ref)
     h->state = HTTP_POLL;
     /* What a gap stands in front of comes with this turn. Without it the cursor
      * would be the same, and whoever came back with it be told the same. */
-    if (!p->has_since)
+    if (!p->has_since) {
         poll_answer(c, x, false);
-    else
-        conn_deadline(c, p->urgent ? TICK_NOW_MS : p->wait_ms);
+        return;
+    }
+    conn_deadline(c, p->urgent ? TICK_NOW_MS : p->wait_ms);
+    poll_wait(c, x, p);
 }
 
 /* Not before: the answer ends the subscription, and what is not in it the
@@ -510,6 +620,8 @@ static enum put_result poll_put(struct conn *c, struct exchange *x,
     if (p->count && (p->count >= limits->page ||
                      x->body.len + w->len > limits->page_bytes))
         return PUT_FULL;
+    if (p->resumed)
+        say_resumed(c, x, p);
     if (x->body.len)
         buf_add_byte(&x->body, ',');
     buf_add(&x->body, slice_make(w->bytes, w->len - 1));
@@ -522,17 +634,39 @@ static enum put_result poll_put(struct conn *c, struct exchange *x,
     return PUT_OK;
 }
 
-static void poll_add_notice(struct exchange *x, const struct notice *n)
+static void poll_add_notice(struct conn *c, struct exchange *x,
+                            struct comet *p, const struct notice *n)
 {
+    if (p->resumed)
+        say_resumed(c, x, p);
     if (x->body.len)
         buf_add_byte(&x->body, ',');
     envelope_notice(&x->body, n);
 }
 
+/* Does it say no more than say_resumed() would? Then that will. */
+static bool keep_resumed(struct conn *c, const struct exchange *x,
+                         struct comet *p, const struct notice *n)
+{
+    struct gateway *g = conn_gateway(c);
+    struct position at;
+
+    if (n->kind != NOTICE_RESUMED || p->resumed || x->body.len ||
+        n->count != conn_channels(c) || position_parse(n->cursor, &at) < 0 ||
+        !epoch_equal(&at.epoch, gateway_epoch(g)))
+        return false;
+    p->resumed = true;
+    p->epoch = gateway_epoch_number(g);
+    p->since = at.seq;
+    return true;
+}
+
 static void poll_notice(struct conn *c, struct exchange *x, struct comet *p,
                         const struct notice *n)
 {
-    poll_add_notice(x, n);
+    if (keep_resumed(c, x, p, n))
+        return;
+    poll_add_notice(c, x, p, n);
     if (x->body.failed) { /* whole, or not at all, whoever answers it */
         conn_abort(c, "memory");
         return;
@@ -598,20 +732,28 @@ static enum put_result test_put(struct http_conn *h, const struct msg *m,
     return PUT_OK;
 }
 
+/* Who is no stream is a poll, or is told nothing. */
+static enum put_result put_to_poll(struct conn *c, struct msg *m)
+{
+    struct exchange *x;
+    struct comet *p = awake(c, &x);
+
+    if (p)
+        return poll_put(c, x, p, m);
+    /* Without memory it is gone. */
+    return NEVER(!conn_closing(c)) ? PUT_OK : PUT_FULL;
+}
+
 /* flags: a stream has one subscription, which nothing is replayed beside. */
 enum put_result comet_put(struct conn *c, struct msg *m, unsigned flags,
                           struct outvec *v)
 {
     struct http_conn *h = conn_edge(c);
-    struct exchange *x;
-    struct comet *p = waiting(h, &x);
     struct wire *w;
 
     UNUSED(flags);
-    if (p)
-        return poll_put(c, x, p, m);
-    if (NEVER(h->state != HTTP_STREAM))
-        return PUT_OK;
+    if (h->state != HTTP_STREAM)
+        return put_to_poll(c, m);
     if (h->flags & HTTP_GZIP)
         return zstream_put(h->zstream, c, m, v);
     w = form_wire(c, h->form, m);
@@ -639,12 +781,15 @@ void comet_pulled(struct conn *c)
 {
     struct http_conn *h = conn_edge(c);
     struct exchange *x;
-    struct comet *p = waiting(h, &x);
+    struct comet *p;
 
+    if (h->state == HTTP_STREAM) {
+        h->flags &= (uint8_t)~HTTP_PUT;
+        return;
+    }
+    p = waiting(h, &x);
     if (p && p->count)
         poll_answer(c, x, false);
-    else if (h->state == HTTP_STREAM)
-        h->flags &= (uint8_t)~HTTP_PUT;
 }
 
 static void stream_notice(struct conn *c, const struct notice *n)
@@ -666,7 +811,7 @@ void comet_notice(struct conn *c, const struct notice *n)
 {
     struct http_conn *h = conn_edge(c);
     struct exchange *x;
-    struct comet *p = waiting(h, &x);
+    struct comet *p = awake(c, &x);
 
     if (p && p->poll)
         poll_notice(c, x, p, n);
@@ -714,11 +859,12 @@ void comet_deadline(struct conn *c)
 {
     struct http_conn *h = conn_edge(c);
     struct exchange *x;
-    struct comet *p = waiting(h, &x);
+    struct comet *p = awake(c, &x);
 
     if (h->state == HTTP_POLL)
         poll_in_vain(c, x, p);
-    else if (!(h->flags & HTTP_GZIP) && h->page && h->page->ticker)
+    else if (h->state == HTTP_STREAM && !(h->flags & HTTP_GZIP) && h->page &&
+             h->page->ticker)
         tick(c, h->page->ticker);
 }
 
@@ -761,29 +907,34 @@ void comet_cut(struct conn *c)
 static void poll_end(struct conn *c, struct exchange *x,
                      const struct comet_end *why)
 {
-    const struct comet *p = x->state;
+    struct comet *p = x->state;
     struct notice n = {
         .kind = NOTICE_CLOSING,
         .cursor = conn_cursor(c),
         .text = why->text,
     };
 
-    if (!p->urgent)
+    if (!p->urgent) {
         buf_reset(&x->body);
+        p->resumed = false;
+    }
     if (why->told)
-        poll_add_notice(x, &n);
+        poll_add_notice(c, x, p, &n);
     poll_answer(c, x, !why->told && !p->urgent);
 }
 
 void comet_end(struct conn *c, const struct comet_end *why)
 {
     struct http_conn *h = conn_edge(c);
+    struct exchange *x;
 
     if (h->state == HTTP_STREAM) {
         stream_end(c, why->word, why->text,
                    why->told ? 0 : gateway_retry_ms(conn_gateway(c)));
         return;
     }
+    if (!awake(c, &x))
+        return;
     h->talk->first->flags &= (uint16_t)~EXCHANGE_KEEP;
     if (h->state == HTTP_POLL)
         poll_end(c, h->talk->first, why);
@@ -809,9 +960,18 @@ void comet_closed(struct conn *c)
     h->page = NULL;
 }
 
+void comet_forget(struct conn *c)
+{
+    struct http_conn *h = conn_edge(c);
+
+    gateway_give(h->poll);
+    h->talk = NULL;
+}
+
 /* ---- a successor takes over --------------------------------------------- */
 
-FROZEN_SIZE(struct comet, 72);
+FROZEN_SIZE(struct comet, 88);
+FROZEN_SIZE(struct poll, 16);
 FROZEN_SIZE(struct page, 24);
 FROZEN_SIZE(struct ticker, 40);
 
@@ -853,12 +1013,70 @@ static int page_thaw(struct http_conn *h, struct cursor *in)
     return p->ticker->channel.failed ? ERR_NOMEM : 0;
 }
 
+/* The other process counts epochs from another number. */
+static void put_resumed(struct conn *c, struct buf *b, bool resumed,
+                        uint32_t epoch, uint64_t since)
+{
+    put_u8(b, !resumed ? 0
+              : epoch == gateway_epoch_number(conn_gateway(c)) ? 1 : 2);
+    put_u64(b, since);
+}
+
+static int read_resumed(struct conn *c, struct cursor *in, bool *resumed,
+                        uint32_t *epoch, uint64_t *since)
+{
+    uint8_t how = cursor_u8(in);
+
+    *resumed = how != 0;
+    *epoch = gateway_epoch_number(conn_gateway(c)) - (how == 2);
+    *since = cursor_u64(in);
+    return how > 2 ? ERR_FRAME : 0;
+}
+
+static void poll_freeze(struct conn *c, const struct poll *k, struct buf *b)
+{
+    put_resumed(c, b, true, k->epoch, k->since);
+    put_u16(b, k->serial);
+    put_u8(b, k->flags);
+    put_str8(b, slice_make(k->fields, k->fields_len));
+}
+
+static int poll_thaw(struct conn *c, struct cursor *in)
+{
+    struct http_conn *h = conn_edge(c);
+    struct poll k;
+    bool resumed;
+    int rc = read_resumed(c, in, &resumed, &k.epoch, &k.since);
+    struct slice fields;
+
+    h->unanswered = 1;
+    k.serial = cursor_u16(in);
+    k.flags = cursor_u8(in);
+    fields = cursor_str8(in);
+    if (rc < 0 || in->failed || !resumed ||
+        (k.flags & ~(unsigned)EXCHANGE_OF_POLL))
+        return ERR_FRAME;
+    h->poll = gateway_take(conn_gateway(c),
+                           offsetof(struct poll, fields) + fields.len);
+    if (!h->poll)
+        return ERR_NOMEM;
+    *h->poll = k;
+    h->poll->fields_len = (uint8_t)fields.len;
+    if (fields.len)
+        memcpy(h->poll->fields, fields.ptr, fields.len);
+    return 0;
+}
+
 void comet_freeze(struct conn *c, struct buf *b)
 {
     struct http_conn *h = conn_edge(c);
     struct exchange *x;
     const struct comet *p = waiting(h, &x);
 
+    if (h->state == HTTP_WAITING) {
+        poll_freeze(c, h->poll, b);
+        return;
+    }
     if (!p && (h->flags & HTTP_GZIP)) {
         zstream_freeze(h->zstream, b);
         return;
@@ -876,6 +1094,7 @@ void comet_freeze(struct conn *c, struct buf *b)
     put_u32(b, p->wait_ms);
     put_u32(b, p->every_ms);
     put_str32(b, buf_slice(&p->channel));
+    put_resumed(c, b, p->resumed, p->epoch, p->since);
 }
 
 /* The answer that is waited for; freed with its exchange. */
@@ -888,7 +1107,7 @@ static int waiting_thaw(struct conn *c, struct cursor *in)
 
     if (rc < 0)
         return rc;
-    p = calloc(1, sizeof *p);
+    p = gateway_take(conn_gateway(c), sizeof *p);
     if (!p)
         return ERR_NOMEM;
     x->ops = &comet_ops;
@@ -906,7 +1125,8 @@ static int waiting_thaw(struct conn *c, struct cursor *in)
     p->wait_ms = cursor_u32(in);
     p->every_ms = cursor_u32(in);
     buf_add(&p->channel, cursor_str32(in));
-    if (in->failed || p->form >= FORMS || flags >> 6 ||
+    rc = read_resumed(c, in, &p->resumed, &p->epoch, &p->since);
+    if (rc < 0 || in->failed || p->form >= FORMS || flags >> 6 ||
         (p->gzip && !form_packs(p->form)))
         return ERR_FRAME;
     return p->channel.failed ? ERR_NOMEM : 0;
@@ -916,6 +1136,8 @@ int comet_thaw(struct conn *c, struct cursor *in, unsigned state)
 {
     struct http_conn *h = conn_edge(c);
 
+    if (state == HTTP_WAITING)
+        return poll_thaw(c, in);
     if (state != HTTP_STREAM)
         return waiting_thaw(c, in);
     if (h->flags & HTTP_GZIP)

@@ -36,7 +36,10 @@ void comet_deadline(struct conn *c); /* the end of a poll; a page's tick */
 void comet_end(struct conn *c, const struct comet_end *why);
 void comet_cut(struct conn *c);
 void comet_closed(struct conn *c);
-/* What a stream, a poll or one that waits for its login keeps. Thawed in the
+/* Of a poll that waits, HTTP_WAITING: nothing is kept any more, h->talk is
+ * NULL. */
+void comet_forget(struct conn *c);
+/* What a stream, a poll or who waits for the login keeps. Thawed in the
  * state that it had, an enum http_state. Errors as of edge->thaw(). */
 void comet_freeze(struct conn *c, struct buf *b);
 MUST_USE int comet_thaw(struct conn *c, struct cursor *in, unsigned state);

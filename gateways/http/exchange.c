@@ -13,44 +13,47 @@
 #include "gateways/http/http.h"
 #include "gateways/http/packer.h"
 
-enum { ANSWER_LEAST = 512 }; /* bytes: a shorter answer is sent as it is */
+enum {
+    ANSWER_LEAST = 512, /* bytes: a shorter answer is sent as it is */
+    HEAD_ROOM = 512,    /* of most heads, and a short body */
+};
 
 static const struct {
     unsigned status;
-    const char *text;
+    struct slice text;
 } statuses[] = {
-    {200, "OK"},
-    {201, "Created"},
-    {204, "No Content"},
-    {302, "Found"},
-    {304, "Not Modified"},
-    {400, "Bad Request"},
-    {403, "Forbidden"},
-    {404, "Not Found"},
-    {405, "Method Not Allowed"},
-    {406, "Not Acceptable"},
-    {408, "Request Timeout"},
-    {409, "Conflict"},
-    {411, "Length Required"},
-    {413, "Content Too Large"},
-    {414, "URI Too Long"},
-    {415, "Unsupported Media Type"},
-    {417, "Expectation Failed"},
-    {421, "Misdirected Request"},
-    {426, "Upgrade Required"},
-    {429, "Too Many Requests"},
-    {431, "Request Header Fields Too Large"},
-    {501, "Not Implemented"},
-    {503, "Service Unavailable"},
-    {505, "HTTP Version Not Supported"},
+    {200, SLICE_INIT("200 OK")},
+    {201, SLICE_INIT("201 Created")},
+    {204, SLICE_INIT("204 No Content")},
+    {302, SLICE_INIT("302 Found")},
+    {304, SLICE_INIT("304 Not Modified")},
+    {400, SLICE_INIT("400 Bad Request")},
+    {403, SLICE_INIT("403 Forbidden")},
+    {404, SLICE_INIT("404 Not Found")},
+    {405, SLICE_INIT("405 Method Not Allowed")},
+    {406, SLICE_INIT("406 Not Acceptable")},
+    {408, SLICE_INIT("408 Request Timeout")},
+    {409, SLICE_INIT("409 Conflict")},
+    {411, SLICE_INIT("411 Length Required")},
+    {413, SLICE_INIT("413 Content Too Large")},
+    {414, SLICE_INIT("414 URI Too Long")},
+    {415, SLICE_INIT("415 Unsupported Media Type")},
+    {417, SLICE_INIT("417 Expectation Failed")},
+    {421, SLICE_INIT("421 Misdirected Request")},
+    {426, SLICE_INIT("426 Upgrade Required")},
+    {429, SLICE_INIT("429 Too Many Requests")},
+    {431, SLICE_INIT("431 Request Header Fields Too Large")},
+    {501, SLICE_INIT("501 Not Implemented")},
+    {503, SLICE_INIT("503 Service Unavailable")},
+    {505, SLICE_INIT("505 HTTP Version Not Supported")},
 };
 
-static const char *status_text(unsigned status)
+static struct slice status_text(unsigned status)
 {
     for (size_t i = 0; i < ARRAY_LEN(statuses); i++)
         if (statuses[i].status == status)
             return statuses[i].text;
-    return "Unknown";
+    return SLICE("500 Unknown");
 }
 
 unsigned status_of(enum publish_status status)
@@ -96,7 +99,6 @@ static void allow_origin(struct exchange *x, const struct request *r)
     struct gateway *g = conn_gateway(x->conn);
     struct slice origin = r->field[FIELD_ORIGIN];
 
-    buf_add_str(&x->fields, "Vary: Origin\r\n"); /* also where none came */
     if (!origin.ptr)
         return;
     if (!access_origin_allowed(gateway_edge_config(g), origin,
@@ -130,7 +132,7 @@ static void line_up(struct exchange *x)
     while (*last)
         last = &(*last)->next;
     *last = x;
-    h->talk->unanswered++;
+    h->unanswered++;
 }
 
 struct exchange *exchange_new(struct conn *c, const struct request *r)
@@ -159,6 +161,26 @@ struct exchange *exchange_new(struct conn *c, const struct request *r)
     allow_origin(x, r);
     line_up(x);
     gateway_count(conn_gateway(c), STAT_REQUESTS);
+    return x;
+}
+
+struct exchange *exchange_again(struct conn *c, unsigned flags,
+                                struct slice fields)
+{
+    struct http_conn *h = conn_edge(c);
+    struct exchange *x = gateway_take(conn_gateway(c), sizeof *x);
+
+    if (!x)
+        return NULL;
+    buf_add(&x->fields, fields);
+    if (x->fields.failed) {
+        gateway_give(x);
+        return NULL;
+    }
+    x->conn = c;
+    x->serial = h->talk->serial;
+    x->flags = (uint16_t)flags;
+    line_up(x);
     return x;
 }
 
@@ -225,20 +247,29 @@ static const char *date_text(void)
 static void begin_head(struct buf *o, const struct exchange *x,
                        unsigned status)
 {
-    buf_addf(o, "HTTP/1.1 %u %s\r\nDate: %s\r\n", status, status_text(status),
-             date_text());
+    (void)buf_reserve(o, HEAD_ROOM + x->fields.len); /* all at once */
+    buf_add(o, SLICE("HTTP/1.1 "));
+    buf_add(o, status_text(status));
+    buf_add(o, SLICE("\r\nDate: "));
+    buf_add_str(o, date_text());
+    buf_add(o, SLICE("\r\n"));
     if (status == 503 || status == 429)
         buf_addf(o, "Retry-After: %u\r\n",
                  x->retry_ms ? (x->retry_ms + 999) / 1000
                              : gateway_retry_ms(conn_gateway(x->conn)) / 1000 +
                                    1);
     if (!(x->flags & EXCHANGE_KEEP))
-        buf_add_str(o, "Connection: close\r\n");
+        buf_add(o, SLICE("Connection: close\r\n"));
     else if (x->flags & EXCHANGE_OLD)
-        buf_add_str(o, "Connection: keep-alive\r\n");
-    buf_add_str(o, "X-Content-Type-Options: nosniff\r\n");
-    buf_add_str(o, x->flags & EXCHANGE_TAGGED ? "Cache-Control: no-cache\r\n"
-                                              : "Cache-Control: no-store\r\n");
+        buf_add(o, SLICE("Connection: keep-alive\r\n"));
+    /* Origin also where none came. */
+    buf_add(o, x->flags & EXCHANGE_TAGGED
+                   ? SLICE("X-Content-Type-Options: nosniff\r\n"
+                           "Cache-Control: no-cache\r\nVary: Origin\r\n")
+                   : SLICE("X-Content-Type-Options: nosniff\r\n"
+                           "Cache-Control: no-store\r\nVary: Origin\r\n"));
+    if (x->flags & EXCHANGE_PUBLIC)
+        buf_add(o, SLICE("Vary: Accept-Encoding\r\n"));
     buf_add(o, buf_slice(&x->fields));
 }
 
@@ -250,7 +281,9 @@ void exchange_stream_head(struct exchange *x, const char *type)
     if (x->flags & EXCHANGE_OLD)
         x->flags &= (uint16_t)~EXCHANGE_KEEP;
     begin_head(o, x, 200);
-    buf_addf(o, "Content-Type: %s\r\n", type);
+    buf_add_str(o, "Content-Type: ");
+    buf_add_str(o, type);
+    buf_add_str(o, "\r\n");
     if (!(x->flags & EXCHANGE_OLD))
         buf_add_str(o, "Transfer-Encoding: chunked\r\n");
     if (x->flags & EXCHANGE_TRAILERS && !(x->flags & EXCHANGE_OLD))
@@ -266,7 +299,6 @@ bool exchange_may_pack(struct exchange *x)
     if (!gateway_edge_config(conn_gateway(x->conn))->gzip)
         return true;
     x->flags |= EXCHANGE_PUBLIC;
-    buf_add_str(&x->fields, "Vary: Accept-Encoding\r\n");
     if (said != EXCHANGE_NO_PLAIN)
         return true;
     reply_error(x, 406, "encoding.none",
@@ -292,6 +324,15 @@ static bool has_tag(const struct exchange *x, uint64_t tag)
         if (x->tags[i] == tag && tag)
             return true;
     return x->flags & EXCHANGE_ANY_TAG;
+}
+
+static void say_content(struct buf *o, const char *type, size_t len)
+{
+    buf_add(o, SLICE("Content-Type: "));
+    buf_add_str(o, type);
+    buf_add(o, SLICE("\r\nContent-Length: "));
+    buf_add_u64(o, len);
+    buf_add(o, SLICE("\r\n"));
 }
 
 /* The answer whose text is `plain`, sent as that or, where `content` is other
@@ -320,8 +361,7 @@ static void reply_content(struct exchange *x, unsigned status,
     if (type && gzip)
         buf_add_str(o, "Content-Encoding: gzip\r\n");
     if (type)
-        buf_addf(o, "Content-Type: %s\r\nContent-Length: %zu\r\n", type,
-                 content.len);
+        say_content(o, type, content.len);
     buf_add_str(o, "\r\n");
     if (type && !(x->flags & EXCHANGE_HEAD))
         buf_add(o, content);

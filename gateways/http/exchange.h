@@ -29,18 +29,21 @@ struct exchange_ops {
 };
 
 enum exchange_flag {
-    EXCHANGE_HEAD = 1u << 0,     /* asked with HEAD: the answer has no body */
-    EXCHANGE_KEEP = 1u << 1,     /* the connection stays open afterwards */
-    EXCHANGE_OLD = 1u << 2,      /* HTTP/1.0 */
-    EXCHANGE_DONE = 1u << 3,     /* answered; waits for those in front */
-    EXCHANGE_TAGGED = 1u << 4,   /* 200 carries an ETag; If-None-Match counts */
-    EXCHANGE_TRAILERS = 1u << 5, /* TE: trailers */
-    EXCHANGE_EVENTS = 1u << 6,   /* Accept: text/event-stream */
-    EXCHANGE_ANY_TAG = 1u << 7,  /* If-None-Match: * */
-    EXCHANGE_MAY_BE = 1u << 8,   /* what it published was taken, or may have been */
-    EXCHANGE_GZIP = 1u << 9,     /* Accept-Encoding wants gzip, and we have it */
-    EXCHANGE_NO_PLAIN = 1u << 10, /* it accepts nothing that is not encoded */
-    EXCHANGE_PUBLIC = 1u << 11,  /* exchange_may_pack() */
+    EXCHANGE_KEEP = 1u << 0,     /* the connection stays open afterwards */
+    EXCHANGE_OLD = 1u << 1,      /* HTTP/1.0 */
+    EXCHANGE_GZIP = 1u << 2,     /* Accept-Encoding wants gzip, and we have it */
+    EXCHANGE_NO_PLAIN = 1u << 3, /* it accepts nothing that is not encoded */
+    EXCHANGE_PUBLIC = 1u << 4,   /* exchange_may_pack() */
+    EXCHANGE_HEAD = 1u << 5,     /* asked with HEAD: the answer has no body */
+    EXCHANGE_DONE = 1u << 6,     /* answered; waits for those in front */
+    EXCHANGE_TAGGED = 1u << 7,   /* 200 carries an ETag; If-None-Match counts */
+    EXCHANGE_TRAILERS = 1u << 8, /* TE: trailers */
+    EXCHANGE_EVENTS = 1u << 9,   /* Accept: text/event-stream */
+    EXCHANGE_ANY_TAG = 1u << 10, /* If-None-Match: * */
+    EXCHANGE_MAY_BE = 1u << 11,  /* what it published was taken, or may have been */
+    /* What the answer to a poll depends on; the rest is of other requests. */
+    EXCHANGE_OF_POLL = EXCHANGE_KEEP | EXCHANGE_OLD | EXCHANGE_GZIP |
+                       EXCHANGE_NO_PLAIN | EXCHANGE_PUBLIC,
 };
 
 enum { EXCHANGE_TAGS = 4 }; /* of If-None-Match that are looked at */
@@ -55,7 +58,8 @@ struct exchange {
     uint64_t tags[EXCHANGE_TAGS];
     uint32_t retry_ms; /* when to come again, of an error; 0: soon */
     uint64_t seq;      /* what is being answered stands behind this message */
-    struct buf fields; /* header lines made on the way, each with CR LF */
+    struct buf fields; /* header lines made on the way, each with CR LF, but for
+                          those that most answers have */
     struct buf body;   /* the handler's, while it gathers */
     struct buf out;    /* the whole answer, when it has to wait */
 };
@@ -63,6 +67,10 @@ struct exchange {
 /* NULL: no memory. Takes its place behind the connection's others. */
 struct exchange *exchange_new(struct conn *c, const struct request *r);
 void exchange_free(struct exchange *x); /* NULL is fine */
+/* One that there was already: the newest serial again, these flags and header
+ * lines. NULL: no memory. */
+struct exchange *exchange_again(struct conn *c, unsigned flags,
+                                struct slice fields);
 
 /* One that has no answer yet, but for its handler's part, in another process;
  * thawed it stands behind the connection's others, which frees it. Errors as of

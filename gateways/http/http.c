@@ -74,6 +74,8 @@ static void finish(struct conn *c, const char *why)
     struct http_conn *h = conn_edge(c);
 
     CHECK(h->state != HTTP_STREAM); /* it has no exchanges; see the union */
+    if (h->state == HTTP_WAITING)
+        comet_forget(c);
     h->state = HTTP_CLOSING;
     conn_close(c, why);
 }
@@ -84,7 +86,7 @@ static void go_on(struct conn *c)
     struct http_conn *h = conn_edge(c);
     unsigned waits = h->flags & (HTTP_WAIT_ROOM | HTTP_WAIT_ALL);
 
-    if (h->talk->unanswered == 0 && h->state == HTTP_IDLE) {
+    if (h->unanswered == 0 && h->state == HTTP_IDLE) {
         if (h->flags & HTTP_ENDED) {
             finish(c, "client");
             return;
@@ -97,8 +99,8 @@ static void go_on(struct conn *c)
         conn_want_drained(c);
         return;
     }
-    if (h->talk->unanswered == 0 ||
-        (waits == HTTP_WAIT_ROOM && h->talk->unanswered <= PIPELINE_MAX / 2)) {
+    if (h->unanswered == 0 ||
+        (waits == HTTP_WAIT_ROOM && h->unanswered <= PIPELINE_MAX / 2)) {
         h->flags &= (uint8_t)~(HTTP_WAIT_ROOM | HTTP_WAIT_ALL);
         conn_pause_input(c, false);
     }
@@ -111,7 +113,7 @@ static bool pop(struct http_conn *h)
     bool keep = x->flags & EXCHANGE_KEEP;
 
     h->talk->first = x->next;
-    h->talk->unanswered--;
+    h->unanswered--;
     exchange_free(x);
     return keep;
 }
@@ -137,19 +139,50 @@ void http_answered(struct exchange *x)
     go_on(c);
 }
 
+static void end_talk(struct exchange *x)
+{
+    struct http_conn *h = conn_edge(x->conn);
+
+    CHECK(h->talk->first == x && !x->next && !h->talk->upload);
+    (void)pop(h);
+    gateway_give(h->talk);
+    h->talk = NULL;
+}
+
 void http_release(struct exchange *x)
 {
     struct conn *c = x->conn;
     struct http_conn *h = conn_edge(c);
 
-    CHECK(h->talk->first == x && !x->next);
-    (void)pop(h);
-    gateway_give(h->talk);
+    end_talk(x);
     h->state = HTTP_STREAM;
     h->page = NULL;
     /* What was held behind it is thrown away, and its end will be seen. */
     h->flags &= (uint8_t)~(HTTP_WAIT_ROOM | HTTP_WAIT_ALL);
     conn_pause_input(c, false);
+}
+
+void http_suspend(struct exchange *x)
+{
+    struct http_conn *h = conn_edge(x->conn);
+
+    end_talk(x);
+    h->state = HTTP_WAITING;
+    h->unanswered = 1;
+}
+
+bool http_resume(struct conn *c, uint16_t serial)
+{
+    struct http_conn *h = conn_edge(c);
+    struct http_talk *talk = gateway_take(conn_gateway(c), sizeof *talk);
+
+    if (!talk)
+        return false;
+    talk->serial = serial;
+    h->talk = talk;
+    h->state = HTTP_IDLE;
+    h->unanswered = 0;
+    return true;
 }
 
 /* The exchange that asked under this ref, NULL when nobody waits for it. */
@@ -158,7 +191,7 @@ static struct exchange *asked_by(struct conn *c, uint32_t ref)
     struct http_conn *h = conn_edge(c);
     struct exchange *x;
 
-    if (h->state == HTTP_STREAM || conn_closing(c))
+    if (h->state == HTTP_STREAM || h->state == HTTP_WAITING || conn_closing(c))
         return NULL;
     for (x = h->talk->first; x; x = x->next)
         if (x->serial == ref >> REF_INDEX_BITS && x->ops &&
@@ -304,9 +337,9 @@ static void begin(struct conn *c, struct arrival *a, struct slice head,
     }
     *used += head.len;
     h->state = HTTP_IDLE;
-    if (limit && ++h->talk->served == limit)
+    if (limit && ++h->served == limit)
         gateway_limit(gateway_of(c), LIMIT_REQUESTS_PER_CONNECTION);
-    if (limit && h->talk->served >= limit)
+    if (limit && h->served >= limit)
         x->flags &= (uint16_t)~EXCHANGE_KEEP;
     if (admit_refuses(x, r, a->route, buf_slice(&a->allow)))
         return;
@@ -376,7 +409,7 @@ static enum step arrive(struct conn *c, struct slice head, struct slice rest,
         conn_abort(c, "memory");
     else if (rc < 0)
         reject(c, &a.request, why);
-    else if (h->talk->unanswered && !may_overlap(&a))
+    else if (h->unanswered && !may_overlap(&a))
         step = hold(c, HTTP_WAIT_ALL);
     else if (is_for_websocket(c, &a.request))
         step = pass(c, &a, head, rest, used);
@@ -411,7 +444,7 @@ static enum step take_head(struct conn *c, struct slice in, size_t *used)
 
     if (in.len == 0)
         return STEP_WAIT;
-    if (h->talk->unanswered >= PIPELINE_MAX || conn_out_pending(c) > HTTP_OUT_MAX)
+    if (h->unanswered >= PIPELINE_MAX || conn_out_pending(c) > HTTP_OUT_MAX)
         return hold(c, HTTP_WAIT_ROOM);
     rc = head_scan(&scan, in, &limits, &len, &why);
     h->talk->scanned = scan.at;
@@ -502,6 +535,7 @@ static enum step take(struct conn *c, struct slice in, size_t *used)
         return take_body(c, in, used);
     case HTTP_SUBSCRIBING:
     case HTTP_POLL:
+    case HTTP_WAITING:
         return in.len ? hold(c, HTTP_WAIT_ALL) : STEP_WAIT;
     case HTTP_STREAM:
     case HTTP_CLOSING:
@@ -543,7 +577,8 @@ static void http_end_behind(struct conn *c)
 {
     const struct http_conn *h = conn_edge(c);
 
-    if (h->state == HTTP_POLL || h->state == HTTP_SUBSCRIBING)
+    if (h->state == HTTP_POLL || h->state == HTTP_WAITING ||
+        h->state == HTTP_SUBSCRIBING)
         finish(c, "client");
 }
 
@@ -567,7 +602,7 @@ static void http_deadline(struct conn *c)
 
     switch ((enum http_state)h->state) {
     case HTTP_IDLE:
-        if (h->talk->unanswered == 0)
+        if (h->unanswered == 0)
             finish(c, "idle");
         break;
     case HTTP_HEAD:
@@ -577,6 +612,7 @@ static void http_deadline(struct conn *c)
         look_at_rate(c, h->talk->upload);
         break;
     case HTTP_POLL:
+    case HTTP_WAITING:
     case HTTP_STREAM:
         comet_deadline(c);
         break;
@@ -634,11 +670,11 @@ static void http_closed(struct conn *c)
 {
     struct http_conn *h = conn_edge(c);
 
-    if (h->state == HTTP_STREAM) {
+    if (h->state == HTTP_STREAM)
         comet_closed(c);
-        return;
-    }
-    if (!h->talk)
+    else if (h->state == HTTP_WAITING)
+        comet_forget(c);
+    if (h->state == HTTP_STREAM || !h->talk)
         return;
     upload_free(h->talk->upload);
     while (h->talk->first)
@@ -653,7 +689,7 @@ static void end_in_order(struct conn *c, const struct comet_end *why)
     struct exchange *last;
 
     if (h->state == HTTP_STREAM || h->state == HTTP_POLL ||
-        h->state == HTTP_SUBSCRIBING) {
+        h->state == HTTP_WAITING || h->state == HTTP_SUBSCRIBING) {
         comet_end(c, why);
         return;
     }
@@ -739,7 +775,7 @@ static void http_answer(struct conn *c, uint32_t ref,
 /* ---- a successor takes over ---------------------------------------------- */
 
 FROZEN_SIZE(struct http_conn, 16);
-FROZEN_SIZE(struct http_talk, 32);
+FROZEN_SIZE(struct http_talk, 24);
 FROZEN_SIZE(struct exchange, 184);
 FROZEN_SIZE(struct chunked, 24);
 FROZEN_SIZE(struct upload, 672);
@@ -753,11 +789,12 @@ static bool http_at_rest(struct conn *c)
     switch ((enum http_state)h->state) {
     case HTTP_IDLE:
     case HTTP_HEAD:
-        return h->talk->unanswered == 0;
+        return h->unanswered == 0;
     case HTTP_BODY:
     case HTTP_SUBSCRIBING:
     case HTTP_POLL:
-        return h->talk->unanswered == 1;
+        return h->unanswered == 1;
+    case HTTP_WAITING:
     case HTTP_STREAM:
         return true;
     case HTTP_CLOSING:
@@ -849,11 +886,11 @@ static void http_freeze(struct conn *c, struct buf *b)
     put_u8(b, h->state);
     put_u8(b, h->form);
     put_u8(b, h->flags);
-    if (h->state == HTTP_STREAM) {
+    put_u32(b, h->served);
+    if (h->state == HTTP_STREAM || h->state == HTTP_WAITING) {
         comet_freeze(c, b);
         return;
     }
-    put_u32(b, h->talk->served);
     put_u16(b, h->talk->serial);
     if (h->state == HTTP_BODY)
         upload_freeze(h->talk->upload, b);
@@ -870,7 +907,6 @@ static int talk_thaw(struct conn *c, uint8_t state, struct cursor *in)
     h->talk = gateway_take(conn_gateway(c), sizeof *h->talk);
     if (!h->talk)
         return ERR_NOMEM;
-    h->talk->served = cursor_u32(in);
     h->talk->serial = cursor_u16(in);
     if (state == HTTP_BODY)
         rc = upload_thaw(c, in);
@@ -890,11 +926,12 @@ static int http_thaw(struct conn *c, struct cursor *in)
 
     h->form = cursor_u8(in);
     h->flags = cursor_u8(in);
+    h->served = cursor_u32(in);
     if (in->failed || state >= HTTP_CLOSING || h->form >= FORMS ||
         (h->flags & ~(unsigned)FLAGS) ||
         (state != HTTP_STREAM && (h->flags & HTTP_GZIP)))
         return ERR_FRAME;
-    if (state != HTTP_STREAM)
+    if (state != HTTP_STREAM && state != HTTP_WAITING)
         return talk_thaw(c, state, in);
     h->state = state;
     return comet_thaw(c, in, state);

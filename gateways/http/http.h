@@ -6,7 +6,8 @@
  * stream. Publications may be pipelined, up to PIPELINE_MAX; any other request
  * waits until all before it have been answered, so that what is kept for
  * answers is bounded. A stream keeps nothing but struct http_conn; what
- * requests need hangs on it.
+ * requests need hangs on it. A poll that waits, and has nothing to say yet,
+ * keeps 16 bytes besides, from which its request is made again.
  * Threads: the gateway's loop. */
 #ifndef TOUCHLINE_HTTP_HTTP_H
 #define TOUCHLINE_HTTP_HTTP_H
@@ -30,7 +31,8 @@ enum http_state {
     HTTP_HEAD,        /* the head of a request has begun */
     HTTP_BODY,        /* upload holds a request whose body is coming */
     HTTP_SUBSCRIBING, /* a stream or a poll waits for its login */
-    HTTP_POLL,        /* logged in, nothing to answer yet */
+    HTTP_POLL,        /* logged in, with its request */
+    HTTP_WAITING,     /* the same, and nothing to say yet: struct poll */
     HTTP_STREAM,
     HTTP_CLOSING,     /* input is thrown away */
 };
@@ -47,17 +49,17 @@ enum http_flag {
 
 struct upload; /* a request that waits for its body (http.c) */
 struct page;   /* what a /test/ page counts (comet.c) */
+struct poll;   /* one that waits (comet.c) */
 struct zstream; /* what a gzipped stream has said (zstream.h) */
 
-/* Requests and their answers: what a stream does without. */
+/* Requests and their answers: what a stream does without, or a poll that
+ * waits. */
 struct http_talk {
     struct exchange *first; /* the oldest one not answered */
     struct upload *upload;
     uint32_t scanned; /* of the head that is coming; see head_scan */
-    uint32_t served;  /* requests so far */
-    uint16_t lines;   /* of the head that is coming */
+    uint16_t lines;   /* of that */
     uint16_t serial;  /* of the newest exchange */
-    uint8_t unanswered;
 };
 
 /* Behind each connection. */
@@ -65,8 +67,11 @@ struct http_conn {
     uint8_t state; /* enum http_state */
     uint8_t form;  /* enum form, of a stream */
     uint8_t flags; /* enum http_flag */
+    uint8_t unanswered; /* exchanges, or the poll that waits */
+    uint32_t served;    /* requests so far */
     union {
-        struct http_talk *talk; /* until HTTP_STREAM, and then no more */
+        struct http_talk *talk; /* in no state of those below */
+        struct poll *poll; /* HTTP_WAITING */
         struct page *page; /* HTTP_STREAM: NULL until something is counted */
         struct zstream *zstream; /* the same, with HTTP_GZIP */
     };
@@ -77,5 +82,11 @@ void http_answered(struct exchange *x);
 /* The exchange leaves without an answer of its own, and the talk is over: a
  * stream has begun, HTTP_STREAM. What was sent behind it is thrown away. */
 void http_release(struct exchange *x);
+/* The same, but it will be answered, by another that says the same, once
+ * http_resume() has made a talk for that. */
+void http_suspend(struct exchange *x);
+/* HTTP_WAITING is over, and h->poll the caller's. False: no memory, and nothing
+ * has changed. */
+MUST_USE bool http_resume(struct conn *c, uint16_t serial);
 
 #endif

@@ -2568,13 +2568,13 @@ TEST(one_who_breaks_its_thinning_off_holds_up_nobody)
     while (read(w->fd[other], nowhere, sizeof nowhere) > 0)
         ;
     EXPECT_INT(loop_step(w->g->loop, 0), 0);
-    EXPECT(list_first(&w->g->drained) == &w->conn[one]->extra->drained);
+    EXPECT(list_first(&w->g->drained) == &conn_busy(w->conn[one])->drained);
     while (!list_empty(&w->g->drained) && ++turns < 1000) {
         if (conn_holds(w->conn[one], SLICE("room/2")))
             EXPECT_INT(conn_unsubscribe(w->conn[one], SLICE("room/2")), 0);
         if (turns == 1)
             EXPECT(list_first(&w->g->drained) ==
-                   &w->conn[other]->extra->drained);
+                   &conn_busy(w->conn[other])->drained);
         EXPECT_INT(loop_step(w->g->loop, 0), 0);
     }
     EXPECT(turns < 1000);
@@ -2585,7 +2585,7 @@ TEST(one_who_breaks_its_thinning_off_holds_up_nobody)
 
 static bool waits_to_be_thinned(const struct conn *c)
 {
-    return c->extra && list_linked(&c->extra->drained);
+    return conn_busy(c) && list_linked(&conn_busy(c)->drained);
 }
 
 /* Whatever becomes of one whose turn has not come. */
@@ -3379,10 +3379,10 @@ TEST(a_crowd_is_pinged_a_slice_a_turn)
     EXPECT_INT(turns, 3);
     for (unsigned i = 0; i < CROWD; i++) {
         conn_want_pings(crowd[i], false);
-        buf_fini(crowd[i]->extra->out);
-        free(crowd[i]->extra->out);
-        crowd[i]->extra->out = NULL;
-        conn_extra_done(crowd[i]);
+        buf_fini(conn_busy(crowd[i])->out);
+        free(conn_busy(crowd[i])->out);
+        conn_busy(crowd[i])->out = NULL;
+        conn_busy_done(crowd[i]);
         conns_give(&w->g->conns, crowd[i]);
     }
     world_free(w);

@@ -437,6 +437,89 @@ TEST(a_poll_with_since_waits_for_a_message)
     fake_free(s.f);
 }
 
+static enum http_state state_of(const struct scene *s)
+{
+    const struct http_conn *h = conn_edge(s->c);
+
+    return (enum http_state)h->state;
+}
+
+/* All that are of it in one notice. */
+static struct scene resume(const char *text, const struct slice *channels,
+                           unsigned count)
+{
+    struct scene s = ask(text);
+    struct notice n = {.kind = NOTICE_RESUMED, .channels = channels,
+                       .count = count, .cursor = SLICE("e1-4")};
+
+    http_edge.subscribed(s.c, s.k->ref);
+    http_edge.notice(s.c, &n);
+    http_edge.started(s.c, s.k->ref);
+    fake_turn(s.f);
+    return s;
+}
+
+TEST(a_poll_that_waits_keeps_no_request_and_answers_as_if_it_had)
+{
+    static const struct slice both[] = {SLICE_INIT("a"), SLICE_INIT("b")};
+    struct scene s = resume("GET /v1/poll?channel=a&channel=b&since=e1-4 "
+                            "HTTP/1.0\r\nConnection: keep-alive\r\n"
+                            "Origin: http://127.0.0.1:9\r\n" HOST "\r\n",
+                            both, 2);
+
+    EXPECT_INT(state_of(&s), HTTP_WAITING);
+    fake_set_moves(s.f, true); /* and whatever is kept is handed over */
+    fake_pass(s.f, 10000);
+    EXPECT_INT(state_of(&s), HTTP_WAITING);
+    EXPECT(fake_moved(s.f) > 0);
+    EXPECT_STR(fake_text(s.c), "");
+    fake_set_seq(s.f, 5);
+    say(&s, 5, "hi");
+    EXPECT_STR(body(s.c),
+               "{\"cursor\":\"e1-5\",\"messages\":["
+               "{\"notice\":\"resumed\",\"channels\":[\"a\",\"b\"],"
+               "\"cursor\":\"e1-4\"}," MESSAGE "]}\n");
+    EXPECT_CONTAINS(fake_text(s.c), "\r\nConnection: keep-alive\r\n");
+    EXPECT_CONTAINS(fake_text(s.c), "\r\nVary: Origin\r\n");
+    EXPECT_CONTAINS(fake_text(s.c), "\r\nAccess-Control-Allow-Origin: "
+                                    "http://127.0.0.1:9\r\n");
+    fake_forget_out(s.c);
+    fake_send(s.c, SLICE(GET("/healthz")));
+    EXPECT_CONTAINS(fake_text(s.c), "alive");
+    fake_free(s.f);
+}
+
+TEST(a_poll_of_which_not_all_is_resumed_keeps_what_it_was_told)
+{
+    static const struct slice a = SLICE_INIT("a");
+    struct scene s = resume(GET("/v1/poll?channel=a&channel=b&since=e1-4"),
+                            &a, 1);
+
+    EXPECT_INT(state_of(&s), HTTP_POLL);
+    say(&s, 5, "hi");
+    EXPECT_CONTAINS(body(s.c), "\"resumed\",\"channel\":\"a\",\"cursor\":"
+                               "\"e1-4\"}," MESSAGE);
+    fake_free(s.f);
+}
+
+/* With what a gap begins that the cursor of another epoch would hide. */
+TEST(a_poll_that_outlives_its_epoch_says_no_more_that_it_is_resumed)
+{
+    struct scene s = start(GET("/v1/poll?channel=a&since=e1-4"),
+                           NOTICE_RESUMED);
+
+    EXPECT_INT(state_of(&s), HTTP_WAITING);
+    fake_set_epoch(s.f, "e2");
+    fake_set_moves(s.f, true);
+    fake_turn(s.f);
+    fake_notice(s.c, NOTICE_GAP, "a", "e2-9");
+    fake_notice(s.c, NOTICE_SNAPSHOT, "a", "e2-9");
+    http_edge.restarted(s.c);
+    fake_turn(s.f);
+    EXPECT_CONTAINS(body(s.c), "\"messages\":[{\"notice\":\"gap\",");
+    fake_free(s.f);
+}
+
 TEST(a_poll_in_vain_is_empty_after_its_wait)
 {
     struct scene s = start(GET("/v1/poll?channel=a&since=e1-4&wait=7"),

@@ -47,7 +47,7 @@ static struct fixture *setup(void)
     CHECK(f && loop_new(&f->loop) == 0);
     wheel_init(&f->wheel, f->loop, due, f);
     for (unsigned i = 0; i < TIMERS; i++)
-        wheel_timer_init(&f->timers[i]);
+        wheel_timer_init(&f->timers[i], i);
     return f;
 }
 

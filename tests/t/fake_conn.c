@@ -1,5 +1,6 @@
 #include "tests/t/fake_conn.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -40,6 +41,7 @@ struct fake {
     struct config *config;
     struct gateway gateway;
     struct epoch epoch;
+    uint32_t epoch_number;
     uint64_t seq, now_ms;
     bool linked, mute, moves, can_pass;
     unsigned moved;
@@ -138,6 +140,7 @@ void fake_set_seq(struct fake *f, uint64_t seq) { f->seq = seq; }
 void fake_set_epoch(struct fake *f, const char *epoch)
 {
     snprintf(f->epoch.text, sizeof f->epoch.text, "%s", epoch);
+    f->epoch_number++;
 }
 
 struct conn *fake_connect(struct fake *f)
@@ -650,15 +653,36 @@ void fake_refuse_next(struct fake *f, enum publish_status status,
     snprintf(f->refusal.text, sizeof f->refusal.text, "%s", text);
 }
 
-unsigned conn_channels(const struct conn *c)
+/* Its channels in order, up to `most`; how many there are. */
+static unsigned list_channels(const struct conn *c, struct slice *ret,
+                              unsigned most)
 {
     unsigned n = 0;
 
-    for (unsigned i = 0; i < c->fake->call_count; i++)
-        if (c->fake->calls[i].conn == c &&
-            c->fake->calls[i].kind == FAKE_SUBSCRIBE)
-            n++;
+    for (unsigned i = 0; i < c->fake->call_count; i++) {
+        const struct fake_call *k = &c->fake->calls[i];
+        struct slice rest = slice_str(k->channel);
+
+        if (k->conn == c && k->kind == FAKE_UNSUBSCRIBE && !k->channel[0])
+            n = 0;
+        while (k->conn == c && k->kind == FAKE_SUBSCRIBE && rest.ptr) {
+            struct slice channel = slice_split(&rest, ' ');
+
+            if (n++ < most)
+                ret[n - 1] = channel;
+        }
+    }
     return n;
+}
+
+unsigned conn_channels(const struct conn *c)
+{
+    return list_channels(c, NULL, 0);
+}
+
+void conn_list_channels(struct conn *c, struct slice *ret)
+{
+    (void)list_channels(c, ret, UINT_MAX);
 }
 
 bool conn_begins(const struct conn *c)
@@ -712,6 +736,11 @@ const struct config *gateway_config(const struct gateway *g)
 const struct config_edge *gateway_edge_config(const struct gateway *g)
 {
     return config_edge(g->fake->config, g->fake->edge->name);
+}
+
+uint32_t gateway_epoch_number(const struct gateway *g)
+{
+    return g->fake->epoch_number;
 }
 
 const struct epoch *gateway_epoch(const struct gateway *g)
