@@ -28,6 +28,7 @@ struct item {
     uint32_t epoch;
     uint64_t seq;
     uint32_t gaps; /* notices that something may be missing, so far */
+    uint32_t damaged; /* of them, those of what could not be read */
     int64_t gap_ns; /* the last of them */
     unsigned part;
     /* Of a pattern: what slow reading left out of its channels, as it was told
@@ -57,7 +58,7 @@ struct seen {
     unsigned item;
     bool first; /* no message of it yet */
     enum base base;
-    uint32_t epoch, gaps;
+    uint32_t epoch, gaps, damaged;
     int64_t gap_ns; /* what was published before may be missing */
     uint64_t seq, offset; /* of the last message, or where it began */
     uint64_t state_due;   /* a state of at least this seq has to come; 0: none */
@@ -411,17 +412,21 @@ static void judge_order(struct checker *c, struct chain *ch,
     move_to(ch, v->epoch, v->seq, line);
 }
 
-/* A notice of the pattern it was subscribed by, since its last message. */
+/* A notice of the pattern it was subscribed by, since its last message. Of what
+ * could not be read it may be any channel, of anything else those without
+ * history. */
 static void note_pattern_gap(const struct checker *c, const struct chain *ch,
                              struct seen *s)
 {
     const struct item *it = &ch->items[s->item];
 
-    if (it->gaps != s->gaps && it->pattern && c->memory[s->channel]) {
+    if (it->pattern && (it->damaged != s->damaged ||
+                        (it->gaps != s->gaps && c->memory[s->channel]))) {
         s->base = BASE_ANY;
         s->gap_ns = it->gap_ns;
     }
     s->gaps = it->gaps;
+    s->damaged = it->damaged;
 }
 
 static void judge_twice(struct checker *c, const struct chain *ch,
@@ -701,17 +706,21 @@ static void judge_trimmed(struct checker *c, const struct words *w,
 
 /* From where to where is not told: anything may be missing. */
 static void open_gap(struct checker *c, struct chain *ch, uint32_t name,
-                     int64_t ns)
+                     const struct words *w)
 {
     struct seen *s = id_is_pattern(c->channels.texts[name])
                          ? NULL : seen_of(c, ch, name);
 
     for (unsigned i = 0; i < ch->item_count; i++)
-        if (ch->items[i].channel == name)
-            ch->items[i].gaps++, ch->items[i].gap_ns = ns;
+        if (ch->items[i].channel == name) {
+            ch->items[i].gaps++;
+            ch->items[i].gap_ns = w->ns;
+            ch->items[i].damaged +=
+                slice_eq(w->word[11], SLICE("damaged"));
+        }
     if (s) {
         s->base = BASE_ANY;
-        s->gap_ns = ns;
+        s->gap_ns = w->ns;
         s->gap.there = false;
     }
 }
@@ -803,7 +812,7 @@ static void on_gap(struct checker *c, struct chain *ch, uint32_t name,
         return;
     }
     if (slice_eq(w->word[9], SLICE("-"))) {
-        open_gap(c, ch, name, w->ns);
+        open_gap(c, ch, name, w);
         return;
     }
     s = seen_of(c, ch, name);

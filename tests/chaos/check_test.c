@@ -129,3 +129,28 @@ TEST(what_a_slow_reader_was_told_wrongly_is_found)
 {
     find(MUTATE_CONFLATED, MUTATIONS);
 }
+
+/* A store that could not be read: of the pattern anything may be missing. */
+#define UNREADABLE(gap)                                                       \
+    "I 1 1 1 feed/1 process a - -\nA 2 1 1 e 1 1 -\n"                         \
+    "I 3 1 2 feed/1 process b - -\nA 4 1 2 e 2 2 -\n"                         \
+    "I 5 1 3 feed/1 process c - -\nA 6 1 3 e 3 3 -\n"                         \
+    "F 1 0 1 start disk-error http read\nF 9 0 1 heal\n"                      \
+    "O 1 1 1 http ndjson\nS 2 1 1 e-1 feed/*\n"                               \
+    "N 3 1 1 resumed feed/* e 1 - - - -\nB 3 1 1\n" gap                       \
+    "M 7 1 1 feed/1 e 3 3 c 1 3 -\nE 8 1 1 self leave\n"                      \
+    "V 9 0 feed/1 e 1 1 a 1 1\nV 9 0 feed/1 e 2 2 b 1 2\n"                    \
+    "V 9 0 feed/1 e 3 3 c 1 3\nQ 9 0 quiet\nQ 9 0 end\n"
+
+TEST(a_pattern_of_which_nothing_could_be_read_may_miss_what_is_kept)
+{
+    struct check_figures f = judge(
+        SLICE(UNREADABLE("N 6 1 1 gap feed/* e 2 - - - damaged\n")), stdout);
+
+    EXPECT(found(&f) == 0);
+    f = judge(SLICE(UNREADABLE("")), NULL);
+    EXPECT(found(&f) == 1);
+    f = judge(SLICE(UNREADABLE("N 6 1 1 gap feed/* e 2 - - - volatile\n")),
+              NULL);
+    EXPECT(found(&f) >= 1);
+}
