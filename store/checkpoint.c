@@ -1,11 +1,19 @@
 #include "store/checkpoint.h"
 
-#include "base/log.h"
+#include <errno.h>
+#include <string.h>
 
+#include "base/err.h"
+#include "base/log.h"
+#include "store/ahead.h"
+#include "store/walfile.h"
+
+/* Under load a WAL is copied in pieces of an eighth of its longest length, and
+ * begins anew at three quarters of it. */
 enum {
     PAGES_IDLE = 1000, /* 4 MB: copied when there is time */
-    PAGES_BUSY = 2000, /* 8 MB: copied in any case, at some 10 ms */
     PAGES_CUT = 16384, /* 64 MB: cut down */
+    PIECE = 8,         /* 8 MB */
     READERS_MS = 50,   /* longest wait for readers when it is cut */
 };
 #define HELD_UP_NS (SECOND / 20) /* until it is tried again, doubled each time */
@@ -28,7 +36,16 @@ static void failed(struct checkpoint *c, struct history *h)
     history_rollback(h);
 }
 
-static int run(struct checkpoint *c, struct history *h, int mode)
+/* The same, told by the thread that syncs. */
+static void sync_failed(struct checkpoint *c, struct history *h)
+{
+    log_warn("store.checkpoint", "error=\"%s\" action=retry",
+             strerror(errno));
+    c->copied = h->wal_pages;
+    history_disconnect(h);
+}
+
+static int checkpoint(struct checkpoint *c, struct history *h, int mode)
 {
     int in_wal = 0, copied = 0;
     int rc = sqlite3_wal_checkpoint_v2(h->conn, NULL, mode, &in_wal, &copied);
@@ -40,15 +57,55 @@ static int run(struct checkpoint *c, struct history *h, int mode)
     return rc;
 }
 
+/* A whole one. */
+static int run(struct checkpoint *c, struct history *h, int mode)
+{
+    if (ahead_rest(h->ahead) < 0) {
+        sync_failed(c, h);
+        return SQLITE_IOERR_FSYNC;
+    }
+    return checkpoint(c, h, mode);
+}
+
 /* What has been copied counts, the rest comes with the next one. */
+static void note_copied(struct checkpoint *c, unsigned before, int64_t now_ns)
+{
+    if (c->copied > before)
+        c->wait_ns = 0;
+    else
+        held_up(c, now_ns);
+}
+
 static void copy(struct checkpoint *c, struct history *h, int64_t now_ns)
 {
     unsigned before = c->copied;
 
     (void)run(c, h, SQLITE_CHECKPOINT_PASSIVE);
-    if (c->copied > before)
-        c->wait_ns = 0;
-    else
+    c->tried = h->wal_pages;
+    note_copied(c, before, now_ns);
+}
+
+/* What lies behind the mark keeps SQLite from syncing the database. */
+static void copy_piece(struct checkpoint *c, struct history *h, int64_t now_ns)
+{
+    unsigned before = c->copied;
+    sqlite3_file *wal, *db;
+
+    if (h->wal_pages <= c->mark || walfile_files(h->conn, &wal, &db) < 0)
+        return;
+    walfile_skip_sync(wal, true);
+    (void)checkpoint(c, h, SQLITE_CHECKPOINT_PASSIVE);
+    if (!h->conn)
+        return;
+    walfile_skip_sync(wal, false);
+    ahead_copied(h->ahead);
+    note_copied(c, before, now_ns);
+}
+
+static void begin_piece(struct checkpoint *c, struct history *h, int64_t now_ns)
+{
+    c->mark = h->wal_pages;
+    if (ahead_begin(h->ahead, h->conn) < 0)
         held_up(c, now_ns);
 }
 
@@ -61,7 +118,7 @@ static void cut(struct checkpoint *c, struct history *h, int64_t now_ns)
     if (h->conn)
         sqlite3_busy_timeout(h->conn, h->impatient ? 0 : h->opt.busy_ms);
     if (rc == SQLITE_OK) {
-        h->wal_pages = c->copied = 0;
+        h->wal_pages = c->copied = c->tried = 0;
         c->wait_ns = 0;
     } else {
         held_up(c, now_ns);
@@ -79,26 +136,59 @@ static unsigned longest(const struct history *h)
     return h->opt.wal_size ? (unsigned)(h->opt.wal_size / 4096) : PAGES_CUT;
 }
 
-void checkpoint_run(struct checkpoint *c, struct history *h, bool idle)
+/* Under load. */
+static void go_on(struct checkpoint *c, struct history *h, int64_t now_ns)
 {
-    unsigned waiting;
+    unsigned most = longest(h), waiting = h->wal_pages - c->copied;
+    int state = ahead_state(h->ahead);
+
+    if (state < 0)
+        sync_failed(c, h);
+    else if (state == AHEAD_SYNCED)
+        copy_piece(c, h, now_ns);
+    else if (state == AHEAD_SYNCING || now_ns < c->again_ns)
+        return;
+    else if (h->wal_pages > MAX(most / 4 * 3, c->tried + most / PIECE))
+        copy(c, h, now_ns);
+    else if (waiting > most / PIECE)
+        begin_piece(c, h, now_ns);
+}
+
+/* There is time: but not for waiting, a commit may come. */
+static bool finish(struct checkpoint *c, struct history *h, int64_t now_ns)
+{
+    unsigned waiting = h->wal_pages - c->copied;
+    int state = ahead_state(h->ahead);
+
+    if (state == AHEAD_SYNCING)
+        return true;
+    if (state == AHEAD_SYNCED && h->wal_pages > c->mark) {
+        copy_piece(c, h, now_ns);
+        return true;
+    }
+    if (state < 0)
+        sync_failed(c, h);
+    else if (waiting > PAGES_IDLE && now_ns >= c->again_ns)
+        copy(c, h, now_ns);
+    return false;
+}
+
+bool checkpoint_run(struct checkpoint *c, struct history *h, bool idle)
+{
     int64_t now_ns;
 
     if (!h->conn)
-        return;
+        return false;
     if (h->wal_pages < c->copied)
-        c->copied = 0; /* the WAL began anew */
-    waiting = h->wal_pages - c->copied;
-    if (h->wal_pages <= longest(h)
-        && waiting <= (unsigned)(idle ? PAGES_IDLE : PAGES_BUSY))
-        return;
+        c->copied = c->tried = 0; /* the WAL began anew */
     now_ns = db_work_ns();
-    if (now_ns < c->again_ns)
-        return;
-    if (h->wal_pages > longest(h))
+    if (h->wal_pages <= longest(h) && idle)
+        return finish(c, h, now_ns);
+    if (h->wal_pages <= longest(h))
+        go_on(c, h, now_ns);
+    else if (now_ns >= c->again_ns)
         cut(c, h, now_ns);
-    else
-        copy(c, h, now_ns);
+    return false;
 }
 
 void checkpoint_for_room(struct checkpoint *c, struct history *h)

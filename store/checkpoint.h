@@ -6,16 +6,21 @@
 #include "store/core.h"
 
 struct checkpoint {
-    unsigned copied; /* pages of the present WAL that are in the database */
+    /* In pages of the present WAL: */
+    unsigned copied; /* are in the database */
+    unsigned mark;   /* were in it when the piece was begun */
+    unsigned tried;  /* were in it when it was copied as a whole */
     uint64_t count;
     int64_t room_ns; /* when room was last looked for */
     int64_t again_ns, wait_ns; /* readers held it up: not before; how long */
 };
 
-/* After each commit: does what cannot wait. idle: nothing else to do, so less
- * of a WAL is worth it. One that is too long is cut: readers that never rest
- * keep SQLite from beginning it anew by itself. */
-void checkpoint_run(struct checkpoint *c, struct history *h, bool idle);
+/* After each commit: does what cannot wait, a piece of it at a time (ahead.h).
+ * idle: nothing else to do, so less of a WAL is worth it, and as a whole. One
+ * that is too long is cut: readers that never rest keep SQLite from beginning
+ * it anew by itself. True: a sync is under way, call again when it may be over;
+ * only if idle. */
+bool checkpoint_run(struct checkpoint *c, struct history *h, bool idle);
 
 /* Cuts the WAL whatever its length: the disk gets its room back. */
 void checkpoint_cut(struct checkpoint *c, struct history *h);

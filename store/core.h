@@ -86,6 +86,7 @@ struct history {
     bool only_trim;             /* the disk is full: what room there is, is
                                    for trimming, and nothing is stored */
     unsigned wal_pages;         /* in the WAL after the last commit */
+    struct ahead *ahead;        /* the writer's */
     struct {
         int64_t not_before_ns, wait_ns; /* 0: at once */
         int rc;                         /* why it failed the last time */

@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "store/ahead.h"
 #include "store/core.h"
 #include "store/file.h"
 #include "store/filecheck.h"
@@ -28,8 +29,10 @@ static const char *const statements[] = { STATEMENTS(AS_SQL) };
 
 /* --- the connection --- */
 
+/* A sync that fails now has failed for a connection that is given up. */
 void history_disconnect(struct history *h)
 {
+    (void)ahead_rest(h->ahead);
     db_finalize(h->st, ST_COUNT);
     db_close(h->conn);
     h->conn = NULL;
@@ -181,8 +184,15 @@ static void set_patience(struct history *h, bool patient)
 
 int history_begin(struct history *h, bool sync)
 {
-    int rc = set_sync(h, sync);
+    int rc = sync ? ahead_wal(h->ahead) : 0;
 
+    if (rc < 0) {
+        log_warn("store.checkpoint", "error=\"%s\" action=retry",
+                 strerror(errno));
+        history_disconnect(h);
+        return rc;
+    }
+    rc = set_sync(h, sync);
     if (rc == 0)
         rc = db_run(h->st[ST_BEGIN]);
     set_patience(h, rc != ERR_BUSY);

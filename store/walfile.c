@@ -28,6 +28,7 @@ struct wal_file {
     int len;
     bool half;         /* a header came, its page is next */
     bool last;         /* and that ends the transaction */
+    bool skip_sync;
     uint8_t *bytes;    /* GATHER_MAX */
 };
 
@@ -143,7 +144,8 @@ static int wal_sync(sqlite3_file *f, int flags)
 {
     int rc = flush(f);
 
-    return rc ? rc : real(f)->pMethods->xSync(real(f), flags);
+    return rc || wal(f)->skip_sync ? rc
+                                   : real(f)->pMethods->xSync(real(f), flags);
 }
 
 static int wal_size(sqlite3_file *f, sqlite3_int64 *ret)
@@ -252,6 +254,22 @@ const char *walfile_vfs(void)
 
     pthread_once(&once, make_vfs);
     return below ? vfs.zName : NULL;
+}
+
+/* --- syncing by another thread --- */
+
+int walfile_files(sqlite3 *conn, sqlite3_file **wal, sqlite3_file **db)
+{
+    *wal = *db = NULL;
+    sqlite3_file_control(conn, "main", SQLITE_FCNTL_JOURNAL_POINTER, wal);
+    sqlite3_file_control(conn, "main", SQLITE_FCNTL_FILE_POINTER, db);
+    return *wal && (*wal)->pMethods == &wal_methods && *db && (*db)->pMethods
+               ? 0 : ERR_IO;
+}
+
+void walfile_skip_sync(sqlite3_file *wal_file, bool skip)
+{
+    wal(wal_file)->skip_sync = skip;
 }
 
 /* --- writing again --- */

@@ -29,4 +29,12 @@ const char *walfile_vfs(void);
  * WAL is read once and written twice. */
 MUST_USE int walfile_rewrite(sqlite3 *conn, const char *path);
 
+/* The files of a connection that writes, borrowed until it is closed. ERR_IO
+ * when it has no WAL yet. */
+MUST_USE int walfile_files(sqlite3 *conn, sqlite3_file **wal,
+                           sqlite3_file **db);
+/* From now on a sync of the WAL through the connection does nothing, or
+ * something again: for a checkpoint of what is on the disk. */
+void walfile_skip_sync(sqlite3_file *wal, bool skip);
+
 #endif

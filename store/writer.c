@@ -13,6 +13,7 @@
 #include "store/append.h"
 #include "store/ballast.h"
 #include "store/backup.h"
+#include "store/ahead.h"
 #include "store/checkpoint.h"
 #include "store/present.h"
 #include "store/trim.h"
@@ -250,7 +251,7 @@ static void run_batch(struct writer *w, struct batch *b)
     /* From here on b and the numbers are the loop's. */
     if (failed == ERR_FULL)
         checkpoint_for_room(&w->cp, w->h);
-    checkpoint_run(&w->cp, w->h, false);
+    (void)checkpoint_run(&w->cp, w->h, false);
     w->next_ns = MAX(now_ns + QUIET_NS, w->retry_ns);
     if (w->overdue_ns == INT64_MAX)
         w->overdue_ns = MAX(now_ns + OVERDUE_NS, w->retry_ns);
@@ -396,8 +397,8 @@ static bool keep_room(struct writer *w)
     return rc > 0;
 }
 
-/* One step; sets when the next one is due. */
-static void clean_up(struct writer *w, const atomic_bool *hurry)
+/* One step; sets when the next one is due. True: that was all for now. */
+static bool clean_up(struct writer *w, const atomic_bool *hurry)
 {
     const struct trim_events on = { on_trims, on_trimmed, on_empty, w };
     int64_t next_ms;
@@ -408,22 +409,22 @@ static void clean_up(struct writer *w, const atomic_bool *hurry)
         rc = backup_step(w->backup);
         if (rc <= 0)
             end_backup(w, rc);
-        return;
+        return false;
     }
     rc = loop_lags(w) ? ERR_AGAIN
                       : trim_step(w->h, hurry, &on, &next_ms);
     if (rc > 0)
-        return;
+        return false;
     if (rc == ERR_FULL && give_room(w))
-        return;
+        return false;
     if (rc != ERR_AGAIN && keep_room(w))
-        return;
+        return false;
     if (rc < 0 && rc != ERR_AGAIN)
         log_warn("store.trim", "error=%s action=retry", err_name(rc));
     w->retry_ns = rc == 0 ? 0 : db_work_ns() + RETRY_NS;
     w->next_ns = rc == 0 ? wait_ns(w, next_ms) : w->retry_ns;
     w->overdue_ns = INT64_MAX;
-    checkpoint_run(&w->cp, w->h, true);
+    return true;
 }
 
 /* Under load, cleaning gets a third of the time, or files only ever grow. */
@@ -434,7 +435,7 @@ static void clean_up_anyway(struct writer *w)
 
     if (start_ns < w->overdue_ns)
         return;
-    clean_up(w, &never);
+    (void)clean_up(w, &never);
     took_ns = db_work_ns() - start_ns;
     if (w->overdue_ns != INT64_MAX)
         w->overdue_ns = start_ns + took_ns * OVERDUE_SHARE;
@@ -512,7 +513,9 @@ static void *work(void *arg)
 
     while (!stop) {
         if (!next(w, &batch, &job, &stop)) {
-            clean_up(w, &w->hurry);
+            if (clean_up(w, &w->hurry)
+                && checkpoint_run(&w->cp, w->h, true))
+                w->next_ns = MIN(w->next_ns, db_work_ns() + QUIET_NS);
         } else if (job) {
             run_job(w, job);
         } else if (batch) {
@@ -613,6 +616,15 @@ static void discard(struct writer *w)
     free(w);
 }
 
+/* A connection whose files could not be synced closes nothing cleanly. */
+static void end_ahead(struct writer *w)
+{
+    if (ahead_rest(w->h->ahead) < 0)
+        history_disconnect(w->h);
+    ahead_free(w->h->ahead);
+    w->h->ahead = NULL;
+}
+
 int writer_new(struct writer **ret, struct history *h, struct loop *loop,
                const struct writer_hooks *hooks)
 {
@@ -629,6 +641,9 @@ int writer_new(struct writer **ret, struct history *h, struct loop *loop,
     memcpy(w->epoch, h->epoch, EPOCH_SIZE);
     w->overdue_ns = INT64_MAX;
     ballast_init(&w->ballast, history_path(h), h->opt.ballast);
+    rc = ahead_new(&h->ahead, history_path(h));
+    if (rc < 0)
+        goto fail;
     rc = loop_wake_start(&w->done, loop, on_done, w);
     if (rc < 0)
         goto fail;
@@ -640,6 +655,7 @@ int writer_new(struct writer **ret, struct history *h, struct loop *loop,
     *ret = w;
     return 0;
 fail:
+    end_ahead(w);
     discard(w);
     return rc;
 }
@@ -663,6 +679,7 @@ void writer_free(struct writer *w)
         end_job(w, j);
     }
     loop_wake_stop(&w->done);
+    end_ahead(w);
     history_close(w->h);
     discard(w);
 }

@@ -3,6 +3,7 @@
  * also for SQLite. */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
@@ -135,9 +136,39 @@ static bool is_bad(int fd)
     return yes;
 }
 
+/* A disk that takes its time: no sync ends before the gate is opened. */
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static atomic_bool gated;
+static atomic_int held, passed;
+
+static bool pass_gate(void)
+{
+    if (!gated)
+        return false;
+    held++;
+    pthread_mutex_lock(&gate);
+    pthread_mutex_unlock(&gate);
+    return true;
+}
+
+static void close_gate(void)
+{
+    pthread_mutex_lock(&gate);
+    held = passed = 0;
+    gated = true;
+}
+
+static void open_gate(void)
+{
+    gated = false;
+    pthread_mutex_unlock(&gate);
+    EXPECT_SOON(passed == held, sched_yield());
+}
+
 static int sync_file(int fd, long number)
 {
-    bool no;
+    bool no, was_held = pass_gate();
+    int rc;
 
     pthread_mutex_lock(&lock);
     no = fails() || is_bad(fd);
@@ -157,7 +188,9 @@ static int sync_file(int fd, long number)
             synced = 0;
     }
     pthread_mutex_unlock(&lock);
-    return no ? -1 : (int)syscall(number, fd);
+    rc = no ? -1 : (int)syscall(number, fd);
+    passed += was_held;
+    return rc;
 }
 
 /* Declared by unistd.h; SQLite is linked to either of the first two. */
@@ -531,6 +564,57 @@ TEST(after_a_failed_checkpoint_power_still_means_on_the_disk)
     expect_goal_survives_a_power_cut(&s);
 }
 
+/* Of messages that ask for no sync themselves. */
+TEST(commits_do_not_wait_for_the_syncs_of_a_checkpoint)
+{
+    static char big[4000];
+    struct shelf s = shelf_init("db");
+
+    memset(big, 'x', sizeof big - 1);
+    s.opt.wal_size = 16 << 20;
+    shelf_open(&s);
+    shelf_put(&s, "room/a", big);
+    for (int sync = 1; sync <= 2; sync++) {
+        close_gate();
+        EXPECT_SOON(held == 1, shelf_put(&s, "room/a", big));
+        for (int i = 0; i < 20; i++)
+            shelf_put(&s, "room/a", big);
+        EXPECT_INT(held, 1);
+        open_gate();
+    }
+    shelf_close(&s);
+}
+
+/* What the kernel told another handle it need not tell the commit's. */
+TEST(power_means_on_the_disk_beside_a_sync_that_fails)
+{
+    static char big[4000];
+    struct shelf s = shelf_init("db");
+    struct entry e = shelf_entry("match/1", "goal");
+    char *text;
+
+    memset(big, 'x', sizeof big - 1);
+    s.opt.wal_size = 4 << 20;
+    recording = true;
+    shelf_open(&s);
+    shelf_put(&s, "room/a", big);
+    close_gate();
+    EXPECT_SOON(held == 1, shelf_put(&s, "room/a", big));
+    bad_syncs = 1;
+    open_gate();
+    e.sync = true;
+    if (shelf_submit(&s, &e, 1) < 0)
+        EXPECT_OK(shelf_submit(&s, &e, 1));
+    EXPECT_OK(e.rc);
+    cut_power(&s);
+    shelf_set_boot("after");
+    shelf_open(&s);
+    text = shelf_text(&s, "match/1");
+    EXPECT_STR(text, "goal");
+    free(text);
+    shelf_close(&s);
+}
+
 /* The salt of a WAL is new whenever it begins anew. */
 static uint64_t wal_salt(const struct shelf *s)
 {
@@ -568,6 +652,7 @@ TEST(what_a_short_checkpoint_has_copied_survives_a_failed_sync_too)
     struct stat st;
 
     memset(big, 'x', sizeof big - 1);
+    s.opt.wal_size = 8 << 20;
     recording = true;
     shelf_open(&s);
     for (int i = 0; i < 20; i++)
