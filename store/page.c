@@ -35,6 +35,7 @@ struct wanted {
     struct slice id;
     bool yes;                /* else only known not to match */
     bool broken;             /* its index or its record could not be read */
+    bool torn;               /* its index, from its last row here on */
     struct id_record info;   /* after the messages were read */
     uint64_t taken_offset, taken_seq; /* of its row that was taken last; or 0 */
     uint64_t seen_offset, seen_seq;
@@ -596,8 +597,10 @@ static int phase_choose(struct page_job *p, struct read_conn *c)
         unsigned steps = 1;
         int rc = w->yes ? choose_from(p, c, w, &steps) : 0;
 
-        if (rc == ERR_DAMAGED)
+        if (rc == ERR_DAMAGED && p->q.newest)
             rc = mark_broken(p, w);
+        else if (rc == ERR_DAMAGED)
+            rc = 0, w->torn = true;
         if (rc < 0)
             return rc;
         p->at = w->next;
@@ -810,11 +813,14 @@ static int check_row(struct page_job *p, const struct row *row)
     return rc;
 }
 
-/* Has the page the last message that the id is known to have? */
+/* Has the page the last message that the id is known to have? Behind the rows of
+ * one that is torn nothing is known: that stands behind them. */
 static int check_tail(struct page_job *p, const struct wanted *w)
 {
     const struct id_record *i = &w->info;
 
+    if (w->torn)
+        return w->seen_seq < p->upto ? note_hole(p, w, 0, 0, p->upto) : 0;
     if (!w->yes || w->broken || i->count == 0 || i->last_seq <= p->after
         || i->last_seq > p->upto || w->seen_seq >= i->last_seq)
         return 0;

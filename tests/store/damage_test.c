@@ -291,8 +291,9 @@ static void put_many(struct shelf *s, const char *id)
     EXPECT_OK(shelf_submit(s, e, MANY));
 }
 
-/* The first page of a tree, of at least two, is no page any more. root: SQL. */
-static void spoil_first_leaf(const struct shelf *s, const char *root_of)
+/* A page of a tree, not the last of them, is no page any more. root_of: SQL. */
+static void spoil_leaf(const struct shelf *s, const char *root_of,
+                       unsigned number)
 {
     int64_t root = shelf_sql_int(s, root_of);
     int fd = open(s->opt.path, O_RDWR | O_CLOEXEC);
@@ -303,7 +304,8 @@ static void spoil_first_leaf(const struct shelf *s, const char *root_of)
     EXPECT(fd >= 0);
     EXPECT_INT(pread(fd, page, PAGE, (root - 1) * PAGE), PAGE);
     EXPECT_INT(page[0], 2);
-    cell = (size_t)page[12] << 8 | page[13];
+    EXPECT(number < ((unsigned)page[3] << 8 | page[4]));
+    cell = (size_t)page[12 + 2 * number] << 8 | page[13 + 2 * number];
     EXPECT(cell + 4 <= PAGE);
     child = (off_t)page[cell + 2] << 8 | page[cell + 3];
     EXPECT_INT(pwrite(fd, "\xff", 1, (child - 1) * PAGE), 1);
@@ -320,10 +322,39 @@ static struct shelf spoilt_store(struct keep k)
     put_many(&s, "room/a");
     put_many(&s, "room/b");
     shelf_close(&s);
-    spoil_first_leaf(&s, "SELECT rootpage FROM sqlite_schema "
-                         "WHERE name = 'log_by_id'");
+    spoil_leaf(&s, "SELECT rootpage FROM sqlite_schema "
+                   "WHERE name = 'log_by_id'", 0);
     keep = k;
     return s; /* to be opened where it stays: it is told things */
+}
+
+/* What could be read in front of the damage is given, and what is missing stands
+ * behind it: a reader that has been told of a hole counts on from its end. */
+TEST(an_index_that_is_torn_is_a_hole_behind_what_it_still_knew)
+{
+    struct shelf s = shelf_init("db");
+    struct page *p;
+    uint64_t last;
+
+    keep = (struct keep){ 0 };
+    s.opt.policy = policy;
+    shelf_open(&s);
+    put_many(&s, "room/a");
+    shelf_close(&s);
+    spoil_leaf(&s, "SELECT rootpage FROM sqlite_schema "
+                   "WHERE name = 'log_by_id'", 1);
+    shelf_open(&s);
+    p = shelf_read(&s, "room/a", 0);
+    EXPECT_OK(p->rc);
+    EXPECT(p->count > 100 && p->count < MANY);
+    last = p->records[p->count - 1].seq;
+    EXPECT_INT(p->records[p->count - 1].offset, p->count);
+    EXPECT_INT(p->damaged_count, 1);
+    EXPECT_SLICE(p->damaged[0].id, SLICE("room/a"));
+    EXPECT_INT(p->damaged[0].first_seq, last + 1);
+    EXPECT_INT(p->damaged[0].last_seq, p->upto_seq);
+    page_free(p);
+    shelf_close(&s);
 }
 
 static bool is_trimmed_to(struct shelf *s, const char *id, uint64_t offset)
@@ -388,8 +419,8 @@ static struct shelf store_without_first_names(void)
     shelf_close(&s);
     free(e);
     free(names);
-    spoil_first_leaf(&s, "SELECT rootpage FROM sqlite_schema "
-                         "WHERE name = 'sqlite_autoindex_ids_1'");
+    spoil_leaf(&s, "SELECT rootpage FROM sqlite_schema "
+                   "WHERE name = 'sqlite_autoindex_ids_1'", 0);
     return s;
 }
 
