@@ -4,7 +4,7 @@
 # A line `@NAME@` of PAGES/index.html becomes the file of that name, without
 # comments and indentation; what stands at `@known@` the gateway writes. Makes
 # OUT.head and OUT.tail, in front of it and behind it, and OUT.csp: the sources
-# of its style and its script, for the Content-Security-Policy.
+# of its styles and scripts, for the Content-Security-Policy.
 # A comment that begins a line also ends one, and one behind code is short: that
 # is how these files are written.
 set -eu
@@ -27,14 +27,20 @@ expand() {
     done
 }
 
-# The source that is text between TAG, on a line of its own, and its end.
-hash() {
-    sum=$({ echo; sed -e "1,/^<$1>\$/d" -e "/^<\/$1>\$/,\$d" "$2"; } | sha256sum)
-    printf "'sha256-%s'" "$(printf %s "${sum%% *}" | tr a-f A-F |
-        basenc --base16 -d | base64 -w0)"
+# The sources that are the text behind each TAG on a line of its own, up to its
+# end.
+hashes() {
+    for n in $(seq "$(grep -c "^<$1>\$" "$2")"); do
+        sum=$({ echo; awk -v n="$n" -v tag="$1" '$0 == "</" tag ">" { on = 0 }
+            on; $0 == "<" tag ">" { on = ++k == n }' "$2"; } | sha256sum)
+        printf " 'sha256-%s'" "$(printf %s "${sum%% *}" | tr a-f A-F |
+            basenc --base16 -d | base64 -w0)"
+    done
 }
 
 sed '/^@known@$/,$d' "$pages/index.html" | expand >"$out.head"
 sed '1,/^@known@$/d' "$pages/index.html" | expand >"$out.tail"
-printf "script-src 'self' %s; style-src 'self' %s; " \
-    "$(hash script "$out.tail")" "$(hash style "$out.head")" >"$out.csp"
+cat "$out.head" "$out.tail" >"$out.whole"
+printf "script-src 'self'%s; style-src 'self'%s; " \
+    "$(hashes script "$out.whole")" "$(hashes style "$out.whole")" >"$out.csp"
+rm "$out.whole"

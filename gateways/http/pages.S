@@ -30,7 +30,7 @@ front_\name\()_end:
     part tail, tail
     part csp, csp
 
-    page style, style.css
+    page score, score.js
     page late, late.css
     page app, app.js
     page chat, chat.js

@@ -5,7 +5,7 @@
 
 /* What pages.S has made of them. */
 #define PAGES(X) \
-    X(style, "/style.css", "text/css; charset=utf-8")                     \
+    X(score, "/score.js", "text/javascript; charset=utf-8")               \
     X(app, "/app.js", "text/javascript; charset=utf-8")                   \
     X(late, "/late.css", "text/css; charset=utf-8")                       \
     X(chat, "/chat.js", "text/javascript; charset=utf-8")                 \

@@ -10,7 +10,7 @@
 static const struct route routes[] = {
     {METHOD_GET, SLICE_INIT("/"), pages_root, BODY_NONE, 0},
     {METHOD_POST, SLICE_INIT("/"), api_echo, BODY_ECHO, 0},
-    {METHOD_GET, SLICE_INIT("/style.css"), pages_file, BODY_NONE, 0},
+    {METHOD_GET, SLICE_INIT("/score.js"), pages_file, BODY_NONE, 0},
     {METHOD_GET, SLICE_INIT("/late.css"), pages_file, BODY_NONE, 0},
     {METHOD_GET, SLICE_INIT("/app.js"), pages_file, BODY_NONE, 0},
     {METHOD_GET, SLICE_INIT("/chat.js"), pages_file, BODY_NONE, 0},

@@ -44,7 +44,7 @@ function tab(kept, server) {
     };
 
     vm.createContext(world);
-    for (const file of ['shared.js', 'outbox.js', 'play.js'])
+    for (const file of ['score.js', 'shared.js', 'outbox.js', 'play.js'])
         vm.runInContext(fs.readFileSync(path.join(PAGES, file), 'utf8'), world);
     Object.assign(t, vm.runInContext('({Outbox, Play, Shared})', world));
     t.kinds = () => t.sent.map(([, kind]) => kind);

@@ -25,10 +25,11 @@ class Browser:
     """One window with a profile of its own, in a temporary directory."""
 
     def __init__(self, width=1280, height=900, dark=False, insecure=False,
-                 names=()):
+                 names=(), hasty=False):
         """insecure: whoever has signed a certificate is believed; names: of
-        hosts, which are this machine."""
-        self.insecure, self.names = insecure, names
+        hosts, which are this machine; hasty: a page is looked at before it
+        has come whole."""
+        self.insecure, self.names, self.hasty = insecure, names, hasty
         self.profile = tempfile.mkdtemp(prefix="tl-browser-")
         self.driver = self.session = None
         self.logged = {"browser": [], "performance": []}
@@ -51,6 +52,7 @@ class Browser:
                                     "--host-resolver-rules=" + ", ".join(rules)]}
         self.session = self._ask("POST", "/session", {"capabilities": {"alwaysMatch": {
             "browserName": "chrome", "acceptInsecureCerts": self.insecure, "goog:chromeOptions": options,
+            "pageLoadStrategy": "none" if self.hasty else "normal",
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
         }}})["sessionId"]
 

@@ -415,7 +415,7 @@ def test_it_fits_a_phone():
 
 
 def test_its_files_are_typed_and_tagged():
-    types = {"/": "text/html; charset=utf-8", "/style.css": "text/css; charset=utf-8",
+    types = {"/": "text/html; charset=utf-8", "/score.js": "text/javascript; charset=utf-8",
              "/app.js": "text/javascript; charset=utf-8",
              "/chat.js": "text/javascript; charset=utf-8",
              "/late.css": "text/css; charset=utf-8",

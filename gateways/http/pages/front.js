@@ -1,13 +1,13 @@
-/* front.js - what the fan's page shows at once: matches, and the score of one.
+/* front.js - what the fan's page shows of its first answer: the matches, and
+ * one of them on the board, where first.js has put its score already.
  *
- * It stands in the page itself, behind what the server knew when it sent it,
- * so the first answer is all it takes to show a score. app.js goes on. */
+ * It stands in the page itself, at its end. app.js goes on. */
 const Front = (function () {
 'use strict';
 
-const {$, PERIODS, day, el, fixture, hue, is_live, kicks, load_match, new_match,
-       order, phase, place, put, set_base, shootout, sides, stored, story,
-       team_name, teams} = Shared;
+const {$, el, fixture, is_live, kicks, load_match, new_match, order, phase,
+       place, put, set_base, sides, stored, story, team_name} = Shared;
+const {draw_state, set_colours} = Score;
 
 const DRAW_MS = 30;
 const BESIDE = 8;               /* matches to come, and played, unless asked */
@@ -24,16 +24,11 @@ let timer = 0;
 /* ---- Light and dark ---- */
 
 function set_theme(theme) {
-    if (theme === 'auto')
-        delete document.documentElement.dataset.theme;
-    else
-        document.documentElement.dataset.theme = theme;
-    if ($('theme')) {
-        $('theme').dataset.now = theme;
-        $('theme').setAttribute('aria-label', 'Colours: ' + ({
-            auto: 'as the device', light: 'light', dark: 'dark'})[theme]);
-        $('theme').title = $('theme').getAttribute('aria-label');
-    }
+    set_colours(theme);
+    $('theme').dataset.now = theme;
+    $('theme').setAttribute('aria-label', 'Colours: ' + ({
+        auto: 'as the device', light: 'light', dark: 'dark'})[theme]);
+    $('theme').title = $('theme').getAttribute('aria-label');
 }
 
 function next_theme() {
@@ -223,28 +218,16 @@ function minute_of(events) {
 
 function draw_board(match, events) {
     const s = match.state;
-    const minute = is_live(match) ? minute_of(events) : '';
     const moved = $('board').dataset.match !== match.id;
-    const period = PERIODS[s.period] || s.period;
+    const was = sides.map(score_of);
 
-    $('board').dataset.match = match.id;
-    $('board').dataset.phase = phase(match);
-    put($('period'), period + (minute && ' · ' + minute + '′'));
-    put($('where'), [s.stadium, day(s, phase(match) === 'next')]
-        .filter(Boolean).join(' · '));
-    sides.forEach((side) => {
-        const n = phase(match) === 'next' ? '–' : s[side + '_score'];
-
-        put($(side + '-name'), team_name(s[side]));
-        put($(side + '-crest'), s[side].slice(0, 3).toUpperCase());
-        $(side + '-crest').style.setProperty('--hue', hue(s[side]));
-        draw_score($(side + '-score'), n === undefined ? '–' : n, !moved);
+    draw_state(match, is_live(match) ? minute_of(events) : '');
+    sides.forEach((side, i) => {
+        if (!moved)
+            flash_score(side, was[i]);
         draw_scorers($(side + '-scorers'), events, s[side]);
     });
-    put($('shootout'), shootout(s) && shootout(s) + ' on penalties');
     draw_kicks(match, kicks(match, events));
-    put($('board-title'), team_name(s.home) + ' ' + $('home-score').textContent +
-        ', ' + team_name(s.visit) + ' ' + $('visit-score').textContent);
     front.title = s.home.toUpperCase() + ' ' + $('home-score').textContent +
         ':' + $('visit-score').textContent + ' ' + s.visit.toUpperCase() +
         ' · Touchline';
@@ -256,11 +239,14 @@ function show_title() {
         front.title;
 }
 
-function draw_score(node, n, may_flash) {
-    const was = Number(node.textContent);
+/* NaN where none stands there. */
+const score_of = (side) => Number.parseInt($(side + '-score').textContent, 10);
 
-    if (put(node, n), may_flash && Number(n) !== was && !isNaN(was))
-        flash(node, Number(n) > was ? 'scored' : 'corrected', 2500);
+function flash_score(side, was) {
+    const n = score_of(side);
+
+    if (n !== was && !isNaN(n) && !isNaN(was))
+        flash($(side + '-score'), n > was ? 'scored' : 'corrected', 2500);
 }
 
 /* A dot for each kick: full, crossed out, or still to come. */
@@ -322,24 +308,15 @@ function take_list(list, cursor) {
 Object.assign(front, {changed, choose, choose_current, draw, flash, load_chosen,
                       match_of, matches, next_theme, painters, show_all,
                       show_title,
-                      take_list, known: null, pick: () => {}});
+                      take_list, known: First.known, pick: () => {}});
 set_theme(stored('touchline theme') || 'auto');
-try {
-    front.known = JSON.parse($('known').textContent);
-} catch (e) {
-    front.known = null;     /* app.js asks for it */
-}
-const wanted = new URLSearchParams(location.hash.slice(1)).get('match');
-
 if (front.known) {
-    Object.entries(front.known.teams).forEach(([id, name]) =>
-        teams.set(id, name));
     take_list(front.known.matches, front.known.at);
     front.more = front.known.more;
 }
-front.pinned = Boolean(wanted);
-if (wanted)
-    choose(wanted);
+front.pinned = Boolean(First.wanted);
+if (First.wanted)
+    choose(First.wanted);
 if (front.known)
     draw();
 return front;

@@ -6,7 +6,7 @@
 const NAME = 'touchline report';
 const FILES = ['/report', '/report.css', '/report.js', '/sheets.js',
                '/play.js', '/outbox.js', '/lineup.js', '/shared.js',
-               '/touchline.js', '/icon.svg'];
+               '/score.js', '/touchline.js', '/icon.svg'];
 
 async function fill() {
     const answers = await Promise.all(FILES.map(async (path) => {

@@ -7,14 +7,8 @@
 const Shared = (function () {
 'use strict';
 
-const PERIODS = {
-    not_started: 'Not started', first: 'First half', halftime: 'Half time',
-    last: 'Second half', first_extra: 'Extra time, first half',
-    halftime_extra: 'Half time of extra time',
-    last_extra: 'Extra time, second half', penalties: 'Penalty shoot-out',
-    ended: 'Full time', postponed: 'Postponed', abandoned: 'Abandoned',
-    cancelled: 'Cancelled',
-};
+const {$, PERIODS, day, hue, is_live, order, phase, put, shootout, sides,
+       stored, team_name, teams} = Score;
 const MINOR = {
     shot: 'Shot', save: 'Save', corner: 'Corner', goalkick: 'Goal kick',
     offside: 'Offside', foul: 'Foul', penalty: 'Penalty',
@@ -45,12 +39,8 @@ const ICONS = {     /* what is drawn in 24 by 24 */
     dot: '<circle cx="12" cy="12" r="2.5"/>',
 };
 
-const teams = new Map();        /* id -> name */
-
 /* ---- Small tools ---- */
 
-const $ = (id) => document.getElementById(id);
-const sides = ['home', 'visit'];
 const clock = (ts) => new Date(ts).toLocaleTimeString(
     [], {hour: '2-digit', minute: '2-digit', hourCycle: 'h23'});
 const seq_of = (cursor) =>
@@ -75,11 +65,6 @@ function icon(name) {
     return svg;
 }
 
-function put(node, text) {
-    if (node.textContent !== String(text))
-        node.textContent = text;
-}
-
 /* Makes nodes the children of parent and touches only what differs, so that
  * focus, scroll position and animations of the others stay. */
 function place(parent, nodes) {
@@ -89,24 +74,6 @@ function place(parent, nodes) {
     });
     while (parent.children.length > nodes.length)
         parent.lastChild.remove();
-}
-
-function hue(text) {
-    let h = 7;
-
-    for (const c of text)
-        h = (h * 31 + c.codePointAt(0)) % 360;
-    return String(h);
-}
-
-function stored(key, value) {
-    try {
-        if (value !== undefined)
-            localStorage.setItem(key, value);
-        return localStorage.getItem(key);
-    } catch (e) {
-        return null;    /* storage is blocked: we live without */
-    }
 }
 
 /* Ends early when the network comes back. */
@@ -153,8 +120,6 @@ async function get(path) {
 }
 
 /* ---- What the events mean ---- */
-
-const team_name = (id) => teams.get(id) || String(id || '').toUpperCase();
 
 /* 7, [7,"Luna"] or {"7":"Luna"} -> ["7", "Luna"] */
 function player(p, match, team) {
@@ -336,47 +301,7 @@ function tell(e, match, s) {
     }
 }
 
-function shootout(s) {
-    return s.home_shootout === undefined ? ''
-        : s.home_shootout + '–' + s.visit_shootout;
-}
-
 /* ---- Fixtures ---- */
-
-function phase(match) {
-    const p = match.state.period;
-
-    if (p === 'not_started')
-        return 'next';
-    return ['ended', 'postponed', 'abandoned', 'cancelled', undefined]
-        .includes(p) ? 'over' : 'live';
-}
-
-const is_live = (match) => phase(match) === 'live';
-
-/* In play and started last, else next to start, else the latest. */
-function order(matches) {
-    const rank = {live: 0, next: 1, over: 2};
-    const time = (m) => Date.parse(m.state.start_time) || 0;
-
-    return Array.from(matches)
-        .filter((m) => m.state.home && m.state.period !== 'cancelled')
-        .sort((a, b) => rank[phase(a)] - rank[phase(b)] ||
-            (phase(a) === 'next' ? time(a) - time(b) : time(b) - time(a)) ||
-            (a.id < b.id ? -1 : 1));
-}
-
-function day(s, with_time) {
-    const d = new Date(s.start_time);
-    const form = {day: 'numeric', month: 'short', year: 'numeric'};
-
-    if (isNaN(d))
-        return '';
-    if (with_time)
-        Object.assign(form, {hour: '2-digit', minute: '2-digit',
-                             hourCycle: 'h23'});
-    return d.toLocaleString([], form);
-}
 
 function fixture_text(match) {
     const s = match.state;
