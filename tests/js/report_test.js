@@ -28,9 +28,10 @@ class Kept {
 
 /* A page. server(item) answers each try, or throws; timers run by hand. */
 function tab(kept, server) {
-    const t = {timers: [], sent: [], heard: {}};
+    const t = {timers: [], sent: [], heard: {}, navigator: {}};
     const world = {
-        localStorage: kept, AbortController, TextEncoder, navigator: {},
+        localStorage: kept, AbortController, TextEncoder,
+        navigator: t.navigator,
         crypto: globalThis.crypto,
         addEventListener: (what, fn) => { t.heard[what] = fn; },
         setTimeout: (fn, ms) => { t.timers.push({fn, ms}); return fn; },
@@ -172,12 +173,158 @@ test('an undo of what has no place yet gets its place with the answer',
     });
 
     t.Outbox.add('m', 'goal', {team: 'elp'}, 1);
-    t.Outbox.add('m', 'retract', {}, 2, t.Outbox.list()[0].key);
+    t.Outbox.add('m', 'retract', {}, 2, {undoes: t.Outbox.list()[0].key});
     await settle();
     answers.shift()({offset: 7});
     await settle();
     assert.deepStrictEqual(JSON.stringify(data),
                            '[{"team":"elp"},{"offset":7}]');
+});
+
+test('what was entered without a network has not left, and can be cancelled',
+     async () => {
+    const t = tab(new Kept(), () => { throw failure(0, 'net'); });
+
+    t.navigator.onLine = false;
+    t.Outbox.add('m', 'goal', {}, 1);
+    await settle();
+    assert.strictEqual(t.Outbox.list()[0].tried, 0);
+    t.navigator.onLine = true;      /* from here on it may have arrived */
+    await t.pass();
+    assert.ok(t.Outbox.list()[0].tried > 0);
+    t.navigator.onLine = false;
+    await t.pass();
+    assert.ok(t.Outbox.list()[0].tried > 0);
+});
+
+/* What the server is told, as the channel's last part and the event. */
+function told_to(t, answer) {
+    const told = [];
+
+    t.server = (event, options) => {
+        told.push([event.kind || event.name, JSON.stringify(event.data),
+                   options.idempotency]);
+        return answer(event, told.length);
+    };
+    return told;
+}
+
+test('a correction takes back and says anew, in order, each under one key',
+     async () => {
+    const t = tab(new Kept(), (...all) => t.server(...all));
+    const heard = [];
+    const told = told_to(t, (event, n) => {
+        if (n % 2)
+            throw failure(0, 'net');        /* each first answer is lost */
+        return {offset: 10 + n};
+    });
+
+    t.Outbox.on.took = (item, answer) => heard.push([item.kind, answer.offset]);
+    t.Outbox.add('m', 'goal', {player: 9}, 1, {replaces: 4});
+    t.Outbox.add('m', 'stop', {}, 2);
+    await settle();
+    const before = t.Outbox.list().length;
+
+    for (let n = 0; n < 3; n += 1)
+        await t.pass();
+    assert.strictEqual(before, 2, 'one row for both');
+    assert.deepStrictEqual(told.map(([kind, data]) => [kind, data]), [
+        ['retract', '{"offset":4,"comment":"corrected"}'],
+        ['retract', '{"offset":4,"comment":"corrected"}'],
+        ['goal', '{"player":9}'], ['goal', '{"player":9}'],
+        ['stop', '{}'], ['stop', '{}']]);
+    assert.strictEqual(new Set(told.map(([, , key]) => key)).size, 3);
+    assert.deepStrictEqual(heard, [['retract', 12], ['goal', 14],
+                                   ['stop', 16]]);
+});
+
+test('a correction whose way is barred changes nothing; one that is refused '
+     + 'behind it is sent again without taking back twice', async () => {
+    const t = tab(new Kept(), (...all) => t.server(...all));
+    let barred = ['retract', 'goal'];
+    const told = told_to(t, (event) => {
+        if (event.kind === barred[0])
+            throw failure(409, 'match.rule');
+        return {offset: 9};
+    });
+
+    t.Outbox.add('m', 'goal', {}, 1, {replaces: 4});
+    await settle();
+    assert.deepStrictEqual(told.map(([kind]) => kind), ['retract']);
+    assert.strictEqual(t.Outbox.list()[0].refused, 'match.rule');
+    barred = ['goal'];
+    t.Outbox.replace(t.Outbox.list()[0].key, {});
+    await settle();
+    barred = [];
+    t.Outbox.replace(t.Outbox.list()[0].key, {});
+    await settle();
+    assert.deepStrictEqual(told.map(([kind]) => kind),
+                           ['retract', 'retract', 'goal', 'goal']);
+    assert.strictEqual(t.Outbox.list().length, 0);
+});
+
+test('of what was corrected before its answer came, the place is learned; of '
+     + 'what was refused nothing is taken back', async () => {
+    for (const refused of [false, true]) {
+        const t = tab(new Kept(), (...all) => t.server(...all));
+        const answers = [];
+        const told = told_to(t, () => new Promise((done, fail) =>
+            answers.push(refused && answers.length === 0
+                ? () => fail(failure(409, 'match.rule')) : done)));
+
+        t.Outbox.add('m', 'goal', {player: 7}, 1);
+        t.Outbox.add('m', 'goal', {player: 9}, 2,
+                     {undoes: t.Outbox.list()[0].key});
+        for (let n = 0; n < 3; n += 1) {
+            await settle();
+            if (answers[n])
+                answers[n]({offset: 5 + n});
+        }
+        await settle();
+        assert.deepStrictEqual(told.map(([kind, data]) => kind + data), refused
+            ? ['goal{"player":7}', 'goal{"player":9}']
+            : ['goal{"player":7}', 'retract{"offset":5,"comment":"corrected"}',
+               'goal{"player":9}']);
+        assert.strictEqual(t.Outbox.list().length, 0);
+    }
+});
+
+test('a match goes behind its teams and in front of its events, which wait '
+     + 'while it is refused', async () => {
+    const t = tab(new Kept(), (...all) => t.server(...all));
+    let answer = (event) => {
+        if (event.kind === 'status')
+            throw failure(400, 'match.data');
+        return {offset: 1};
+    };
+    const told = told_to(t, (event) => answer(event));
+    const names = () => told.splice(0).map(([name]) => name);
+
+    t.Outbox.on.has_team = async (id) => id === 'tig';
+    for (const [id, name] of [['elp', 'El Porvenir'], ['tig', 'Mine']])
+        t.Outbox.add('m', 'team', {id, name}, 1, {makes: true});
+    t.Outbox.add('m', 'status', {}, 1, {makes: true});
+    t.Outbox.add('m', 'start', {}, 1);
+    t.Outbox.add('other', 'goal', {}, 1);
+    await settle();
+    assert.deepStrictEqual(names(), ['El Porvenir', 'status', 'goal'],
+                           'a team that is there keeps its name');
+    assert.deepStrictEqual(Array.from(t.Outbox.list(), (i) => i.kind),
+                           ['status', 'start']);
+    answer = () => ({offset: 2});
+    t.Outbox.replace(t.Outbox.list()[0].key, {});
+    await settle();
+    assert.deepStrictEqual(names(), ['status', 'start']);
+    answer = (event) => {
+        if (event.kind === 'status')
+            throw failure(409, 'match.exists');
+        return {offset: 2};
+    };
+    t.Outbox.add('m', 'status', {}, 1, {makes: true});
+    t.Outbox.add('m', 'start', {}, 1);
+    await settle();
+    assert.deepStrictEqual(names(), ['status', 'start'], 'it is there');
+    assert.strictEqual(t.Outbox.list().length, 0);
 });
 
 test('a whistle whose time is mended while it is on its way keeps that',

@@ -7,19 +7,27 @@
  * tab it had to be sent. Where the browser has Web Locks, one tab sends at a time
  * (which may hear late what another one has sent).
  *
- *   Outbox.add(match, kind, data, at, undoes)
+ *   Outbox.add(match, kind, data, at, {undoes, replaces, makes})
  *   Outbox.list()    // oldest first: {key, match, kind, data, at, n, tried,
- *                    //   undoes, refused}
+ *                    //   undoes, replaces, makes, refused}
  *   Outbox.change(key, {data: ...}); Outbox.drop(key)
  *   Outbox.kick()    // there is reason to try now
  *   Outbox.words(code, text) // of an error, for who reports
  *   Outbox.trouble   // '', 'offline' or 'token'; why nothing is sent
  *   Outbox.on        // {change(), took(item, answer), refused(item),
- *                    //   denied(text)}, set by the page
+ *                    //   denied(text), has_team(id)}, set by the page
  *
  * tried: when it was sent first, in milliseconds; undoes: the key of an event
  * whose offset is not known yet; refused: the server's reason. A refused event
- * stays until it is thrown away or edited, and holds up nobody. */
+ * stays until it is thrown away or edited, and holds up nobody.
+ *
+ * A correction is one item: `replaces` is the offset of the event in whose place
+ * it comes, which is taken back in front of it, under a key made of its own. If
+ * that is refused nothing has happened.
+ *
+ * What the match cannot do without has `makes`: the status that creates it, and
+ * a team (kind `team`, data {id, name}). While one of these is refused, all that
+ * waits for this match waits on. */
 const Outbox = (function () {
 'use strict';
 
@@ -28,6 +36,7 @@ const LOCK = 'touchline report';
 const TOKEN = 'touchline token';
 const FIRST_PAUSE_MS = 1000;
 const LAST_PAUSE_MS = 30000;
+const CORRECTED = 'corrected';  /* the comment of its retract */
 const STEAL_MS = 20000;         /* no try takes so long: its tab stands still */
 
 const memory = new Map();       /* key -> item, where storage is blocked */
@@ -54,7 +63,15 @@ function list() {
 }
 
 const find = (key) => list().find((i) => i.key === key);
-const unsent = () => list().filter((i) => !i.refused);
+
+/* What may go, oldest first. */
+function unsent() {
+    const all = list();
+    const stuck = new Set(all.filter((i) => i.refused && i.makes)
+        .map((i) => i.match));
+
+    return all.filter((i) => !i.refused && !stuck.has(i.match));
+}
 
 function keep(item) {
     const text = JSON.stringify(item);
@@ -91,11 +108,11 @@ function random_key() {
 }
 
 /* n keeps the order, also when the clock is set back in between. */
-function add(match, kind, data, at, undoes) {
+function add(match, kind, data, at, more) {
     const n = Math.max(Date.now(), ...list().map((i) => i.n + 1));
 
-    keep({key: random_key(), match: match, kind: kind, data: data, at: at,
-          n: n, undoes: undoes});
+    keep(Object.assign({key: random_key(), match: match, kind: kind,
+                        data: data, at: at, n: n}, more));
     kick();
 }
 
@@ -171,25 +188,49 @@ function pause(ms) {
     });
 }
 
+/* What is sent of it next. */
+function step_of(item) {
+    if (item.replaces)
+        return {key: item.key + '-', match: item.match, kind: 'retract',
+                data: {offset: item.replaces, comment: CORRECTED},
+                at: item.at};
+    return item;
+}
+
+/* A team that is there stays as it is: this name was chosen where the server
+ * could not be asked. */
+async function deliver(step) {
+    const team = step.kind === 'team';
+
+    if (team && await me.on.has_team(step.data.id))
+        return {};
+    return Touchline.publish(
+        '', team ? 'team/' + step.data.id : 'match/' + step.match,
+        team ? {name: step.data.name} : {kind: step.kind, data: step.data},
+        {idempotency: step.key, token: Shared.stored(TOKEN) || '', give_up: 0});
+}
+
 /* 0, or how long to wait before the next try. Only the server's own words take
  * an event out of the queue: a proxy may answer anything for a while. */
 async function send_first(tries) {
     const item = unsent()[0];
+    const without = navigator.onLine === false;     /* a network, for sure */
 
     if (!item)
         return 0;
     if (!item.tried)
         change(item.key, {tried: Date.now()});
+    const step = step_of(item);
+
     try {
-        const answer = await Touchline.publish(
-            '', 'match/' + item.match, {kind: item.kind, data: item.data},
-            {idempotency: item.key, token: Shared.stored(TOKEN) || '',
-             give_up: 0});
+        const answer = await deliver(step);
 
         me.trouble = '';
-        took(item, answer);
+        took(item, step, answer);
         return 0;
     } catch (e) {
+        if (without && !e.status && !item.tried)
+            change(item.key, {tried: 0});           /* it has not left */
         return failed(item, e, tries);
     }
 }
@@ -207,6 +248,11 @@ function failed(item, e, tries) {
                              FIRST_PAUSE_MS * Math.pow(2, tries));
 
     me.trouble = refused ? '' : e.status === 403 && ours ? 'token' : 'offline';
+    if (item.makes && e.code === 'match.exists') {
+        drop(item.key);         /* by whomever: it is there */
+        tell('took', item, null);
+        return 0;
+    }
     if (refused) {
         refuse(item, e.message);
         return 0;
@@ -217,19 +263,35 @@ function failed(item, e, tries) {
         : Math.max(e.retry_after || 0, ceiling * (0.5 + Math.random() / 2));
 }
 
-/* What was to undo it knows its place now. It may have been changed since it
- * was sent: when it happened, say. */
-function took(sent, answer) {
+/* What was to undo or to replace it knows its place now. It may have been
+ * changed since it was sent: when it happened, say. */
+function took(sent, step, answer) {
     const item = find(sent.key) || sent;
 
+    if (step !== sent) {        /* the way is free for what comes instead */
+        change(item.key, {replaces: 0, tried: 0});
+        tell('took', step, answer);
+        return;
+    }
     list().filter((i) => i.undoes === item.key).forEach((i) =>
-        change(i.key, {undoes: '', data: {offset: answer.offset}}));
+        change(i.key, i.kind === 'retract'
+            ? {undoes: '', data: {offset: answer.offset}}
+            : {undoes: '', replaces: answer.offset}));
     tell('took', item, answer);
     drop(item.key);
 }
 
+/* What was to undo it has nothing to do; what was to replace it stands alone. */
 function refuse(item, why) {
-    list().filter((i) => i.undoes === item.key).forEach((i) => drop(i.key));
+    const later = list().filter((i) => i.undoes === item.key);
+    const instead = later.filter((i) => i.kind !== 'retract');
+
+    later.filter((i) => i.kind === 'retract').forEach((i) => drop(i.key));
+    instead.forEach((i) => change(i.key, {undoes: ''}));
+    if (instead.length > 0) {
+        drop(item.key);
+        return;
+    }
     change(item.key, {refused: why});
     tell('refused', Object.assign(item, {refused: why}));
 }
@@ -252,5 +314,5 @@ addEventListener('beforeunload', (event) => {
 });
 
 return Object.assign(me, {list, find, add, change, replace, drop, kick, words,
-                          TOKEN});
+                          CORRECTED, TOKEN});
 }());

@@ -9,7 +9,7 @@
 
 const {$, PERIODS, clock: hours, day, el, events_of, get, hue, is_live,
        load_match, load_teams, mark, new_match, order, phase, place, put,
-       refold, set_base, shootout, sides, stored, story, team_name,
+       refold, retracted, set_base, shootout, sides, stored, story, team_name,
        teams} = Shared;
 
 const DRAW_MS = 30;
@@ -29,6 +29,7 @@ let match = null;
 let notes = null;               /* of the match: began, lineup texts */
 let sub = null;
 let sub_state = 'connecting';
+let awaited = '';               /* the id of a match that is to be created */
 let skew = 0;                   /* the server's clock less ours, milliseconds */
 let token_words = '';           /* the server's; asked when no sheet is open */
 let told_words = '';            /* those that were shown: once is enough */
@@ -126,27 +127,61 @@ function shown() {
     const at = new Map();       /* key -> the place it is given here */
     const mine = Outbox.list().filter((i) => i.match === match.id &&
                                              !i.refused);
+    const gone = retracted(events_of(match));
     let last = Math.max(0, ...view.events.keys());
+    const put_next = (m) => view.events.set(last += 1, Object.assign(
+        {offset: last, seq: Number.MAX_SAFE_INTEGER}, m));
 
-    mine.forEach((i, n) => {
-        const data = i.undoes ? {offset: at.get(i.undoes)} : i.data;
-        const come = n === 0 && has_come(i);
+    mine.filter((i) => i.kind !== 'team').forEach((i, n) => {
+        const undo = i.kind === 'retract';
+        const target = i.undoes ? at.get(i.undoes) : i.replaces;
+        const come = n === 0 && !target && has_come(i);
 
         if (come) {
             at.set(i.key, come.offset);
             return;
         }
-        at.set(i.key, last += 1);
-        view.events.set(last, {offset: last, seq: Number.MAX_SAFE_INTEGER,
-                               ts: i.at, kind: i.kind, data: data, item: i});
+        if (!undo && target && !gone.has(target))
+            put_next({ts: i.at, kind: 'retract',
+                      data: {offset: target, comment: Outbox.CORRECTED}});
+        put_next({ts: i.at, kind: i.kind, item: i,
+                  data: undo && i.undoes ? {offset: target} : i.data});
+        at.set(i.key, last);
     });
     refold(view);
     return view;
 }
 
-function enter(kind, data, undoes) {
-    Outbox.add(match.id, kind, data, now(), undoes);
+/* The match as if that had never happened. */
+function without(view, m) {
+    const other = Object.assign(new_match(match.id), view);
+    const last = Math.max(...view.events.keys()) + 1;
+
+    other.events = new Map(view.events).set(last, {
+        offset: last, seq: Number.MAX_SAFE_INTEGER, kind: 'retract',
+        data: {offset: m.offset}});
+    refold(other);
+    return other;
+}
+
+function enter(kind, data, more) {
+    Outbox.add(match.id, kind, data, now(), more);
     say(described(kind, data) + ' entered.');
+}
+
+/* In the place of an event that has been sent, or may have been. */
+function correct(m, kind, data) {
+    const key = m.item && m.item.key;
+    const item = key && Outbox.find(key);
+
+    if (gist(data) === gist(m.data))
+        return;
+    if (!key || places.has(key))
+        enter(kind, data, {replaces: key ? places.get(key) : m.offset});
+    else if (item && item.tried && !item.refused)
+        enter(kind, data, {undoes: key});
+    else if (item)
+        Outbox.replace(key, {data: data});
 }
 
 /* It may be on its way, or have arrived since it was drawn. */
@@ -157,14 +192,14 @@ function take_back(m) {
     if (!key || places.has(key))
         enter('retract', {offset: key ? places.get(key) : m.offset});
     else if (item && item.tried && !item.refused)
-        enter('retract', {}, key);
+        enter('retract', {}, {undoes: key});
     else if (item)
         Outbox.drop(key);
 }
 
 /* An event in words, as it would stand in the list. */
 function told(kind, data) {
-    const view = Object.assign(new_match(match.id), {state: match.state});
+    const view = Object.assign(new_match(match.id), {state: shown().state});
 
     view.events.set(1, {offset: 2, ts: now(), kind: kind, data: data});
     const e = story(view)[0];
@@ -175,7 +210,7 @@ function told(kind, data) {
 }
 
 const described = (kind, data) => kind === 'retract' ? 'Undo'
-    : told(kind, data).text;
+    : kind === 'team' ? 'The team ' + data.name : told(kind, data).text;
 
 /* ---- Following the match ---- */
 
@@ -199,9 +234,7 @@ function on_notice(n) {
     draw_soon();
 }
 
-async function open_match(id) {
-    const mine = new_match(id);
-
+function open_match(id) {
     close_match();
     match = kept_match(id);
     notes = Object.assign({began: {}, home: '', visit: ''},
@@ -210,8 +243,21 @@ async function open_match(id) {
     document.body.dataset.pad = 'none';
     rows.clear();
     $('log').replaceChildren();
+    know_teams();
     draw_soon();
     ask_leave('/v1/matches/' + encodeURIComponent(id) + '/events');
+    follow(id);
+}
+
+const is_made = (id) => !Outbox.list().some((i) => i.makes && i.match === id);
+
+/* From what the server has of it; it may have to be created first. */
+async function follow(id) {
+    const mine = new_match(id);
+
+    awaited = is_made(id) ? '' : id;
+    if (awaited)
+        return;
     await load_teams();
     await load_match(mine);
     if (!match || match.id !== id || sub)
@@ -230,6 +276,12 @@ async function open_match(id) {
             draw_soon();
         }});
     draw_soon();
+}
+
+/* Those that are to be made, by their names. */
+function know_teams() {
+    Outbox.list().filter((i) => i.kind === 'team' && !teams.has(i.data.id))
+        .forEach((i) => teams.set(i.data.id, i.data.name));
 }
 
 function close_match() {
@@ -260,10 +312,10 @@ async function list_matches() {
 
     close_match();
     document.body.dataset.view = 'choose';
-    if (old) {
+    know_teams();
+    if (old)
         old.teams.forEach(([id, name]) => teams.set(id, name));
-        draw_list(old.matches);
-    }
+    draw_list(old ? old.matches : []);
     draw_soon();
     ask_leave('/v1/matches');
     await load_teams();
@@ -301,9 +353,13 @@ const waits = () => Outbox.list().map((i) => i.match).join(' ');
 
 let listed = null;              /* {matches, waits}: what the list shows */
 
+/* Those that wait to be created are in it, too. */
 function draw_list(matches) {
     listed = {matches: matches, waits: waits()};
-    const all = order(matches.map((s) => Object.assign(new_match(s.id),
+    const waiting = Outbox.list().filter((i) => i.makes && i.kind === 'status' &&
+            !matches.some((s) => s.id === i.match))
+        .map((i) => Object.assign({id: i.match}, i.data));
+    const all = order(matches.concat(waiting).map((s) => Object.assign(new_match(s.id),
                                                        {state: s})));
     const parts = Object.keys(HEADINGS).map((p) => [p, all.filter((m) =>
         phase(m) === p)]).filter(([, list]) => list.length > 0);
@@ -311,7 +367,8 @@ function draw_list(matches) {
     $('match-list').replaceChildren(...parts.flatMap(([p, list]) =>
         [el('h3', '', HEADINGS[p]), ...list.map(fixture)]));
     if (all.length === 0)
-        $('match-list').append(el('p', 'empty', 'There are no matches yet.'));
+        $('match-list').append(el('p', 'empty', sub_state === 'live'
+            ? 'There are no matches yet.' : 'Looking for matches …'));
 }
 
 /* ---- Asking the server ---- */
@@ -413,21 +470,47 @@ function show_token() {
     });
 }
 
-/* The id of the team of this name, which is made when there is none. */
-async function team_of(name) {
+/* [id, is it new?] of the team of this name. */
+function team_id(name) {
     const same = (text) => text.toLowerCase() === name.toLowerCase();
     const known = Array.from(teams).find(([id, text]) => same(text) || same(id));
     const stem = name.normalize('NFD').toLowerCase()
         .replace(/[^a-z0-9]/g, '').slice(0, 20) || 'team';
     let id = stem;
 
-    if (known)
-        return known[0];
     for (let n = 2; teams.has(id); n += 1)
         id = stem + n;
-    await ask_server('PUT', '/v1/teams/' + id, {name: name});
-    teams.set(id, name);
+    return known ? [known[0], false] : [id, true];
+}
+
+async function team_of(name) {
+    const [id, is_new] = team_id(name);
+
+    if (is_new)
+        await ask_server('PUT', '/v1/teams/' + id, {name: name});
+    teams.set(id, teams.get(id) || name);
     return id;
+}
+
+/* Without a connection it is made later, with what it needs, in front of all
+ * that is reported of it. */
+function create_later(form) {
+    const made = [form.home, form.visit].map((name) => [name, ...team_id(name)]);
+    const [home, visit] = made.map(([, id]) => id);
+    const id = [home, visit, form.date].join('-');
+
+    if (home === visit)
+        return 'A team does not play against itself.';
+    made.filter(([, , is_new]) => is_new).forEach(([name, team]) => {
+        teams.set(team, name);
+        Outbox.add(id, 'team', {id: team, name: name}, now(), {makes: true});
+    });
+    Outbox.add(id, 'status', Object.assign({
+        home: home, visit: visit, start_time: form.start,
+        period: 'not_started'}, form.stadium && {stadium: form.stadium}),
+        now(), {makes: true});
+    go_to(id);
+    return '';
 }
 
 async function create(form) {
@@ -448,6 +531,8 @@ async function create(form) {
             token_words = e.message;
             return 'The server wants a token: ' + e.message;
         }
+        if (!e.status)
+            return create_later(form);
         if (e.code !== 'match.exists')
             return e.message;
         go_to([m.home, m.visit, form.date].join('-'));
@@ -470,10 +555,10 @@ function draw() {
     draw_state();
     if (!match && listed && listed.waits !== waits())
         draw_list(listed.matches);
-    if (!match || !match.state.home)
-        return;
-    const view = shown();
+    const view = match && shown();
 
+    if (!view || !view.state.home)
+        return;
     draw_board(view);
     draw_clock(view);
     draw_log(view);
@@ -543,6 +628,11 @@ function fate(e) {
         : ['waiting', 'waiting'];
 }
 
+const is_correction = (m) => m.kind === 'retract' &&
+    m.data.comment === Outbox.CORRECTED;
+const undone_word = (e) => e.taken_back && is_correction(e.taken_back.m)
+    ? 'corrected' : 'taken back';
+
 function make_row(e, name) {
     const d = e.m.data || {};
     const [state, words] = fate(e);
@@ -552,7 +642,7 @@ function make_row(e, name) {
         el('span', 'what', el('b', '', e.text),
            el('small', '', e.detail.filter(Boolean).join(' · '))),
         el('span', 'fate', el('b', '', e.tally || ''),
-           el('small', '', e.undone ? 'taken back' : words))],
+           el('small', '', e.undone ? undone_word(e) : words))],
         () => show_event(name));
 
     const li = el('li', state, b);
@@ -571,6 +661,8 @@ function make_row(e, name) {
 function refused(item) {
     const e = told(item.kind, item.data);
 
+    if (item.kind === 'team')
+        e.text = described(item.kind, item.data);
     e.m = {offset: 0, ts: item.at, kind: item.kind, data: item.data,
            item: item};
     e.undone = false;
@@ -579,11 +671,12 @@ function refused(item) {
     return e;
 }
 
-/* Newest first; on top what was refused. */
+/* Newest first; on top what was refused. What was corrected says so itself. */
 function entries(view) {
     const bad = Outbox.list().filter((i) => i.refused && i.match === match.id);
 
-    return story(view).concat(bad.map(refused)).reverse();
+    return story(view).filter((e) => !is_correction(e.m))
+        .concat(bad.map(refused)).reverse();
 }
 
 function draw_log(view) {
@@ -592,7 +685,7 @@ function draw_log(view) {
 
     place($('log'), entries(view).map((e) => {
         const name = row_name(e);
-        const as = [e.text, e.detail, e.tally, e.undone, fate(e),
+        const as = [e.text, e.detail, e.tally, e.undone && undone_word(e), fate(e),
                     e.m.data && e.m.data.minute].join('|');
         const old = rows.get(name);
 
@@ -734,7 +827,7 @@ function kick_off() {
 
         if (read.faults.length > 0)
             return 'First mend the line-up of ' +
-                team_name(match.state[side]) + ', or empty it.';
+                team_name(shown().state[side]) + ', or empty it.';
         if (read.on.length > 0)
             data[side + '_players'] = Object.fromEntries(read.on);
     }
@@ -760,9 +853,31 @@ function on_next() {
 const in_words = (e) => [e.text, ...e.detail, e.m.data && e.m.data.minute &&
     e.m.data.minute + '′'].filter(Boolean).join(' · ');
 
-function ask_undo(e) {
-    Sheets.open('Take this back?', [Sheets.note(in_words(e))], 'Take it back',
-                () => take_back(e.m));
+function ask_undo(e, view) {
+    Sheets.open('Take this back?', [Sheets.note(in_words(e)),
+                                    ...corrections(e, view)],
+                'Take it back', () => take_back(e.m));
+}
+
+const EDITED = ['goal', 'card', 'substitution', 'shot'];
+
+/* A way to another event in the place of a sent one: both are entered at once.
+ * It comes behind all others, so the match must allow it now: a goal that is
+ * corrected in the shoot-out would be a kick. */
+function corrections(e, view) {
+    const {kind, data} = e.m;
+    const side = data && data.team === view.state.home ? 'home' : 'visit';
+
+    if (!EDITED.includes(kind))
+        return [];
+    if (!Play.may(view).acts.includes(kind) ||
+            e.shootout !== (view.state.period === 'penalties'))
+        return [Sheets.note('It cannot be corrected in this period, only ' +
+                            'taken back.')];
+    return [Sheets.button('', ['Correct it'],
+        () => ask(without(view, e.m), side, kind,
+                  {minute: String(data.minute || ''), data: data},
+                  (as, what) => correct(e.m, as, what)))];
 }
 
 function on_undo() {
@@ -770,7 +885,7 @@ function on_undo() {
     const m = last_event(view);
 
     if (m)
-        ask_undo(story(view).find((x) => x.m === m));
+        ask_undo(story(view).find((x) => x.m === m), view);
 }
 
 /* What a row is and what can be done with it. */
@@ -790,17 +905,25 @@ function show_event(name) {
             discard(item)]);
     else if (final)
         Sheets.open(item ? 'Waiting' : 'Sent', [Sheets.note(in_words(e)),
-            Sheets.note(e.undone ? 'It was taken back, and stays in the list.'
+            Sheets.note(e.undone ? 'It was ' + undone_word(e) +
+                ', and stays in the list.'
                 : e.m.kind === 'retract' ? 'An event was taken back.'
                     : 'The match begins with it: it stays.')]);
     else
-        ask_undo(e);
+        ask_undo(e, view);
 }
 
+/* Without the match nothing of it can be sent. */
 function discard(item) {
-    return Sheets.button('danger', ['Throw it away'], () => {
+    const all = item.makes
+        ? Outbox.list().filter((i) => i.match === item.match) : [item];
+
+    return Sheets.button('danger', [all.length > 1
+        ? 'Throw it away, with all that waits for it' : 'Throw it away'], () => {
         Sheets.close();
-        Outbox.drop(item.key);
+        all.forEach((i) => Outbox.drop(i.key));
+        if (item.makes)
+            go_to('');
     });
 }
 
@@ -808,9 +931,8 @@ function discard(item) {
 function edits(e, view) {
     const item = e.m.item;
     const side = item.data.team === view.state.home ? 'home' : 'visit';
-    const kinds = ['goal', 'card', 'substitution', 'shot'];
 
-    return !kinds.includes(item.kind) ? [] : [Sheets.button('', ['Edit it'],
+    return !EDITED.includes(item.kind) ? [] : [Sheets.button('', ['Edit it'],
         () => ask(view, side, item.kind,
                   {minute: String(item.data.minute || ''), data: item.data},
                   (kind, data) => Outbox.replace(item.key, {data: data})))];
@@ -857,14 +979,30 @@ function on_clock() {
 
 /* ---- The page itself ---- */
 
-Outbox.on.change = draw_soon;
+Outbox.on.change = () => {
+    if (awaited && match && match.id === awaited && is_made(awaited))
+        follow(awaited);
+    draw_soon();
+};
 Outbox.on.refused = (item) => say('Refused: ' + item.refused);
 Outbox.on.denied = (words) => {
     denied = true;
     want_token(words);
 };
+Outbox.on.has_team = async (id) => {
+    const r = await fetch('/v1/teams');
+
+    if (!r.ok)
+        throw Object.assign(new Error('HTTP ' + r.status), {status: r.status});
+    return (await r.json()).teams.some((team) => team.id === id);
+};
+/* answer: null, of what was there already. */
 Outbox.on.took = (item, answer) => {
     denied = false;
+    if (item.makes && item.kind === 'status' && !match)
+        list_matches();
+    if (!answer || item.kind === 'team')
+        return;
     places.set(item.key, answer.offset);
     if (!match || match.id !== item.match)
         return;
@@ -893,8 +1031,10 @@ addEventListener('hashchange', read_hash);
 addEventListener('online', draw_soon);
 addEventListener('offline', draw_soon);
 setInterval(() => {
-    if (match && match.state.home)
-        draw_clock(shown());
+    const view = match && shown();
+
+    if (view && view.state.home)
+        draw_clock(view);
 }, 1000);
 if (navigator.serviceWorker)
     addEventListener('load', () => navigator.serviceWorker
