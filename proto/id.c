@@ -10,14 +10,19 @@
 
 /* ---- grammar ----------------------------------------------------------- */
 
+/* What is wrong with one comes with what one is like. */
+#define ONE_IS "; a channel is like room/lobby or user/ana"
+#define MANY_ARE "; one is like room/lobby, many are room/* or match/**"
+
 static const char *character_problem(uint32_t c)
 {
     if (c == ' ')
-        return "it contains a space";
+        return "it contains a space" ONE_IS;
     if (utf8_is_control(c))
-        return "it contains a control character";
+        return "it contains a control character" ONE_IS;
     if (utf8_is_bidi(c))
-        return "it contains a character that turns the direction of text";
+        return "it contains a character that turns the direction of text"
+               ONE_IS;
     return NULL;
 }
 
@@ -36,9 +41,9 @@ static const char *text_problem(struct slice id)
     uint32_t c;
 
     if (id.len == 0)
-        return "it is empty";
+        return "it is empty" ONE_IS;
     if (id.len > ID_MAX)
-        return "it is longer than 200 bytes";
+        return "it is longer than 200 bytes" ONE_IS;
     for (;;) {
         const char *problem;
 
@@ -46,7 +51,7 @@ static const char *text_problem(struct slice id)
         if (id.len == 0)
             return NULL;
         if (utf8_next(&id, &c) < 0)
-            return "it is not UTF-8";
+            return "it is not UTF-8" ONE_IS;
         problem = character_problem(c);
         if (problem)
             return problem;
@@ -71,9 +76,9 @@ static bool is_deep(struct slice segment)
 static const char *segment_problem(struct slice segment)
 {
     if (segment.len == 0)
-        return "it has an empty segment";
+        return "it has an empty segment" ONE_IS;
     if (slice_eq(segment, SLICE(".")) || slice_eq(segment, SLICE("..")))
-        return "it has a segment \".\" or \"..\"";
+        return "it has a segment \".\" or \"..\"" ONE_IS;
     return NULL;
 }
 
@@ -88,9 +93,9 @@ const char *pattern_problem(struct slice pattern)
         if (problem || !has_star(segment) || is_star(segment))
             continue;
         if (!is_deep(segment))
-            problem = "\"*\" stands for a whole segment";
+            problem = "\"*\" stands for a whole segment" MANY_ARE;
         else if (rest.ptr)
-            problem = "\"**\" can only be the last segment";
+            problem = "\"**\" can only be the last segment" MANY_ARE;
     }
     return problem;
 }
@@ -102,7 +107,7 @@ const char *id_problem(struct slice id)
     for (struct slice rest = id; !problem && rest.ptr;)
         problem = segment_problem(slice_split(&rest, '/'));
     if (!problem && has_star(id))
-        problem = "it contains \"*\"";
+        problem = "it contains \"*\", which only patterns do" ONE_IS;
     return problem;
 }
 

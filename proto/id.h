@@ -15,7 +15,8 @@
 
 enum { ID_MAX = 200, ID_SEGMENTS_MAX = 100 };
 
-/* NULL when it is one; else a short reason, fit to be shown to the client. */
+/* NULL when it is one; else what is wrong and what one is like, fit to be shown
+ * to the client. */
 const char *id_problem(struct slice id);
 const char *pattern_problem(struct slice pattern); /* plain ids pass, too */
 bool id_valid(struct slice id);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "proto/config.h"
 #include "proto/endpoint.h"
 #include "proto/limits.h"
 #include "proto/owner.h"
@@ -236,6 +237,25 @@ int listen_open(struct listen_set *set, const struct opt_list *list,
         return ERR_IO;
     }
     return 0;
+}
+
+int listen_edge(struct listen_set *set, const struct config_edge *e,
+                const char *section, size_t backlog, char *why,
+                size_t why_size)
+{
+    const char *key = "listen";
+    int rc = listen_open(set, &e->listen, false, backlog, why, why_size);
+    size_t len;
+
+    if (rc == 0 && e->admin.count) {
+        key = "admin";
+        rc = listen_open(set, &e->admin, true, backlog, why, why_size);
+    }
+    len = strlen(why);
+    if (rc < 0 && len)
+        snprintf(why + len, why_size - len, "; %schoose another with %s.%s",
+                 rc == ERR_BUSY ? "end that, or " : "", section, key);
+    return rc;
 }
 
 /* Other things are handed, too: listeners are the streams among them. */

@@ -18,6 +18,8 @@
 #include "base/base.h"
 #include "base/opt.h"
 
+struct config_edge;
+
 enum { LISTEN_ADDRESSES = 32, LISTEN_TEXT_MAX = 128 };
 
 struct listen_address {
@@ -38,6 +40,11 @@ struct listen_set {
  * port on all. IPv6 addresses are left out where the machine has no IPv6. */
 MUST_USE int listen_open(struct listen_set *set, const struct opt_list *list,
                          bool admin, size_t backlog, char *why,
+                         size_t why_size);
+/* The same for all addresses of an edge, whose section is named so; *why names
+ * the key and what to do, too. */
+MUST_USE int listen_edge(struct listen_set *set, const struct config_edge *e,
+                         const char *section, size_t backlog, char *why,
                          size_t why_size);
 /* Opens the addresses of first once more, for another worker; admin ones and
  * unix sockets only once. ERR_IO. */

@@ -548,11 +548,7 @@ static int open_listeners(struct process *p, char *why, size_t size)
     if (first->count)
         return 0;
     p->own_ports = true;
-    rc = listen_open(first, &p->edge_config->listen, false, backlog, why,
-                     size);
-    if (rc == 0 && p->edge_config->admin.count)
-        rc = listen_open(first, &p->edge_config->admin, true, backlog, why,
-                         size);
+    rc = listen_edge(first, p->edge_config, p->edge->name, backlog, why, size);
     for (unsigned i = 1; rc == 0 && i < p->count; i++)
         rc = listen_again(&p->workers[i].listen, first, backlog);
     return rc;

@@ -38,7 +38,8 @@ static bool refuses_body(struct exchange *x, const struct request *r,
 
     if (route->body == BODY_NONE && has_body(r))
         reply_error(x, 400, "body.unexpected",
-                    SLICE("This request takes no body."));
+                    SLICE("This request takes no body: send it without one; GET / "
+                          "shows which takes one."));
     else if ((route->body == BODY_MESSAGE || route->body == BODY_BATCH) &&
              !(r->flags & (REQUEST_CHUNKED | REQUEST_LENGTH)))
         reply_error(x, 411, "body.length",
@@ -47,7 +48,8 @@ static bool refuses_body(struct exchange *x, const struct request *r,
         reply_fault(x, admit_too_big(route));
     else if (coding.len && !slice_eq_nocase(coding, SLICE("identity")))
         reply_error(x, 415, "body.encoding",
-                    SLICE("The body must not be compressed."));
+                    SLICE("The body must not be compressed: send it as it is, "
+                          "without Content-Encoding."));
     else
         return false;
     return true;
@@ -76,7 +78,8 @@ static void reply_no_route(struct exchange *x, const struct request *r,
     if (r->method == METHOD_OPTIONS && slice_eq(r->path, SLICE("*"))) {
         reply_options(x, SLICE("GET, HEAD, POST, PUT, DELETE, OPTIONS"));
     } else if (allow.len == 0) {
-        reply_error(x, 404, "path.unknown", SLICE("There is nothing here."));
+        reply_error(x, 404, "path.unknown",
+                    SLICE("There is nothing here; GET / says what there is."));
     } else if (r->method == METHOD_OPTIONS) {
         reply_options(x, allow);
     } else {

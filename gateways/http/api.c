@@ -29,7 +29,10 @@ bool api_is_json(struct exchange *x, const struct call *call)
         reply_error(x, 415, "body.type",
                     SLICE("Send JSON: Content-Type: application/json"));
     else if (json_check(call->body, JSON_DEPTH_MAX, NULL) < 0)
-        reply_error(x, 400, "body.json", SLICE("The body is not JSON."));
+        reply_error(x, 400, "body.json",
+                    SLICE("The body is not JSON; in a shell write it between "
+                          "single quotes, its names and texts between double "
+                          "ones."));
     else
         return true;
     return false;

@@ -327,7 +327,8 @@ void comet_poll(struct exchange *x, const struct call *call)
     } else if (query_number(&q, "wait", POLL_WAIT_DEFAULT / SECOND,
                             POLL_WAIT_MAX / SECOND, &wait) < 0) {
         comet_free(p);
-        reply_error(x, 400, "wait.bad", SLICE("wait is a number of seconds."));
+        reply_error(x, 400, "wait.bad",
+                    SLICE("wait is a number of seconds, 0 to 60."));
     } else {
         p->wait_ms = wait ? (uint32_t)wait * 1000 : TICK_NOW_MS;
         subscribe_to_query(x, p, r, &q);
@@ -350,7 +351,7 @@ static void subscribe_to_page(struct exchange *x, struct comet *p,
     } else if (query_number(q, "every", 0, EVERY_MAX, &every) < 0) {
         comet_free(p);
         reply_error(x, 400, "every.bad",
-                    SLICE("every is a number of seconds."));
+                    SLICE("every is a number of seconds, 0 to 3600."));
     } else {
         p->every_ms = (uint32_t)every * 1000;
         subscribe(x, p, &s, call->request, q);

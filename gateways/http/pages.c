@@ -132,5 +132,6 @@ void pages_file(struct exchange *x, const struct call *call)
             return;
         }
     }
-    reply_error(x, 404, "path.unknown", SLICE("There is no such page."));
+    reply_error(x, 404, "path.unknown",
+                SLICE("There is no such page; GET / says what there is."));
 }

@@ -294,15 +294,17 @@ static bool batch_open(struct exchange *x, const struct call *call,
     if (!api_is_json(x, call))
         return false;
     if (json_kind(call->body) != JSON_ARRAY) {
-        reply_error(x, 400, "batch.bad", SLICE("Send an array of messages."));
+        reply_error(x, 400, "batch.bad",
+                    SLICE("Send an array of messages: "
+                          "[{\"channel\":\"room/lobby\",\"data\":\"hello\"}]"));
         return false;
     }
     count = count_items(call->body);
     if (count > max) {
         gateway_limit(conn_gateway(x->conn), LIMIT_BATCH);
         reply_error(x, 413, "batch.too_many",
-                    SLICE("The batch has too many messages "
-                          "(limits.batch)."));
+                    SLICE("The batch has too many messages: send several, or raise "
+                          "limits.batch."));
         return false;
     }
     *ret = batch_new(count, call->body);

@@ -343,7 +343,8 @@ TEST(names_and_forms_of_a_watch_are_checked)
         "VERSION:1:CONNECT:ana:MATCH:elp-tig-2011-09-13\r\n"
         "ERROR name.bad: a name has 1 to 64 bytes of UTF-8, and no control "
         "character, space or colon\r\n"
-        "ERROR channel.bad: this is no channel: it has an empty segment\r\n");
+        "ERROR channel.bad: this is no channel: it has an empty segment; a "
+        "channel is like room/lobby or user/ana\r\n");
     EXPECT(!fake_next_call(f));
     end();
 }

@@ -174,6 +174,15 @@ def port_taken(place):
         return place.run(f"touchline --set http.listen=127.0.0.1:{port}")
 
 
+@mistake("The port is taken, of a gateway that is started alone",
+         "touchline-http --set http.listen=127.0.0.1:8000", FAILED, "http.listen")
+def port_taken_alone(place):
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        port = s.getsockname()[1]
+        place.words.append((f":{port}", ":8000"))
+        return place.run(f"touchline-http --set http.listen=127.0.0.1:{port}")
+
+
 @mistake("An address that this machine has not", "touchline --set http.listen=192.0.2.1:8000",
          FAILED, "http.listen")
 def strange_address(place):
@@ -374,6 +383,26 @@ curl("A token that is not known", "/v1/publish/news/today", DONE, "[token",
 curl("A token that opens something else", "/v1/publish/post/today", DONE, "publish",
      f"Authorization: Bearer {TOKEN}")
 curl("A channel that nobody may publish to", "/v1/publish/board/today", DONE, "router-ctl")
+
+
+def ask(title, path, cure):
+    """Of a reader."""
+    shown = f"curl '127.0.0.1:8000{path}'"
+
+    def act(place):
+        host, port = place.w.address("http")
+        return place.run(shown.replace("curl", "curl -sS", 1)
+                         .replace("127.0.0.1:8000", f"{host}:{port}"))
+    mistake(title, shown, DONE, cure, True, True)(act)
+
+
+curl("A channel with a space in it, over HTTP", "/v1/publish/room%20lobby", DONE, "room/lobby")
+ask("A channel with a star in it, where one is meant", "/v1/history/room/*", "room/lobby")
+ask("No channel", "/v1/stream", "?channel=")
+ask("A path that there is not", "/v2/stream?channel=room/lobby", "GET /")
+ask("A number of seconds that is none", "/v1/poll?channel=room/lobby&wait=soon", "0 to 60")
+curl("No JSON where JSON is meant", "/v1/publish", DONE, "single quotes",
+     "Content-Type: application/json")
 
 
 @mistake("A word that telnet's other side does not know", "printf 'PUBLISH a hello\\nQUIT\\n' | "

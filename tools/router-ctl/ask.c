@@ -78,10 +78,8 @@ bool ctl_is_id(const struct ctl *c, const char *text, bool pattern)
     if (!problem)
         return true;
     show_text(&safe, slice_head(id, ID_MAX));
-    (void)ctl_fail(c, EXIT_USAGE, "no channel: \"%s\": %s; %s", buf_text(&safe),
-                   problem,
-                   pattern ? "one is like room/lobby, many are room/* or match/**"
-                           : "a channel is like room/lobby or user/ana");
+    (void)ctl_fail(c, EXIT_USAGE, "no channel: \"%s\": %s", buf_text(&safe),
+                   problem);
     buf_fini(&safe);
     return false;
 }

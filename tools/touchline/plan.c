@@ -94,33 +94,13 @@ static int add_member(struct plan *p, unsigned kind, size_t number,
 
 /* ---- ports ------------------------------------------------------------- */
 
-static int claim_first(struct plan *p, unsigned kind, struct listen_set *set,
-                       char *why, size_t size)
-{
-    const struct config_edge *e = edge_of(p, kind);
-    size_t backlog = p->cli->config->limits.accept_backlog;
-    const char *key = "listen";
-    size_t len;
-    int rc = listen_open(set, &e->listen, false, backlog, why, size);
-
-    if (rc == 0 && e->admin.count) {
-        key = "admin";
-        rc = listen_open(set, &e->admin, true, backlog, why, size);
-    }
-    len = strlen(why);
-    if (rc < 0 && len)
-        snprintf(why + len, size - len, "; %schoose another with %s.%s",
-                 rc == ERR_BUSY ? "end that, or " : "", kinds[kind], key);
-    return rc;
-}
-
 /* A set for each worker of each instance of an edge. */
 static int claim(struct plan *p, unsigned kind, char *why, size_t size)
 {
     const struct config_edge *e = edge_of(p, kind);
     size_t backlog = p->cli->config->limits.accept_backlog;
     struct listen_set *first = &p->sets[p->set_count];
-    int rc = claim_first(p, kind, first, why, size);
+    int rc = listen_edge(first, e, kinds[kind], backlog, why, size);
 
     p->set_count++;
     for (size_t i = 1; rc == 0 && i < e->instances * e->workers; i++) {
