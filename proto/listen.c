@@ -244,9 +244,11 @@ int listen_edge(struct listen_set *set, const struct config_edge *e,
                 size_t why_size)
 {
     const char *key = "listen";
-    int rc = listen_open(set, &e->listen, false, backlog, why, why_size);
     size_t len;
+    int rc;
 
+    why[0] = 0;
+    rc = listen_open(set, &e->listen, false, backlog, why, why_size);
     if (rc == 0 && e->admin.count) {
         key = "admin";
         rc = listen_open(set, &e->admin, true, backlog, why, why_size);

@@ -609,7 +609,9 @@ TEST(history_is_a_list_with_its_holes)
     type("HISTORY a 0\r\nHISTORY a 1001\r\nHISTORY a*\r\n");
     expect_out("ERROR limit.bad: how many: 1 to 1000\r\n"
                "ERROR limit.bad: how many: 1 to 1000\r\n"
-               "ERROR channel.bad: this is no channel: it contains \"*\"\r\n");
+               "ERROR channel.bad: this is no channel: it contains \"*\", "
+               "which only patterns do; a channel is like room/lobby or "
+               "user/ana\r\n");
     msg_drop(m);
     end();
 }

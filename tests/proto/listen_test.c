@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/err.h"
+#include "proto/config.h"
 #include "proto/endpoint.h"
 #include "tests/t/t.h"
 
@@ -33,6 +35,32 @@ TEST(another_worker_gets_sockets_of_the_shared_addresses_alone)
     EXPECT_STR(more.at[0].text, first.at[0].text);
     EXPECT(more.at[0].fd != first.at[0].fd && !more.at[0].admin);
     listen_close(&more);
+    listen_close(&first);
+}
+
+TEST(a_taken_port_is_told_with_its_key_and_what_to_do)
+{
+    struct listen_set first = {.count = 0}, mine = {.count = 0};
+    struct config_edge edge = {.workers = 1};
+    char *taken[1], *free_one[] = {(char *)(uintptr_t)"127.0.0.1:0"};
+    char why[256];
+
+    open_list(&first, "127.0.0.1:0", false);
+    taken[0] = first.at[0].text;
+    edge.listen = (struct opt_list){.items = taken, .count = 1};
+    EXPECT_INT(listen_edge(&mine, &edge, "http", 8, why, sizeof why),
+               ERR_BUSY);
+    EXPECT(strstr(why, "; end that, or choose another with http.listen"));
+    edge.listen.items = free_one;
+    edge.admin = (struct opt_list){.items = taken, .count = 1};
+    EXPECT_INT(listen_edge(&mine, &edge, "http", 8, why, sizeof why),
+               ERR_BUSY);
+    EXPECT(strstr(why, "; end that, or choose another with http.admin"));
+    listen_close(&mine);
+    mine.count = 0;
+    edge.admin.count = 0;
+    EXPECT_INT(listen_edge(&mine, &edge, "http", 8, why, sizeof why), 0);
+    listen_close(&mine);
     listen_close(&first);
 }
 

@@ -227,9 +227,9 @@ ERROR line.bad: write it as: SUB match/*
 > SUB a b c
 ERROR line.bad: write it as: SUB match/*
 > SUB a/../b
-ERROR channel.bad: it has a segment "." or ".."
+ERROR channel.bad: it has a segment "." or ".."; a channel is like room/lobby or user/ana
 > PUB a/* x
-ERROR channel.bad: it contains "*"
+ERROR channel.bad: it contains "*", which only patterns do; a channel is like room/lobby or user/ana
 > SUB a soon
 ERROR cursor.bad: this is no cursor: 0, or what an OK or a message showed
 > UNSUB a
