@@ -902,7 +902,7 @@ static void on_notice(struct checker *c, struct chain *ch,
         take_name(c, ch, name, w);
 }
 
-/* How a match or a team stands. */
+/* How a match stands. */
 static void on_state(struct checker *c, struct chain *ch,
                      const struct words *w)
 {
@@ -1001,24 +1001,37 @@ static void judge_isolation(struct checker *c, const struct chain *ch,
                 ch->conn);
 }
 
-/* A gap was told of it, and the connection ends. */
-static void end_gap(struct checker *c, struct chain *ch, struct seen *s,
-                    const struct missing *m, bool home,
-                    const struct words *w)
+/* What is missing behind the end of a gap that it was told itself. */
+static struct missing behind_gap(const struct gap *g, struct missing m)
+{
+    if (!g->to || m.to == UINT64_MAX || m.to <= g->to)
+        return nothing;
+    m.from = MAX(m.from, g->to + 1);
+    return m;
+}
+
+/* What it has not been given when the connection ends. A gap of its own tells of
+ * this channel, what its pattern was told of all the others. */
+static void judge_rest(struct checker *c, struct chain *ch, struct seen *s,
+                       uint32_t epoch, struct missing m, bool home,
+                       line_at line)
 {
     struct item *it = &ch->items[s->item];
-    uint32_t epoch = ch->has_pos ? ch->epoch : c->last_epoch;
 
-    if (s->gap.there && home && m->to)
-        judge_missing(c, ch, s, epoch, m, w->line);
-    if (s->gap.there && home)
-        settle_gap(c, s, w->line);
-    if (it->of.line && m->to)
-        charge_pattern(c, it, s, epoch, m, w->line);
-    if (home && ch->numbered && s->state_due)
-        check_found(c, CHECK_STATE, s->line, w->line,
-                    "%u.%u did without a state of " SLICE_FMT " and got none",
-                    ch->number, ch->conn, NAME_OF(c, s->channel));
+    if (s->gap.there && home) {
+        if (m.to)
+            judge_missing(c, ch, s, epoch, &m, line);
+        settle_gap(c, s, line);
+        return;
+    }
+    if (s->gap.there)
+        m = behind_gap(&s->gap, m);
+    if (m.to && it->of.line)
+        charge_pattern(c, it, s, epoch, &m, line);
+    else if (m.to)
+        check_found(c, home ? CHECK_REACH : CHECK_CURSOR, m.line, line,
+                    "%u.%u has not been given " SLICE_FMT " %lu to %lu",
+                    ch->number, ch->conn, NAME_OF(c, s->channel), m.from, m.to);
 }
 
 /* One channel, at the end of a connection: has it all up to there? */
@@ -1027,8 +1040,8 @@ static void judge_end_of(struct checker *c, struct chain *ch, struct item *it,
 {
     uint32_t epoch = ch->has_pos ? ch->epoch : c->last_epoch;
     const struct history *h = history_of(c, channel, epoch);
-    struct seen *s;
     struct missing m;
+    struct seen *s;
     uint32_t upto;
 
     if (!h || !it->done || it->base == BASE_NONE)
@@ -1042,12 +1055,11 @@ static void judge_end_of(struct checker *c, struct chain *ch, struct item *it,
         (ch->raw && c->memory[channel] && check_loses(c, fault_memory)))
         return;
     m = owed_before(c, ch, s, h, upto);
-    if (s->gap.there || it->of.line || s->state_due)
-        end_gap(c, ch, s, &m, home, w);
-    else if (m.to)
-        check_found(c, home ? CHECK_REACH : CHECK_CURSOR, m.line, w->line,
-                    "%u.%u has not been given " SLICE_FMT " %lu to %lu",
-                    ch->number, ch->conn, NAME_OF(c, channel), m.from, m.to);
+    judge_rest(c, ch, s, epoch, m, home, w->line);
+    if (home && ch->numbered && s->state_due)
+        check_found(c, CHECK_STATE, s->line, w->line,
+                    "%u.%u did without a state of " SLICE_FMT " and got none",
+                    ch->number, ch->conn, NAME_OF(c, channel));
 }
 
 static void judge_end(struct checker *c, struct chain *ch,

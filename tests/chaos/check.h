@@ -31,7 +31,7 @@
  *   kept      what slow readers did without they may do without: nothing of
  *             `cut`, no goal, card or substitution, none that no newer one of its
  *             key or state makes up for
- *   state     a snapshot of a match or a team is what its events make, up to its
+ *   state     a snapshot of a match is what its events make, up to its
  *             cursor; one comes where a state was left out
  *   reach     who stayed to the end has everything
  *   live      what is published after all is healed arrives soon

@@ -127,7 +127,12 @@ TEST(what_a_slow_reader_may_not_do_without_is_found)
 
 TEST(what_a_slow_reader_was_told_wrongly_is_found)
 {
-    find(MUTATE_CONFLATED, MUTATIONS);
+    find(MUTATE_CONFLATED, MUTATE_COMES);
+}
+
+TEST(gaps_that_tell_of_what_came_or_stop_too_early_are_found)
+{
+    find(MUTATE_COMES, MUTATIONS);
 }
 
 /* A store that could not be read: of the pattern anything may be missing. */

@@ -226,10 +226,8 @@ static uint64_t eleven(struct slice state, const char *name)
     return all;
 }
 
-void event_state(struct slice channel, struct slice state,
-                 char ret[STATE_WORD_MAX + 1])
+void event_state(struct slice state, char ret[STATE_WORD_MAX + 1])
 {
-    bool team = event_is_team(channel);
     struct payload p = { .publisher = 0 };
     struct slice home, visit, period;
 
@@ -237,11 +235,7 @@ void event_state(struct slice channel, struct slice state,
         strcpy(ret, "-");
         return;
     }
-    payload_read(value_of(state, team ? "name" : "comment"), &p);
-    if (team) {
-        snprintf(ret, STATE_WORD_MAX + 1, "%u.%u", p.publisher, p.number);
-        return;
-    }
+    payload_read(value_of(state, "comment"), &p);
     period = value_of(state, "period");
     home = value_of(state, "home_score");
     visit = value_of(state, "visit_score");
@@ -285,8 +279,7 @@ void standing_fold(struct standing *s, struct slice word, uint32_t publisher,
     struct event e = take_apart(word);
 
     s->there = true;
-    if (slice_eq(e.kind, SLICE("create")) ||
-        slice_eq(e.kind, SLICE("status")) || slice_eq(e.kind, SLICE("team")))
+    if (slice_eq(e.kind, SLICE("create")) || slice_eq(e.kind, SLICE("status")))
         s->publisher = publisher, s->number = number;
     if (slice_eq(e.kind, SLICE("start")))
         s->pitch[0] = s->pitch[1] = 0xffe;
@@ -301,13 +294,10 @@ void standing_fold(struct standing *s, struct slice word, uint32_t publisher,
     move_on(s, e.kind);
 }
 
-void standing_word(const struct standing *s, struct slice channel,
-                   char ret[STATE_WORD_MAX + 1])
+void standing_word(const struct standing *s, char ret[STATE_WORD_MAX + 1])
 {
     if (!s->there)
         strcpy(ret, "-");
-    else if (event_is_team(channel))
-        snprintf(ret, STATE_WORD_MAX + 1, "%u.%u", s->publisher, s->number);
     else
         snprintf(ret, STATE_WORD_MAX + 1, "%s:%u:%u:%u.%u:%lx:%lx",
                  periods[s->period], s->score[0], s->score[1], s->publisher,

@@ -1,5 +1,5 @@
-/* event.h - what is published to `match/` and `team/`, and what a state of
- * theirs says, in one word each, as the logs have them (history.h).
+/* event.h - what is published to `match/` and `team/`, and what the state of
+ * a match says, in one word each, as the logs have them (history.h).
  *
  * A match is the channel match/hK-vK-2026-06-01, its teams are team/hK and
  * team/vK. An event's word stands in the text that names its publication
@@ -13,8 +13,8 @@
  *
  * A state's word: PERIOD:HOME:VISIT:TEXT:ELEVEN:ELEVEN, the score of both sides,
  * PUBLISHER.NUMBER of the text that the last status brought, and who is on the
- * pitch, a bit for each number, in hexadecimal. Of a team it is TEXT. "-": there
- * is none.
+ * pitch, a bit for each number, in hexadecimal. "-": there is none. A team has
+ * none that a channel tells.
  *
  * Threads: any. Cost: O(bytes). */
 #ifndef TESTS_CHAOS_EVENT_H
@@ -47,9 +47,8 @@ void event_write(struct buf *out, struct slice channel, struct slice word,
  * data is `data`; "" when that is none. */
 void event_read(struct slice kind, struct slice data,
                 char ret[EVENT_WORD_MAX + 1]);
-/* The word of a state: JSON, or what telnet writes behind the cursor. */
-void event_state(struct slice channel, struct slice state,
-                 char ret[STATE_WORD_MAX + 1]);
+/* The word of a match's state: JSON, or what telnet writes behind the cursor. */
+void event_state(struct slice state, char ret[STATE_WORD_MAX + 1]);
 
 /* ---- how a match stands ---- */
 struct standing {
@@ -64,7 +63,6 @@ struct standing {
  * retracts is not folded. */
 void standing_fold(struct standing *s, struct slice word, uint32_t publisher,
                    uint32_t number);
-void standing_word(const struct standing *s, struct slice channel,
-                   char ret[STATE_WORD_MAX + 1]);
+void standing_word(const struct standing *s, char ret[STATE_WORD_MAX + 1]);
 
 #endif

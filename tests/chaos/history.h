@@ -49,8 +49,9 @@
  * cursor, when an answer ends in one: everything up to there has been told. D
  * stands for a run of messages of one channel that were seen without a hole,
  * in order: offsets FIRST to LAST, SEQ of the last, and the sum modulo 2^64 of
- * all their hashes. STATE is a match's or a team's in one word (event.h). E says WHO ended it, `self` or `peer`, and WHY: a close
- * code, an error's code, `end` (in order), `cut` (in the middle) or `reset`.
+ * all their hashes. STATE is a match's in one word (event.h). E says WHO ended
+ * it, `self` or `peer`, and WHY: a close code, an error's code, `end` (in order),
+ * `cut` (in the middle) or `reset`.
  *
  * The driver, whose WHO is 0.
  *

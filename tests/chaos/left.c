@@ -155,7 +155,7 @@ void left_state(struct checker *c, const struct words *w)
         !stands(c, h, check_number(w->word[6]), &s))
         return;
     c->figures.states++;
-    standing_word(&s, w->word[4], word);
+    standing_word(&s, word);
     if (!slice_eq(w->word[7], slice_str(word)))
         check_found(c, CHECK_STATE, w->line, 0, "it stands %s", word);
 }

@@ -9,13 +9,14 @@
 #include "tests/chaos/payload.h"
 
 #define GAME "match/h1-v1-2026-06-01"
-enum { CHANNELS = 7, SHORT = 3, VOLATILE = 4, NEWS = 5, MATCH = 6, SUBS = 8,
-       TELNET = 5, SLOW = 6, SLOW_PATTERN = 7, KEPT = 6, LINES_MAX = 9000,
-       COMMITTED_MAX = 800, STEPS = 90 };
+enum { CHANNELS = 8, POWER = 2, SHORT = 3, VOLATILE = 4, NEWS = 5, MATCH = 6,
+       NEWS_TOO = 7, SUBS = 9, TELNET = 5, SLOW = 6, SLOW_PATTERN = 7,
+       SLOW_BOTH = 8, KEPT = 6, LINES_MAX = 9000, COMMITTED_MAX = 800,
+       STEPS = 90 };
 
 static const char *const channels[CHANNELS] = { "plain/1", "plain/2", "power/1",
                                                 "short/1", "volatile/1",
-                                                "news/1", GAME };
+                                                "news/1", GAME, "news/2" };
 
 /* What each subscriber is: its form, what it listens to, as words and as bits. */
 static const struct {
@@ -28,9 +29,11 @@ static const struct {
     { "http", "ndjson", "short/1,plain/2", 8 | 2, true, true, false },
     { "ws", "ws", "volatile/1,plain/1", 16 | 1, true, true, false },
     { "http", "test", "plain/1", 1, false, false, false },
-    [TELNET] = { "tcp", "telnet", "**", 127, true, false, false },
+    [TELNET] = { "tcp", "telnet", "**", 255, true, false, false },
     [SLOW] = { "http", "ndjson", "news/1," GAME, 32 | 64, true, true, true },
     [SLOW_PATTERN] = { "ws", "ws", "match/*", 64, true, true, true },
+    [SLOW_BOTH] = { "http", "ndjson", "news/*,news/1", 32 | 128, true, true,
+                    true },
 };
 
 struct line {
@@ -121,7 +124,7 @@ static void invoke(struct model *m, unsigned publisher, unsigned number,
 {
     say(m, 'I', "%u %u %s %s %016lx %s %s", publisher, number,
         channels[channel],
-        channel == VOLATILE ? "memory" : channel == 2 ? "power" : "process",
+        channel == VOLATILE ? "memory" : channel == POWER ? "power" : "process",
         hash_of(publisher, number, channel), m->key[0] ? m->key : "-",
         m->event[0] ? m->event : "-");
 }
@@ -216,7 +219,7 @@ static void choose_sort(struct model *m, int channel)
     static const char *const keys[] = { "", "k1", "k2", "k1", "k2" };
 
     m->key[0] = m->event[0] = '\0';
-    if (channel == NEWS)
+    if (channel == NEWS || channel == NEWS_TOO)
         strcpy(m->key, keys[below(m, ARRAY_LEN(keys))]);
     else if (channel == MATCH)
         choose_event(m);
@@ -282,7 +285,7 @@ static void stands(const struct model *m, uint64_t seq, bool all,
         if (c->channel == MATCH && (!undone || all))
             standing_fold(&s, slice_str(c->event), c->publisher, c->number);
     }
-    standing_word(&s, SLICE(GAME), ret);
+    standing_word(&s, ret);
 }
 
 static void say_state(struct model *m, int sub)
@@ -450,14 +453,14 @@ static void leave(struct model *m, int sub, const char *who, const char *why)
     m->readers[sub].open = false;
 }
 
-/* It reads too slowly: of one channel the next ones are passed by, and told. */
-static void fall_behind(struct model *m, int sub, int channel)
+/* It reads too slowly: of one channel the next n are passed by, and told. */
+static void fall_behind(struct model *m, int sub, int channel, unsigned n)
 {
     struct reader *r = &m->readers[sub];
     const struct committed *first = next_of(m, sub, channel), *c;
     uint64_t last = 0;
 
-    for (unsigned n = 1 + (unsigned)below(m, 3); first && n--;) {
+    while (first && n--) {
         c = next_of(m, sub, channel);
         if (!c)
             break;
@@ -489,6 +492,14 @@ static bool is_superseded(const struct model *m, unsigned i)
     return false;
 }
 
+/* The pattern that is told instead of the channel, or NULL. */
+static const char *pattern_of(int sub, int channel)
+{
+    if (sub == SLOW_PATTERN)
+        return "match/*";
+    return sub == SLOW_BOTH && channel != NEWS ? "news/*" : NULL;
+}
+
 static void say_thinned(struct model *m, int sub, int channel, uint64_t from,
                         uint64_t to, uint64_t count)
 {
@@ -507,6 +518,7 @@ static void say_thinned(struct model *m, int sub, int channel, uint64_t from,
 static bool thin(struct model *m, int sub, int channel)
 {
     struct reader *r = &m->readers[sub];
+    const char *pattern = pattern_of(sub, channel);
     uint64_t from = 0, to = 0, middle = 0, count = 0;
     bool state = false;
     struct line *l;
@@ -527,12 +539,12 @@ static bool thin(struct model *m, int sub, int channel)
     if (!count)
         return false;
     r->gap[channel] = m->count;
-    if (sub == SLOW_PATTERN) {
-        l = say(m, 'N', "%u %u gap match/* e1 %lu - - %lu conflated", sub + 1,
-                r->conn, r->seq, count);
+    if (pattern) {
+        l = say(m, 'N', "%u %u gap %s e1 %lu - - %lu conflated", sub + 1,
+                r->conn, pattern, r->seq, count);
         say_of(m, sub, l)->channel = channel;
         m->gaps++;
-    } else if (count > 2 && below(m, 2)) {
+    } else if (count > 2 && (m->scene || below(m, 2))) {
         say_thinned(m, sub, channel, from, to, count - 1);
         say_thinned(m, sub, channel, middle, middle, 1);
     } else {
@@ -541,19 +553,22 @@ static bool thin(struct model *m, int sub, int channel)
     return state;
 }
 
-/* It reads too slowly, and the policy is to conflate. */
+/* It reads too slowly, and the policy is to conflate. Perhaps it leaves before all
+ * that a gap tells of has passed. */
 static void conflate(struct model *m, int sub)
 {
     struct reader *r = &m->readers[sub];
-    bool state;
+    bool state, leaves = sub == SLOW_BOTH && !m->scene && below(m, 2);
 
-    if (sub == SLOW)
+    if (sub != SLOW_PATTERN)
         thin(m, sub, NEWS);
-    state = thin(m, sub, MATCH);
-    read_some(m, sub, 1000);
+    state = thin(m, sub, sub == SLOW_BOTH ? NEWS_TOO : MATCH);
+    read_some(m, sub, leaves ? 1 + (unsigned)below(m, 3) : 1000);
     if (state && sub == SLOW)
         say_snapshot(m, sub);
     forget_gaps(r);
+    if (leaves)
+        leave(m, sub, "self", "leave");
 }
 
 /* ---- faults ------------------------------------------------------------------------ */
@@ -604,10 +619,10 @@ static void step(struct model *m)
         break;
     case 3:
         if (m->readers[0].open)
-            fall_behind(m, 0, 0);
+            fall_behind(m, 0, 0, 1 + (unsigned)below(m, 3));
         break;
     case 4:
-        sub = below(m, 2) ? SLOW : SLOW_PATTERN;
+        sub = SLOW + (int)below(m, 3);
         if (m->readers[sub].open)
             conflate(m, sub);
         break;
@@ -619,6 +634,20 @@ static void step(struct model *m)
         come_back(m, sub);
     else
         read_some(m, sub, 1 + (unsigned)below(m, 6));
+}
+
+/* It leaves behind a gap, before more of that channel comes. */
+static void leave_in_gap(struct model *m, int sub)
+{
+    read_some(m, sub, 1000);
+    publish(m, 0, 0);
+    publish(m, 0, 0);
+    publish(m, POWER, 0);
+    fall_behind(m, sub, 0, 2);
+    read_some(m, sub, 1000);
+    leave(m, sub, "self", "leave");
+    come_back(m, sub);
+    read_some(m, sub, 1000);
 }
 
 /* What every mutation needs once: a gap in the middle, one of what is trimmed,
@@ -635,9 +664,9 @@ static void scenes(struct model *m)
     read_some(m, 0, 1000);
     for (unsigned i = 0; i < 4; i++)
         publish(m, 0, 0);
-    fall_behind(m, 0, 0);
+    fall_behind(m, 0, 0, 1 + (unsigned)below(m, 3));
     publish(m, 0, 0);
-    publish(m, 2, 6);
+    publish(m, POWER, 6);
     publish(m, 1, 7);
     read_some(m, 0, 1000);
     read_some(m, 2, 1000);
@@ -645,7 +674,7 @@ static void scenes(struct model *m)
     publish(m, 0, 0);
     publish(m, 0, 0);
     come_back(m, 0);
-    read_some(m, 0, 1000);
+    leave_in_gap(m, 0);
     leave(m, 2, "self", "leave");
     for (unsigned i = 0; i < KEPT + 4; i++)
         publish(m, SHORT, 0);
@@ -693,8 +722,11 @@ static void slow_scene(struct model *m)
         publish_as(m, MATCH, "", events[i]);
     for (unsigned i = 0; i < ARRAY_LEN(keys); i++)
         publish_as(m, NEWS, keys[i], "");
+    for (unsigned i = 0; i < ARRAY_LEN(keys); i++)
+        publish_as(m, NEWS_TOO, keys[i], "");
     conflate(m, SLOW);
     conflate(m, SLOW_PATTERN);
+    conflate(m, SLOW_BOTH);
     for (int s = 0; s < SUBS; s++)
         read_some(m, s, 1000);
 }
@@ -857,6 +889,49 @@ static bool is_told(const struct model *m, struct line *l)
     return false;
 }
 
+/* The gap in front of l, of the same channel, with another right behind it. */
+static bool is_second_gap(const struct model *m, const struct line *l)
+{
+    return is(l, 'N', "conflated") && l->scene && l->sub == SLOW &&
+           l > m->lines && is(l - 1, 'N', "conflated") &&
+           l[-1].channel == l->channel;
+}
+
+/* The first message behind the second gap l whose offset the first one spans, or
+ * NULL. */
+static struct line *spanned(const struct model *m, struct line *l)
+{
+    struct line *o = near(m, l, 1, l->channel);
+
+    return is(o, 'M', NULL) &&
+                   m->committed[o->committed].offset > word_of(l - 1, 8) &&
+                   m->committed[o->committed].offset < word_of(l - 1, 9)
+               ? o : NULL;
+}
+
+/* The committed one of that channel and offset, without a new life. */
+static unsigned committed_at(const struct model *m, int channel,
+                             uint64_t offset)
+{
+    unsigned i = 0;
+
+    while (m->committed[i].channel != channel ||
+           m->committed[i].offset != offset)
+        i++;
+    return i;
+}
+
+/* Behind the gap l comes one of another channel that passes all that it tells of,
+ * and then it leaves. */
+static bool leaves_in(const struct model *m, struct line *l)
+{
+    struct line *o = near(m, l, 1, -1);
+
+    return is(o, 'M', NULL) && o->channel == POWER &&
+           o->committed > (int)committed_at(m, l->channel, word_of(l, 9)) &&
+           is(near(m, o, 1, -1), 'E', "leave");
+}
+
 /* Is the line one that the mutation may change? */
 static bool fits(const struct model *m, struct line *l, enum mutation which)
 {
@@ -917,6 +992,12 @@ static bool fits(const struct model *m, struct line *l, enum mutation which)
         return is(l, 'N', "conflated") && l->scene && l->sub == SLOW_PATTERN;
     case MUTATE_READS:
         return is(l, 'H', NULL) && is_told(m, l);
+    case MUTATE_COMES:
+        return is_second_gap(m, l);
+    case MUTATE_CAME:
+        return is_second_gap(m, l) && spanned(m, l);
+    case MUTATE_SHORT:
+        return is(l, 'N', "slow") && word_of(l, 10) == 2 && leaves_in(m, l);
     default:
         return in_the_middle(m, l);
     }
@@ -959,8 +1040,11 @@ static void forge_range(struct model *m, struct line *l)
         put_word(l, 9, "%lu", to + 1);
         break;
     case 1:
-        put_word(l, 8, "%lu", from - 1);
-        break;
+        if (from > 1) { /* 0 is no offset: it would tell nothing */
+            put_word(l, 8, "%lu", from - 1);
+            break;
+        }
+        /* fall through */
     default:
         put_word(l, 10, "%lu", count + 1);
     }
@@ -1011,6 +1095,38 @@ static void swap_lines(struct line *a, struct line *b)
 
     *a = *b;
     *b = c;
+}
+
+/* What the second gap l tells comes all the same, and is in no count. */
+static void let_come(struct model *m, struct line *l)
+{
+    uint64_t offset = word_of(l, 8);
+    struct line *next = near(m, l, 1, -1), *o;
+    unsigned i = committed_at(m, l->channel, offset);
+
+    put_word(l - 1, 10, "%lu", word_of(l - 1, 10) - 1);
+    while (is(next, 'M', NULL) && next->committed < (int)i)
+        next = near(m, next, 1, -1);
+    o = insert(m, next - 1);
+    *o = (struct line){ .kind = 'M', .sub = l->sub, .conn = l->conn };
+    snprintf(o->text, sizeof o->text, "M %lu %d %u %s e1 %lu %lu %016lx %u %u -",
+             word_of(next - 1, 1), l->sub + 1, l->conn, channels[l->channel],
+             m->committed[i].seq, offset, m->committed[i].hash,
+             m->committed[i].publisher, m->committed[i].number);
+}
+
+/* The second gap l comes behind a message, and tells of that. */
+static void tell_of_what_came(struct model *m, struct line *l)
+{
+    struct line *came = spanned(m, l), gap = *l;
+    uint64_t offset = m->committed[came->committed].offset;
+
+    put_word(&gap, 1, "%lu", word_of(came, 1));
+    put_word(&gap, 7, "%lu", m->committed[came->committed].seq);
+    put_word(&gap, 8, "%lu", offset);
+    put_word(&gap, 9, "%lu", offset);
+    *insert(m, came) = gap;
+    l->gone = true;
 }
 
 static void change(struct model *m, struct line *l, enum mutation which)
@@ -1065,6 +1181,12 @@ static void change(struct model *m, struct line *l, enum mutation which)
     case MUTATE_TOLD_TWICE: insert(m, l); break;
     case MUTATE_PATTERN:
         put_word(l, 10, "%lu", word_of(l, 10) + 1 - 2 * below(m, 2));
+        break;
+    case MUTATE_COMES: let_come(m, l); break;
+    case MUTATE_CAME: tell_of_what_came(m, l); break;
+    case MUTATE_SHORT:
+        put_word(l, 9, "%lu", word_of(l, 9) - 1);
+        put_word(l, 10, "%u", 1);
         break;
     default: l->gone = true;
     }
@@ -1123,6 +1245,9 @@ static const struct {
     [MUTATE_TOLD_TWICE] = { "told twice", CHECK_NOTICES },
     [MUTATE_PATTERN] = { "pattern's count", CHECK_NOTICES },
     [MUTATE_READS] = { "slow who reads", CHECK_ISOLATION },
+    [MUTATE_COMES] = { "left out, and comes", CHECK_NOTICES },
+    [MUTATE_CAME] = { "left out, and came", CHECK_NOTICES },
+    [MUTATE_SHORT] = { "left in a gap", CHECK_CURSOR },
 };
 
 const char *model_mutation_name(enum mutation m) { return rows[m].name; }

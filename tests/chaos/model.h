@@ -46,6 +46,9 @@ enum mutation {
     MUTATE_TOLD_TWICE,    /* a gap is told twice */
     MUTATE_PATTERN,       /* a pattern's gap tells another count */
     MUTATE_READS,         /* who reads is told to be slow */
+    MUTATE_COMES,         /* what a second gap tells to be left out comes */
+    MUTATE_CAME,          /* a second gap tells of what has come */
+    MUTATE_SHORT,         /* a gap tells one too few to who leaves behind it */
     MUTATIONS,
 };
 

@@ -378,16 +378,16 @@ static void say_notice(struct crowd *c, const struct sub *s,
     buf_fini(&channels);
 }
 
-/* What a newcomer is told of a match or a team. */
+/* What a newcomer is told of a match; a team's channel has no snapshots. */
 static void say_state(struct crowd *c, const struct sub *s,
                       const struct told *t)
 {
     char word[STATE_WORD_MAX + 1];
 
     if (!t->has_at || !slice_eq(t->what, SLICE("snapshot")) ||
-        !event_is_match(t->channel)) /* a team's channel has no snapshots */
+        !event_is_match(t->channel))
         return;
-    event_state(t->channel, t->state, word);
+    event_state(t->state, word);
     crowd_say(c, 'P', "%u %u " SLICE_FMT " %s %lu %s", s->number, s->conn,
               SLICE_ARG(t->channel), t->at.epoch.text, t->at.seq, word);
 }
