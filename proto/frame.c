@@ -37,6 +37,7 @@ int frame_check(uint8_t code, enum frame_sender from, size_t len)
     X(u64, life)       \
     X(u64, router_life)\
     X(u64, served)     \
+    X(u64, asked)      \
     X(str8, name)      \
     X(str8, edge)      \
     X(str8, epoch)

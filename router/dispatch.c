@@ -21,6 +21,7 @@ static int on_hello(struct link *l, struct slice body)
     l->who.kind = f.kind;
     l->who.pid = f.pid;
     l->who.life = f.life;
+    l->asked = f.asked;
     l->same_epoch = slice_eq(f.epoch, slice_str(r->epoch.text));
     if (!l->same_epoch || f.served <= r->stored_seq) {
         link_welcome(l);

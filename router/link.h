@@ -50,6 +50,7 @@ struct link {
     struct peer_id who;
     uint64_t stamp;    /* the repeater's: already has this message */
     uint64_t position; /* not LIVE: stored messages up to here are on it */
+    uint64_t asked;    /* its resent publications are above this, if taken */
     bool same_epoch; /* its place in the stream is of the present epoch */
     bool was_live;   /* before; then RESYNCED means that it was STALE */
     bool missed;     /* not LIVE: something without history went past it */

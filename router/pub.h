@@ -37,6 +37,7 @@ struct request {
     struct msg_parts in;
     struct slice key, body;
     bool act, created, more;
+    bool resent; /* and it is not known by its name */
 };
 
 /* Copies key, body and record; the message comes with pub_enqueue(). NULL: no

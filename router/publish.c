@@ -50,6 +50,19 @@ static bool known_by_name(struct link *l, uint64_t number, struct slice id)
     return true;
 }
 
+/* One that an earlier life of the router may have taken, and trimmed: its name
+ * went with its row. Of what is not stored nothing is known, whatever its life. */
+static bool may_be_gone(const struct request *q, unsigned topic_flags)
+{
+    struct router *r = q->link->router;
+    const struct topic *t = table_find(&r->table, q->in.id);
+    uint64_t trimmed = t && t->past && t->past->last_seq
+                           ? t->past->trimmed_seq : r->forgotten.seq;
+
+    return q->resent && (topic_flags & TOPIC_STORED) &&
+           q->link->asked < MIN(trimmed, r->publish.gone_seq);
+}
+
 /* Waits for what becomes of the first one under the same key. Without memory it
  * cannot wait, and the first one may be stored. */
 static void join_twin(struct pub *first, const struct request *q)
@@ -169,6 +182,13 @@ static void request(const struct request *q)
                               "the router knows as many channels as it may"));
     } else if (rc < 0) {
         reply_refused(q->link, q->number, q->in.id, refusal_of_store(rc));
+    } else if (may_be_gone(q, flags)) {
+        reply_refused(q->link, q->number, q->in.id,
+                      REFUSAL(UNKNOWN, "publish.unknown",
+                              "the router was started anew, and the message "
+                              "may be among those that its channel does not "
+                              "keep any more"));
+        commit_unused(r, q->in.id);
     } else if (!take(q, flags)) {
         commit_unused(r, q->in.id);
     }
@@ -212,6 +232,7 @@ void publish_message(struct link *l, const struct frame_publish *f)
         .link = l,
         .number = f->number,
         .more = f->flags & PUBLISH_MORE,
+        .resent = f->flags & PUBLISH_RESENT,
         .key = f->idempotency,
         .in = {
             .format = f->format,
@@ -254,6 +275,7 @@ static void act_request(struct link *l, const struct frame_act *f,
         .link = l,
         .number = f->number,
         .act = true,
+        .resent = f->flags & PUBLISH_RESENT,
         .created = created,
         .body = body,
         .in = {

@@ -47,6 +47,8 @@ struct publish {
     struct map keys;         /* idempotency keys under way */
     struct map names;        /* struct pub, twins too, by (life, number) */
     struct answers answers;
+    uint64_t gone_seq; /* nothing above was trimmed or forgotten before this life,
+                          so no name above it is unread */
     struct batch batch;
     struct entry *entries; /* of the batch under way */
     size_t entries_room;

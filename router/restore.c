@@ -109,6 +109,7 @@ int restore_read(struct router *r, struct history *h)
     if (rc == 0)
         rc = history_recent_names(h, INT64_MIN, NAMES_MAX, read_name, r);
     answers_restored(&r->publish.answers);
+    r->publish.gone_seq = MAX(r->replay.trimmed_seq, r->forgotten.seq);
     if (rc == 0)
         rc = presence_read(r, h);
     return rc;

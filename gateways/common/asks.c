@@ -104,10 +104,18 @@ void ask_done(struct gateway *g, struct ask *k)
     ask_free(k);
 }
 
+/* The router, in this life of it, has dispatched up to here. */
+static uint64_t known_seq(const struct gateway *g)
+{
+    return MAX(g->seq, g->life_seq);
+}
+
 static void transmit(struct gateway *g, struct ask *k)
 {
     buf_add(pipe_frame(g->pipe, k->code), buf_slice(&k->frame));
     pipe_frame_end(g->pipe);
+    if (!k->sent)
+        k->seq = known_seq(g);
     k->sent = true;
 }
 
@@ -126,10 +134,25 @@ int ask_send(struct gateway *g, struct ask *k)
 /* The flags of a PUBLISH or ACT stand behind number, conn and gen. */
 enum { FLAGS_AT = 8 + 4 + 4 };
 
+static bool may_be_taken(const struct ask *k)
+{
+    return k->sent && (k->kind == ASK_PUBLISH || k->kind == ASK_ACT);
+}
+
+uint64_t asks_seq(const struct gateway *g)
+{
+    uint64_t seq = known_seq(g);
+
+    LIST_FOREACH(k, &g->asks.waiting, struct ask, node)
+        if (may_be_taken(k))
+            seq = MIN(seq, k->seq);
+    return seq;
+}
+
 void asks_resend(struct gateway *g)
 {
     LIST_FOREACH(k, &g->asks.waiting, struct ask, node) {
-        if (k->sent && (k->kind == ASK_PUBLISH || k->kind == ASK_ACT)) {
+        if (may_be_taken(k)) {
             CHECK(k->frame.len > FLAGS_AT);
             k->frame.ptr[FLAGS_AT] |= PUBLISH_RESENT;
             stat_add(&g->stats, STAT_PUBLISH_RESENT, 1);
@@ -142,7 +165,7 @@ void asks_resend(struct gateway *g)
 static void give_up(struct gateway *g, struct ask *k)
 {
     struct conn *c = conn_by_name(g, k->conn, k->gen);
-    bool unknown = k->sent && (k->kind == ASK_PUBLISH || k->kind == ASK_ACT);
+    bool unknown = may_be_taken(k);
     struct slice text = unknown
         ? SLICE("the router went away before it answered; the message may or "
                 "may not have been taken")

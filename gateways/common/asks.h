@@ -32,6 +32,7 @@ struct ask {
     uint8_t code;       /* enum frame_code */
     bool sent;          /* on some link, once */
     int64_t since_ns;
+    uint64_t seq;       /* the router had dispatched up to here when it was sent */
     uint64_t row_seq;   /* of the last ROW: one asked again begins anew */
     struct buf frame;
 };
@@ -59,6 +60,8 @@ MUST_USE int ask_send(struct gateway *g, struct ask *k);
 struct ask *ask_find(struct gateway *g, uint64_t number);
 struct ask *ask_find_ref(struct gateway *g, uint32_t wire_ref);
 void ask_done(struct gateway *g, struct ask *k); /* answered: forget it */
+/* If a publication that will be sent again was taken, its seq is above this. */
+uint64_t asks_seq(const struct gateway *g);
 /* The link is back: all of it again, in order. */
 void asks_resend(struct gateway *g);
 /* Give up what has waited longer than publish_wait without a link. */

@@ -841,6 +841,7 @@ static void on_up(void *ctx)
         .life = who->life,
         .router_life = g->router_life,
         .served = g->served,
+        .asked = asks_seq(g),
         .name = slice_str(who->name),
         .edge = slice_str(g->edge->name),
         .epoch = slice_str(g->epoch.text),

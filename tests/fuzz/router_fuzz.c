@@ -279,6 +279,7 @@ static struct pipe *join(uint8_t dice)
         .kind = dice % 4 ? PEER_GATEWAY : PEER_CTL,
         .life = who.life,
         .router_life = dice & 8 ? router.life : 0,
+        .asked = dice & 32 ? router.seq : 0,
         .epoch = slice_str(dice & 16 ? router.epoch.text : ""),
     };
     struct pipe *p = fake_pipe_new();

@@ -37,6 +37,7 @@ static struct {
     char fetched[64];   /* the ids of the last FETCH, one space behind each */
     uint64_t number;    /* of the last PUBLISH */
     uint8_t publish_flags;
+    uint64_t asked;     /* of the last HELLO */
     bool broken;
 } link_;
 
@@ -116,6 +117,7 @@ void pipe_frame_end(struct pipe *p)
     struct frame_login login;
     struct frame_fetch fetch;
     struct frame_publish publish;
+    struct frame_hello hello;
 
     UNUSED(p);
     EXPECT_INT(frame_check(link_.code, SENDER_GATEWAY, body.len), 0);
@@ -130,6 +132,9 @@ void pipe_frame_end(struct pipe *p)
         EXPECT_INT(frame_read_publish(body, &publish), 0);
         link_.number = publish.number;
         link_.publish_flags = publish.flags;
+    } else if (link_.code == FRAME_HELLO) {
+        EXPECT_INT(frame_read_hello(body, &hello), 0);
+        link_.asked = hello.asked;
     }
 }
 
@@ -1934,6 +1939,60 @@ TEST(publications_under_way_are_sent_again_under_their_name)
     frame_write_published(&b, &f);
     hear(FRAME_PUBLISHED, &b);
     got(w, n, "pub3:0: ");
+    world_free(w);
+}
+
+static void answer_publication(uint64_t number)
+{
+    struct frame_published f = {.number = number, .status = PUBLISHED_OK};
+    struct buf b = BUF_INIT;
+
+    frame_write_published(&b, &f);
+    hear(FRAME_PUBLISHED, &b);
+}
+
+static void reconnect(uint64_t life, uint64_t seq)
+{
+    link_.ops.pipe.down(link_.ctx, "gone");
+    hear_welcome("e", life, seq);
+    hear_resynced(seq);
+}
+
+TEST(a_gateway_says_where_the_router_stood_when_the_oldest_it_sends_again_was_sent)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+    uint64_t first;
+
+    reconnect(1, 5100);
+    publish(w, n, 3);
+    first = link_.number;
+    link_.ops.pipe.batch_end(link_.ctx, 5120);
+    publish(w, n, 4);
+    link_.ops.pipe.batch_end(link_.ctx, 5150);
+    reconnect(1, 5200);
+    EXPECT_INT(link_.asked, 5100);
+    reconnect(2, 6000); /* it stays where it was when it was sent first */
+    EXPECT_INT(link_.asked, 5100);
+    answer_publication(first);
+    reconnect(2, 6000);
+    EXPECT_INT(link_.asked, 5120);
+    answer_publication(first + 1);
+    reconnect(2, 6100);
+    EXPECT_INT(link_.asked, 6000);
+    world_free(w);
+}
+
+TEST(what_is_sent_to_a_new_router_is_behind_its_beginning)
+{
+    struct world *w = world();
+    unsigned n = client(w);
+
+    link_.ops.pipe.down(link_.ctx, "gone");
+    hear_welcome("e", 2, 9000); /* no message of that life has come yet */
+    publish(w, n, 3);
+    reconnect(2, 9000);
+    EXPECT_INT(link_.asked, 9000);
     world_free(w);
 }
 

@@ -51,7 +51,7 @@ static const struct msg_parts message = {
 
 TEST(a_hello_comes_back)
 {
-    struct frame_hello in = {PEER_CTL, 42, 1, 2, 3, SLICE("http1"),
+    struct frame_hello in = {PEER_CTL, 42, 1, 2, 3, 4, SLICE("http1"),
                              SLICE("http"), SLICE("e1")}, out;
     struct buf b = BUF_INIT;
 
@@ -62,6 +62,7 @@ TEST(a_hello_comes_back)
     EXPECT_INT(out.life, 1);
     EXPECT_INT(out.router_life, 2);
     EXPECT_INT(out.served, 3);
+    EXPECT_INT(out.asked, 4);
     EXPECT_SLICE(out.name, in.name);
     EXPECT_SLICE(out.edge, in.edge);
     EXPECT_SLICE(out.epoch, in.epoch);

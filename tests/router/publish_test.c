@@ -577,6 +577,140 @@ TEST(a_publication_sent_again_is_stored_once_though_the_clock_jumps)
     world_free(w);
 }
 
+/* Others publish until the one of p is trimmed; then the router is another. */
+static void turn_over(struct world *w, struct peer *p, const char *id)
+{
+    struct peer *q = peer_join(w, "gw2");
+    struct past *past = table_find(&w->router.table, slice_str(id))->past;
+    uint64_t mine = past->last_seq;
+
+    for (int i = 0; i < 3; i++)
+        peer_taken(q, peer_publish(q, id, "y"));
+    EXPECT_SOON(past->trimmed_seq > mine,
+                EXPECT_OK(loop_step(w->loop, 10 * MILLISECOND)));
+    world_restart(w);
+    peer_free(q);
+    peer_return(p);
+}
+
+TEST(what_may_have_been_taken_and_trimmed_in_an_earlier_life_is_unknown)
+{
+    struct world *w = world_new((const char *const[]){
+        "namespace.history=1", NULL});
+    struct peer *p = peer_join(w, "gw1");
+    struct frame_publish f = {.id = SLICE("a"), .data = SLICE("x")};
+    struct frame_published got;
+    uint64_t first;
+
+    p->asked = w->router.seq; /* as it stood when it was sent first */
+    got = peer_taken(p, peer_publish_frame(p, f));
+    first = f.number = got.number;
+    turn_over(w, p, "a");
+    f.flags = PUBLISH_RESENT;
+    got = peer_answer(p, peer_publish_frame(p, f));
+    EXPECT_INT(got.status, PUBLISHED_UNKNOWN);
+    EXPECT_SLICE(got.code, SLICE("publish.unknown"));
+    EXPECT_INT(table_find(&w->router.table, SLICE("a"))->past->last_offset, 4);
+    f.number = first + 1; /* of a channel that has lost nothing */
+    f.id = SLICE("b");
+    EXPECT_INT(peer_taken(p, peer_publish_frame(p, f)).offset, 1);
+    peer_break(p); /* what it sends again was sent first behind all of it */
+    p->asked = w->router.seq;
+    peer_return(p);
+    f.number = first + 2;
+    f.id = SLICE("a");
+    EXPECT_INT(peer_taken(p, peer_publish_frame(p, f)).offset, 5);
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(what_is_trimmed_in_this_life_makes_nothing_unknown)
+{
+    struct world *w = world_new((const char *const[]){
+        "namespace.history=1", NULL});
+    struct peer *p = peer_join(w, "gw1");
+    struct past *past;
+
+    p->asked = w->router.seq;
+    for (int i = 0; i < 3; i++)
+        peer_taken(p, peer_publish(p, "a", "y"));
+    past = table_find(&w->router.table, SLICE("a"))->past;
+    EXPECT_SOON(past->trimmed_offset == 2,
+                EXPECT_OK(loop_step(w->loop, 10 * MILLISECOND)));
+    peer_break(p);
+    peer_return(p);
+    EXPECT_INT(peer_taken(p, peer_publish_frame(p, (struct frame_publish){
+                   .number = 9, .flags = PUBLISH_RESENT, .id = SLICE("a"),
+                   .data = SLICE("x")})).offset, 4);
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(a_key_knows_what_was_trimmed_in_an_earlier_life)
+{
+    struct world *w = world_new((const char *const[]){
+        "namespace.history=1", NULL});
+    struct peer *p = peer_join(w, "gw1");
+    struct frame_publish f = {.id = SLICE("a"), .data = SLICE("x"),
+                              .idempotency = SLICE("k")};
+    struct frame_published first, again;
+
+    p->asked = w->router.seq;
+    first = peer_taken(p, peer_publish_frame(p, f));
+    turn_over(w, p, "a");
+    f.number = first.number;
+    f.flags = PUBLISH_RESENT;
+    again = peer_answer(p, peer_publish_frame(p, f));
+    EXPECT_INT(again.status, PUBLISHED_DUPLICATE);
+    EXPECT_INT(again.seq, first.seq);
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(what_may_have_been_taken_and_forgotten_in_an_earlier_life_is_unknown)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1");
+    struct frame_publish f = {.number = 1, .flags = PUBLISH_RESENT,
+                              .id = SLICE("a"), .data = SLICE("x")};
+
+    w->router.forgotten.seq = w->router.publish.gone_seq = p->link->asked + 1;
+    EXPECT_INT(peer_answer(p, peer_publish_frame(p, f)).status,
+               PUBLISHED_UNKNOWN);
+    EXPECT(!table_find(&w->router.table, SLICE("a")));
+    f.flags = 0;
+    EXPECT_INT(peer_taken(p, peer_publish_frame(p, f)).offset, 1);
+    peer_free(p);
+    world_free(w);
+}
+
+TEST(an_act_that_may_have_been_taken_and_trimmed_is_unknown)
+{
+    static const char args[] = "{\"id\":\"elp\",\"name\":\"Elp\","
+                               "\"division\":\"1\"}";
+    struct world *w = world_new((const char *const[]){
+        "namespace team/.history=1", NULL});
+    struct peer *p = peer_join(w, "gw1"), *q = peer_join(w, "gw2");
+    struct past *past;
+
+    p->asked = w->router.seq;
+    peer_taken(p, peer_act(p, "team.put", args));
+    for (int i = 0; i < 2; i++)
+        peer_taken(q, peer_act(q, "team.put", args));
+    past = table_find(&w->router.table, SLICE("team/elp"))->past;
+    EXPECT_SOON(past->trimmed_offset == 2,
+                EXPECT_OK(loop_step(w->loop, 10 * MILLISECOND)));
+    world_restart(w);
+    peer_return(p);
+    peer_act_again(p, 1, "team.put", args);
+    EXPECT_INT(peer_answer(p, 1).status, PUBLISHED_UNKNOWN);
+    EXPECT_INT(table_find(&w->router.table, SLICE("team/elp"))->past
+                   ->last_offset, 3);
+    peer_free(q);
+    peer_free(p);
+    world_free(w);
+}
+
 TEST(a_publication_sent_again_while_under_way_is_answered_once)
 {
     struct world *w = world_new(NULL);

@@ -189,6 +189,7 @@ static void lane_up(struct peer *p, const char *name)
         .life = p->life,
         .router_life = p->router_life,
         .served = p->served,
+        .asked = p->asked,
         .name = slice_str(name),
         .edge = SLICE("http"),
         .epoch = slice_str(p->epoch),

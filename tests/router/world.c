@@ -139,6 +139,7 @@ static void say_hello(struct peer *p, enum peer_kind kind, const char *name)
         .life = p->life,
         .router_life = p->router_life,
         .served = p->served,
+        .asked = p->asked,
         .name = slice_str(name),
         .edge = SLICE("http"),
         .epoch = slice_str(p->epoch),

@@ -39,7 +39,7 @@ struct peer {
     struct pipe *pipe; /* NULL: gone */
     struct link *link;
     uint64_t life, number;
-    uint64_t router_life, seq, served; /* what it knows from before */
+    uint64_t router_life, seq, served, asked; /* what it knows from before */
     char epoch[EPOCH_MAX + 1];
     struct buf text; /* behind what peer_heard() returns */
     struct fake_frame *frame; /* the one taken last */

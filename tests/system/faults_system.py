@@ -662,6 +662,28 @@ def test_f15_a_link_that_is_cut_or_held_in_one_direction_closes_nobody():
         figure(f"{dict(relay.injected)}, {kept} acknowledged, all kept")
 
 
+def test_f15_what_was_taken_trimmed_and_never_answered_is_not_taken_once_more():
+    """The answer is held on its way, others fill the channel, the router dies."""
+    config = "[namespace last/]\nhistory = 1\n[limits]\npublish_wait = 20s\n"
+    with relayed_world(config=config) as (w, relay), w.client() as c:
+        before = w.publish("last/a", "before").json()
+        cursor = f"{before['epoch']}-{before['seq']}"
+        relay.hold("down")
+        c.ask("POST", "/v1/publish/last/a", "mine")
+        eventually(lambda: "mine" in w.ctl("history", "last/a"), "taken")
+        for text in ("theirs", "theirs too"):
+            w.ctl("publish", "last/a", text)
+        eventually(lambda: '"to":3' in w.ctl("--json", "history", "last/a", "--since", cursor),
+                   "trimmed")
+        w.kill("router")
+        relay.cut()
+        relay.release()
+        answer = c.answer()
+        equal(answer.status, 503, answer.json())
+        equal(answer.code(), "publish.unknown")
+        equal(w.publish("last/a", "behind").json()["offset"], 5)
+
+
 # ---- F17: programs of another version --------------------------------------
 
 class Mixed(World):

@@ -232,6 +232,7 @@ TEST(what_was_not_answered_is_said_again_under_its_number)
     EXPECT_SOON(r.publishes == 2, turn(&r));
     EXPECT_INT(r.publish.number, number);
     EXPECT_INT(r.publish.flags, PUBLISH_RESENT);
+    EXPECT_INT(r.hello.asked, 40); /* where the router stood at first */
     EXPECT_INT(t.count, 0);
     answer(&r, PUBLISHED_DUPLICATE, SLICE(""));
     EXPECT_SOON(t.count == 1, turn(&r));

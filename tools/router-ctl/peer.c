@@ -19,6 +19,7 @@ struct ask {
     uint8_t code;          /* enum frame_code */
     bool sent;             /* on some link, once */
     int64_t since_ns;
+    uint64_t seq;          /* where the router stood when it was sent first */
     struct buf frame;
     peer_published_fn *published;
     peer_answered_fn *answered;
@@ -105,6 +106,8 @@ static void transmit(struct peer *p, struct ask *k)
 {
     buf_add(pipe_frame(p->pipe, k->code), buf_slice(&k->frame));
     pipe_frame_end(p->pipe);
+    if (!k->sent)
+        k->seq = p->welcome.seq;
     k->sent = true;
     loop_again(p->loop);
 }
@@ -509,6 +512,17 @@ static void on_batch_end(void *ctx, uint64_t seq)
         p->ops->batch_end(p->ctx, seq);
 }
 
+/* What is published again got a seq above this, if it was taken. */
+static uint64_t asked_seq(const struct peer *p)
+{
+    uint64_t seq = p->welcome.seq;
+
+    LIST_FOREACH(k, &p->asks, struct ask, node)
+        if (k->sent && k->published)
+            seq = MIN(seq, k->seq);
+    return seq;
+}
+
 static void on_up(void *ctx)
 {
     struct peer *p = ctx;
@@ -519,6 +533,7 @@ static void on_up(void *ctx)
         .life = who->life,
         .router_life = p->router_life,
         .served = p->served,
+        .asked = asked_seq(p),
         .name = slice_str(who->name),
         .edge = slice_str(who->edge),
         .epoch = slice_str(p->epoch.text),
