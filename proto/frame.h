@@ -13,7 +13,6 @@
 #include "proto/msg.h"
 #include "proto/position.h"
 #include "proto/publish_status.h"
-
 enum { FRAME_VERSION = 4 + FRAME_VERSION_STEP }; /* step: of the Makefile */
 enum frame_code {
 #define FRAME(code, name, sender, least, meaning) FRAME_##name = code,
@@ -30,7 +29,7 @@ struct frame_hello {
     uint64_t life;        /* random name of this life of the gateway */
     uint64_t router_life; /* the router's life it knew last, or 0 */
     uint64_t served;      /* everything stored up to this seq has reached it */
-    uint64_t asked; /* what it says again got a seq above this, if it was taken */
+    uint64_t asked;  /* what it says again has a seq above this, if it was taken */
     struct slice name;    /* "http1" */
     struct slice edge;    /* "http" */
     struct slice epoch;   /* the epoch of served; empty when there is none */

@@ -22,8 +22,17 @@ void commit_unused(struct router *r, struct slice id)
 
 /* ---- committed --------------------------------------------------------- */
 
-/* The place was reserved when the message was taken; should it have gone
- * meanwhile and memory be short, newcomers do not learn the offset. */
+/* Nothing can be known of m's id: newcomers are told that all up to m may be gone,
+ * as of what was forgotten. */
+static void count_as_forgotten(struct router *r, const struct msg *m)
+{
+    log_error("router.memory", "what=past action=count_as_forgotten");
+    if (m->flags & MSG_STORED)
+        r->forgotten.seq = MAX(r->forgotten.seq, m->seq);
+}
+
+/* The place was reserved when the message was taken; it may have gone meanwhile,
+ * when the store forgot the id, and memory be short. */
 static void note_past(struct router *r, const struct msg *m)
 {
     struct topic *t;
@@ -32,11 +41,11 @@ static void note_past(struct router *r, const struct msg *m)
     if (table_make(&r->table, m->id, &t) == 0)
         past = table_past(&r->table, t);
     if (!past) {
-        log_error("router.memory", "what=past");
+        count_as_forgotten(r, m);
         return;
     }
     if (past->last_seq == 0 && (m->flags & MSG_STORED)) {
-        past->trimmed_offset = r->forgotten.offset;
+        past->trimmed_offset = m->offset - 1; /* of it nothing else is known */
         past->trimmed_seq = r->forgotten.seq;
     }
     past->last_offset = m->offset;

@@ -112,7 +112,8 @@ static void forgotten(void *arg, struct slice id, struct forgotten now)
     struct router *r = arg;
     struct topic *t = table_find(&r->table, id);
 
-    r->forgotten = now;
+    r->forgotten.offset = MAX(r->forgotten.offset, now.offset);
+    r->forgotten.seq = MAX(r->forgotten.seq, now.seq);
     stat_add(&r->stats, STAT_FORGOTTEN, 1);
     if (t)
         table_forget(&r->table, t);

@@ -1,8 +1,10 @@
 /* Laws 1 to 4, as far as the router keeps them. */
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/err.h"
+#include "proto/frame_io.h"
 #include "tests/router/world.h"
 
 TEST(a_publisher_who_listens_gets_its_message_and_then_the_answer)
@@ -543,6 +545,64 @@ TEST(a_publication_sent_again_is_stored_once_whatever_memory_there_was)
     long n = 0;
 
     while (sent_again_without_memory(n))
+        n++;
+    EXPECT(n > 0);
+}
+
+/* In this life, whoever has been told of them. */
+static uint64_t stored_rows(const struct world *w)
+{
+    struct writer_figures f;
+
+    writer_figures(w->router.writer, &f);
+    return f.rows;
+}
+
+/* A message of an id that is forgotten while it is under way, with the nth
+ * allocation behind that failing. False: there is no nth. */
+static bool forgotten_without_memory(long n)
+{
+    struct world *w = world_new(NULL);
+    struct peer *p = peer_join(w, "gw1"), *q;
+    uint64_t before = w->router.seq;
+    struct frame_logged_in f;
+    struct logged_in_id i;
+    char id[32];
+    bool failed;
+
+    snprintf(id, sizeof id, "%ld", n); /* all are in one store */
+    peer_publish(p, id, "x");
+    world_turn(w);
+    EXPECT_SOON(stored_rows(w) == 1, sched_yield());
+    table_forget(&w->router.table, table_find(&w->router.table,
+                                              slice_str(id)));
+    test_fail_malloc_after(n);
+    world_settle(w);
+    failed = test_malloc_failed();
+    q = peer_join(w, "gw2");
+    if (w->router.seq > before) { /* else it was refused */
+        peer_login(q, 1, id);
+        EXPECT_OK(frame_read_logged_in(peer_next(q, FRAME_LOGGED_IN), &f));
+        EXPECT_OK(frame_next_logged_in(&f, &i));
+        EXPECT(i.last_offset == 1 || f.forgotten_seq == w->router.seq);
+        EXPECT_INT(peer_taken(q, peer_publish(q, id, "y")).offset, 2);
+        peer_login(q, 2, id);
+        i = peer_logged_in(q, NULL);
+        EXPECT_INT(i.last_offset, 2);
+        EXPECT_INT(i.trimmed_seq, f.forgotten_seq);
+        EXPECT_INT(i.trimmed_offset, f.forgotten_seq ? 1 : 0);
+    }
+    peer_free(q);
+    peer_free(p);
+    world_free(w);
+    return failed;
+}
+
+TEST(a_newcomer_is_told_what_may_be_gone_whatever_memory_there_was)
+{
+    long n = 0;
+
+    while (forgotten_without_memory(n))
         n++;
     EXPECT(n > 0);
 }
