@@ -29,7 +29,12 @@ int access_may_publish(const struct conn *c, struct slice channel,
         return 0;
     if (t && config_token_opens(t, channel))
         return 0;
-    if (ns->publish == PUBLISH_LOOPBACK && conn_from_loopback(c))
+    if (ns->publish == PUBLISH_TOKEN)
+        return deny(why, "publish.denied",
+                    "publish with a token ([token NAME] secret, publish in "
+                    "touchline.conf) or by router-ctl, or set "
+                    "publish = anyone in the namespace's section");
+    if (conn_from_loopback(c))
         return 0;
     return deny(why, "publish.denied",
                 "publish with a token ([token NAME] secret, publish in "

@@ -377,7 +377,8 @@ def curl(title, path, code, cure, *headers):
     mistake(title, shown, code, cure, True, True)(act)
 
 
-curl("A token is needed, and none was shown", "/v1/publish/news/today", DONE, "[token")
+curl("A token is needed, and none was shown", "/v1/publish/news/today", DONE,
+     "or by router-ctl")
 curl("A token that is not known", "/v1/publish/news/today", DONE, "[token",
      "Authorization: Bearer not-the-secret-at-all")
 curl("A token that opens something else", "/v1/publish/post/today", DONE, "publish",
