@@ -449,6 +449,35 @@ test('a lost connection is resumed at the last cursor', async () => {
     assert.deepStrictEqual(w.got, [11, 12]);
 });
 
+test('a page that is left and kept says good bye, and resumes', async () => {
+    const world = new World();
+
+    world.env.events = new EventTarget();
+    const w = watch(world, 'a');
+    const happens = (name, persisted) => world.env.events.dispatchEvent(
+        Object.assign(new Event(name), {persisted: persisted}));
+
+    await world.pass(0);
+    happens('pageshow', false);
+    world.sockets[0].says(snapshot('a', 10));
+    world.sockets[0].says(message('a', 11));
+    happens('pagehide', true);
+    assert.ok(world.sockets[0].closed);
+    assert.strictEqual(world.timers.length, 0);
+    happens('pageshow', true);
+    await world.pass(0);
+    assert.strictEqual(world.sockets.length, 2);
+    assert.match(world.sockets[1].address, /since=e-11/);
+    world.sockets[1].says(resumed(['a'], 11));
+    world.sockets[1].says(message('a', 12));
+    assert.deepStrictEqual(w.got, [11, 12]);
+    w.sub.close();
+    happens('pagehide', true);
+    happens('pageshow', true);
+    await world.pass(100000);
+    assert.strictEqual(world.sockets.length, 2);
+});
+
 test('an old connection that speaks late is not heard', async () => {
     const world = new World();
     const w = watch(world, 'a');

@@ -224,6 +224,23 @@ def test_a_chat_between_the_page_and_the_rest_of_the_world():
         is_clean(w, b)
 
 
+def test_who_has_gone_to_another_page_is_not_there_and_finds_all_on_the_way_back():
+    """The browser keeps a page that was left, with its sockets if they are open."""
+    with World() as w, Browser() as b:
+        def here(count):
+            eventually(lambda: w.json("/v1/presence/room/lobby")["count"] == count, f"{count} here")
+        look(w, b)
+        say(w, "lobby", "before")
+        expect_lines(b, [("ana", "before")])
+        b.open(w.urls["http"] + "/healthz")
+        here(0)
+        say(w, "lobby", "meanwhile")
+        b.js("void history.back()")
+        expect_lines(b, [("ana", "before"), ("ana", "meanwhile")])
+        here(1)
+        is_clean(w, b)
+
+
 def test_hostile_text_is_text():
     evil = "<img src=x onerror=alert(1)><script>window.hacked=1</script>"
     with World() as w, Browser() as b:

@@ -725,14 +725,19 @@ class Subscription {
         this.state = {state: 'connecting'};
         this.ways = options.transport ? [options.transport] : TRANSPORT_ORDER;
         this.way = Math.max(0, this.ways.indexOf(this.recall()));
-        this.kick = () => this.hurry();
+        this.heard = {
+            online: () => this.hurry(),
+            pagehide: (e) => this.leave(e.persisted),
+            pageshow: (e) => this.come_back(e.persisted),
+        };
     }
 
     start() {
         if (this.ways.some((w) => !transports[w]))
             throw new TypeError('no such transport: ' + this.ways.join(' '));
         if (this.env.events)
-            this.env.events.addEventListener('online', this.kick);
+            Object.entries(this.heard).forEach(([name, fn]) =>
+                this.env.events.addEventListener(name, fn));
         this.new_round();
         this.timer = this.env.setTimeout(() => this.connect(), 0);
     }
@@ -757,9 +762,31 @@ class Subscription {
         this.env.clearTimeout(this.timer);
         this.env.clearTimeout(this.quiet);
         if (this.env.events)
-            this.env.events.removeEventListener('online', this.kick);
+            Object.entries(this.heard).forEach(([name, fn]) =>
+                this.env.events.removeEventListener(name, fn));
         if (this.state.state !== 'failed')
             this.tell('closed', {});
+    }
+
+    /* Somebody has gone to another page, and the browser keeps this one for the
+     * way back, with its sockets: he would be counted as there, and is not. */
+    leave(is_kept) {
+        if (!is_kept)
+            return;
+        if (this.run)
+            this.run.end();
+        this.run = null;
+        this.env.clearTimeout(this.timer);
+        this.env.clearTimeout(this.quiet);
+    }
+
+    come_back(was_kept) {
+        if (!was_kept || this.run)
+            return;
+        this.env.clearTimeout(this.timer);
+        this.attempt = 0;
+        this.new_round();
+        this.connect();
     }
 
     /* The network is back: no reason to sit the pause out. */
