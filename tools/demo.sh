@@ -28,7 +28,16 @@ make_place() {
         demo=build/demo-$n
         n=$((n + 1))
     done
-    mkdir -p "$demo/var" && mkfifo "$demo/ready" || exit 1
+    mkdir -p "$demo/var" && mkfifo "$demo/ready" && configure || exit 1
+}
+
+# A file to try keys in, where a reload finds them.
+configure() {
+    cat > "$demo/touchline.conf" <<END
+# Keys to try: docs/options.md has them all. They are in force after
+#   '$here/$bin/touchline' --dir '$here/$demo/var' reload
+# The next \`make run\` makes this file anew.
+END
 }
 
 # ---- ports -----------------------------------------------------------------
@@ -70,8 +79,8 @@ finish() { # exit code
 # In a session of its own: the terminal's Ctrl-C is for this script, which then
 # tells touchline to end in order.
 start() {
-    setsid "$bin/touchline" --dir "$demo/var" "${sets[@]}" \
-        > "$demo/ready" 2> "$demo/log" < /dev/null 9<&- &
+    setsid "$bin/touchline" --dir "$demo/var" --config "$demo/touchline.conf" \
+        "${sets[@]}" > "$demo/ready" 2> "$demo/log" < /dev/null 9<&- &
     server=$!
     exec 3< "$demo/ready"
 }
@@ -114,6 +123,7 @@ tell() {
     say "  router-ctl:     '$ctl' --dir '$dir' tail $channel"
     say "Send something to $web/test/user/me, open in a browser:"
     say "                  '$ctl' --dir '$dir' send user/me hello"
+    say "Keys to try go into $here/$demo/touchline.conf, which says how."
     say "The log is $here/$demo/log. Ctrl-C ends it all."
     say
 }

@@ -9,12 +9,13 @@ import os
 import re
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import time
 
 from browser import Browser
-from world import BIN, DATA, DEADLINE, ROOT, Failed, World, check, equal
+from world import BIN, DATA, DEADLINE, ROOT, Failed, World, check, equal, heed_interrupts
 
 LANGUAGES = {"sh", "console", "ini", "json", "js", "html", "python", "go", "text", "unit", "c"}
 # What a command that goes on has to say is over when nothing comes for so
@@ -75,6 +76,14 @@ def pattern(line):
     return re.compile(out + re.escape(line[at:]) + r"\Z")
 
 
+CURSOR = re.compile(r"""\b([a-z0-9]{10})-(\d+)\b|"epoch":"([a-z0-9]{10})","seq":(\d+)""")
+
+
+def cursors(line):
+    """Those that stand in a line, and those of messages whose parts do."""
+    return [f"{m[1] or m[3]}-{m[2] or m[4]}" for m in CURSOR.finditer(line)]
+
+
 # ---- a terminal -------------------------------------------------------------
 
 class Command:
@@ -84,7 +93,8 @@ class Command:
         self.text = text
         self.proc = subprocess.Popen(["bash", "-c", text], cwd=cwd, env=env,
                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                     stderr=subprocess.STDOUT, start_new_session=True)
+                                     stderr=subprocess.STDOUT, start_new_session=True,
+                                     preexec_fn=heed_interrupts)
         self.rest, self.ended = b"", False
 
     def type(self, line):
@@ -101,6 +111,11 @@ class Command:
             lines, self.rest = lines + [self.rest], b""
         return [x.decode(errors="replace").rstrip("\r") for x in lines]
 
+    def interrupt(self):
+        """What a terminal does on Ctrl-C; it must be heeded."""
+        os.killpg(self.proc.pid, signal.SIGINT)
+        self.proc.wait(DEADLINE)
+
     def kill(self):
         if self.proc.poll() is None:
             os.killpg(self.proc.pid, 9)
@@ -112,10 +127,13 @@ class Command:
 class Terminal:
     """Runs a console block. What a command prints must be what stands below
     it. It must end by itself, and well, unless ^C follows; commands that end
-    in & go on, and what they print later joins in."""
+    in & go on, and what they print later joins in. command: what the block
+    before has left, with which this one begins; stays: the last one is left to
+    the next block."""
 
-    def __init__(self, block, place):
+    def __init__(self, block, place, command=None, stays=False):
         self.block, self.place, self.live, self.got = block, place, [], []
+        self.left, self.stays = command, stays
 
     def fail(self, command, text):
         raise Failed(f"{self.block.where}: {command.text}\n  {text}")
@@ -133,7 +151,7 @@ class Terminal:
         for line in self.got:
             at = next((i for i, w in enumerate(left) if pattern(w).match(line)), None)
             if at is not None:
-                left.pop(at)
+                self.place.learn(left.pop(at), line)
             elif not loose:
                 self.fail(command, f"printed  {line}\n  wanted   "
                                    f"{left[0] if left else '(nothing more)'}")
@@ -142,7 +160,7 @@ class Terminal:
     def expect(self, wanted, command, ends):
         """These lines come, in any order between commands that run beside each
         other, and no others; ends: and then the command ends."""
-        until = time.monotonic() + DEADLINE
+        until = time.monotonic() + self.place.patience
         left = [w for w in wanted if w != "..."]
         loose = len(left) < len(wanted)
         while left or (ends and not command.ended):
@@ -154,38 +172,57 @@ class Terminal:
         while not ends and self.step(QUIET):
             self.match(command, left, loose)
 
-    def session(self, command, stages):
+    def session(self, command, stages, stays):
         stopped = stages[-1][1][-1:] == ["^C"]
-        ends = not stopped and not command.goes_on
+        ends = not (stopped or command.goes_on or stays)
         for i, (typed, wanted) in enumerate(stages):
             last = i == len(stages) - 1
             if typed is not None:
-                command.type(self.place.localise(typed))
+                command.type(self.place.typed(typed))
             self.expect([self.place.localise(w) for w in wanted if w != "^C"], command, ends and last)
         if ends:
             code = command.proc.wait(DEADLINE)
             # telnet calls it a failure when the other side closes.
             if code and not command.text.startswith("telnet "):
                 self.fail(command, f"exit {code}")
-        if not command.goes_on:
+        if stopped:
+            command.interrupt()
+        if not command.goes_on and not stays:
             self.live.remove(command)
             command.kill()
 
+    def begin(self, text):
+        if self.left:
+            command, self.left = self.left, None
+        else:
+            command = self.place.command(text.removesuffix("&").rstrip())
+            command.text, command.goes_on = text, text.endswith("&")
+        self.live.append(command)
+        return command
+
     def run(self):
+        """The command that is left to the next block, or None."""
+        kept = None
         try:
-            for text, stages in sessions(self.block):
-                command = self.place.command(text.removesuffix("&").rstrip())
-                command.text, command.goes_on = text, text.endswith("&")
-                self.live.append(command)
-                self.session(command, stages)
+            todo = sessions(self.block, self.left)
+            for i, (text, stages) in enumerate(todo):
+                command = self.begin(text)
+                stays = self.stays and i == len(todo) - 1
+                self.session(command, stages, stays)
+                kept = command if stays else None
         finally:
             for c in self.live:
-                c.kill()
+                if c is not kept:
+                    c.kill()
+        return kept
 
 
-def sessions(block):
-    """[(command, [(what is typed or None, [lines that follow])])]"""
+def sessions(block, left=None):
+    """[(command, [(what is typed or None, [lines that follow])])]; left: the command
+    with which the block begins."""
     out, lines = [], list(block.lines)
+    if left:
+        out.append((left.text, [(None, [])]))
     while lines:
         line = lines.pop(0)
         if line.startswith("$ "):
@@ -204,10 +241,13 @@ def sessions(block):
 # ---- a place to run them in -------------------------------------------------
 
 class Place:
-    """A running system that takes the place of the one in the documents."""
+    """A running system that takes the place of the one in the documents. patience:
+    seconds that a command may take."""
+    patience = DEADLINE
 
     def __init__(self, world):
         self.w = world
+        self.cursors = {}
         self.cwd = os.path.join(world.base, "cwd")
         os.makedirs(self.cwd, exist_ok=True)
         self.conf = os.path.join(self.cwd, "touchline.conf")
@@ -231,9 +271,19 @@ class Place:
             text = text.replace(theirs, ours)
         return text
 
+    def learn(self, wanted, printed):
+        """A cursor of the document is the one that was printed in its place."""
+        theirs, ours = cursors(wanted), cursors(printed)
+        if len(theirs) == len(ours):
+            self.cursors.update(zip(theirs, ours))
+
+    def typed(self, text):
+        """What is typed, with the cursors that the reader has in front of him."""
+        return CURSOR.sub(lambda m: self.cursors.get(m[0], m[0]), self.localise(text))
+
     def command(self, text):
         cwd = ROOT if re.match(r"(make|tools/|grep|python3 tests/)", text) else self.cwd
-        return Command(self.localise(text), cwd, self.env)
+        return Command(self.typed(text), cwd, self.env)
 
     def script(self, block):
         """A block of lines to paste, none of which may fail."""
@@ -327,7 +377,7 @@ def test_no_other_document_has_lines_that_are_not_run():
         place = Place(w)
         for path in documents():
             if path in ("README.md", "docs/protocol.md", "docs/operations.md",
-                        "docs/clients.md"):     # clients_system.py runs those
+                        "docs/clients.md", "docs/tour.md"):  # files of their names run those
                 continue
             for block in blocks(path):
                 run_block(block, place)
@@ -722,7 +772,9 @@ def test_a_wrong_output_is_found():
     with World() as w:
         place = Place(w)
         for lines in (["$ echo seq 12", "seq 7"], ["$ printf 'a\\nb\\n'", "a", "..."],
-                      ["$ cat", "> a", "a", "^C"], ["$ cat &", "$ echo a", "a"]):
+                      ["$ cat", "> a", "a", "^C"], ["$ cat &", "$ echo a", "a"],
+                      ["$ echo abcdefghi0-17", "x7k2p9qa41-5",
+                       "$ test x7k2p9qa41-5 = abcdefghi0-17"]):
             run_block(Block("t", 1, "console", lines), place)
         for lines in (["$ echo a", "b"], ["$ echo a"], ["$ false"], ["$ true", "a"],
                       ["$ printf 'a\\nb\\n'", "a"], ["$ cat", "> a", "b", "^C"],

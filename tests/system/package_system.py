@@ -42,19 +42,29 @@ def files_below(*folders):
 def package():
     """Of what build/bin has; its path. Made when it is not there, or older than
     what goes into it, by one test while others wait for it."""
+    with one_packer():
+        if not is_fresh():
+            p = subprocess.run([f"{PACKAGING}/make-deb.sh", version()], capture_output=True,
+                               timeout=300)
+            equal(p.returncode, 0, p.stderr)
+        return made()[0]
+
+
+@contextlib.contextmanager
+def one_packer():
     with open(f"{ROOT}/build/package.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return package_alone()
+        yield
 
 
-def package_alone():
-    made = glob.glob(f"{ROOT}/build/touchline_{version()}_*.deb")
+def made():
+    return glob.glob(f"{ROOT}/build/touchline_{version()}_*.deb")
+
+
+def is_fresh():
+    """Is there a package that is younger than what goes into it?"""
     inputs = files_below(BIN, PACKAGING, ROOT + "/docs")
-    if made and os.stat(made[0]).st_mtime > max(os.stat(f).st_mtime for f in inputs):
-        return made[0]
-    p = subprocess.run([f"{PACKAGING}/make-deb.sh", version()], capture_output=True, timeout=300)
-    equal(p.returncode, 0, p.stderr)
-    return glob.glob(f"{ROOT}/build/touchline_{version()}_*.deb")[0]
+    return made() and os.stat(made()[0]).st_mtime > max(os.stat(f).st_mtime for f in inputs)
 
 
 def next_version(deb, folder):

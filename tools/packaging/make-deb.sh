@@ -23,5 +23,6 @@ log=build/deb/log
     cat "$log" >&2
     exit 1
 }
-cp build/deb/touchline*_"$version"_*.deb build
+# Who reads the one of before goes on with it.
+mv build/deb/touchline*_"$version"_*.deb build
 ls build/touchline*_"$version"_*.deb
