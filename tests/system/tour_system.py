@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 
 from demo_system import Demo, leaves_nothing
-from docs_system import Command, Place, Terminal, blocks, run_block
+from docs_system import Command, Place, Terminal, blocks, pattern, run_block
 from package_system import is_fresh, one_packer
 from proxy_system import REPLACED, free_port
 from world import DEADLINE, ROOT, Failed, Lines, Stream, check, equal, unshare
@@ -220,27 +220,32 @@ def walk(page):
     with contextlib.ExitStack() as stack:
         stack.callback(page.close)
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tl-"))
-        demo = stack.enter_context(first_terminal(todo))
+        block = next(b for b in todo if word(b, "terminal") == "first")
+        todo.remove(block)
+        demo = stack.enter_context(Demo(command=block.lines[0].split()[1:], SPEED="60"))
+        printed(block, demo)
         tour = Tour(demo, folder)
         stack.callback(tour.end_nginx)
-        Walk(tour, page, todo).go()
+        stack.enter_context(contextlib.closing(Walk(tour, page, todo))).go()
 
 
-def first_terminal(todo):
-    """`make run`, which goes on; what it prints is what stands there."""
-    block = next(b for b in todo if word(b, "terminal") == "first")
-    todo.remove(block)
-    command, *wanted = block.lines
-    equal(command, "$ make run")
-    demo = Demo(command=command[2:].split(), SPEED="60")
-    check([w for w in wanted if w != "..."] == ["ready http http://127.0.0.1:8000"] and
-          re.fullmatch(r"http://127\.0\.0\.1:\d+", demo.urls["http"]), demo.urls)
-    return demo
+def printed(block, demo):
+    """By the command that goes on in the first terminal, among other lines."""
+    lines = [f"ready {kind} {url}" for kind, url in demo.urls.items()]
+    for wanted in block.lines[1:]:
+        check(wanted == "..." or any(pattern(wanted).match(line) for line in lines),
+              f"{block.where}: {lines} and not {wanted}")
 
 
 class Walk:
+    """left: the command that the next block goes on with."""
+
     def __init__(self, tour, page, todo):
         self.tour, self.page, self.todo, self.left = tour, page, todo, None
+
+    def close(self):
+        if self.left:
+            self.left.kill()
 
     def go(self):
         while self.todo:
@@ -251,7 +256,7 @@ class Walk:
                 self.tour.demo.interrupt()
                 leaves_nothing(self.tour.demo)
             elif terminal:
-                continue # the package has a test of its own
+                continue  # the package has a test of its own
             elif word(block, "page") is not None:
                 self.look(block)
             elif block.lang == "console":
