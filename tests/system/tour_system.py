@@ -69,8 +69,8 @@ class NoBrowser:
 
 
 class Machine:
-    """A copy of this one, as it would be behind `apt-get`: mounts, processes and network
-    are its own. root: where it is seen from here."""
+    """A copy of this one for `apt-get`: mounts, processes and network are its own. That
+    all of its manuals are indexed anew would take longest, and is switched off."""
 
     SCRIPT = """
 mount -t tmpfs -o mode=755 none "$1"
@@ -81,6 +81,7 @@ mount --rbind /dev "$1/root/dev"
 mount -t tmpfs none "$1/root/run"
 mount -t tmpfs -o mode=1777 none "$1/root/tmp"
 mkdir -p "$1/root$2" && mount --bind "$2" "$1/root$2"
+rm -f "$1/root/var/lib/man-db/auto-update"
 ip link set lo up
 echo ready
 exec sleep infinity
