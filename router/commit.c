@@ -257,6 +257,7 @@ static void fill_entry(struct router *r, struct entry *e, struct pub *pub)
             .number = pub->number,
         },
         .stored = stored,
+        .judged = stored && pub->typed,
         .sync = stored && router_synced(r, m->id),
         .idem = pub->key,
         .body_hash = pub->body_hash,

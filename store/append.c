@@ -140,18 +140,21 @@ static bool wants_sync(const struct batch *b)
  * ERR_DAMAGED, and the entry that met it is marked. */
 static int append_all(struct history *h, struct counters *c, struct batch *b)
 {
+    bool misjudged = false;
     int rc = 0;
 
     for (size_t i = 0; rc == 0 && i < b->count; i++) {
         struct entry *e = &b->entries[i];
 
-        if (e->rc == ERR_DAMAGED) /* marked by an earlier attempt */
-            continue;
-        rc = append_one(h, c, e);
+        if (e->judged && misjudged)
+            e->rc = ERR_AGAIN;
+        else if (e->rc != ERR_DAMAGED) /* marked by an earlier attempt */
+            rc = append_one(h, c, e);
         if (rc == ERR_DAMAGED) {
             clear_results(e);
             e->rc = ERR_DAMAGED;
         }
+        misjudged |= e->judged && e->rc != 0;
     }
     return rc;
 }

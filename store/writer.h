@@ -31,6 +31,9 @@ struct entry {
     struct record rec;  /* in: everything but seq and offset */
     bool stored;        /* else: numbered in passing, kept nowhere */
     bool sync;          /* the batch is synced to disk before done() */
+    bool judged;        /* by what stands behind the judged ones in front of it,
+                           a stored one: where one of these is not taken, it is
+                           not, either: ERR_AGAIN */
     struct slice idem;  /* idempotency key; empty: none */
     uint64_t body_hash; /* of the body under idem */
     uint32_t reached;   /* kept with idem for whoever repeats it */

@@ -36,3 +36,38 @@ TEST(numbers_end_below_two_to_the_53)
     EXPECT(s.first_seq <= SEQ_MAX);
     shelf_close(&s);
 }
+
+/* A state that was judged behind an event is not true without it: what was
+ * judged behind a repeat, or behind who meets damage, must be judged again. */
+TEST(who_was_judged_behind_one_that_is_not_taken_is_not_taken)
+{
+    struct shelf s = shelf_init("db");
+    struct entry e[4] = {
+        shelf_entry("match/a", "1"), shelf_entry("match/a", "2"),
+        shelf_entry("match/a", "3"), shelf_entry("room/a", "4"),
+    };
+    struct batch first = { .entries = e, .count = 1 };
+    struct batch all = { .entries = e, .count = 4 };
+    struct counters c;
+    struct history *h;
+
+    for (int i = 0; i < 3; i++)
+        e[i].judged = true;
+    e[0].idem = e[1].idem = SLICE("key");
+    counters_init(&c);
+    EXPECT_OK(history_open(&h, &s.opt, &s.report));
+    append_batch(h, &c, &first);
+    EXPECT_OK(first.rc);
+    e[0] = shelf_entry("match/a", "0");
+    e[0].judged = true;
+    append_batch(h, &c, &all);
+    EXPECT_OK(all.rc);
+    EXPECT_OK(e[0].rc);
+    EXPECT_INT(e[0].rec.offset, 2);
+    EXPECT_ERR(e[1].rc, ERR_EXISTS);
+    EXPECT_ERR(e[2].rc, ERR_AGAIN);
+    EXPECT_INT(e[2].rec.seq, 0);
+    EXPECT_OK(e[3].rc);
+    counters_fini(&c);
+    history_close(h);
+}
