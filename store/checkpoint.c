@@ -9,7 +9,7 @@
 #include "store/walfile.h"
 
 /* Under load a WAL is copied in pieces of an eighth of its longest length, and
- * begins anew at three quarters of it. */
+ * begins anew at half of it: a start behind a kill reads and writes it all. */
 enum {
     PAGES_IDLE = 1000, /* 4 MB: copied when there is time */
     PAGES_CUT = 16384, /* 64 MB: cut down */
@@ -148,7 +148,7 @@ static void go_on(struct checkpoint *c, struct history *h, int64_t now_ns)
         copy_piece(c, h, now_ns);
     else if (state == AHEAD_SYNCING || now_ns < c->again_ns)
         return;
-    else if (h->wal_pages > MAX(most / 4 * 3, c->tried + most / PIECE))
+    else if (h->wal_pages > MAX(most / 2, c->tried + most / PIECE))
         copy(c, h, now_ns);
     else if (waiting > most / PIECE)
         begin_piece(c, h, now_ns);
