@@ -52,6 +52,7 @@ static void *work(void *arg)
 {
     struct ahead *a = arg;
 
+    (void)pthread_setname_np(pthread_self(), "store:sync");
     pthread_mutex_lock(&a->lock);
     while (!a->stop) {
         enum ahead_sync due = a->due;

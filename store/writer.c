@@ -511,6 +511,7 @@ static void *work(void *arg)
     struct job *job;
     bool stop = false;
 
+    (void)pthread_setname_np(pthread_self(), "store:writer");
     while (!stop) {
         if (!next(w, &batch, &job, &stop)) {
             if (clean_up(w, &w->hurry)

@@ -109,7 +109,7 @@ js() {
 case ${1:-} in
 --unit)
     shift
-    T_DEADLINE=${T_DEADLINE:-60} # some wait for a lost line to be missed
+    T_DEADLINE=${T_DEADLINE:-180} # some wait for a line to be missed, or the disk
     export T_DEADLINE
     programs "" "$@"
     ;;
