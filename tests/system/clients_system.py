@@ -326,6 +326,8 @@ def a_chat(language):
         with clients.start("chat", "lobby", "ana") as program:
             eventually(lambda: [n for n in w.json("/v1/presence/room/lobby")["names"]
                                 if n["name"] == "ana"], "she is there")
+            # What is said before that, she has of the snapshot.
+            eventually(lambda: w.metric("starts_total") >= 1, "she hears what is new")
             publish(w, "room/lobby", "m1")
             program.said(["bo: m1"])
             program.type("hello all")
