@@ -1,6 +1,8 @@
 #include "proto/config.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -326,7 +328,8 @@ static int fill_tokens(struct config *cfg, const struct settings *s,
     return rc;
 }
 
-static int fill_dir(struct config *cfg, const char *dir)
+static int fill_dir(struct config *cfg, const char *dir,
+                    struct opt_error *err)
 {
     struct buf path = BUF_INIT;
     char *cwd = NULL;
@@ -335,8 +338,12 @@ static int fill_dir(struct config *cfg, const char *dir)
         dir = "./var";
     if (dir[0] != '/') {
         cwd = getcwd(NULL, 0);
-        if (!cwd)
+        if (!cwd) {
+            opt_error_set(err, "the folder you are in cannot be named: %s: "
+                          "cd to one that is there, or say --dir with a "
+                          "path from /", strerror(errno));
             return ERR_IO;
+        }
         buf_addf(&path, "%s/", cwd[1] ? cwd : "");
         dir += strncmp(dir, "./", 2) == 0 ? 2 : 0;
     }
@@ -433,7 +440,7 @@ static int fill(struct config *cfg, const struct config_source *from,
     int rc = put_defaults(NULL, cfg);
 
     if (rc == 0)
-        rc = fill_dir(cfg, from->dir);
+        rc = fill_dir(cfg, from->dir, err);
     if (rc == 0)
         rc = put_settings(s, NULL, NULL, cfg, err);
     if (rc == 0)

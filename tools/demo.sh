@@ -14,11 +14,13 @@ say() { printf '%s\n' "$*" >&2; }
 
 # ---- a place ---------------------------------------------------------------
 
-# A demo that runs already, or what another user has left, stays as it is.
+# A demo that runs already, or what another user has left, stays as it is. A folder
+# that somebody stands in is emptied, not made anew.
 in_the_way() { # directory
     [ -e "$1/var/touchline.lock" ] &&
         ! flock -n "$1/var/touchline.lock" true 2>/dev/null && return
-    ! rm -rf "$1" 2>/dev/null
+    [ -e "$1" ] || return 1
+    ! { [ -w "$1" ] && find "$1" -mindepth 1 -delete 2>/dev/null; }
 }
 
 make_place() {

@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "base/err.h"
+#include "base/log.h"
 
 /* libcrypto is loaded by who first needs a digest. Its relocations alone are
  * 0.4 MB of private memory, and a process whose link is local and has no
@@ -46,6 +47,9 @@ static void load(void)
         find(lib, "EVP_sha256", &crypto.sha256, sizeof crypto.sha256) &&
         find(lib, "EVP_sha1", &crypto.sha1, sizeof crypto.sha1))
         (void)find(lib, "EVP_Digest", &crypto.digest, sizeof crypto.digest);
+    if (!crypto.digest)
+        log_error("library.missing", "file=%s action=refuse_what_needs_it "
+                  "cure=\"apt-get install libssl3\"", LIBCRYPTO);
 }
 
 /* All of it, or not. */

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -331,6 +332,20 @@ TEST(paths_start_in_the_directory_which_is_absolute)
     from.dir = NULL;
     EXPECT_OK(config_load(&cfg, &from, &err));
     EXPECT(strlen(cfg->dir) == strlen(cwd) + strlen("/var"));
+    config_free(cfg);
+}
+
+TEST(a_folder_that_is_gone_is_named_as_the_reason)
+{
+    struct config_source from = { .dir = NULL };
+
+    EXPECT_OK(mkdir("gone", 0700));
+    EXPECT_OK(chdir("gone"));
+    EXPECT_OK(rmdir("../gone"));
+    EXPECT_ERR(config_load(&cfg, &from, &err), ERR_IO);
+    EXPECT(strstr(err.text, "No such file") && strstr(err.text, "--dir"));
+    from.dir = "/some/where";
+    EXPECT_OK(config_load(&cfg, &from, &err));
     config_free(cfg);
 }
 
