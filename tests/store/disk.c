@@ -1,6 +1,7 @@
 #include "tests/store/disk.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -173,14 +174,20 @@ static unsigned written_file(int fd)
 
 void disk_lock(void)
 {
-    if (rec)
-        pthread_mutex_lock(&rec->lock);
+    if (rec && pthread_mutex_lock(&rec->lock) == EOWNERDEAD)
+        pthread_mutex_consistent(&rec->lock); /* see disk_exit() */
 }
 
 void disk_unlock(void)
 {
     if (rec)
         pthread_mutex_unlock(&rec->lock);
+}
+
+void disk_exit(void)
+{
+    disk_lock();
+    _exit(0);
 }
 
 /* Names are followed also when nothing is recorded. */
@@ -653,6 +660,7 @@ static void make_record(void)
     EXPECT(rec != MAP_FAILED);
     pthread_mutexattr_init(&shared);
     pthread_mutexattr_setpshared(&shared, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&shared, PTHREAD_MUTEX_ROBUST);
     pthread_mutex_init(&rec->lock, &shared);
     if (!dry.loose)
         dry.loose = calloc(OPS, sizeof *dry.loose);

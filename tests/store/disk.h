@@ -36,6 +36,9 @@ void disk_stop(void);
 
 void disk_lock(void);
 void disk_unlock(void);
+/* The process ends without a word, between two of these: no thread of it is in
+ * the middle of one, and the next process finds the disk unlocked. */
+_Noreturn void disk_exit(void);
 void disk_opened(const char *path, int fd); /* it may be new */
 void disk_wrote(int fd, const void *bytes, size_t len, off_t at);
 void disk_sized(int fd, off_t size);

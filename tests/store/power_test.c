@@ -318,7 +318,7 @@ static void live(void (*fn)(struct shelf *, struct life *))
         struct life *l = begin_life(&s);
 
         fn(&s, l);
-        _exit(0);
+        disk_exit();
     }
     EXPECT_INT(waitpid(pid, &status, 0), pid);
     EXPECT_INT(status, 0);
