@@ -224,7 +224,7 @@ def user_memory(w):
 
 
 class Rest:
-    """Nothing has changed for some seconds."""
+    """Nothing has changed for some seconds, but for pages that come and go."""
 
     def __init__(self, w, seconds=6):
         self.w, self.seconds = w, seconds
@@ -232,7 +232,7 @@ class Rest:
 
     def __call__(self):
         now = user_memory(self.w)
-        if abs(now - self.kib) > 32:
+        if abs(now - self.kib) > 128:
             self.kib, self.since = now, time.monotonic()
         return time.monotonic() - self.since > self.seconds
 
