@@ -74,9 +74,11 @@ static void print_option(const struct cli_option *o)
 
 static void print_help(const struct cli *c)
 {
+    size_t count = c->general_count ? c->general_count : c->option_count;
+
     printf("usage: %s [OPTION]...%s%s\n%s\n\n", c->binary, c->usage ? " " : "",
            c->usage ? c->usage : "", c->about);
-    for (size_t i = 0; i < c->option_count; i++)
+    for (size_t i = 0; i < count; i++)
         print_option(&c->options[i]);
     for (size_t i = 0; i < ARRAY_LEN(common); i++)
         print_option(&common[i]);
@@ -331,6 +333,8 @@ int cli_parse(struct cli *c, int argc, char **argv)
     if (w.no_memory)
         return EXIT_FAILED;
     if (rc == 0 && w.help) {
+        if (c->help_about && c->arg_count)
+            return c->help_about(c, c->args[0]);
         print_help(c);
         return EXIT_DONE;
     }

@@ -28,8 +28,12 @@ struct cli {
     const char *about;    /* what it is, one sentence */
     const char *usage;    /* what follows the options, "VERB ..."; or NULL */
     const char *more;     /* printed behind the options by --help; or NULL */
+    /* What --help does beside an argument, "publish --help"; returns the code
+     * to exit with. NULL: what it does alone. */
+    int (*help_about)(const struct cli *c, const char *word);
     const struct cli_option *options; /* its own */
     size_t option_count;
+    size_t general_count; /* --help alone names the first so many; 0: all */
     bool keeps_text; /* of the file: else it is wiped once it is understood */
 
     /* results */

@@ -284,6 +284,34 @@ def test_ctrl_c_leaves_what_there_is():
         eventually(lambda: not run.left(), "all that was started is gone")
 
 
+INTERRUPTED_AS_IT_STARTS = """
+import os, signal, subprocess, sys
+from compare import ends, rows
+
+class Slow(subprocess.Popen):
+    def __init__(self, *args, **more):
+        super().__init__(*args, **more)
+        started.append(self)
+        os.kill(os.getpid(), signal.SIGINT)
+
+started = []
+rows.subprocess.Popen = Slow
+ends.heed()
+try:
+    with rows.running(["sleep", "100"]):
+        print("it was not interrupted")
+except KeyboardInterrupt:
+    print("interrupted;", "left" if started[0].returncode is None else "gone")
+"""
+
+
+def test_who_is_interrupted_as_it_starts_a_process_leaves_none():
+    p = subprocess.run([sys.executable, "-c", INTERRUPTED_AS_IT_STARTS], capture_output=True,
+                       timeout=DEADLINE, text=True, check=False, preexec_fn=heed_interrupts,
+                       env={**os.environ, "PYTHONPATH": os.path.dirname(COMPARE)})
+    equal(p.stdout, "interrupted; gone\n", p.stderr)
+
+
 def test_a_word_that_is_none_is_said():
     for args, word in ((("--only", "limit,nobody"), "nobody"), (("--rows", "memry"), "memory"),
                        (("--n", "0"), "--n")):

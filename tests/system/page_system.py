@@ -224,6 +224,24 @@ def test_a_chat_between_the_page_and_the_rest_of_the_world():
         is_clean(w, b)
 
 
+def test_a_name_that_was_typed_counts_also_without_enter():
+    with World() as w, Browser() as b:
+        look(w, b)
+        with w.stream("/v1/stream?channel=room/lobby&name=ben") as ben:
+            ben.item()
+            b.click("#who summary")
+            b.fill("#name-input", "jo anna")
+            b.click("#text")
+            b.shows("#identity-error", "no spaces")
+            b.fill("#name-input", "jo")
+            b.type("#text", "it is me\ue007")
+            m = ben.message()
+            equal((m["from"], m["data"]), ("jo", "it is me"))
+        eventually(lambda: w.json("/v1/presence/room/lobby")["names"]
+                   == [{"name": "jo", "connections": 1}], "presence")
+        is_clean(w, b)
+
+
 def test_who_has_gone_to_another_page_is_not_there_and_finds_all_on_the_way_back():
     """The browser keeps a page that was left, with its sockets if they are open."""
     with World() as w, Browser() as b:

@@ -227,9 +227,9 @@ def test_each_verb_and_option_of_each_program_is_completed_and_nothing_else():
         equal(words(bash.offered("router-ctl help ")), sorted(verbs + aliases))
         common = ["--check", "--color", "--config", "--dir", "--help", "--json", "--print-config",
                   "--router", "--set", "--version"]
-        equal(sorted({o for v in verbs for o in options_in(said_by("router-ctl", "help", v))}
-                     | set(common)), options_in(said_by("router-ctl", "--help")))
+        equal(options_in(said_by("router-ctl", "--help")), common)
         for verb in verbs:
+            equal(said_by("router-ctl", verb, "--help"), said_by("router-ctl", "help", verb))
             equal(words(bash.offered(f"router-ctl {verb} --")),
                   sorted(common + options_in(said_by("router-ctl", "help", verb))), verb)
 

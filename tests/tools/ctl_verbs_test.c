@@ -57,6 +57,7 @@ TEST(every_verb_has_help_and_an_example_of_itself)
         EXPECT_CONTAINS(said, verbs[i].name);
     for (size_t i = 0; i < verb_count; i++) {
         EXPECT_INT(RUN("help", verbs[i].name), EXIT_DONE);
+        EXPECT_INT(RUN(verbs[i].name, "--help"), EXIT_DONE);
         EXPECT_CONTAINS(said, "for example:");
         EXPECT_CONTAINS(verbs[i].example, "router-ctl ");
         EXPECT_CONTAINS(verbs[i].example, verbs[i].name);
@@ -102,6 +103,8 @@ TEST(wrong_usage_says_what_would_be_right)
     EXPECT_INT(RUN("publish", "a", "b", "--since", "0"), EXIT_USAGE);
     EXPECT_CONTAINS(said, "publish takes no --since");
     EXPECT_INT(RUN("help", "nothing"), EXIT_USAGE);
+    EXPECT_INT(RUN("publsh", "--help"), EXIT_USAGE);
+    EXPECT_CONTAINS(said, "did you mean publish?");
     EXPECT_INT(RUN("replay", "x.json", "--speed", "fast"), EXIT_USAGE);
     EXPECT_INT(RUN("replay", "x.json", "--speed", "-1"), EXIT_USAGE);
     EXPECT_INT(RUN("replay", "x.json", "--speed", "nan"), EXIT_USAGE);

@@ -42,7 +42,7 @@ static void put_verbs(struct buf *b, bool full)
                 put_verb(b, &verbs[i], full);
     }
     if (full)
-        buf_add_str(b, "\nrouter-ctl help VERB shows the options of a verb, "
+        buf_add_str(b, "\nrouter-ctl VERB --help shows the options of a verb, "
                     "and examples.\nexit codes: 0 done, 1 failed, 2 usage, 3 "
                     "no router reachable, 4 not found,\n5 refused\n");
 }
@@ -59,7 +59,7 @@ static int say_what_there_is(const struct ctl *c)
              "  %s status\n"
              "  %s publish user/ana 'the bus is here'\n"
              "  %s tail 'room/*'\n"
-             "\n%s help VERB says more of each, --help all options.\n",
+             "\n%s VERB --help says more of each, --help of all.\n",
              c->cli.binary, c->cli.binary, c->cli.binary, c->cli.binary);
     fputs(buf_text(&b), stderr);
     buf_fini(&b);
@@ -83,11 +83,11 @@ static const struct option {
 #undef NAMED
 };
 
-/* Every verb takes it. */
+enum { GENERAL_OPTIONS = 3 }; /* the first rows: every verb takes them */
+
 static bool of_all(const struct option *o)
 {
-    return strcmp(o->name, "json") == 0 || strcmp(o->name, "router") == 0
-           || strcmp(o->name, "color") == 0;
+    return o < options + GENERAL_OPTIONS;
 }
 
 static bool is_given(const struct ctl *c, const struct option *o)
@@ -171,48 +171,58 @@ static const char *nth_verb(const void *ctx, size_t i)
     return i < verb_count ? verbs[i].name : NULL;
 }
 
-static int refuse_verb(const struct ctl *c, const char *word)
+static int refuse_verb(const struct cli *c, const char *word)
 {
     const char *near = opt_nearest(slice_str(word), nth_verb, NULL);
 
-    return cli_usage_error(&c->cli, "no such verb: %s%s%s%s", word,
+    return cli_usage_error(c, "no such verb: %s%s%s%s", word,
                            near ? "; did you mean " : "", near ? near : "",
                            near ? "?" : "");
 }
 
-int verb_help(struct ctl *c)
+static void put_help(struct buf *b, const struct cli *c, const struct verb *v)
 {
-    const struct verb *v = c->arg_count ? verb_find(c->args[0]) : NULL;
+    buf_addf(b, "usage: %s %s %s\n%s\n", c->binary, v->name, v->usage,
+             v->help);
+    if (v->alias)
+        buf_addf(b, "also called %s\n", v->alias);
+    if (*v->options)
+        buf_add_byte(b, '\n');
+    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+        const struct option *o = &options[i];
+
+        if (takes(v, o))
+            buf_addf(b, "  --%s%s%-*s  %s\n", o->name, o->value ? " " : "",
+                     (int)(20 - strlen(o->name)), o->value ? o->value : "",
+                     o->help);
+    }
+    buf_addf(b, "\nfor example:\n%s", v->example);
+}
+
+/* word: a verb, or NULL. */
+static int help_about(const struct cli *c, const char *word)
+{
+    const struct verb *v = word ? verb_find(word) : NULL;
     struct buf b = BUF_INIT;
     int rc;
 
-    if (c->arg_count && !v)
-        return refuse_verb(c, c->args[0]);
-    if (!v) {
-        buf_addf(&b, "usage: %s [OPTION]... %s\n%s\n\n", c->cli.binary,
-                 c->cli.usage, about);
-        put_verbs(&b, true);
+    if (word && !v)
+        return refuse_verb(c, word);
+    if (v) {
+        put_help(&b, c, v);
     } else {
-        buf_addf(&b, "usage: %s %s %s\n%s\n", c->cli.binary, v->name,
-                 v->usage, v->help);
-        if (v->alias)
-            buf_addf(&b, "also called %s\n", v->alias);
-        if (*v->options)
-            buf_add_byte(&b, '\n');
-        for (size_t i = 0; i < ARRAY_LEN(options); i++) {
-            const struct option *o = &options[i];
-
-            if (takes(v, o))
-                buf_addf(&b, "  --%s%s%-*s  %s\n", o->name,
-                         o->value ? " " : "",
-                         (int)(20 - strlen(o->name)),
-                         o->value ? o->value : "", o->help);
-        }
-        buf_addf(&b, "\nfor example:\n%s", v->example);
+        buf_addf(&b, "usage: %s [OPTION]... %s\n%s\n\n", c->binary, c->usage,
+                 about);
+        put_verbs(&b, true);
     }
     rc = show_out(&b);
     buf_fini(&b);
     return rc < 0 ? EXIT_FAILED : EXIT_DONE;
+}
+
+int verb_help(struct ctl *c)
+{
+    return help_about(&c->cli, c->arg_count ? c->args[0] : NULL);
 }
 
 /* ---- running ----------------------------------------------------------- */
@@ -226,7 +236,7 @@ static int find_verb(struct ctl *c)
         return say_what_there_is(c);
     c->verb = verb_find(word);
     if (!c->verb)
-        return refuse_verb(c, word);
+        return refuse_verb(&c->cli, word);
     c->args = c->cli.args + 1;
     c->arg_count = c->cli.arg_count - 1;
     if (c->arg_count < c->verb->least)
@@ -270,6 +280,8 @@ int ctl_run(int argc, char **argv)
         .usage = "VERB [ARGUMENT]...",
         .options = rows,
         .option_count = ARRAY_LEN(options),
+        .general_count = GENERAL_OPTIONS,
+        .help_about = help_about,
     } };
     int code;
 

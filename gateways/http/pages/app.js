@@ -659,6 +659,10 @@ function wire_up() {
         if (Chat.on_identity())
             write_hash();
     });
+    $('identity').addEventListener('focusout', (event) => {
+        if (Chat.on_identity_left(event))
+            write_hash();
+    });
     $('toast').addEventListener('click', () =>
         $('toast').classList.remove('on'));
     window.addEventListener('popstate', read_hash);

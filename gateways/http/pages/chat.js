@@ -412,25 +412,43 @@ function room_is_good(name) {
         !/[\s*\u0000-\u001f\u007f-\u009f]/.test(s));
 }
 
-/* True: the form has been taken. */
-function on_identity() {
+/* Who is who and where, as the form says; the field that is wrong, or null. */
+function take_identity() {
     const name = $('name-input').value.trim();
     const where = $('room-input').value.trim();
+    const wrong = !name_is_good(name) ? 'name-input'
+        : !room_is_good(where) ? 'room-input' : null;
 
-    if (!name_is_good(name) || !room_is_good(where)) {
-        put($('identity-error'), name_is_good(name)
-            ? 'A room is a word without spaces or asterisks.'
-            : 'A name has up to 64 bytes, no spaces and no colon.');
-        $(name_is_good(name) ? 'room-input' : 'name-input').focus();
-        return false;
-    }
-    put($('identity-error'), '');
+    put($('identity-error'), wrong === 'room-input'
+        ? 'A room is a word without spaces or asterisks.'
+        : wrong ? 'A name has up to 64 bytes, no spaces and no colon.' : '');
+    if (wrong || (name === chat.me && where === room.name))
+        return wrong;
     chat.me = name;
     stored('touchline name', name);
     enter(where);
-    $('who').open = false;
-    $('text').focus();
-    return true;
+    return null;
+}
+
+/* True: the form has been taken. */
+function on_identity() {
+    const wrong = take_identity();
+
+    if (!wrong)
+        $('who').open = false;
+    $(wrong || 'text').focus();
+    return !wrong;
+}
+
+/* Who goes on to talk means what stands there, without Enter too. It stays
+ * open: nothing moves below the finger. True: it is another room now. */
+function on_identity_left(event) {
+    const before = room.name;
+
+    if (document.hasFocus() &&
+        !event.currentTarget.contains(event.relatedTarget))
+        take_identity();
+    return room.name !== before;
 }
 
 function on_say(event) {
@@ -476,6 +494,6 @@ if (!name_is_good(chat.me))
     chat.me = stored('touchline name', 'fan-' +
         String(Math.random()).slice(2, 6)) || 'fan';
 wire_up();
-return Object.assign(chat, {enter, hear, load_people, on_identity, on_notice,
-                            room_is_good, to_end});
+return Object.assign(chat, {enter, hear, load_people, on_identity,
+                            on_identity_left, on_notice, room_is_good, to_end});
 }());

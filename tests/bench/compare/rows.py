@@ -14,7 +14,7 @@ import signal
 import subprocess
 from collections import namedtuple
 
-from . import servers
+from . import ends, servers
 
 # less: the smaller, the better.
 Figure = namedtuple("Figure", "key title unit less")
@@ -51,14 +51,13 @@ class Bench:
 
     def flood(self, *args):
         """The report."""
-        p = subprocess.run(self.command(*args), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                           text=True, timeout=70 + self.seconds, stdin=subprocess.DEVNULL,
-                           start_new_session=True, check=False)
-        if not p.stdout:
-            raise Trouble(p.stderr.strip().split("\n")[-1] or f"flood ended with {p.returncode}")
-        report = json.loads(p.stdout)
+        with running(self.command(*args)) as p:
+            said, why = p.communicate(timeout=70 + self.seconds)
+        if not said:
+            raise Trouble(why.strip().split("\n")[-1] or f"flood ended with {p.returncode}")
+        report = json.loads(said)
         if report["published"]["failed"]:
-            raise Trouble(p.stderr.strip().split("\n")[-1])
+            raise Trouble(why.strip().split("\n")[-1])
         if report["server"] is None:
             raise Trouble("a process of the server ended while it was measured")
         if not report["up"]:
@@ -192,15 +191,18 @@ def at_once(part):
 @contextlib.contextmanager
 def running(command):
     """A process that is gone behind it, whatever happens."""
-    p = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                         stdin=subprocess.DEVNULL, start_new_session=True)
+    p = None
     try:
+        with ends.wait():
+            p = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                 text=True, stdin=subprocess.DEVNULL, start_new_session=True)
         yield p
     finally:
-        p.kill()
-        p.wait()
-        p.stdout.close()
-        p.stderr.close()
+        if p:
+            p.kill()
+            p.wait()
+            p.stdout.close()
+            p.stderr.close()
 
 
 def ended(p):

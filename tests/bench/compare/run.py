@@ -24,21 +24,19 @@ import os
 import platform
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from compare import render, rows, servers  # noqa: E402
+from compare import ends, render, rows, servers  # noqa: E402
 from crowd_run import ALONE, in_a_network_of_its_own  # noqa: E402
 
 SYSCTLS = ("fs/file-max", "net/core/somaxconn", "net/ipv4/tcp_max_syn_backlog",
            "net/ipv4/ip_local_port_range", "net/ipv4/tcp_mem")
 OURS = ("limit", "touchline")
 AWAY = "TOUCHLINE_BENCH_AWAY"  # who could not be had, for whom this program becomes
-ENDS = (signal.SIGINT, signal.SIGTERM)
 SPARE = 200  # files of a server that are no clients
 
 
@@ -158,17 +156,17 @@ def one(peer, row, o):
     base = tempfile.mkdtemp(prefix="tl-bench-", dir=os.path.join(servers.ROOT, "build"))
     server = peer(os.path.join(base, "server"), int(2 * o.n))
     try:
-        server.start()
+        with ends.wait():
+            server.start()
         return {"figures": row.run(rows.Bench(server, o.n, o.seconds))}
     except (rows.Trouble, RuntimeError, AssertionError, OSError, ValueError, KeyError,
             subprocess.SubprocessError) as e:
         return {"trouble": f"{type(e).__name__}: {e}".replace("\n", " ")[:300]}
     finally:
-        signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
-        with contextlib.suppress(AttributeError):  # it never started
-            server.stop()
-        shutil.rmtree(base, ignore_errors=True)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
+        with ends.wait():
+            with contextlib.suppress(AttributeError):  # it never started
+                server.stop()
+            shutil.rmtree(base, ignore_errors=True)
 
 
 def plan(here, o):
@@ -237,17 +235,13 @@ def failed(data):
     return [r for r in data["results"] if r["peer"] in OURS and "figures" not in r]
 
 
-def interrupt(*_):
-    raise KeyboardInterrupt
-
-
 def main():
     o = options()
     if o.list:
         print("\n".join(["peers: " + ", ".join(p.name for p in servers.PEERS),
                          "rows: " + ", ".join(r.key for r in rows.ROWS)]))
         return 0
-    signal.signal(signal.SIGTERM, interrupt)
+    ends.heed()
     away, where = alone(o)
     here = [p for p in servers.PEERS if p.name in o.only.split(",")
             and p.name not in {a["name"] for a in away}]
