@@ -174,13 +174,21 @@ def port_taken(place):
         return place.run(f"touchline --set http.listen=127.0.0.1:{port}")
 
 
-@mistake("The port is taken, of a gateway that is started alone",
-         "touchline-http --set http.listen=127.0.0.1:8000", FAILED, "http.listen")
-def port_taken_alone(place):
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        port = s.getsockname()[1]
-        place.words.append((f":{port}", ":8000"))
-        return place.run(f"touchline-http --set http.listen=127.0.0.1:{port}")
+def port_taken_alone(edge, port):
+    """Of a gateway that is started without the others."""
+    command = f"touchline-{edge} --set {edge}.listen=127.0.0.1:"
+
+    @mistake(f"The port is taken, {edge} alone", command + str(port), FAILED, edge + ".listen")
+    def answer(place):
+        with socket.create_server(("127.0.0.1", 0)) as s:
+            taken = s.getsockname()[1]
+            place.words.append((f":{taken}", f":{port}"))
+            return place.run(command + str(taken))
+    return answer
+
+
+for gateway in (("http", 8000), ("tcp", 9999), ("ws", 8001)):
+    port_taken_alone(*gateway)
 
 
 @mistake("An address that this machine has not", "touchline --set http.listen=192.0.2.1:8000",
