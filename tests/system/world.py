@@ -443,7 +443,11 @@ class World:
         self.urls = {}
         self.log = os.path.join(self.base, "log")
         if start:
-            self.start()
+            try:
+                self.start()
+            except BaseException:  # nobody else knows of it yet
+                self.close(keep=bool(under))
+                raise
 
     def args(self, binary, *more):
         args = [os.path.join(BIN, binary), "--dir", self.dir]
