@@ -38,9 +38,10 @@ hashes() {
     done
 }
 
-sed '/^@known@$/,$d' "$pages/index.html" | expand >"$out.head"
+sed '/^@known@$/,$d' "$pages/index.html" | expand >"$out.first"
 sed '1,/^@known@$/d' "$pages/index.html" | expand >"$out.tail"
-cat "$out.head" "$out.tail" >"$out.whole"
+cat "$out.first" "$out.tail" >"$out.whole"
 printf "script-src 'self'%s; style-src 'self'%s; " \
     "$(hashes script "$out.whole")" "$(hashes style "$out.whole")" >"$out.csp"
 rm "$out.whole"
+mv "$out.first" "$out.head" # at last: the Makefile looks whether it is there

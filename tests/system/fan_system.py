@@ -433,6 +433,20 @@ def test_it_says_since_when_it_is_offline_and_from_when_it_catches_up():
         is_clean(w, b, outages=True)
 
 
+def test_what_delivers_is_live_whatever_the_browser_thinks_of_its_network():
+    """As on a machine that has none but its own."""
+    with World() as w, Browser() as b:
+        match = make_match(w)
+        b.before_each_page("Object.defineProperty(navigator, 'onLine', {value: false})")
+        look(w, b)
+        happen(w, match, "start")
+        b.shows("#timeline", "Kick-off")
+        b.shows("#conn-text", "Live")
+        is_clean(w, b)
+        b.open(w.urls["http"] + "/report#match=" + match)
+        b.shows("#conn-text", "Live")
+
+
 def test_gateways_that_die_cost_nothing_but_a_word():
     with World() as w, Browser() as b:
         match = make_match(w)

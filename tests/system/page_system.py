@@ -230,6 +230,10 @@ def test_a_name_that_was_typed_counts_also_without_enter():
         with w.stream("/v1/stream?channel=room/lobby&name=ben") as ben:
             ben.item()
             b.click("#who summary")
+            equal(b.js("document.getElementById('name-input').value"), "", "none that was given")
+            b.click("#name-input")
+            b.click("#text")
+            equal(b.text("#identity-error"), "", "the given one stays")
             b.fill("#name-input", "jo anna")
             b.click("#text")
             b.shows("#identity-error", "no spaces")
@@ -237,6 +241,12 @@ def test_a_name_that_was_typed_counts_also_without_enter():
             b.type("#text", "it is me\ue007")
             m = ben.message()
             equal((m["from"], m["data"]), ("jo", "it is me"))
+            expect_lines(b, [("jo", "it is me")])
+            with w.stream("/v1/stream?channel=room/lobby&name=cy") as cy:
+                cy.item()
+            b.shows("#talk .note:last-child", "cy left")
+            equal(b.js("document.getElementById('talk').textContent.includes('fan-')"), False,
+                  "whom he was before has not left")
         eventually(lambda: w.json("/v1/presence/room/lobby")["names"]
                    == [{"name": "jo", "connections": 1}], "presence")
         is_clean(w, b)

@@ -478,7 +478,10 @@ function on_state(s) {
     if (s.state === 'failed')
         net.error = s.error.text;
     net.way = s.transport === 'poll' ? 'long poll' : s.transport;
-    turn(navigator.onLine === false ? 'waiting' : s.state);
+    /* What delivers is there, whatever the browser thinks of its network. */
+    const up = s.state === 'live' || s.state === 'catching-up';
+
+    turn(!up && navigator.onLine === false ? 'waiting' : s.state);
 }
 
 function turn(state) {

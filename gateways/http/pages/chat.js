@@ -20,9 +20,10 @@ const NEAR_PX = 40;
 const room = {name: '', lines: new Map(), people: new Map(), count: 0,
               expected: new Map(), sent: new Set(), faster: new Map(),
               more: false, asking: false, unread: 0};
-const chat = {me: '', name: () => room.name, path: () => path_of(room.name),
-              on_enter: () => {}};
+const chat = {me: '', was: '', name: () => room.name,
+              path: () => path_of(room.name), on_enter: () => {}};
 const divider = el('li', 'divider', 'New');
+const GIVEN = /^fan(-\d+)?$/;   /* by us, until somebody says another one */
 
 const path_of = (name) => name.split('/').map(encodeURIComponent).join('/');
 
@@ -37,7 +38,8 @@ function enter(name) {
     set_unread(0);
     put($('room-name'), name);
     $('room-input').value = name;
-    $('name-input').value = chat.me;
+    $('name-input').value = GIVEN.test(chat.me) ? '' : chat.me;
+    $('name-input').placeholder = chat.me;
     put($('people'), '');
     show_older('');
     chat.on_enter();
@@ -143,7 +145,9 @@ function come_and_go(what, s) {
             room.people.set(name, 1);
     });
     draw_people();
-    const told = names.filter((name) => name !== chat.me);
+    /* Nor that we have gone under the name that was ours before. */
+    const told = names.filter((name) => name !== chat.me &&
+        (what === 'join' || name !== chat.was));
 
     if (others > 0)
         told.push(others + (others > 1 ? ' others' : ' other'));
@@ -414,7 +418,7 @@ function room_is_good(name) {
 
 /* Who is who and where, as the form says; the field that is wrong, or null. */
 function take_identity() {
-    const name = $('name-input').value.trim();
+    const name = $('name-input').value.trim() || chat.me;
     const where = $('room-input').value.trim();
     const wrong = !name_is_good(name) ? 'name-input'
         : !room_is_good(where) ? 'room-input' : null;
@@ -424,6 +428,8 @@ function take_identity() {
         : wrong ? 'A name has up to 64 bytes, no spaces and no colon.' : '');
     if (wrong || (name === chat.me && where === room.name))
         return wrong;
+    if (name !== chat.me)
+        chat.was = chat.me;
     chat.me = name;
     stored('touchline name', name);
     enter(where);

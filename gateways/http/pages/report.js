@@ -29,6 +29,7 @@ let match = null;
 let notes = null;               /* of the match: began, lineup texts */
 let sub = null;
 let sub_state = 'connecting';
+let away = false;       /* the network, says the browser; nothing has come since */
 let awaited = '';               /* the id of a match that is to be created */
 let skew = 0;                   /* the server's clock less ours, milliseconds */
 let token_words = '';           /* the server's; asked when no sheet is open */
@@ -273,6 +274,7 @@ async function follow(id) {
         onmessage: on_message, onnotice: on_notice,
         onstate: (s) => {
             sub_state = s.state;
+            away = away && !is_up();
             draw_soon();
         }});
     draw_soon();
@@ -565,14 +567,23 @@ function draw() {
     draw_pad(view);
 }
 
+function is_up() {
+    return sub_state === 'live' || sub_state === 'catching-up';
+}
+
+function on_network(gone) {
+    away = gone;
+    draw_soon();
+}
+
 function draw_state() {
     const all = Outbox.list();
     const n = all.filter((i) => !i.refused).length;
     const bad = all.length - n;
-    const live = sub_state === 'live' || sub_state === 'catching-up';
+    const live = is_up();
     const token = Outbox.trouble === 'token' && n > 0 || denied;
     const offline = n > 0 && Outbox.trouble === 'offline' ||
-        sub_state === 'waiting' || !navigator.onLine;
+        sub_state === 'waiting' || away || !live && !navigator.onLine;
 
     $('conn').dataset.state = token || bad ? 'failed'
         : offline || !live ? 'waiting' : 'live';
@@ -1028,8 +1039,8 @@ $('sheet').addEventListener('close', () => {
         show_token();
 });
 addEventListener('hashchange', read_hash);
-addEventListener('online', draw_soon);
-addEventListener('offline', draw_soon);
+addEventListener('online', () => on_network(false));
+addEventListener('offline', () => on_network(true));
 setInterval(() => {
     const view = match && shown();
 
