@@ -75,16 +75,17 @@ class Link:
                              return_exceptions=True)
 
     async def carry(self, reader, writer, left):
-        """Both directions share the link; left: bytes, None for any number."""
+        """Both directions share the link: a piece follows the one before as soon as that
+        has left, and comes half a round trip later."""
+        comes = 0.0
         while data := await reader.read(1460):
             if left is not None:
                 data = data[:left]
                 left -= len(data)
-            now = self.loop.time()
-            self.free_at = max(now, self.free_at) + len(data) / BYTES_A_SECOND
-            await asyncio.sleep(self.free_at + RTT_MS / 2000 - now)
-            writer.write(data)
-        writer.close()
+            self.free_at = max(self.loop.time(), self.free_at) + len(data) / BYTES_A_SECOND
+            comes = self.free_at + RTT_MS / 2000
+            self.loop.call_at(comes, writer.write, data)
+        self.loop.call_at(max(self.loop.time(), comes), writer.close)
 
     def __enter__(self):
         return self
