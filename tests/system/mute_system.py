@@ -143,6 +143,25 @@ def test_a_gateway_that_is_mute_is_started_anew_alone():
     raise Failed("its loop always stops with its link")
 
 
+def test_a_repeater_that_is_mute_is_started_anew_and_clients_stay():
+    """The one of two: its gateways are mute together, the others are not."""
+    with World([*SETS, "repeater.instances=2", "http.instances=2"]) as w, \
+            w.stream("/v1/stream?channel=a") as s:
+        s.item()
+        eventually(lambda: ready(w) == "ready", "ready")
+        before = {kind: w.pids(kind) for kind in ("router", "http", "tcp", "ws", "repeater")}
+        with Stopped(before["repeater"][1], link) as dumb:
+            eventually(lambda: dumb.reap() and before["repeater"][1] not in w.pids("repeater"),
+                       "it is ended")
+        eventually(lambda: len(w.pids("repeater")) == 2 and status(w) == "OK", "all is well")
+        check(before["repeater"][0] in w.pids("repeater"), "the other one stays")
+        for kind in ("router", "http", "tcp", "ws"):
+            equal(w.pids(kind), before[kind], kind)
+        equal(log(w, r'child\.mute name="(.*?)"'), ["repeater-2"])
+        equal(w.publish("a", "still here").status, 201)
+        equal(s.message()["data"], "still here")
+
+
 def test_a_router_that_is_mute_is_started_anew_and_clients_stay():
     with World(SETS) as w, w.stream("/v1/stream?channel=a") as s, w.telnet() as t:
         s.item()

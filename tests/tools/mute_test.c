@@ -144,6 +144,85 @@ TEST(a_lone_gateway_and_its_router_take_turns)
     EXPECT_INT(who, ROUTER);
 }
 
+/* Two repeaters, and who of members is behind which. */
+static struct member repeaters[2] = {
+    {.role = MEMBER_REPEATER, .child = {.pid = 200, .ready = true}},
+    {.role = MEMBER_REPEATER, .child = {.pid = 201, .ready = true}},
+};
+
+static void start_behind(int http, int ws)
+{
+    start();
+    members[HTTP].repeater = &repeaters[http];
+    members[WS].repeater = &repeaters[ws];
+}
+
+/* Seconds until one is named, at most 1000. */
+static int until_named(struct member **who, unsigned http_ms, unsigned ws_ms)
+{
+    for (int i = 0; i < 1000; i++) {
+        now_ns += SECOND;
+        says(ROUTER, 0);
+        says(HTTP, http_ms);
+        says(WS, ws_ms);
+        *who = mute_look(&rule, now_ns);
+        if (*who)
+            return i;
+    }
+    return 1000;
+}
+
+TEST(a_repeater_takes_turns_with_the_router_when_all_are_behind_it)
+{
+    struct member *who;
+
+    start_behind(0, 0);
+    EXPECT_INT(until_named(&who, 6000, 6000), 30);
+    EXPECT(who == &members[ROUTER]);
+    EXPECT_INT(until_named(&who, 6000, 6000), 60);
+    EXPECT(who == &repeaters[0]);
+    EXPECT_INT(until_named(&who, 6000, 6000), 120);
+    EXPECT(who == &members[ROUTER]);
+}
+
+TEST(behind_two_repeaters_all_are_mute_by_the_router_alone)
+{
+    struct member *who;
+
+    start_behind(0, 1);
+    for (int i = 0; i < 3; i++) {
+        EXPECT_INT(until_named(&who, 6000, 6000), 30 << i);
+        EXPECT(who == &members[ROUTER]);
+    }
+}
+
+TEST(a_repeater_whose_gateways_are_mute_is_named_before_its_only_one)
+{
+    struct member *who;
+
+    start_behind(0, 1);
+    EXPECT_INT(until_named(&who, 0, 6000), 30);
+    EXPECT(who == &repeaters[1]);
+    EXPECT_INT(until_named(&who, 0, 6000), 60);
+    EXPECT(who == &members[WS]);
+    EXPECT_INT(until_named(&who, 0, 6000), 120);
+    EXPECT(who == &repeaters[1]);
+    EXPECT_INT(until_named(&who, 0, 0), 1000);
+    EXPECT_INT(until_named(&who, 0, 6000), 30);
+    EXPECT(who == &repeaters[1]);
+}
+
+TEST(one_of_several_behind_a_repeater_is_mute_by_itself)
+{
+    struct member *who;
+
+    start_behind(0, 0);
+    EXPECT_INT(until_named(&who, 0, 6000), 30);
+    EXPECT(who == &members[WS]);
+    EXPECT_INT(until_named(&who, 0, 6000), 60);
+    EXPECT(who == &members[WS]);
+}
+
 TEST(a_router_that_starts_is_waited_for)
 {
     int who;

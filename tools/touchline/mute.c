@@ -6,18 +6,13 @@
 
 #define SILENT (3 * SECOND) /* who has not spoken for longer */
 
-static bool is_router(const struct member *m)
-{
-    return m->role == MEMBER_ROUTER;
-}
-
 /* ---- what they say ----------------------------------------------------- */
 
 void mute_heard(struct member *m, const struct mutes *s, struct slice line,
                 int64_t now_ns)
 {
-    struct slice word = is_router(m) ? SLICE("X_STORE_MS=")
-                                     : SLICE("X_CANARY_MS=");
+    struct slice word = m->role == MEMBER_ROUTER ? SLICE("X_STORE_MS=")
+                                                 : SLICE("X_CANARY_MS=");
     uint64_t ms;
 
     if (!slice_starts(line, word) ||
@@ -56,9 +51,10 @@ static void calm_down(struct member *m, int64_t now_ns)
 
 struct gateways {
     unsigned speak, mute;
-    struct member *longest; /* mute, or NULL */
-    struct member *silent;  /* for longest, or NULL */
-    int64_t last_ns;        /* when the last of them became mute */
+    struct member *longest;  /* mute, or NULL */
+    struct member *silent;   /* for longest, or NULL */
+    struct member *repeater; /* all that speak are behind it, or NULL */
+    int64_t last_ns;         /* when the last of them became mute */
 };
 
 /* That is its own doing, and says nothing of the router. */
@@ -70,28 +66,40 @@ static void note_silent(struct gateways *g, struct member *m, int64_t now_ns)
         g->silent = m;
 }
 
-static struct gateways look_at_gateways(struct plan *p, int64_t now_ns)
+static void note_speaking(struct gateways *g, struct member *m, int64_t now_ns)
+{
+    g->repeater = g->speak == 0 || g->repeater == m->repeater ? m->repeater
+                                                              : NULL;
+    g->speak++;
+    if (!m->mute.since_ns) {
+        calm_down(m, now_ns);
+        if (m->repeater)
+            calm_down(m->repeater, now_ns);
+        return;
+    }
+    g->mute++;
+    g->last_ns = MAX(g->last_ns, m->mute.since_ns);
+    if (!g->longest || m->mute.since_ns < g->longest->mute.since_ns)
+        g->longest = m;
+}
+
+/* behind: only those behind this repeater; NULL: all. */
+static struct gateways look_at_gateways(struct plan *p,
+                                        const struct member *behind,
+                                        int64_t now_ns)
 {
     struct gateways g = {.longest = NULL};
 
     for (size_t i = 0; i < p->count; i++) {
         struct member *m = &p->members[i];
 
-        if (is_router(m) || !runs(m))
+        if (m->role != MEMBER_GATEWAY || !runs(m) ||
+            (behind && m->repeater != behind))
             continue;
-        if (!speaks(m, now_ns)) {
+        if (speaks(m, now_ns))
+            note_speaking(&g, m, now_ns);
+        else
             note_silent(&g, m, now_ns);
-            continue;
-        }
-        g.speak++;
-        if (!m->mute.since_ns) {
-            calm_down(m, now_ns);
-            continue;
-        }
-        g.mute++;
-        g.last_ns = MAX(g.last_ns, m->mute.since_ns);
-        if (!g.longest || m->mute.since_ns < g.longest->mute.since_ns)
-            g.longest = m;
     }
     return g;
 }
@@ -126,24 +134,52 @@ static bool due_itself(const struct mutes *s, const struct member *m,
     return m && due(s, m, m->mute.since_ns, now_ns);
 }
 
+/* All of these gateways are mute, and what is common to them is first, or what
+ * stands behind it. Who was named in vain takes turns with the next. */
+static struct member *accuse(struct plan *p, struct member *first,
+                             const struct gateways *g, int64_t now_ns)
+{
+    struct member *suspects[3] = {first};
+    unsigned n = 1;
+
+    if (g->repeater && g->repeater != first)
+        suspects[n++] = g->repeater;
+    if (g->speak == 1)
+        suspects[n++] = g->longest;
+    return act(p, first, suspects[first->mute.acts % n], now_ns);
+}
+
+/* Some gateways are mute, and others are not. */
+static struct member *judge_some(struct plan *p, const struct mutes *s,
+                                 struct member *longest, int64_t now_ns)
+{
+    struct member *repeater = longest->repeater;
+    struct gateways g = {.mute = 0};
+
+    if (repeater)
+        g = look_at_gateways(p, repeater, now_ns);
+    if (g.mute == 0 || g.mute < g.speak)
+        return due_itself(s, longest, now_ns)
+                   ? act(p, longest, longest, now_ns) : NULL;
+    return due(s, repeater, g.last_ns, now_ns)
+               ? accuse(p, repeater, &g, now_ns) : NULL;
+}
+
 static struct member *judge(const struct mutes *s, int64_t now_ns)
 {
     struct member *router = &s->plan->members[0];
-    struct gateways g = look_at_gateways(s->plan, now_ns);
+    struct gateways g = look_at_gateways(s->plan, NULL, now_ns);
 
     if (g.mute < g.speak)
         calm_down(router, now_ns);
     if (due_itself(s, g.silent, now_ns))
         return act(s->plan, g.silent, g.silent, now_ns);
-    if (g.mute < g.speak)
-        return due_itself(s, g.longest, now_ns)
-                   ? act(s->plan, g.longest, g.longest, now_ns) : NULL;
-    if (!g.mute || !due(s, router, g.last_ns, now_ns))
+    if (!g.mute)
         return NULL;
-    /* One alone may be the cause itself: they take turns. */
-    return act(s->plan, router,
-               g.speak == 1 && router->mute.acts % 2 == 1 ? g.longest : router,
-               now_ns);
+    if (g.mute < g.speak)
+        return judge_some(s->plan, s, g.longest, now_ns);
+    return due(s, router, g.last_ns, now_ns)
+               ? accuse(s->plan, router, &g, now_ns) : NULL;
 }
 
 struct member *mute_look(struct mutes *s, int64_t now_ns)

@@ -6,7 +6,11 @@
  * when it has been so without a break for process.canary_restart:
  *
  *   all gateways that speak are mute    the router; clients stay connected
- *   there is one, and that did not help the gateway
+ *   that did not help, and all of them  the repeater, whose clients stay as
+ *   are behind the same repeater        well
+ *   nor that, and there is one          the gateway
+ *   all behind a repeater are mute,     that repeater; in vain, where there is
+ *   others are not                      one: the gateway
  *   one is mute, another is not         that gateway
  *   one has fallen silent               that gateway: it hangs
  *   the store hangs, or has more to do  nobody: another router would wait for
@@ -14,8 +18,8 @@
  *
  * A store that refuses (a full disk) makes nobody mute. A router that has not
  * spoken yet starts, and is waited for; one that has fallen silent is as mute as
- * its gateways say. That of one is its own doing. What has been done in vain
- * is done again after twice the time, up to MUTE_DOUBLINGS times twice, until
+ * its gateways say. That of one is its own doing. Who is named in vain takes
+ * turns with the others that may be the cause, each after twice the time, up to MUTE_DOUBLINGS times twice, until
  * all has been well for MUTE_CALM. When the supervisor itself was kept from
  * looking, everybody begins anew.
  * Threads: the supervisor's loop. */

@@ -269,12 +269,14 @@ static struct siblings *share_port(const struct config_edge *e,
 static void share_out(struct plan *p, struct member *m)
 {
     size_t repeaters = p->cli->config->repeater.instances;
+    size_t which;
 
     p->gateways++;
     if (!repeaters)
         return;
-    snprintf(m->through, sizeof m->through, "link.through=repeater%zu",
-             (p->gateways - 1) % repeaters + 1);
+    which = (p->gateways - 1) % repeaters + 1;
+    m->repeater = &p->members[which]; /* behind the router */
+    snprintf(m->through, sizeof m->through, "link.through=repeater%zu", which);
     plan_add_arg(m, "--set");
     plan_add_arg(m, m->through);
 }

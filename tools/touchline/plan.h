@@ -28,7 +28,8 @@ struct member {
     struct mute mute;
     enum member_role role;
     const char *kind; /* "router", "repeater", "http" */
-    char through[48]; /* "link.through=repeater1"; of a gateway behind one */
+    struct member *repeater; /* that it is behind; NULL: it has its own link */
+    char through[48]; /* "link.through=repeater1", then */
     char name[24];    /* "http-1": for people */
     char number[12];  /* of the instance, as its command line says it */
     const char **argv; /* ends with NULL; has room for what is added */
