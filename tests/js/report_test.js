@@ -146,6 +146,23 @@ test('a proxy refuses nothing, the server does, and that holds up nobody',
     assert.strictEqual(t.Outbox.list().length, 0);
 });
 
+test('an error of the page itself holds up nothing', async () => {
+    const t = tab(new Kept(), (event) => {
+        if (event.kind === 'goal')
+            throw failure(400, 'event.bad');
+        return {offset: 7};
+    });
+
+    t.Outbox.on.refused = () => {
+        throw new Error('of the page');
+    };
+    t.Outbox.add('m', 'goal', {}, 1);
+    await settle();
+    t.Outbox.add('m', 'card', {}, 2);
+    await t.pass();
+    assert.deepStrictEqual(t.kinds(), ['goal', 'card']);
+});
+
 test('who is not let in waits, and is told why', async () => {
     for (const [code, told] of [
         ['publish.denied', 'publish.denied'],

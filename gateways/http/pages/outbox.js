@@ -162,7 +162,7 @@ async function locked(work) {
     const late = new AbortController();
 
     if (!locks)
-        return work();
+        return work().catch(() => FIRST_PAUSE_MS);
     const timer = setTimeout(() => late.abort(), STEAL_MS);
     const begin = () => {
         clearTimeout(timer);
