@@ -8,12 +8,15 @@
 #include "store/ahead.h"
 #include "store/walfile.h"
 
-/* Under load a WAL is copied in pieces of an eighth of its longest length, and
- * begins anew at half of it: a start behind a kill reads and writes it all. */
+/* Under load a WAL is copied in pieces of a 32nd of its longest length, and
+ * begins anew at half of it: a start behind a kill reads and writes it all. That
+ * takes a whole copy, whose syncs every commit waits for: it is made when a piece
+ * has just left little to sync, or, if there is always more, at three quarters. */
 enum {
     PAGES_IDLE = 1000, /* 4 MB: copied when there is time */
     PAGES_CUT = 16384, /* 64 MB: cut down */
-    PIECE = 8,         /* 8 MB */
+    PIECE = 32,        /* 2 MB */
+    LITTLE = 128,      /* 0.5 MB */
     READERS_MS = 50,   /* longest wait for readers when it is cut */
 };
 #define HELD_UP_NS (SECOND / 20) /* until it is tried again, doubled each time */
@@ -140,6 +143,7 @@ static unsigned longest(const struct history *h)
 static void go_on(struct checkpoint *c, struct history *h, int64_t now_ns)
 {
     unsigned most = longest(h), waiting = h->wal_pages - c->copied;
+    bool anew = h->wal_pages > MAX(most / 2, c->tried + most / PIECE);
     int state = ahead_state(h->ahead);
 
     if (state < 0)
@@ -148,9 +152,9 @@ static void go_on(struct checkpoint *c, struct history *h, int64_t now_ns)
         copy_piece(c, h, now_ns);
     else if (state == AHEAD_SYNCING || now_ns < c->again_ns)
         return;
-    else if (h->wal_pages > MAX(most / 2, c->tried + most / PIECE))
+    else if (anew && (waiting <= most / LITTLE || h->wal_pages > most / 4 * 3))
         copy(c, h, now_ns);
-    else if (waiting > most / PIECE)
+    else if (waiting > most / (anew ? LITTLE : PIECE))
         begin_piece(c, h, now_ns);
 }
 

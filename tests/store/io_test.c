@@ -40,6 +40,42 @@ static ino_t synced; /* the file or folder that is looked out for, or 0 */
 static atomic_int bad_syncs; /* so many fail, whatever comes between */
 static atomic_ulong bad_file; /* whose next sync fails, or 0 */
 
+/* Of a WAL: what the thread that commits had to sync itself, and waited for. */
+enum { WAL_SIZE = 16 << 20, FRAME = 4096 + 24 };
+static struct {
+    ino_t inode;         /* 0: none is watched */
+    off_t end, unsynced; /* bytes */
+    off_t waited_for;    /* most at a time, in a WAL of up to three quarters */
+    atomic_int anew;     /* it has begun so often */
+} wal;
+
+static bool is_wal(int fd)
+{
+    struct stat st;
+
+    return wal.inode && fstat(fd, &st) == 0 && st.st_ino == wal.inode;
+}
+
+static void note_wal_write(size_t len, off_t offset)
+{
+    if (offset == 0) {
+        wal.anew++;
+        wal.end = 0;
+    }
+    wal.end = MAX(wal.end, offset + (off_t)len);
+    wal.unsynced += (off_t)len;
+}
+
+static void note_wal_sync(void)
+{
+    char name[16];
+
+    if (pthread_getname_np(pthread_self(), name, sizeof name) == 0 &&
+        strcmp(name, "store:writer") == 0 && wal.end <= WAL_SIZE / 4 * 3)
+        wal.waited_for = MAX(wal.waited_for, wal.unsynced);
+    wal.unsynced = 0;
+}
+
 static bool fails(void)
 {
     long now = calls++;
@@ -73,6 +109,8 @@ static ssize_t write_at(int fd, const void *bytes, size_t len, off_t offset)
     no = fails();
     if (!no && recording)
         record(fd, len, offset);
+    if (is_wal(fd))
+        note_wal_write(len, offset);
     pthread_mutex_unlock(&lock);
     return no ? -1 : syscall(SYS_pwrite64, fd, bytes, len, offset);
 }
@@ -187,6 +225,8 @@ static int sync_file(int fd, long number)
         if (fstat(fd, &st) == 0 && st.st_ino == synced)
             synced = 0;
     }
+    if (is_wal(fd))
+        note_wal_sync();
     pthread_mutex_unlock(&lock);
     rc = no ? -1 : (int)syscall(number, fd);
     passed += was_held;
@@ -582,6 +622,31 @@ TEST(commits_do_not_wait_for_the_syncs_of_a_checkpoint)
         EXPECT_INT(held, 1);
         open_gate();
     }
+    shelf_close(&s);
+}
+
+/* Else they do, for as long as it takes. */
+TEST(a_wal_begins_anew_when_a_piece_has_left_little_to_sync)
+{
+    static char big[4000];
+    struct shelf s = shelf_init("db");
+    char path[300];
+    struct stat st;
+
+    memset(big, 'x', sizeof big - 1);
+    s.opt.wal_size = WAL_SIZE;
+    shelf_open(&s);
+    shelf_put(&s, "room/a", big);
+    snprintf(path, sizeof path, "%s-wal", s.opt.path);
+    EXPECT_OK(stat(path, &st));
+    pthread_mutex_lock(&lock);
+    wal.inode = st.st_ino;
+    pthread_mutex_unlock(&lock);
+    EXPECT_SOON(wal.anew == 3, shelf_put(&s, "room/a", big));
+    pthread_mutex_lock(&lock);
+    wal.inode = 0;
+    pthread_mutex_unlock(&lock);
+    EXPECT(wal.waited_for <= WAL_SIZE / 4096 / 128 * FRAME);
     shelf_close(&s);
 }
 
