@@ -150,19 +150,19 @@ static struct member *accuse(struct plan *p, struct member *first,
 }
 
 /* Some gateways are mute, and others are not. */
-static struct member *judge_some(struct plan *p, const struct mutes *s,
-                                 struct member *longest, int64_t now_ns)
+static struct member *judge_some(const struct mutes *s, struct member *longest,
+                                 int64_t now_ns)
 {
     struct member *repeater = longest->repeater;
     struct gateways g = {.mute = 0};
 
     if (repeater)
-        g = look_at_gateways(p, repeater, now_ns);
+        g = look_at_gateways(s->plan, repeater, now_ns);
     if (g.mute == 0 || g.mute < g.speak)
         return due_itself(s, longest, now_ns)
-                   ? act(p, longest, longest, now_ns) : NULL;
+                   ? act(s->plan, longest, longest, now_ns) : NULL;
     return due(s, repeater, g.last_ns, now_ns)
-               ? accuse(p, repeater, &g, now_ns) : NULL;
+               ? accuse(s->plan, repeater, &g, now_ns) : NULL;
 }
 
 static struct member *judge(const struct mutes *s, int64_t now_ns)
@@ -177,7 +177,7 @@ static struct member *judge(const struct mutes *s, int64_t now_ns)
     if (!g.mute)
         return NULL;
     if (g.mute < g.speak)
-        return judge_some(s->plan, s, g.longest, now_ns);
+        return judge_some(s, g.longest, now_ns);
     return due(s, router, g.last_ns, now_ns)
                ? accuse(s->plan, router, &g, now_ns) : NULL;
 }
