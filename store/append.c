@@ -49,7 +49,7 @@ static int add_key(struct history *h, const struct entry *e)
     if (e->stored)
         sqlite3_bind_null(s, 7);
     else
-        db_bind_i64(s, 7, e->rec.ts_ms + KEY_KEEP_MS);
+        db_bind_i64(s, 7, history_key_now(h) + KEY_KEEP_MS);
     db_bind_u64(s, 8, e->reached);
     return db_run(s);
 }

@@ -56,10 +56,11 @@ enum {
     X(KEY_ADD, "INSERT INTO keys (id, key, seq, offset, ts_ms, body_hash, " \
                "due_ms, reached) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)") \
     X(KEY_REACHED, "UPDATE keys SET reached = ?2 WHERE seq = ?1") \
-    X(KEY_SET_DUE, "UPDATE keys SET due_ms = ts_ms + ?2 WHERE seq = ?1") \
+    X(KEY_SET_DUE, "UPDATE keys SET due_ms = ?2 WHERE seq = ?1") \
     X(KEYS_DUE, "DELETE FROM keys WHERE (id, key) IN (SELECT id, key " \
                 "FROM keys WHERE due_ms <= ?1 ORDER BY due_ms LIMIT ?2)") \
     X(KEY_NEXT, "SELECT min(due_ms) FROM keys WHERE due_ms IS NOT NULL") \
+    X(KEY_LAST, "SELECT max(due_ms) FROM keys WHERE due_ms IS NOT NULL") \
     X(PRESENT_ADD, "INSERT OR REPLACE INTO present (id, name, sum) " \
                    "VALUES (?1,?2,?3)") \
     X(PRESENT_DROP, "DELETE FROM present WHERE id = ?1 AND name = ?2") \
@@ -86,6 +87,7 @@ struct history {
     bool only_trim;             /* the disk is full: what room there is, is
                                    for trimming, and nothing is stored */
     unsigned wal_pages;         /* in the WAL after the last commit */
+    int64_t key_ms;             /* history_key_now() when run_ms() is 0 */
     struct ahead *ahead;        /* the writer's */
     struct {
         int64_t not_before_ns, wait_ns; /* 0: at once */
@@ -99,6 +101,14 @@ struct history {
 static inline int64_t history_now(const struct history *h)
 {
     return h->opt.wall_ms();
+}
+
+/* Milliseconds by which keys get old. They begin as those of the wall, and go on
+ * while the store is open, whatever is done to clocks: who sends something again
+ * must find its key, or it is stored twice. */
+static inline int64_t history_key_now(const struct history *h)
+{
+    return h->key_ms + h->opt.run_ms();
 }
 
 /* Opens the connection again after an error that left it in doubt, and proves

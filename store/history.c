@@ -600,6 +600,11 @@ static void discard(struct history *h)
     free(h);
 }
 
+static int64_t run_ms(void)
+{
+    return clock_ns() / MILLISECOND;
+}
+
 static int create(struct history **ret, const struct history_options *opt)
 {
     struct history *h = calloc(1, sizeof *h);
@@ -610,6 +615,8 @@ static int create(struct history **ret, const struct history_options *opt)
     h->opt.path = strdup(opt->path);
     if (!h->opt.wall_ms)
         h->opt.wall_ms = clock_wall_ms;
+    if (!h->opt.run_ms)
+        h->opt.run_ms = run_ms;
     if (!h->opt.boot_id)
         h->opt.boot_id = kernel_boot_id;
     h->guard = (struct guard)GUARD_INIT;
@@ -621,6 +628,19 @@ static int create(struct history **ret, const struct history_options *opt)
     }
     *ret = h;
     return 0;
+}
+
+/* Goes on where the last life may have ended, at the earliest. What cannot be
+ * read is no reason not to begin. */
+static void start_key_time(struct history *h)
+{
+    sqlite3_stmt *last = h->st[ST_KEY_LAST];
+    int64_t now_ms = history_now(h);
+
+    if (db_step(last) > 0 && sqlite3_column_type(last, 0) != SQLITE_NULL)
+        now_ms = MIN(now_ms, db_i64(last, 0) - KEY_KEEP_MS);
+    sqlite3_reset(last);
+    h->key_ms = now_ms - h->opt.run_ms();
 }
 
 int history_open(struct history **ret, const struct history_options *opt,
@@ -642,6 +662,7 @@ int history_open(struct history **ret, const struct history_options *opt,
         discard(h);
         return rc;
     }
+    start_key_time(h);
     *ret = h;
     return 0;
 }

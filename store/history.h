@@ -89,6 +89,8 @@ struct history_options {
     int (*boot_id)(char out[64]);
     /* Unix milliseconds for the age of messages; NULL: clock_wall_ms(). */
     int64_t (*wall_ms)(void);
+    /* Milliseconds that nobody sets, for the age of keys; NULL: clock_ns(). */
+    int64_t (*run_ms)(void);
 };
 
 enum history_check {

@@ -63,7 +63,8 @@ static int delete_row(struct history *h, const struct victim *v)
 
     if (v->keyed) {
         db_bind_u64(h->st[ST_KEY_SET_DUE], 1, v->seq);
-        db_bind_i64(h->st[ST_KEY_SET_DUE], 2, KEY_KEEP_MS);
+        db_bind_i64(h->st[ST_KEY_SET_DUE], 2,
+                    history_key_now(h) + KEY_KEEP_MS);
         rc = db_run(h->st[ST_KEY_SET_DUE]);
     }
     if (rc == 0) {
@@ -228,17 +229,18 @@ static int find_due(struct history *h, int64_t now_ms, struct id_state **ret,
 static int step_keys(struct history *h, int64_t now_ms, int64_t *next_ms)
 {
     sqlite3_stmt *next = h->st[ST_KEY_NEXT], *drop = h->st[ST_KEYS_DUE];
-    int64_t when = INT64_MAX;
+    int64_t key_ms = history_key_now(h), wait_ms = INT64_MAX;
     int rc = db_step(next);
 
     if (rc > 0 && sqlite3_column_type(next, 0) != SQLITE_NULL)
-        when = db_i64(next, 0);
+        wait_ms = MAX(db_i64(next, 0) - key_ms, 0);
     sqlite3_reset(next);
-    if (rc < 0 || when > now_ms) {
-        *next_ms = MIN(*next_ms, when);
+    if (rc < 0 || wait_ms > 0) {
+        if (wait_ms < INT64_MAX - now_ms)
+            *next_ms = MIN(*next_ms, now_ms + wait_ms);
         return MIN(rc, 0);
     }
-    db_bind_i64(drop, 1, now_ms);
+    db_bind_i64(drop, 1, key_ms);
     db_bind_i64(drop, 2, TRIM_KEYS);
     rc = db_run(drop);
     return rc < 0 ? rc : 1;

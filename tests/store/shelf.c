@@ -12,6 +12,7 @@
 #include "base/err.h"
 
 static _Atomic int64_t now_ms = INT64_C(1700000000000);
+static _Atomic int64_t gone_ms; /* by set_time() */
 static char boot[64] = "boot-1";
 
 static bool show_times;
@@ -36,6 +37,11 @@ static int64_t wall_ms(void)
     return atomic_load(&now_ms);
 }
 
+static int64_t run_ms(void)
+{
+    return atomic_load(&gone_ms);
+}
+
 static int boot_id(char out[64])
 {
     memcpy(out, boot, sizeof boot);
@@ -43,6 +49,12 @@ static int boot_id(char out[64])
 }
 
 void shelf_set_time(int64_t ms)
+{
+    atomic_fetch_add(&gone_ms, MAX(ms - atomic_load(&now_ms), 0));
+    shelf_set_wall(ms);
+}
+
+void shelf_set_wall(int64_t ms)
 {
     atomic_store(&now_ms, ms);
 }
@@ -65,7 +77,7 @@ struct shelf shelf_init(const char *name)
     return (struct shelf){
         .opt = {
             .path = test_path(name), .check_ms = 5000, .busy_ms = 100,
-            .boot_id = boot_id, .wall_ms = wall_ms,
+            .boot_id = boot_id, .wall_ms = wall_ms, .run_ms = run_ms,
         },
     };
 }

@@ -33,6 +33,8 @@ struct shelf {
 
 /* The time and the boot every shelf of this process sees. */
 void shelf_set_time(int64_t ms);
+/* Somebody sets the wall clock: no time goes by. */
+void shelf_set_wall(int64_t ms);
 void shelf_set_boot(const char *name);
 
 /* A shelf on test_path(name), not opened yet. */

@@ -255,6 +255,55 @@ TEST(a_key_stays_ten_minutes_though_its_message_is_gone)
     shelf_close(&s);
 }
 
+/* More than one look at what is due. */
+static void look_around(struct shelf *s)
+{
+    size_t before = s->trimmed_calls;
+
+    while (s->trimmed_calls < before + 3) {
+        size_t calls = s->trimmed_calls;
+
+        shelf_put(s, "room/a", "pushes it out");
+        EXPECT_SOON(s->trimmed_calls > calls, shelf_turn(s));
+    }
+}
+
+static void expect_used(struct shelf *s, const char *id, const char *key)
+{
+    struct entry e = keyed(id, key);
+
+    EXPECT_OK(shelf_submit(s, &e, 1));
+    EXPECT_ERR(e.rc, ERR_EXISTS);
+}
+
+TEST(no_key_goes_because_a_clock_was_set)
+{
+    static const int hours[] = { 1, -2, 0 };
+    struct shelf s = open_with((struct keep){ .max_count = 1 });
+    struct entry e[] = { keyed("room/a", "k"), keyed("volatile/x", "k") };
+    struct first_answer a;
+    int64_t begin_ms;
+
+    shelf_open(&s);
+    begin_ms = now_of(&s);
+    e[1].stored = false;
+    EXPECT_OK(shelf_submit(&s, e, 2));
+    for (size_t i = 0; i < ARRAY_LEN(hours); i++) {
+        shelf_set_wall(begin_ms + hours[i] * 60 * 60 * 1000);
+        look_around(&s);
+        shelf_close(&s);
+        shelf_open(&s);
+        look_around(&s);
+        expect_used(&s, "room/a", "k");
+        expect_used(&s, "volatile/x", "k");
+    }
+    shelf_set_time(begin_ms + 10 * 60 * 1000 + 1);
+    look_around(&s);
+    EXPECT_SOON(key_find(s.finder, SLICE("volatile/x"), SLICE("k"), &a)
+                == ERR_NOT_FOUND, shelf_turn(&s));
+    shelf_close(&s);
+}
+
 TEST(a_key_stays_as_long_as_its_message)
 {
     struct shelf s = open_with((struct keep){ .max_count = 1 });
