@@ -246,7 +246,7 @@ run: deps-build ## start everything in build/demo, with a match to watch
 	@tools/demo.sh
 
 test: deps-test ## all of what follows; ends in "N passed, N failed"
-	@FUZZ_SECONDS=$${FUZZ_SECONDS:-5} \
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-3} \
 	    tests/run.sh layers unit js asan fuzz bench-count system
 
 unit: ## the unit tests; one that does not build keeps no other from running
@@ -264,7 +264,7 @@ ifeq ($(VARIANT),fuzz)
 fuzz: $(FUZZ)
 	@tests/run.sh --fuzz $(FUZZ_SECONDS) $(FUZZ)
 else
-fuzz: ## each parser's fuzz target for FUZZ_SECONDS (60; 5 within `test`)
+fuzz: ## each parser's fuzz target for FUZZ_SECONDS (60; 3 within `test`)
 	@$(MAKE) -j$(JOBS) --no-print-directory VARIANT=fuzz fuzz
 endif
 
