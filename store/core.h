@@ -103,9 +103,9 @@ static inline int64_t history_now(const struct history *h)
     return h->opt.wall_ms();
 }
 
-/* Milliseconds by which keys get old. They begin as those of the wall, and go on
- * while the store is open, whatever is done to clocks: who sends something again
- * must find its key, or it is stored twice. */
+/* Milliseconds by which keys get old: they go on while the store is open, whatever
+ * is done to clocks. Who sends something again must find its key, or it is stored
+ * twice. */
 static inline int64_t history_key_now(const struct history *h)
 {
     return h->key_ms + h->opt.run_ms();

@@ -630,15 +630,16 @@ static int create(struct history **ret, const struct history_options *opt)
     return 0;
 }
 
-/* Goes on where the last life may have ended, at the earliest. What cannot be
- * read is no reason not to begin. */
+/* Goes on where the last life may have ended, at the earliest: with the wall only
+ * where no key waits, or a clock that was set between two lives would count. What
+ * cannot be read is no reason not to begin. */
 static void start_key_time(struct history *h)
 {
     sqlite3_stmt *last = h->st[ST_KEY_LAST];
     int64_t now_ms = history_now(h);
 
     if (db_step(last) > 0 && sqlite3_column_type(last, 0) != SQLITE_NULL)
-        now_ms = MIN(now_ms, db_i64(last, 0) - KEY_KEEP_MS);
+        now_ms = db_i64(last, 0) - KEY_KEEP_MS;
     sqlite3_reset(last);
     h->key_ms = now_ms - h->opt.run_ms();
 }

@@ -279,27 +279,32 @@ static void expect_used(struct shelf *s, const char *id, const char *key)
 TEST(no_key_goes_because_a_clock_was_set)
 {
     static const int hours[] = { 1, -2, 0 };
+    static const char *const keys[] = { "k1", "k2", "k3" };
     struct shelf s = open_with((struct keep){ .max_count = 1 });
-    struct entry e[] = { keyed("room/a", "k"), keyed("volatile/x", "k") };
     struct first_answer a;
     int64_t begin_ms;
 
     shelf_open(&s);
     begin_ms = now_of(&s);
-    e[1].stored = false;
-    EXPECT_OK(shelf_submit(&s, e, 2));
     for (size_t i = 0; i < ARRAY_LEN(hours); i++) {
+        struct entry e[] = { keyed("room/a", keys[i]),
+                             keyed("volatile/x", keys[i]) };
+
+        e[1].stored = false;
+        EXPECT_OK(shelf_submit(&s, e, 2));
         shelf_set_wall(begin_ms + hours[i] * 60 * 60 * 1000);
         look_around(&s);
         shelf_close(&s);
         shelf_open(&s);
         look_around(&s);
-        expect_used(&s, "room/a", "k");
-        expect_used(&s, "volatile/x", "k");
+        for (size_t k = 0; k <= i; k++) {
+            expect_used(&s, "room/a", keys[k]);
+            expect_used(&s, "volatile/x", keys[k]);
+        }
     }
     shelf_set_time(begin_ms + 10 * 60 * 1000 + 1);
     look_around(&s);
-    EXPECT_SOON(key_find(s.finder, SLICE("volatile/x"), SLICE("k"), &a)
+    EXPECT_SOON(key_find(s.finder, SLICE("volatile/x"), SLICE("k3"), &a)
                 == ERR_NOT_FOUND, shelf_turn(&s));
     shelf_close(&s);
 }

@@ -179,12 +179,11 @@ def port_taken_alone(edge, port):
     command = f"touchline-{edge} --set {edge}.listen=127.0.0.1:"
 
     @mistake(f"The port is taken, {edge} alone", command + str(port), FAILED, edge + ".listen")
-    def answer(place):
+    def _(place):
         with socket.create_server(("127.0.0.1", 0)) as s:
             taken = s.getsockname()[1]
             place.words.append((f":{taken}", f":{port}"))
             return place.run(command + str(taken))
-    return answer
 
 
 for gateway in (("http", 8000), ("tcp", 9999), ("ws", 8001)):
