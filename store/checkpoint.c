@@ -23,10 +23,13 @@ enum {
 
 /* A reader under way was in the way. Ours are short; one that is not must not
  * hold up every commit. */
-static void held_up(struct checkpoint *c, int64_t now_ns)
+static void note(struct backoff *b, bool in_vain, int64_t now_ns)
 {
-    c->wait_ns = c->wait_ns ? MIN(2 * c->wait_ns, SECOND) : HELD_UP_NS;
-    c->again_ns = now_ns + c->wait_ns;
+    if (!in_vain)
+        b->wait_ns = 0;
+    else
+        b->wait_ns = b->wait_ns ? MIN(2 * b->wait_ns, SECOND) : HELD_UP_NS;
+    b->again_ns = now_ns + b->wait_ns;
 }
 
 /* A sync may be what failed: then nothing is said to be on the disk through
@@ -70,22 +73,13 @@ static int run(struct checkpoint *c, struct history *h, int mode)
     return checkpoint(c, h, mode);
 }
 
-/* What has been copied counts, the rest comes with the next one. */
-static void note_copied(struct checkpoint *c, unsigned before, int64_t now_ns)
-{
-    if (c->copied > before)
-        c->wait_ns = 0;
-    else
-        held_up(c, now_ns);
-}
-
 static void copy(struct checkpoint *c, struct history *h, int64_t now_ns)
 {
     unsigned before = c->copied;
 
     (void)run(c, h, SQLITE_CHECKPOINT_PASSIVE);
     c->tried = h->wal_pages;
-    note_copied(c, before, now_ns);
+    note(&c->copying, c->copied <= before, now_ns);
 }
 
 /* What lies behind the mark keeps SQLite from syncing the database. */
@@ -102,14 +96,14 @@ static void copy_piece(struct checkpoint *c, struct history *h, int64_t now_ns)
         return;
     walfile_skip_sync(wal, false);
     ahead_copied(h->ahead);
-    note_copied(c, before, now_ns);
+    note(&c->copying, c->copied <= before, now_ns);
 }
 
 static void begin_piece(struct checkpoint *c, struct history *h, int64_t now_ns)
 {
     c->mark = h->wal_pages;
     if (ahead_begin(h->ahead, h->conn) < 0)
-        held_up(c, now_ns);
+        note(&c->copying, true, now_ns);
 }
 
 static void cut(struct checkpoint *c, struct history *h, int64_t now_ns)
@@ -120,12 +114,9 @@ static void cut(struct checkpoint *c, struct history *h, int64_t now_ns)
     rc = run(c, h, SQLITE_CHECKPOINT_TRUNCATE);
     if (h->conn)
         sqlite3_busy_timeout(h->conn, h->impatient ? 0 : h->opt.busy_ms);
-    if (rc == SQLITE_OK) {
+    if (rc == SQLITE_OK)
         h->wal_pages = c->copied = c->tried = 0;
-        c->wait_ns = 0;
-    } else {
-        held_up(c, now_ns);
-    }
+    note(&c->cutting, rc != SQLITE_OK, now_ns);
 }
 
 void checkpoint_cut(struct checkpoint *c, struct history *h)
@@ -150,7 +141,7 @@ static void go_on(struct checkpoint *c, struct history *h, int64_t now_ns)
         sync_failed(c, h);
     else if (state == AHEAD_SYNCED)
         copy_piece(c, h, now_ns);
-    else if (state == AHEAD_SYNCING || now_ns < c->again_ns)
+    else if (state == AHEAD_SYNCING || now_ns < c->copying.again_ns)
         return;
     else if (anew && (waiting <= most / LITTLE || h->wal_pages > most / 4 * 3))
         copy(c, h, now_ns);
@@ -172,7 +163,7 @@ static bool finish(struct checkpoint *c, struct history *h, int64_t now_ns)
     }
     if (state < 0)
         sync_failed(c, h);
-    else if (waiting > PAGES_IDLE && now_ns >= c->again_ns)
+    else if (waiting > PAGES_IDLE && now_ns >= c->copying.again_ns)
         copy(c, h, now_ns);
     return false;
 }
@@ -190,7 +181,7 @@ bool checkpoint_run(struct checkpoint *c, struct history *h, bool idle)
         return finish(c, h, now_ns);
     if (h->wal_pages <= longest(h))
         go_on(c, h, now_ns);
-    else if (now_ns >= c->again_ns)
+    else if (now_ns >= c->cutting.again_ns)
         cut(c, h, now_ns);
     return false;
 }

@@ -5,6 +5,11 @@
 
 #include "store/core.h"
 
+/* What was in vain is not tried again before again_ns. */
+struct backoff {
+    int64_t again_ns, wait_ns;
+};
+
 struct checkpoint {
     /* In pages of the present WAL: */
     unsigned copied; /* are in the database */
@@ -12,7 +17,7 @@ struct checkpoint {
     unsigned tried;  /* were in it when it was copied as a whole */
     uint64_t count;
     int64_t room_ns; /* when room was last looked for */
-    int64_t again_ns, wait_ns; /* readers held it up: not before; how long */
+    struct backoff copying, cutting; /* readers held it up */
 };
 
 /* After each commit: does what cannot wait, a piece of it at a time (ahead.h).
