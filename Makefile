@@ -346,10 +346,11 @@ bench-peers: deps-build ## the same work on Nchan, NATS, Redis, Mosquitto and us
 bench-repeater: all ## calls and bytes of the router per message, flat and behind repeaters
 	@tests/bench/repeater.py
 
-bench-quick: ## measures beside the limit, in three minutes; JSON=1
+bench-quick: ## measures beside the limit, in three minutes; JSON=1 CLIENTS=100K ONLY=killed
 	@tools/deps.sh build bench
 	@$(MAKE) -sj$(JOBS) --no-print-directory $(BINARIES)
-	@exec python3 tests/bench/quick.py $(if $(JSON),--json) $(if $(ONLY),--only $(ONLY))
+	@exec python3 tests/bench/quick.py $(if $(JSON),--json) $(if $(ONLY),--only $(ONLY)) \
+	    $(if $(CLIENTS),--connections $(CLIENTS))
 
 # Whoever makes one dearer says so in the same commit; RECORD=1 writes it down.
 bench-count: ## instructions of the hot paths, against tests/bench/counts.txt; RECORD=1

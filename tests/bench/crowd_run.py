@@ -82,8 +82,9 @@ def instances_for(clients, files):
 
 
 def number(text):
-    """100K is 100,000, as touchline-flood reads it."""
-    return int(text[:-1]) * 1000 if text[-1:] in "kK" else int(text)
+    """100K is 100,000 and 1M a million, as touchline-flood reads them."""
+    scale = {"K": 1000, "M": 1000000}.get(text[-1:].upper())
+    return int(text[:-1]) * scale if scale else int(text)
 
 
 LIBC = ctypes.CDLL(None)

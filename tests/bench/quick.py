@@ -20,12 +20,13 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "system"))
-from world import BIN, EDGES, Failed, Lines, World, eventually  # noqa: E402
+import crowd_run  # noqa: E402
+from crowd_run import FLOOD, instances_for, number, raise_files  # noqa: E402
+from world import EDGES, Failed, Lines, World, eventually  # noqa: E402
 
-FLOOD = os.path.join(BIN, "touchline-flood")
 SERVERS = ("router", *EDGES)
 ROUNDS = 3         # of what is over fast; the median counts
-SETS = ["http.workers=1", "tcp.workers=1", "ws.workers=1",
+SETS = ["http.workers=1", "tcp.workers=1", "ws.workers=1", "limits.admit_rate=0",
         "namespace power/.durability=power"]
 # What a delivery is told by, for edges that need more than their name.
 MATCH = "match/elp-tig-2011-09-13"
@@ -33,12 +34,18 @@ MATCH = "match/elp-tig-2011-09-13"
 
 # ---- servers -----------------------------------------------------------------
 
+class Size:
+    """Processes of each gateway, and of the bare server: more than one for more clients
+    than a process may have files."""
+    instances = 1
+
+
 class Limit:
-    """The bare server, one process as each of our gateways is."""
+    """The bare server, as many processes as each of our gateways has."""
 
     def __enter__(self):
-        self.proc = subprocess.Popen([FLOOD, "--serve", "127.0.0.1:0"],
-                                     stdout=subprocess.PIPE)
+        self.proc = subprocess.Popen([FLOOD, "--serve", "127.0.0.1:0", "--processes",
+                                      str(Size.instances)], stdout=subprocess.PIPE)
         out = Lines(self.proc.stdout, lambda n: os.read(self.proc.stdout.fileno(), n))
         self.target = out.line().decode().split("//")[1].strip()
         return self
@@ -59,7 +66,9 @@ class Limit:
 
 class Touchline(World):
     def __init__(self, *sets):
-        super().__init__(sets=[*SETS, *sets])
+        more = [] if Size.instances == 1 else [f"{kind}.instances={Size.instances}"
+                                               for kind in EDGES]
+        super().__init__(sets=[*SETS, *more, *sets])
 
     def at(self, edge):
         return [x for kind in EDGES
@@ -116,7 +125,7 @@ def crowd(server, edge, count, ids, *more):
     p = subprocess.Popen(command(server, edge, count, ids, "--hold", "all", *more),
                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        eventually(lambda: max(map(files, server.pids())) >= count, "the crowd is in", 60)
+        eventually(lambda: sum(map(files, server.pids())) >= count, "the crowd is in", 60)
         eventually(lambda: rests(server.pids()), "the crowd is at rest", 60)
         yield p
     finally:
@@ -360,7 +369,7 @@ class Bench:
                                          "--publish", 2000, "--messages", 12000,
                                          "--spread", "uniform", "--drain", 20),
                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-            eventually(lambda: max(map(files, t.pids())) >= self.n, "the crowd is in", 60)
+            eventually(lambda: sum(map(files, t.pids())) >= self.n, "the crowd is in", 60)
             time.sleep(2)  # it is published to meanwhile
             t.kill("router")
             r = json.loads(p.communicate(timeout=60)[0])
@@ -399,8 +408,10 @@ def main():
     p = argparse.ArgumentParser(usage=__doc__, add_help=False)
     p.add_argument("--json", action="store_true")
     p.add_argument("--only", choices=MEASURES)
-    p.add_argument("--connections", type=int, default=5000)
+    p.add_argument("--connections", type=number, default="5K")
     a = p.parse_args()
+    network = crowd_run.in_a_network_of_its_own()
+    Size.instances = instances_for(a.connections, raise_files())
     bench = Bench(a.connections, not a.json)
     begin = time.monotonic()
     if not a.json:
@@ -411,10 +422,11 @@ def main():
     took = time.monotonic() - begin
     if a.json:
         print(json.dumps({"connections": a.connections, "seconds": round(took, 1),
-                          "calls_by": "perf" if PERF else "strace",
+                          "network": network, "calls_by": "perf" if PERF else "strace",
                           "rows": bench.rows}, indent=1))
     else:
-        print(f"{took:.0f} s; system calls counted by {'perf' if PERF else 'strace'}")
+        print(f"{took:.0f} s; {network}; system calls counted by "
+              f"{'perf' if PERF else 'strace'}")
     return 0
 
 
