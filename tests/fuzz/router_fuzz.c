@@ -5,7 +5,8 @@
  * Input: steps, each a byte that says what, and what that needs. With its top
  * bit set a step is a raw frame (code, u8 length, body); else a well-formed
  * one, made of a few ids, connections and texts, so that the fuzzer gets deep
- * without learning the layouts first. */
+ * without learning the layouts first. A peer that is a repeater has others behind
+ * it, whose steps have the bit below set. */
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 /* pipe.h in memory instead of pipe.c: the library's is not linked then. */
 #include "tests/router/fake_pipe.c"
 #include "proto/frame_io.h"
+#include "proto/trunk_frame.h"
 
 static struct router router;
 static struct loop *loop;
@@ -98,6 +100,9 @@ static void check_frame(const struct fake_frame *f)
     struct frame_page_end end;
     struct frame_answer answer;
     struct frame_hole hole;
+    struct trunk_repeat repeat;
+    struct trunk_place place;
+    struct trunk_cut cut;
     struct msg_parts m;
     uint32_t ref;
 
@@ -111,6 +116,9 @@ static void check_frame(const struct fake_frame *f)
     CHECK(f->code != FRAME_HOLE || !frame_read_hole(body, &hole));
     CHECK(f->code != FRAME_DELIVER || !frame_read_deliver(body, &m));
     CHECK(f->code != FRAME_ROW || !frame_read_row(body, &ref, &m));
+    CHECK(f->code != FRAME_REPEAT || !trunk_read_repeat(body, &repeat));
+    CHECK(f->code != FRAME_PLACE || !trunk_read_place(body, &place));
+    CHECK(f->code != FRAME_CUT || !trunk_read_cut(body, &cut));
 }
 
 static void hear_all(struct pipe *p)
@@ -246,6 +254,58 @@ static const struct {
     {FRAME_SYNCED, write_synced},
 };
 
+/* ---- peers behind a repeater -------------------------------------------- */
+
+static uint8_t write_come(struct buf *b, struct cursor *c)
+{
+    uint32_t number = cursor_u8(c);
+    struct peer_id who = {.kind = cursor_u8(c) % 4, .edge = "x"};
+
+    who.life = 1 + cursor_u8(c) % 3;
+    snprintf(who.name, sizeof who.name, "lane%d", cursor_u8(c) % 4);
+    trunk_write_come(b, number, &who);
+    return FRAME_COME;
+}
+
+static uint8_t write_from(struct buf *b, struct cursor *c)
+{
+    uint32_t number = cursor_u8(c);
+    uint8_t dice = cursor_u8(c);
+    struct frame_hello hello = {.kind = PEER_GATEWAY, .life = 1 + dice % 3};
+    size_t kind = dice % (ARRAY_LEN(made) + 1);
+
+    if (kind < ARRAY_LEN(made)) {
+        trunk_write_from(b, number, made[kind].code);
+        made[kind].write(b, c);
+    } else {
+        trunk_write_from(b, number, FRAME_HELLO);
+        frame_write_hello(b, &hello);
+    }
+    return FRAME_FROM;
+}
+
+static uint8_t write_gone(struct buf *b, struct cursor *c)
+{
+    uint32_t number = cursor_u8(c);
+
+    trunk_write_gone(b, number, cursor_u8(c) % 2, SLICE("why"));
+    return FRAME_GONE;
+}
+
+static uint8_t write_taken(struct buf *b, struct cursor *c)
+{
+    uint32_t number = cursor_u8(c);
+
+    trunk_write_taken(b, number, cursor_u16(c));
+    return FRAME_TAKEN;
+}
+
+static uint8_t (*const behind[])(struct buf *b, struct cursor *c) = {
+    write_from, write_come, write_gone, write_taken,
+};
+
+/* ---- one step ------------------------------------------------------------ */
+
 /* False: the router wants no more of this peer; its pipe may be freed. */
 static bool step(struct pipe *p, struct cursor *c)
 {
@@ -258,6 +318,10 @@ static bool step(struct pipe *p, struct cursor *c)
         uint8_t code = cursor_u8(c);
 
         rc = fake_pipe_say(p, code, cursor_str8(c));
+    } else if (what & 0x40) {
+        uint8_t code = behind[what % ARRAY_LEN(behind)](&b, c);
+
+        rc = fake_pipe_say(p, code, buf_slice(&b));
     } else if (kind < ARRAY_LEN(made)) {
         made[kind].write(&b, c);
         rc = fake_pipe_say(p, made[kind].code, buf_slice(&b));
@@ -276,7 +340,7 @@ static struct pipe *join(uint8_t dice)
 {
     struct peer_id who = {.edge = "x", .life = 1 + dice % 3};
     struct frame_hello f = {
-        .kind = dice % 4 ? PEER_GATEWAY : PEER_CTL,
+        .kind = dice & 64 ? PEER_REPEATER : dice % 4 ? PEER_GATEWAY : PEER_CTL,
         .life = who.life,
         .router_life = dice & 8 ? router.life : 0,
         .asked = dice & 32 ? router.seq : 0,
