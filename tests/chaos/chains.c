@@ -195,6 +195,19 @@ static struct missing owed_before(const struct checker *c,
     return m;
 }
 
+/* Perhaps it got its numbers, and nobody saw them: a gap may be of it alone. */
+static bool may_be_unseen(const struct checker *c, uint32_t channel)
+{
+    for (size_t i = 0; i < c->publication_count; i++) {
+        const struct publication *p = &c->publications[i];
+
+        if (p->channel == channel && p->version == NOBODY &&
+            p->refusals < p->invokes)
+            return true;
+    }
+    return false;
+}
+
 /* In front of the first message behind a place that is a seq. */
 static struct missing missing_first(const struct checker *c,
                                     const struct chain *ch,
@@ -208,7 +221,8 @@ static struct missing missing_first(const struct checker *c,
     if (s->base != BASE_SEQ || s->epoch != v->epoch)
         return m;
     if (!v->offset) {
-        m.to = m.to ? UINT64_MAX : 0;
+        m.maybe = !m.to && s->gap.there && may_be_unseen(c, v->channel);
+        m.to = m.to || m.maybe ? UINT64_MAX : 0;
         return m;
     }
     if (m.to) {

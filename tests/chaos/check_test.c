@@ -159,3 +159,26 @@ TEST(a_pattern_of_which_nothing_could_be_read_may_miss_what_is_kept)
               NULL);
     EXPECT(found(&f) >= 1);
 }
+
+/* A reader who is not told offsets, behind a gap: of the second one nobody else
+ * knows, either. */
+#define OFFSETS_UNTOLD(second)                                                \
+    "I 1 1 1 volatile/1 memory a - -\nA 2 1 1 e 1 1 -\n"                      \
+    "I 3 1 2 volatile/1 memory b - -\n" second                                \
+    "I 5 1 3 volatile/1 memory c - -\nA 6 1 3 e 3 - -\n"                      \
+    "F 1 0 1 start link-cut tcp memory\nF 9 0 1 heal\n"                       \
+    "O 1 1 1 tcp telnet\nS 1 1 1 - volatile/1\nN 1 1 1 snapshot volatile/1 e " \
+    "0 - - - -\nB 1 1 1\nM 2 1 1 volatile/1 e 1 - a 1 1 -\n"                  \
+    "N 6 1 1 gap volatile/1 e 2 2 2 1 volatile\n"                             \
+    "M 7 1 1 volatile/1 e 3 - c 1 3 -\nE 8 1 1 self leave\n"                  \
+    "Q 9 0 quiet\nQ 9 0 end\n"
+
+TEST(a_gap_may_be_of_what_nobody_knows_to_have_happened)
+{
+    struct check_figures f = judge(
+        SLICE(OFFSETS_UNTOLD("U 4 1 2 died\n")), stdout);
+
+    EXPECT(found(&f) == 0);
+    f = judge(SLICE(OFFSETS_UNTOLD("R 4 1 2 busy\n")), NULL);
+    EXPECT(f.found[CHECK_NOTICES] == 1);
+}
