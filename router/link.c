@@ -266,7 +266,7 @@ void links_epoch_made(struct router *r)
 {
     struct frame_epoch f = {r->seq, slice_str(r->epoch.text)};
 
-    LIST_FOREACH(l, &r->links.all, struct link, node) {
+    LIST_FOREACH_SAFE(l, next, &r->links.all, struct link, node) {
         if (l->state == LINK_EPOCH) {
             l->same_epoch = false;
             link_welcome(l);
@@ -418,8 +418,6 @@ void link_gone(struct link *l, const char *why)
     log_info("link.gone", "link=%s why=%s seats=%zu connections=%zu",
              l->who.name, log_quote(slice_str(why)).text, l->seats.seats,
              l->seats.conns);
-    if (l->trunk)
-        trunk_down(l->trunk, "its repeater is gone");
     link_become(l, LINK_GONE);
     pubs_link_gone(&r->publish, l);
     replay_link_gone(l);
@@ -436,6 +434,8 @@ void link_gone(struct link *l, const char *why)
 
 static void link_free(struct link *l)
 {
+    if (l->trunk)
+        trunk_down(l->trunk, "its repeater is gone");
     if (l->lane.pipe)
         link_repairs_add(&l->router->links.mended, l->lane.pipe);
     trunk_free(l->trunk);

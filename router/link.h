@@ -113,7 +113,8 @@ MUST_USE int link_defer(struct link *l, uint8_t code, struct slice body);
 /* Says on all LIVE links what the stream's place is; once per commit. */
 void links_set_seq(struct router *r);
 
-/* Everything it held goes; the pipe too, at the end of the turn. */
+/* Everything it held goes; the pipe too, at the end of the turn, and then who is
+ * in its trunk: no other link goes meanwhile. */
 void link_gone(struct link *l, const char *why);
 void link_fault(struct link *l, int rc); /* the same: the peer broke rules */
 void links_end_of_turn(struct router *r);

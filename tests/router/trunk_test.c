@@ -567,3 +567,35 @@ TEST(without_memory_for_a_peer_it_is_cut_and_the_trunk_goes_on)
     lane_free(a);
     repeater_end(w);
 }
+
+/* All links are gone through at a turn's end, and this one is in front of those
+ * that go with it. */
+TEST(a_repeater_that_falls_as_its_repair_ends_takes_its_peers_along)
+{
+    struct world *w = world_new(NULL);
+    struct peer *flat = peer_join(w, "flat"), *a, *b;
+    struct frame_login bad = {.conn = 2, .count = 1}; /* and no id */
+    struct buf body = BUF_INIT;
+
+    repeater_up(w);
+    a = lane_join(w, "a");
+    b = lane_join(w, "b");
+    rep.self->forgiving = true;
+    peer_login(rep.self, 1, "x");
+    world_settle(w);
+    fake_pipe_stall(rep.self->pipe, 1);
+    peer_taken(flat, peer_publish(flat, "x", "1"));
+    peer_taken(flat, peer_publish(flat, "x", "2"));
+    EXPECT_INT(rep.self->link->state, LINK_STALE);
+    frame_write_login(&body, &bad);
+    EXPECT_OK(say_up(FRAME_LOGIN, &body));
+    fake_pipe_drain(rep.self->pipe);
+    rep.self->pipe = NULL; /* it will be gone */
+    EXPECT_SOON(w->router.links.count == 1, world_turn(w));
+    EXPECT(!link_named(w, "a") && !link_named(w, "b"));
+    peer_taken(flat, peer_publish(flat, "x", "3"));
+    lane_free(a);
+    lane_free(b);
+    peer_free(flat);
+    repeater_end(w);
+}
