@@ -40,6 +40,7 @@ from figures import (NotMeasured, art, faults, grown, held, megabytes, memory_of
 
 ROW_BYTES = 400         # of the database, for a message that is kept
 OPEN_RATE = 3000        # new clients a second: limits.admit_rate as shipped lets them in
+GO_RATE = 2000          # clients that go in a second, at least
 MINUTE = float(os.environ.get("TOUCHLINE_BENCH_MINUTE", 60))
 PART_LEAST = 100 * 1024 # bytes: what has grown by less is not worth a line
 KINDS = ("router", "http", "tcp", "ws", "touchline", "all")
@@ -124,8 +125,9 @@ class Run:
                     self.load(w, crowd)
                 self.begin("rest")
                 self.pause(o.idle)
+                self.begin("going")
                 crowd.interrupt()
-                self.seen = crowd.report(120)
+                self.seen = crowd.report(120 + o.clients / GO_RATE)
             self.begin("gone")
             self.pause(max(4 * o.every, min(o.idle, 20)))
             self.end()
@@ -206,7 +208,7 @@ def figures(phases, found, clients):
     the store's cache) is filled in the first one."""
     out = {"phases": {}, "each": {}, "growth": {}, "slope": {}, "held": {}}
     for name, begin, end in phases:
-        if end is None or name == "connect":
+        if end is None or name in ("connect", "going"):
             continue
         late = within(found, begin + (end - begin) / 2, end)
         with contextlib.suppress(NotMeasured):

@@ -264,7 +264,7 @@ def test_the_comet_table_in_small_ends_in_order_with_ctrl_c():
         with open(prefix + ".json", encoding="utf-8") as f:
             r = json.load(f)
         made = sorted(os.listdir(base))
-    equal([x[0] for x in r["when"]], ["start", "connect", "idle", "load", "rest", "gone"])
+    equal([x[0] for x in r["when"]], ["start", "connect", "idle", "load", "rest", "going", "gone"])
     equal((r["seen"]["up"], figures.faults(r["seen"])), (50, ""))
     equal(r["seen"]["received"], r["published"]["published"]["answered"], "each has one id")
     check(r["phases"]["load"]["all"] > 0 and r["parts"]["load"], r["phases"])
