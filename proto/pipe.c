@@ -26,6 +26,7 @@
  * with that, because it may be the peer who is slow. */
 #define FIRST_WORD (500 * MILLISECOND)
 #define NEXT_WORD  (2 * HEARTBEAT)
+#define GATHER     (PIPE_GATHER_MS * MILLISECOND)
 
 enum pipe_state { PIPE_DOWN, PIPE_COMING, PIPE_UP };
 
@@ -50,10 +51,15 @@ struct pipe {
 
     struct buf open; /* the open batch; on a pipe that is down, a sink */
     size_t frame_at;
+    uint8_t code;    /* of that frame */
+    bool gathers;    /* the open batch has a frame that may wait, */
+    bool urgent;     /* and one that may not */
+    int64_t gather_ns; /* one of the first kind alone is not sealed before */
     uint64_t seq;
 
     struct loop_turn turn;   /* while there is something to send */
     struct loop_timer timer; /* heartbeat, silence, and what cannot wait */
+    struct loop_timer gather; /* what waits, has waited long enough */
     int64_t due_ns;          /* when the timer was to fire */
     int64_t sent_ns, heard_ns;
     int64_t line_ns;  /* since when silence is held against the line */
@@ -78,6 +84,7 @@ static void destroy(struct pipe *p)
 {
     loop_turn_stop(&p->turn);
     loop_timer_stop(&p->timer);
+    loop_timer_stop(&p->gather);
     batches_fini(&p->stream);
     buf_fini(&p->open);
     bus_drop(p->bus);
@@ -108,6 +115,9 @@ static void want_flush(struct pipe *p)
 
 static void seal(struct pipe *p)
 {
+    if (p->gathers)
+        p->gather_ns = loop_now(p->loop) + GATHER;
+    p->gathers = p->urgent = false;
     if (batches_seal(&p->stream, &p->open, p->seq) < 0) {
         pipe_break(p, err_text(ERR_NOMEM));
         return;
@@ -130,12 +140,18 @@ static bool send_out(struct pipe *p, const struct batch_out *out)
     return true;
 }
 
+/* What is in the open batch may wait for more. */
+static bool gathering(const struct pipe *p)
+{
+    return !p->urgent && loop_now(p->loop) < p->gather_ns;
+}
+
 /* The next thing to say: a sealed batch, the open one, or a due word. */
 static bool next_out(struct pipe *p, uint8_t flags, struct batch_out *out)
 {
     bool found = batches_next(&p->stream, out);
 
-    if (!found && p->stream.met && has_open(p)) {
+    if (!found && p->stream.met && has_open(p) && !gathering(p)) {
         seal(p);
         found = batches_next(&p->stream, out);
     }
@@ -194,6 +210,7 @@ static void split(struct pipe *p)
 static void frame_done(struct pipe *p)
 {
     size_t most;
+    bool gathers;
 
     if (p->open.failed) {
         pipe_break(p, "a frame could not be written");
@@ -205,12 +222,22 @@ static void frame_done(struct pipe *p)
     }
     p->figures.frames_out++;
     most = p->held ? p->limits.batch : PIPE_BATCH_BYTES;
-    if (p->open.len > most && p->frame_at > BATCH_HEADER)
+    gathers = p->ops && p->ops->gathers && p->ops->gathers(p->ctx, p->code);
+    if (p->open.len > most && p->frame_at > BATCH_HEADER) {
         split(p);
-    if (p->open.len >= most)
+        want_flush(p);
+    }
+    p->gathers |= gathers;
+    p->urgent |= !gathers;
+    if (p->open.len >= most) {
         seal(p);
+        want_flush(p);
+    }
     p->was_full |= pipe_full(p);
-    want_flush(p);
+    if (gathering(p))
+        loop_timer_set_at(&p->gather, p->gather_ns);
+    else
+        want_flush(p);
 }
 
 struct buf *pipe_frame(struct pipe *p, uint8_t code)
@@ -218,6 +245,7 @@ struct buf *pipe_frame(struct pipe *p, uint8_t code)
     if (!has_open(p) || !pipe_is_up(p))
         batch_begin(&p->open);
     p->frame_at = batch_frame_begin(&p->open, code);
+    p->code = code;
     return &p->open;
 }
 
@@ -532,6 +560,11 @@ static void forgive(struct pipe *p, int64_t now)
     p->line_ns = now;
 }
 
+static void on_gathered(void *ctx)
+{
+    pump(ctx, 0);
+}
+
 static void on_timer(void *ctx)
 {
     struct pipe *p = ctx;
@@ -563,6 +596,8 @@ static void begin_stream(struct pipe *p, uint64_t session)
     CHECK(p->state == PIPE_DOWN);
     batches_init(&p->stream, session, p->limits.queue / 4);
     p->state = PIPE_COMING;
+    p->gathers = p->urgent = false;
+    p->gather_ns = 0;
     p->seq = 0;
     p->heard_ns = clock_ns();
     p->patience = FIRST_WORD;
@@ -642,7 +677,7 @@ void pipe_flush(struct pipe *p, int ms)
 
     if (!pipe_is_up(p))
         return;
-    p->flushing = true;
+    p->flushing = p->urgent = true;
     pump(p, BATCH_ANSWER);
     while (pipe_is_up(p) && p->line && pipe_queued(p) > 0 &&
            bus_line_wait(p->line, until) == 0)
@@ -714,6 +749,7 @@ int pipe_new(struct pipe **ret, struct bus *bus,
     p->limits.batch = MAX(limits->batch, (size_t)2 * PIPE_BATCH_BYTES);
     batches_init(&p->stream, 0, 0);
     loop_timer_init(&p->timer, p->loop, on_timer, p);
+    loop_timer_init(&p->gather, p->loop, on_gathered, p);
     *ret = p;
     return 0;
 }

@@ -31,6 +31,7 @@ enum {
     PIPE_BATCH_BYTES = 32 * 1024, /* an open batch is sealed here */
     PIPE_HEARTBEAT_MS = 1000,
     PIPE_DEAD_MS = 3000, /* silent for so long: down */
+    PIPE_GATHER_MS = 10,
 };
 
 struct pipe;
@@ -50,6 +51,11 @@ struct pipe_ops {
     void (*down)(void *ctx, const char *why);
     /* The queue has fallen below half of its limit again. */
     void (*drained)(void *ctx);
+    /* May a frame of this code wait for others? When one of such has been sent,
+     * those that follow within PIPE_GATHER_MS leave together, with the next frame
+     * that may not wait, or when the batch is full. So under load they gather, and
+     * one alone does not wait. NULL: none may. */
+    bool (*gathers)(void *ctx, uint8_t code);
 };
 
 struct pipe_limits {

@@ -214,8 +214,13 @@ static void deaf_down(void *pipe, const char *why)
     pipe_free(pipe);
 }
 
-const struct pipe_ops rendezvous_deaf = {deaf_frame, deaf_batch_end, deaf,
-                                         deaf_down, deaf};
+const struct pipe_ops rendezvous_deaf = {
+    .frame = deaf_frame,
+    .batch_end = deaf_batch_end,
+    .up = deaf,
+    .down = deaf_down,
+    .drained = deaf,
+};
 
 /* ---- answering --------------------------------------------------------------- */
 

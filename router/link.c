@@ -518,8 +518,13 @@ static void on_drained(void *ctx)
     UNUSED(ctx); /* the end of this turn sees to it */
 }
 
-const struct pipe_ops link_pipe = {on_frame, on_batch_end, on_up, on_down,
-                                   on_drained};
+const struct pipe_ops link_pipe = {
+    .frame = on_frame,
+    .batch_end = on_batch_end,
+    .up = on_up,
+    .down = on_down,
+    .drained = on_drained,
+};
 
 /* ---- names of connections ---------------------------------------------- */
 

@@ -29,6 +29,7 @@
 #include "gateways/common/topic.h"
 #include "gateways/common/wheel.h"
 #include "proto/config.h"
+#include "proto/contention.h"
 #include "proto/rendezvous.h"
 #include "proto/slab.h"
 #include "proto/spread.h"
@@ -100,6 +101,7 @@ struct gateway {
     uint64_t served; /* the newest stored message that has */
     uint64_t forgotten_seq; /* as of the newest LOGGED_IN */
     struct asks asks;
+    struct contention contention;
     struct canary canary;
     struct spread canaries;  /* how long they took, */
     struct spread published; /* and publications until they were answered */

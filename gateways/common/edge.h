@@ -102,6 +102,7 @@ enum put_result {
 struct edge {
     const char *name;   /* folder, binary suffix, section: "http" */
     const char *scheme; /* of the ready line: "http", "tcp", "ws" */
+    bool crowds_ask; /* all of a crowd that comes ask the router something */
     size_t conn_bytes;  /* of state behind each conn: keep it tiny, it is paid
                            for by idle connections */
 
@@ -161,8 +162,7 @@ struct edge {
      * perhaps in part; the others come again, or not. Before anything else is
      * said; not of PUT_REPLAY, which are all. May be NULL. */
     void (*taken)(struct conn *c, unsigned messages);
-    /* After a visit that put at least one message (long poll answers here).
-     * May be NULL. */
+    /* After a visit that put a message (long poll answers here). May be NULL. */
     void (*pulled)(struct conn *c);
     /* A slow reader is cut, and has been told what it misses: last words
      * before the socket goes. May be NULL. */

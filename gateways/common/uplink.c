@@ -895,6 +895,17 @@ static void on_refused(void *ctx, const char *why)
     log_error("link.refused", "why=\"%s\" action=try_again", why);
 }
 
+/* Of a crowd that comes each one logs in: where processors are short, most of what
+ * that costs is processes that wake each other up. */
+static bool gathers(void *ctx, uint8_t code)
+{
+    struct gateway *g = ctx;
+
+    return (code == FRAME_LOGIN ||
+            (code == FRAME_QUERY && g->edge->crowds_ask)) &&
+           contention_found(&g->contention, loop_now(g->loop));
+}
+
 int uplink_open(struct gateway *g, const char **why)
 {
     static const struct joiner_ops ops = {
@@ -903,6 +914,7 @@ int uplink_open(struct gateway *g, const char **why)
             .batch_end = on_batch_end,
             .up = on_up,
             .down = on_down,
+            .gathers = gathers,
         },
         .refused = on_refused,
     };

@@ -404,6 +404,7 @@ static int tcp_thaw_worker(struct gateway *g, struct cursor *in)
 const struct edge tcp_edge = {
     .name = "tcp",
     .scheme = "tcp",
+    .crowds_ask = true, /* V:2: for the current match */
     .conn_bytes = sizeof(struct tcp),
     .start = tcp_start,
     .stop = tcp_stop,

@@ -172,6 +172,92 @@ TEST(what_is_said_in_one_turn_leaves_in_one_batch)
     world_close(&w);
 }
 
+/* --- frames that may wait --- */
+
+static bool may_wait;
+
+static bool gathers(void *ctx, uint8_t code)
+{
+    UNUSED(ctx);
+    return may_wait && code == ENDS_FRAME;
+}
+
+static struct pipe_ops gathering_ops(void)
+{
+    struct pipe_ops ops = end_ops;
+
+    ops.gathers = gathers;
+    may_wait = true;
+    return ops;
+}
+
+static uint64_t batches_out(const struct pipe *p)
+{
+    struct pipe_figures f;
+
+    pipe_figures(p, &f);
+    return f.batches_out;
+}
+
+/* Each is said in a turn of its own; as many batches as times to wait went by. */
+TEST(frames_that_may_wait_gather_and_the_first_does_not_wait)
+{
+    struct pipe_ops ops = gathering_ops();
+    struct world w;
+    int64_t begun;
+    uint64_t before, waits;
+
+    world_open(&w, &limits, false, NULL, NULL);
+    pipe_set_ops(w.gateway.pipe, &ops, &w.gateway);
+    before = batches_out(w.gateway.pipe);
+    begun = clock_ns();
+    for (int i = 0; i < 50; i++) {
+        end_say(&w.gateway, 10);
+        EXPECT_OK(loop_step(w.loop, 0));
+        EXPECT(batches_out(w.gateway.pipe) > before);
+    }
+    expect_all_heard(&w);
+    waits = (uint64_t)((clock_ns() - begun) / (PIPE_GATHER_MS * MILLISECOND));
+    /* and a word that is due, or a heartbeat */
+    EXPECT(batches_out(w.gateway.pipe) - before <= 2 + 2 * (waits + 1));
+    world_close(&w);
+}
+
+TEST(what_may_not_wait_takes_along_what_does)
+{
+    struct pipe_ops ops = gathering_ops();
+    struct world w;
+    uint64_t before;
+
+    world_open(&w, &limits, false, NULL, NULL);
+    pipe_set_ops(w.gateway.pipe, &ops, &w.gateway);
+    end_say(&w.gateway, 10);
+    EXPECT_OK(loop_step(w.loop, 0));
+    end_say(&w.gateway, 10);
+    may_wait = false;
+    before = batches_out(w.gateway.pipe);
+    end_say(&w.gateway, 10);
+    EXPECT_OK(loop_step(w.loop, 0));
+    EXPECT(batches_out(w.gateway.pipe) > before);
+    expect_all_heard(&w);
+    world_close(&w);
+}
+
+TEST(what_waits_is_sent_before_an_end_that_waits_for_nothing)
+{
+    struct pipe_ops ops = gathering_ops();
+    struct world w;
+
+    world_open(&w, &limits, false, NULL, NULL);
+    pipe_set_ops(w.gateway.pipe, &ops, &w.gateway);
+    end_say(&w.gateway, 10);
+    EXPECT_OK(loop_step(w.loop, 0));
+    end_say(&w.gateway, 10);
+    pipe_flush(w.gateway.pipe, 0);
+    EXPECT_SOON(w.router.heard == 2, step(&w));
+    world_close(&w);
+}
+
 TEST(a_frame_larger_than_a_batch_travels_alone)
 {
     struct world w;
