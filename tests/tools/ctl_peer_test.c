@@ -95,8 +95,13 @@ static void on_drained(void *ctx)
 static void joined(void *ctx, const struct peer_id *who, struct pipe *p,
                    const struct pipe_ops **ops, void **pipe_ctx)
 {
-    static const struct pipe_ops router_ops = { on_frame, on_batch_end, on_up,
-                                                on_down, on_drained };
+    static const struct pipe_ops router_ops = {
+        .frame = on_frame,
+        .batch_end = on_batch_end,
+        .up = on_up,
+        .down = on_down,
+        .drained = on_drained,
+    };
     struct router *r = ctx;
 
     EXPECT_INT(who->kind, PEER_CTL);
